@@ -1,0 +1,1 @@
+"""Helpers of the command line that are no step of the graph."""

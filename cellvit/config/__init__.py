@@ -1,0 +1,1 @@
+"""Typed settings: the only place of defaults and limits."""

@@ -1,0 +1,121 @@
+"""Settings of the data: folds, families and splits."""
+
+import re
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
+
+from cellvit.config.base import Section
+from cellvit.taxonomy import ORGANS, POOLED_FAMILY
+
+FAMILY_PATTERN = r"[a-z][a-z0-9_]*"
+"""Names of families go into paths and shell lines: lower case, digits, underscore."""
+
+SPLIT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_]*"
+"""Names of splits go into paths and shell lines."""
+
+
+def _known_organ(organ: str) -> str:
+    if organ not in ORGANS:
+        raise ValueError(f"unknown organ {organ!r}; PanNuke's organs are {', '.join(ORGANS)}")
+    return organ
+
+
+def _family_name(name: str) -> str:
+    if name == POOLED_FAMILY:
+        raise ValueError(f"the name {POOLED_FAMILY!r} belongs to the control (training.pooled_control); choose another")
+    if not re.fullmatch(FAMILY_PATTERN, name):
+        raise ValueError(f"family name {name!r} does not match {FAMILY_PATTERN} (it becomes part of file names)")
+    return name
+
+
+def _split_name(name: str) -> str:
+    if not re.fullmatch(SPLIT_PATTERN, name):
+        raise ValueError(f"split name {name!r} does not match {SPLIT_PATTERN} (it becomes part of file names)")
+    return name
+
+
+def _as_folds(value: object) -> object:
+    return [value] if isinstance(value, int) else value
+
+
+def _distinct(folds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(folds)) != len(folds):
+        raise ValueError(f"a fold stands twice in {list(folds)}")
+    return folds
+
+
+def _named_without_nulls(value: object) -> object:
+    """Drop entries set to null (so that an overriding file can remove one) and make names strings."""
+    if not isinstance(value, dict):
+        return value
+    return {str(name): entry for name, entry in value.items() if entry is not None}
+
+
+Organ = Annotated[str, AfterValidator(_known_organ)]
+FamilyName = Annotated[str, AfterValidator(_family_name)]
+SplitName = Annotated[str, AfterValidator(_split_name)]
+Folds = Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_folds), AfterValidator(_distinct), Field(min_length=1)]
+Families = Annotated[dict[FamilyName, tuple[Organ, ...]], BeforeValidator(_named_without_nulls), Field(min_length=1)]
+
+
+class SimulatedData(Section):
+    """Folds made by `simulate_pannuke` instead of read from `data.root`."""
+
+    tiles_per_fold: int = Field(default=60, ge=1, le=10_000, description="tiles of each simulated fold")
+    seed: int = Field(default=0, ge=0, description="seed of the simulation")
+
+
+class DataSettings(Section):
+    """Where the folds come from."""
+
+    root: str | None = Field(
+        default="data/pannuke",
+        description='folder that holds "Fold 1", "Fold 2" ... as in the official download; null with data.simulated',
+    )
+    folds: Folds = Field(default=(1, 2, 3), description="folds in use")
+    simulated: SimulatedData | None = Field(
+        default=None, description="make the folds by simulation instead (tiles_per_fold, seed); null for real data"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.root is None) == (self.simulated is None):
+            raise ValueError(
+                "set exactly one of data.root (real folds) and data.simulated (made by the pipeline); "
+                f"found root={self.root!r}, simulated={self.simulated!r}"
+            )
+        return self
+
+
+class Split(Section):
+    """Which folds train, validate and test."""
+
+    train: Folds = Field(description="folds that decoders and OrganHead learn from")
+    validate_: Folds = Field(alias="validate", description="folds on which epochs and watershed parameters are chosen")
+    test: Folds = Field(description="folds that are evaluated once")
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Self:
+        used = [*self.train, *self.validate_, *self.test]
+        shared = sorted({fold for fold in used if used.count(fold) > 1})
+        if shared:
+            raise ValueError(
+                f"fold {', '.join(map(str, shared))} has more than one role; train, validate and test are disjoint"
+            )
+        return self
+
+    @property
+    def roles(self) -> dict[str, tuple[int, ...]]:
+        """Folds by role: train, validate, test."""
+        return {"train": self.train, "validate": self.validate_, "test": self.test}
+
+
+Splits = Annotated[dict[SplitName, Split], BeforeValidator(_named_without_nulls), Field(min_length=1)]
+
+OFFICIAL_SPLITS = {
+    "1": {"train": [1], "validate": [2], "test": [3]},
+    "2": {"train": [2], "validate": [1], "test": [3]},
+    "3": {"train": [3], "validate": [2], "test": [1]},
+}
+"""PanNuke's three official splits; published results are their mean."""

@@ -1,0 +1,38 @@
+"""Faults of settings as a user reads them: key, what is expected, what was found, what to do."""
+
+import difflib
+
+from pydantic import BaseModel, ValidationError
+
+from cellvit.errors import SettingsError
+
+
+def settings_error(error: ValidationError, model: type[BaseModel]) -> SettingsError:
+    """One message that names every faulty key of `model`, with the nearest known key for a misspelled one."""
+    lines = [_line(fault["loc"], fault["type"], fault["msg"], fault["input"], model) for fault in error.errors()]
+    return SettingsError(
+        "settings are refused:\n  " + "\n  ".join(lines) + "\nEvery key and its limits: config.yaml, config.schema.json"
+    )
+
+
+def _line(path: tuple[int | str, ...], kind: str, message: str, found: object, model: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in path)
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key{_suggestion(path, model)}"
+    message = message.removeprefix("Value error, ")
+    if kind == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key}: {message[0].lower()}{message[1:]}, found {found!r}"
+
+
+def _suggestion(path: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    section: object = model
+    for part in path[:-1]:
+        if not (isinstance(section, type) and issubclass(section, BaseModel)) or part not in section.model_fields:
+            return ""
+        section = section.model_fields[str(part)].annotation
+    if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        return ""
+    known = [field.alias or name for name, field in section.model_fields.items()]
+    near = difflib.get_close_matches(str(path[-1]), known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}"

@@ -1,0 +1,90 @@
+"""Settings of OrganHead, the HoVer-Net decoder and their training."""
+
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from cellvit.config.base import Section
+
+
+class OrganHeadSettings(Section):
+    """OrganHead: the organ of a tile from its CLS token."""
+
+    hidden: PositiveInt = Field(default=256, description="width of the hidden layer")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the last layer")
+    learning_rate: PositiveFloat = Field(default=1e-3, description="learning rate of AdamW")
+    weight_decay: NonNegativeFloat = Field(default=1e-2, description="weight decay of AdamW")
+    batch_size: PositiveInt = Field(default=64, description="tiles a step")
+    epochs: PositiveInt = Field(default=50, description="passes over the training folds")
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="label smoothing of the cross-entropy")
+    class_weights: bool = Field(default=True, description="weigh organs by the inverse of their frequency")
+
+
+class DecoderSettings(Section):
+    """HoVer-Net decoder: token grids (and the image) to NP, HV and NT maps."""
+
+    taps: tuple[NonNegativeInt, ...] | None = Field(
+        default=None, min_length=1, description="blocks whose tokens the decoder reads; null reads all of features.taps"
+    )
+    widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field(
+        default=(256, 128, 64, 64, 64),
+        description="channels at the token grid and after each of the four x2 stages",
+    )
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="channel dropout after the token projection")
+    image_stem: Literal["none", "rgb"] = Field(
+        default="rgb",
+        description="rgb: features of the image join the upsampling path (a frozen ViT alone cannot place borders); "
+        "none: the decoder of the original system",
+    )
+    stem_widths: tuple[PositiveInt, ...] = Field(
+        default=(16, 32, 64, 64),
+        min_length=2,
+        max_length=4,
+        description="channels of the image's features at full, half, quarter and eighth resolution; at least the first two",
+    )
+
+
+class LossSettings(Section):
+    """Weights of the loss: total = np * NP + hv * HV + nt * NT."""
+
+    np: NonNegativeFloat = Field(default=1.0, description="weight of NP (cross-entropy + Dice)")
+    hv: NonNegativeFloat = Field(default=2.0, description="weight of HV (regression + gradient + magnitude)")
+    nt: NonNegativeFloat = Field(default=1.0, description="weight of NT (cross-entropy)")
+    hv_regression: NonNegativeFloat = Field(default=1.0, description="weight of the masked regression inside HV")
+    hv_gradient: NonNegativeFloat = Field(default=2.0, description="weight of the masked Sobel gradient inside HV")
+    hv_magnitude: NonNegativeFloat = Field(default=1.0, description="weight of the magnitude term inside HV")
+    regression: Literal["mse", "smooth_l1"] = Field(default="mse", description="form of the masked regression")
+    weighting: Literal["fixed", "adaptive"] = Field(
+        default="fixed", description="fixed weights, or learned ones (Kendall et al. 2018) that start from them"
+    )
+    class_weights: bool = Field(default=True, description="weigh NT classes against their imbalance")
+
+
+class TrainingSettings(Section):
+    """Training of the decoders."""
+
+    epochs: PositiveInt = Field(default=50, description="passes over the training folds")
+    batch_size: PositiveInt = Field(default=16, le=1024, description="tiles a step")
+    learning_rate: PositiveFloat = Field(default=1e-4, description="peak learning rate of AdamW")
+    weight_decay: NonNegativeFloat = Field(default=1e-2, description="weight decay of AdamW")
+    warmup: float = Field(
+        default=0.05, ge=0, lt=1, description="share of the steps that warms up linearly; cosine after"
+    )
+    max_norm: PositiveFloat = Field(default=1.0, description="gradients are clipped to this norm")
+    augment: bool = Field(default=True, description="flip and rotate image, tokens and instance map together")
+    bpq_every: PositiveInt = Field(
+        default=5, description="epochs between measurements of bPQ on the validation folds; the best of them is kept"
+    )
+    pooled_control: bool = Field(
+        default=True, description='train one decoder for all organs (family "all") as control beside the families'
+    )
+    loss: LossSettings = Field(default_factory=LossSettings, description="parts of the loss")
+
+    @model_validator(mode="after")
+    def _measured_at_least_once(self) -> Self:
+        if self.bpq_every > self.epochs:
+            raise ValueError(
+                f"training.bpq_every={self.bpq_every} is over training.epochs={self.epochs}: no epoch would be measured; "
+                f"set it to {self.epochs} or less"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""Records in memory and formats on disk: names, shapes, dtypes, ranges, versions."""

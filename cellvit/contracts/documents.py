@@ -1,0 +1,186 @@
+"""Documents: what a step found, as JSON that people and later steps read. Undefined numbers are null, never 0."""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from cellvit.contracts.provenance import Provenance
+
+Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+"""A float; NaN where undefined, written as null."""
+
+
+class Record(BaseModel):
+    """A part of a document."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+
+
+class Figure(Record):
+    """A number with its 95 % bootstrap interval and what it was measured on.
+
+    Attributes:
+        n: Units that define the value (tiles, unless the metric says otherwise).
+    """
+
+    value: Number
+    low: Number = math.nan
+    high: Number = math.nan
+    n: int
+
+
+Figures = dict[str, Figure]
+"""Figures by name of the metric."""
+
+
+class Check(Record):
+    """One integrity check that held."""
+
+    name: str
+    expected: str
+    found: str
+
+
+class Document(Record):
+    """Header of every document."""
+
+    format: str
+    version: int = 1
+    provenance: Provenance
+
+
+class FeatureCheck(Document):
+    """`check_features` passed for a fold."""
+
+    format: Literal["cellvit-feature-check"] = "cellvit-feature-check"
+    fold_id: str = Field(description="stem of the feature store, as fold1")
+    n_tiles: int
+    cls_std: Number
+    checks: tuple[Check, ...]
+
+
+class TargetCheck(Document):
+    """`check_targets` passed for a family; the oracle is the ceiling of every decoder on these tiles.
+
+    Attributes:
+        coverage: Share of nuclear pixels.
+        hv_magnitude: Mean magnitude of the true HV maps on nuclear pixels.
+        oracle: aji, pq and dice of truth -> maps -> watershed, means over tiles.
+    """
+
+    format: Literal["cellvit-target-check"] = "cellvit-target-check"
+    family: str
+    n_tiles: int
+    n_nuclei: int
+    tiles_by_fold: dict[str, int]
+    tiles_by_organ: dict[str, int]
+    nuclei_by_class: dict[str, int]
+    coverage: Number
+    hv_magnitude: Number
+    oracle: Figures
+    checks: tuple[Check, ...]
+
+
+class GridPoint(Record):
+    """One set of watershed parameters and its AJI on the validation folds."""
+
+    parameters: dict[str, float]
+    aji: Figure
+
+
+class WatershedChoice(Document):
+    """Watershed parameters of a family.
+
+    Attributes:
+        status: tuned on validation tiles; default where there are none; absent where there is no decoder.
+        reason: Why the status is not tuned.
+        grid: Every point, best first; empty unless tuned.
+    """
+
+    format: Literal["cellvit-watershed"] = "cellvit-watershed"
+    split: str
+    family: str
+    status: Literal["tuned", "default", "absent"]
+    reason: str = ""
+    method: str
+    parameters: dict[str, float]
+    grid: tuple[GridPoint, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class FamilyEvaluation(Document):
+    """A family's decoder on the test folds, organ known.
+
+    Attributes:
+        systems: Figures by system: decoder, pooled (one decoder for all organs), classical, oracle, trivial.
+        organs: The same by organ.
+        gaps: Relative gap from training to test: np_dice, hv_mse, nt_accuracy (positive: test is worse).
+        train: The figures of the decoder's maps on its own training tiles.
+    """
+
+    format: Literal["cellvit-family-evaluation"] = "cellvit-family-evaluation"
+    split: str
+    family: str
+    status: Literal["evaluated", "absent"]
+    reason: str = ""
+    n_tiles: int
+    n_nuclei: int = 0
+    systems: dict[str, Figures] = Field(default_factory=dict)
+    organs: dict[str, dict[str, Figures]] = Field(default_factory=dict)
+    train: Figures = Field(default_factory=dict)
+    gaps: Figures = Field(default_factory=dict)
+
+
+class RoutedEvaluation(Document):
+    """All test tiles, each decoded by the family that OrganHead predicts.
+
+    Attributes:
+        systems: Figures by system: routed (organ predicted), known (organ given), pooled, classical, oracle.
+        organ_head: Figures of OrganHead: accuracy, balanced_accuracy, calibration_error, routing_accuracy.
+        confusion: Tiles by true (rows) and predicted (columns) organ, in the order of `organs`.
+        left_out: Tiles that could not be routed or judged, by reason.
+    """
+
+    format: Literal["cellvit-routed-evaluation"] = "cellvit-routed-evaluation"
+    split: str
+    status: Literal["evaluated", "absent"]
+    reason: str = ""
+    n_tiles: int
+    systems: dict[str, Figures] = Field(default_factory=dict)
+    organs: dict[str, dict[str, Figures]] = Field(default_factory=dict)
+    organ_head: Figures = Field(default_factory=dict)
+    organ_names: tuple[str, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+    left_out: dict[str, int] = Field(default_factory=dict)
+
+
+class CheckpointHeader(Document):
+    """Header of a checkpoint: what the weights are, what they came from and what they have seen.
+
+    Attributes:
+        status: trained; or absent, where there was nothing to train on (no weights in the file).
+        architecture: Arguments that rebuild the module.
+        folds: Folds by role (train, validate).
+        metrics: Figures of the epoch that was kept.
+        selection: How the epoch was chosen.
+    """
+
+    format: Literal["cellvit-checkpoint"] = "cellvit-checkpoint"
+    kind: Literal["organ_head", "hovernet"]
+    split: str
+    family: str = ""
+    status: Literal["trained", "absent"]
+    reason: str = ""
+    architecture: dict[str, Any] = Field(default_factory=dict)
+    encoder: dict[str, Any] = Field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    organs: tuple[str, ...] = ()
+    mpp: float
+    folds: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    tiles: dict[str, int] = Field(default_factory=dict)
+    code: str = ""
+    epoch: int = 0
+    selection: str = ""
+    metrics: dict[str, Number] = Field(default_factory=dict)
+    licence: str = "weights trained on PanNuke inherit CC BY-NC-SA 4.0 (non-commercial)"

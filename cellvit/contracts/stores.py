@@ -1,0 +1,56 @@
+"""Formats of the HDF5 stores: names, dtypes, axes, versions (docs/formats.md in words)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One dataset of a store; the first axis is always the tile.
+
+    Attributes:
+        axes: Sizes after the first axis; a name where the size belongs to the store, a number where it is fixed.
+        squeezes: True where lossless compression pays (maps of few values).
+    """
+
+    name: str
+    dtype: str
+    axes: tuple[str | int, ...] = ()
+    squeezes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A store's name, version and columns. A reader refuses any other version."""
+
+    name: str
+    version: int
+    columns: tuple[Column, ...]
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the datasets in the order in which they are hashed."""
+        return tuple(column.name for column in self.columns)
+
+
+ID_DTYPE: Final = "S16"
+"""Tile ids ``f{fold}-{row:05d}`` and organ names as fixed ASCII, so that virtual datasets can hold them."""
+
+_TILE_COLUMNS = (
+    Column("image", "uint8", (256, 256, 3)),
+    Column("instances", "int32", (256, 256), squeezes=True),
+    Column("classes", "uint8", (256, 256), squeezes=True),
+    Column("organ", ID_DTYPE),
+    Column("tile_id", ID_DTYPE),
+)
+_FEATURE_COLUMNS = (
+    Column("cls", "float32", ("views", "dim")),
+    Column("tokens", "float16", ("views", "taps", "g", "g", "dim")),
+)
+_MEMBER_COLUMNS = (Column("fold", "int32"), Column("row", "int32"))
+_NAME_COLUMNS = (Column("organ", ID_DTYPE), Column("tile_id", ID_DTYPE))
+
+TILES: Final = Format("cellvit-tiles", 1, _TILE_COLUMNS)
+FEATURES: Final = Format("cellvit-features", 1, _FEATURE_COLUMNS)
+FAMILY_TARGETS: Final = Format("cellvit-family-targets", 1, _TILE_COLUMNS + _MEMBER_COLUMNS)
+FAMILY_FEATURES: Final = Format("cellvit-family-features", 1, _FEATURE_COLUMNS + _NAME_COLUMNS + _MEMBER_COLUMNS)

@@ -1,0 +1,1 @@
+"""PanNuke reader, simulated PanNuke, splits, views, batches."""

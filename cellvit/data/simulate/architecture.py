@@ -1,0 +1,124 @@
+"""Where epithelium, lumen and stroma lie in a tile, and which way its fibres run."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from cellvit.data.simulate.texture import Ellipse, local_axes, smooth_noise
+
+FAR_PX: Final = 60.0
+"""Depth of a tile that is all epithelium, or its negative for one that has none."""
+
+
+class Architecture(Enum):
+    """Arrangement of the parenchyma."""
+
+    GLANDS = "glands with a clear lumen"
+    FOLLICLES = "follicles filled with colloid"
+    NESTS = "irregular nests in stroma"
+    PLATES = "cords and plates between sinusoids"
+    SURFACE = "layered epithelium under a free surface"
+    SHEET = "a sheet of cells without stroma"
+    STROMA = "stroma alone"
+    AIRSPACES = "large clear spaces with thin walls: alveoli, fat"
+    LYMPHOID = "a dense infiltrate"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Compartments of a canvas.
+
+    Attributes:
+        depth: px below the outer border of the epithelium: positive inside, negative in stroma.
+        thickness: px of epithelium between that border and the lumen; infinite where there is no lumen.
+        along: px along the fibres of the stroma.
+        across: px across them; fibres are its level lines.
+    """
+
+    architecture: Architecture
+    depth: Float32[np.ndarray, "h w"]
+    thickness: Float32[np.ndarray, "h w"]
+    along: Float32[np.ndarray, "h w"]
+    across: Float32[np.ndarray, "h w"]
+
+    def fibre_angle(self) -> Float32[np.ndarray, "h w"]:
+        """Direction of the fibres in radians (x to the right, y down)."""
+        return _gradient_angle(self.across) + np.float32(np.pi / 2)
+
+    def basal_angle(self) -> Float32[np.ndarray, "h w"]:
+        """Direction from the border of the epithelium to its lumen, in radians."""
+        return _gradient_angle(self.depth)
+
+
+def lay_out(architecture: Architecture, side_px: int, rng: np.random.Generator) -> Layout:
+    """Draw the compartments of a square canvas."""
+    shape = (side_px, side_px)
+    angle = rng.uniform(0, np.pi)
+    _, _, along, straight = local_axes(shape, Ellipse(side_px / 2, side_px / 2, side_px, side_px, angle), reach_px=0)
+    waves = rng.uniform(4, 22) * smooth_noise(rng, shape, rng.uniform(50, 110))
+    straight = (straight + waves).astype(np.float32)
+    depth, thickness = _depth(architecture, along, straight, rng)
+    bent = straight if architecture in _STRAIGHT else (0.3 * straight - depth).astype(np.float32)
+    return Layout(architecture, depth.astype(np.float32), thickness.astype(np.float32), along, bent)
+
+
+_STRAIGHT: Final = frozenset({Architecture.STROMA, Architecture.LYMPHOID, Architecture.SHEET, Architecture.SURFACE})
+"""Architectures whose fibres do not bend around the epithelium."""
+
+
+def _depth(
+    architecture: Architecture,
+    along: Float32[np.ndarray, "h w"],
+    across: Float32[np.ndarray, "h w"],
+    rng: np.random.Generator,
+) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
+    """Depth below the border of the epithelium and its thickness, both in px."""
+    shape = along.shape
+    solid = np.full(shape, np.inf, np.float32)
+    match architecture:
+        case Architecture.GLANDS:
+            thickness = rng.uniform(26, 42) * (1 + 0.22 * smooth_noise(rng, shape, 35))
+            return _rings(shape, rng, count=int(rng.integers(1, 5)), radius_px=(55, 105)), thickness
+        case Architecture.FOLLICLES:
+            thickness = rng.uniform(17, 25) * (1 + 0.12 * smooth_noise(rng, shape, 45))
+            return _rings(shape, rng, count=int(rng.integers(3, 7)), radius_px=(45, 85)), thickness
+        case Architecture.AIRSPACES:
+            thickness = np.full(shape, rng.uniform(3, 8))
+            return _rings(shape, rng, count=int(rng.integers(4, 9)), radius_px=(55, 105)), thickness
+        case Architecture.NESTS:
+            return 30 * (smooth_noise(rng, shape, rng.uniform(55, 100)) + rng.uniform(0, 0.7)), solid
+        case Architecture.PLATES:
+            period = rng.uniform(58, 80)
+            return 16 * (np.cos(2 * np.pi * across / period) + rng.uniform(0.5, 0.75)), solid
+        case Architecture.SURFACE:
+            depth = across + rng.uniform(-20, 50) + 8 * smooth_noise(rng, shape, 40)
+            return depth, np.full(shape, rng.uniform(80, 170))
+        case Architecture.SHEET:
+            return FAR_PX + 25 * (smooth_noise(rng, shape, 70) - 1), solid
+        case Architecture.STROMA | Architecture.LYMPHOID:
+            return np.full(shape, -FAR_PX), solid
+
+
+def _rings(
+    shape: tuple[int, int], rng: np.random.Generator, *, count: int, radius_px: tuple[float, float]
+) -> Float32[np.ndarray, "h w"]:
+    """Depth below the nearest outline of `count` warped ellipses."""
+    depth = np.full(shape, -FAR_PX, np.float32)
+    warp = 1 + 0.13 * smooth_noise(rng, shape, 45)
+    for y, x in rng.uniform(0, 1, (count, 2)) * shape:
+        radius, stretch = rng.uniform(*radius_px), rng.uniform(1, 1.6)
+        whole = Ellipse(y, x, radius * stretch, radius / stretch, rng.uniform(0, np.pi))
+        _, _, along, across = local_axes(shape, whole, reach_px=2 * max(shape))
+        distance = np.hypot(along / np.float32(whole.major), across / np.float32(whole.minor)) * warp
+        depth = np.maximum(depth, np.float32(whole.minor) * (1 - distance))
+    return depth
+
+
+def _gradient_angle(field: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    """Direction in which a field rises, in radians, over about 15 px."""
+    smooth = cv2.blur(field, (15, 15))
+    return np.arctan2(cv2.Sobel(smooth, cv2.CV_32F, 0, 1), cv2.Sobel(smooth, cv2.CV_32F, 1, 0))

@@ -1,0 +1,1 @@
+"""Both directions of NP, HV and NT: targets from instances, instances from maps."""

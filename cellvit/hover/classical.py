@@ -1,0 +1,61 @@
+"""The classical baseline: nuclei from the hematoxylin channel alone, nothing learned."""
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int32, UInt8
+from scipy import ndimage
+from skimage.color import rgb2hed
+from skimage.feature import peak_local_max
+from skimage.filters import gaussian, threshold_otsu
+from skimage.morphology import disk
+from skimage.segmentation import watershed
+
+from cellvit.hover.relabel import relabel
+
+
+def segment_classical(
+    image: UInt8[np.ndarray, "h w 3"],
+    *,
+    smoothing_px: float = 1.0,
+    opening_px: int = 2,
+    min_object_px: int = 30,
+    min_distance_px: int = 5,
+) -> Int32[np.ndarray, "h w"]:
+    """Nuclei of one H&E tile at 0.25 um per pixel: labels 1..n without gaps, 0 is background.
+
+    Otsu's threshold on the hematoxylin density (Ruifrok and Johnston 2001), then a watershed on the distance to the
+    edge that parts touching nuclei. A decoder that does not beat this has learned nothing of use. The defaults are
+    common choices for 40x, not tuned on any test tile.
+
+    Args:
+        image: RGB, 0..255.
+        smoothing_px: Standard deviation of the Gaussian on the density before the threshold.
+        opening_px: Radius of the disc that opens the mask: removes threads and specks.
+        min_object_px: Mask pieces under this area are dropped, holes under it are filled.
+        min_distance_px: Least distance between two seeds: about half the smallest nucleus's diameter.
+    """
+    density = gaussian(rgb2hed(image)[..., 0], smoothing_px)
+    mask = _clean(density > threshold_otsu(density), opening_px, min_object_px)
+    distance = gaussian(ndimage.distance_transform_edt(mask), smoothing_px)
+    return relabel(watershed(-distance, _seeds(distance, mask, min_distance_px), mask=mask))
+
+
+def _clean(mask: Bool[np.ndarray, "h w"], opening_px: int, min_object_px: int) -> Bool[np.ndarray, "h w"]:
+    opened = ndimage.binary_opening(mask, disk(opening_px))
+    return ~_without_small(~_without_small(opened, min_object_px), min_object_px)
+
+
+def _without_small(mask: Bool[np.ndarray, "h w"], min_px: int) -> Bool[np.ndarray, "h w"]:
+    pieces, _ = ndimage.label(mask)
+    large: Bool[np.ndarray, "h w"] = mask & (np.bincount(pieces.ravel()) >= min_px)[pieces]
+    return large
+
+
+def _seeds(
+    distance: Float64[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"], min_distance_px: int
+) -> Int32[np.ndarray, "h w"]:
+    """One label at each peak of the distance to the edge, at least one in every piece of the mask."""
+    pieces, _ = ndimage.label(mask)
+    peaks = peak_local_max(distance, min_distance=min_distance_px, labels=pieces, exclude_border=False)
+    seeds = np.zeros(mask.shape, np.int32)
+    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    return seeds

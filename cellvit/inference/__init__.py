@@ -1,0 +1,1 @@
+"""Batched passes through encoder and decoder."""

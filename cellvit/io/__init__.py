@@ -1,0 +1,1 @@
+"""Files: one module a format, written whole or not at all."""

@@ -1,0 +1,42 @@
+"""Tile stores: tiles/fold{fold}.h5, and a family's targets, which read the same."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cellvit.contracts.records import TileBatch
+from cellvit.contracts.stores import FAMILY_TARGETS, ID_DTYPE, TILES
+from cellvit.io.family import FamilyStore
+from cellvit.io.hdf5 import Store, StoreWriter, as_names
+
+
+def open_tiles(path: Path) -> Store:
+    """The tile store of one fold, open for reading."""
+    return Store(path, TILES)
+
+
+def open_targets(path: Path) -> FamilyStore:
+    """A family's targets, open for reading; the stores behind it are checked."""
+    return FamilyStore(path, FAMILY_TARGETS)
+
+
+def read_tiles(store: Store, rows: np.ndarray) -> TileBatch:
+    """Tiles at `rows`, in that order."""
+    return TileBatch(
+        image=store.read("image", rows),
+        instances=store.read("instances", rows),
+        classes=store.read("classes", rows),
+        organ=tuple(name.decode() for name in store.read("organ", rows).tolist()),
+        tile_id=tuple(name.decode() for name in store.read("tile_id", rows).tolist()),
+    )
+
+
+def append_tiles(writer: StoreWriter, batch: TileBatch) -> None:
+    """Write the next tiles of a store."""
+    writer.append(
+        image=batch.image,
+        instances=batch.instances,
+        classes=batch.classes,
+        organ=as_names(batch.organ, ID_DTYPE),
+        tile_id=as_names(batch.tile_id, ID_DTYPE),
+    )

@@ -1,0 +1,129 @@
+"""What an instance map says of each of its nuclei: label, centroid, class."""
+
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float64, Int64, Integer
+
+from cellvit.errors import ContractError
+from cellvit.taxonomy import NucleusClass
+
+N_CLASSES: Final = len(NucleusClass)
+"""Classes of a pixel, background included."""
+
+TABLE_IDS: Final = 1 << 16
+"""Ids below this are renumbered by a table, larger ones by sorting; covers every 16-bit map (a sort costs ten times as much)."""
+
+InstanceMap = Integer[np.ndarray, "h w"]
+"""Instance ids, 0 is background; gaps and any integer type are fine, a boolean mask is one nucleus."""
+
+
+def check_instance_map(name: str, instances: InstanceMap) -> None:
+    """Refuse what is no instance map.
+
+    Raises:
+        ContractError: Not two axes, not integers, or an id below zero.
+    """
+    if instances.ndim != 2 or instances.dtype.kind not in "biu":
+        raise ContractError(
+            f"{name}: expected an instance map, (h, w) integers, found shape {instances.shape} of {instances.dtype}. "
+            "Pass one tile at a time, and label the nuclei of a probability map first (cellvit.hover.decode.segment)."
+        )
+    if instances.dtype.kind == "i" and instances.size and instances.min() < 0:
+        raise ContractError(
+            f"{name}: expected ids of 0 (background) and above, found {instances.min()}. "
+            "Set pixels that carry a marker (such as watershed lines at -1) to 0."
+        )
+
+
+def check_same_shape(names: str, first: np.ndarray, second: np.ndarray) -> None:
+    """Refuse two maps that do not lie on the same pixels.
+
+    Raises:
+        ContractError: The shapes differ.
+    """
+    if first.shape != second.shape:
+        raise ContractError(
+            f"{names}: expected two maps of one shape, found {first.shape} and {second.shape}. "
+            "Bring both to the resolution of the tile (nearest neighbour for ids and classes)."
+        )
+
+
+def renumber(ids: Integer[np.ndarray, " p"]) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " p"]]:
+    """Sorted labels other than 0, and for each pixel its label's place among them plus one (0 stays 0).
+
+    Examples:
+        >>> labels, places = renumber(np.array([7, 0, 3, 7]))
+        >>> labels.tolist(), places.tolist()
+        ([3, 7], [2, 0, 1, 2])
+    """
+    if ids.size and ids.max() >= TABLE_IDS:
+        labels, places = np.unique(np.append(ids, ids.dtype.type(0)), return_inverse=True)
+        return labels[1:].astype(np.int64), places[:-1]
+    seen = np.zeros(int(ids.max(initial=0)) + 1, bool)
+    seen[ids.astype(np.intp)] = True
+    seen[0] = False
+    return np.flatnonzero(seen), np.cumsum(seen)[ids.astype(np.intp)]
+
+
+def majority_classes(instances: InstanceMap, classes: InstanceMap) -> Int64[np.ndarray, " n"]:
+    """Class of each nucleus, in the order of its labels: the most frequent nuclear class of its pixels.
+
+    Background pixels do not vote, as in HoVer-Net's post-processing (Graham et al. 2019, section 3.2): a nucleus
+    is of class 0 only where no pixel of it has a nuclear class. The smaller class number wins a tie.
+
+    Raises:
+        ContractError: Shapes differ, or `classes` is not a map of 0..5.
+
+    Examples:
+        >>> majority_classes(np.array([[4, 4, 4, 9]]), np.array([[0, 0, 2, 5]])).tolist()
+        [2, 5]
+    """
+    check_instance_map("instances", instances)
+    check_same_shape("instances and classes", instances, classes)
+    nuclear = instances > 0
+    labels, places = renumber(instances[nuclear])
+    return vote(places - 1, checked_classes(classes[nuclear]), n_nuclei=len(labels))
+
+
+def checked_classes(classes: Integer[np.ndarray, " p"]) -> Integer[np.ndarray, " p"]:
+    """The classes themselves.
+
+    Raises:
+        ContractError: Not integers in 0..5.
+    """
+    if classes.dtype.kind not in "biu" or (classes.size and not 0 <= classes.min() <= classes.max() < N_CLASSES):
+        found = f"{classes.min()}..{classes.max()}" if classes.size else "nothing"
+        raise ContractError(
+            f"class map: expected integers in 0..{N_CLASSES - 1} (0 is background), found {found} of {classes.dtype}. "
+            "A class is PanNuke's channel plus one (cellvit.taxonomy.NucleusClass)."
+        )
+    return classes
+
+
+def vote(
+    nucleus: Int64[np.ndarray, " p"], classes: Integer[np.ndarray, " p"], *, n_nuclei: int
+) -> Int64[np.ndarray, " n"]:
+    """Most frequent nuclear class of each nucleus; `nucleus` (0..n-1) and `classes` (0..5) are those of its pixels."""
+    votes = np.bincount(nucleus * N_CLASSES + classes, minlength=n_nuclei * N_CLASSES).reshape(n_nuclei, N_CLASSES)
+    votes[:, NucleusClass.BACKGROUND] = 0
+    return votes.argmax(axis=1)
+
+
+def centroids(instances: InstanceMap) -> Float64[np.ndarray, "n 2"]:
+    """Mean (row, column) of the pixels of each nucleus in pixels, in the order of its labels.
+
+    Raises:
+        ContractError: Not an instance map.
+
+    Examples:
+        >>> centroids(np.array([[0, 3, 3], [0, 0, 0], [1, 0, 0]]))
+        array([[2. , 0. ],
+               [0. , 1.5]])
+    """
+    check_instance_map("instances", instances)
+    pixels = np.flatnonzero(instances)
+    labels, places = renumber(instances.ravel()[pixels])
+    area_px = np.bincount(places, minlength=len(labels) + 1)[1:]
+    sums = [np.bincount(places, axis, minlength=len(labels) + 1)[1:] for axis in np.divmod(pixels, instances.shape[1])]
+    return np.stack(sums, axis=1) / area_px[:, None]

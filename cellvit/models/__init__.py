@@ -1,0 +1,1 @@
+"""Frozen encoder, OrganHead and HoVer-Net decoder."""

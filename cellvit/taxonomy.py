@@ -1,0 +1,69 @@
+"""Organs, families and classes: spelled here and nowhere else."""
+
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Final
+
+TILE_PX: Final = 256
+"""Side of a PanNuke tile in pixels."""
+
+TILE_MPP: Final = 0.25
+"""Micrometres per pixel of a PanNuke tile (40x)."""
+
+ORGANS: Final = (
+    "Adrenal_gland",
+    "Bile-duct",
+    "Bladder",
+    "Breast",
+    "Cervix",
+    "Colon",
+    "Esophagus",
+    "HeadNeck",
+    "Kidney",
+    "Liver",
+    "Lung",
+    "Ovarian",
+    "Pancreatic",
+    "Prostate",
+    "Skin",
+    "Stomach",
+    "Testis",
+    "Thyroid",
+    "Uterus",
+)
+"""PanNuke's 19 tissues as types.npy spells them; the index is the organ's number everywhere."""
+
+
+class NucleusClass(IntEnum):
+    """Class of a pixel or nucleus: 0 is background, then PanNuke's channel plus one."""
+
+    BACKGROUND = 0
+    NEOPLASTIC = 1
+    INFLAMMATORY = 2
+    CONNECTIVE = 3
+    DEAD = 4
+    EPITHELIAL = 5
+
+
+NUCLEUS_CLASSES: Final = tuple(member for member in NucleusClass if member)
+"""The five nuclear classes, background excluded, in channel order."""
+
+CLASS_NAMES: Final = tuple(member.name.capitalize() for member in NucleusClass)
+"""Display names, background first."""
+
+BACKGROUND_CHANNEL: Final = 5
+"""Channel of masks.npy that holds the binary background; it is no class of nuclei."""
+
+DEFAULT_FAMILIES: Final = MappingProxyType(
+    {
+        "glandular": ("Breast", "Prostate", "Thyroid", "Pancreatic", "Adrenal_gland"),
+        "digestive": ("Colon", "Stomach", "Esophagus", "Bile-duct"),
+        "urologic": ("Kidney", "Bladder", "Testis", "Ovarian", "Uterus", "Cervix"),
+        "epidermal": ("Skin", "HeadNeck"),
+        "respiratory": ("Lung", "Liver"),
+    }
+)
+"""The five families of the original system."""
+
+POOLED_FAMILY: Final = "all"
+"""Family of the control: one decoder for every organ in use."""

@@ -1,0 +1,1 @@
+"""Training loops: generators that yield one record a step or epoch."""
