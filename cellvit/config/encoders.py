@@ -26,7 +26,10 @@ class EncoderPreset(Section):
 
     name: str = Field(description="timm model name, or hf-hub:owner/name")
     architecture: str = Field(description="timm architecture that random weights and local files are loaded into")
-    arguments: dict[str, Any] = Field(default_factory=dict, description="arguments of timm.create_model")
+    arguments: dict[str, Any] = Field(
+        default_factory=dict,
+        description="arguments of timm.create_model; layers by name (SwiGLUPacked, SiLU), img_size as the weights have it",
+    )
     mean: Rgb
     std: Rgb
     depth: PositiveInt = Field(description="number of transformer blocks")
@@ -38,8 +41,9 @@ class EncoderPreset(Section):
 
 
 _GIANT = "vit_giant_patch14_reg4_dinov2"
-_OPTIMUS_ARGUMENTS = {"init_values": 1e-5, "dynamic_img_size": False}
+_OPTIMUS_ARGUMENTS = {"img_size": 224, "init_values": 1e-5, "dynamic_img_size": False}
 _SWIGLU_ARGUMENTS = {"mlp_layer": "SwiGLUPacked", "act_layer": "SiLU"}
+"""Layers are named as in timm.layers or torch.nn."""
 
 PRESETS: dict[str, EncoderPreset] = {
     "h-optimus-0": EncoderPreset(
@@ -69,7 +73,7 @@ PRESETS: dict[str, EncoderPreset] = {
     "h0-mini": EncoderPreset(
         name="hf-hub:bioptimus/H0-mini",
         architecture="vit_base_patch14_reg4_dinov2",
-        arguments={**_SWIGLU_ARGUMENTS, "mlp_ratio": 5.33334, "init_values": 1e-5, "dynamic_img_size": False},
+        arguments={**_OPTIMUS_ARGUMENTS, **_SWIGLU_ARGUMENTS, "mlp_ratio": 5.33334, "global_pool": ""},
         mean=OPTIMUS_MEAN,
         std=OPTIMUS_STD,
         depth=12,
@@ -104,8 +108,16 @@ PRESETS: dict[str, EncoderPreset] = {
     ),
     "virchow2": EncoderPreset(
         name="hf-hub:paige-ai/Virchow2",
-        architecture="vit_huge_patch14_reg4_dinov2",
-        arguments={**_SWIGLU_ARGUMENTS, "mlp_ratio": 5.3375, "init_values": 1e-5, "dynamic_img_size": True},
+        architecture="vit_huge_patch14_224",
+        arguments={
+            **_SWIGLU_ARGUMENTS,
+            "img_size": 224,
+            "init_values": 1e-5,
+            "reg_tokens": 4,
+            "mlp_ratio": 5.3375,
+            "global_pool": "",
+            "dynamic_img_size": True,
+        },
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         depth=32,
@@ -117,7 +129,7 @@ PRESETS: dict[str, EncoderPreset] = {
     "tiny-vit": EncoderPreset(
         name=_GIANT,
         architecture=_GIANT,
-        arguments={"embed_dim": 96, "depth": 4, "num_heads": 3, "init_values": 1.0, "dynamic_img_size": False},
+        arguments={**_OPTIMUS_ARGUMENTS, "embed_dim": 96, "depth": 4, "num_heads": 3, "init_values": 1.0},
         mean=OPTIMUS_MEAN,
         std=OPTIMUS_STD,
         depth=4,

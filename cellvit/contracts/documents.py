@@ -50,6 +50,29 @@ class Document(Record):
     provenance: Provenance
 
 
+class FoldSummary(Document):
+    """What `prepare_fold` found in a fold, and what it resolved or dropped.
+
+    Attributes:
+        coverage: Share of nuclear pixels.
+        empty_tiles: Ids of tiles without a nucleus.
+        overlap_px: Pixels that more than one class channel claims; the later channel has them.
+        nuclei_painted_over: Nuclei that later channels cover completely; they are in no map.
+        background_mismatch_px: Pixels in which the background channel contradicts the classes; the classes decide.
+    """
+
+    format: Literal["cellvit-fold-summary"] = "cellvit-fold-summary"
+    fold: int
+    n_tiles: int
+    tiles_by_organ: dict[str, int]
+    nuclei_by_class: dict[str, int]
+    coverage: Number
+    empty_tiles: tuple[str, ...]
+    overlap_px: int
+    nuclei_painted_over: int
+    background_mismatch_px: int
+
+
 class FeatureCheck(Document):
     """`check_features` passed for a fold."""
 

@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, Integer, Num, UInt8
+from jaxtyping import Int32, Int64, Integer, Num, UInt8
 
 from cellvit.errors import ContractError
 from cellvit.taxonomy import BACKGROUND_CHANNEL, NUCLEUS_CLASSES
@@ -91,7 +91,8 @@ def _check_masks(masks: Num[np.ndarray, "h w 5"]) -> None:
         )
 
 
-def _keys(masks: Num[np.ndarray, "h w 5"]) -> Integer[np.ndarray, "h w 5"]:
+def _keys(masks: Num[np.ndarray, "h w 5"]) -> Int64[np.ndarray, "h w 5"]:
     """Numbers that differ between nuclei of different channels and keep the order (channel, id)."""
     ids = masks.astype(np.int64)
-    return ids + np.arange(masks.shape[2]) * (ids.max(initial=0) + 1)
+    keys: Int64[np.ndarray, "h w 5"] = ids + np.arange(masks.shape[2]) * (ids.max(initial=0) + 1)
+    return keys

@@ -29,7 +29,9 @@ class Contingency:
     @property
     def iou(self) -> Float64[np.ndarray, "n_true n_found"]:
         """Intersection over union of each pair, in 0..1; computed at each access."""
-        return self.overlap / (self.true_area[:, None] + self.found_area[None, :] - self.overlap)
+        union_px = self.true_area[:, None] + self.found_area[None, :] - self.overlap
+        iou: Float64[np.ndarray, "n_true n_found"] = self.overlap / union_px
+        return iou
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,8 @@ found (true) nuclei of class c without a partner; precision and recall drop the 
 write TP_c + TN_c for TP_c; in the authors' programs TN_c is 0, because pairs without class c are set aside first.
 
 References:
-    Graham et al., HoVer-Net, Medical Image Analysis 2019, section 4.2, and its evaluation program.
-    Hörst et al., CellViT, Medical Image Analysis 2024, section 4.3.
+    Graham et al., HoVer-Net, Medical Image Analysis 2019, and its evaluation program.
+    Hörst et al., CellViT, Medical Image Analysis 2024, and its evaluation program.
 """
 
 from dataclasses import dataclass
@@ -151,11 +151,11 @@ def _counted(
     true_partner: Int64[np.ndarray, " k"],
     found_partner: Int64[np.ndarray, " k"],
 ) -> DetectionCounts:
-    counts = DetectionCounts.zero()
-    np.add.at(counts.table, (true_class_of[true_partner], found_class_of[found_partner]), 1)
-    np.add.at(counts.table, (np.delete(true_class_of, true_partner), UNPAIRED), 1)
-    np.add.at(counts.table, (UNPAIRED, np.delete(found_class_of, found_partner)), 1)
-    return counts
+    missed, spurious = np.delete(true_class_of, true_partner), np.delete(found_class_of, found_partner)
+    rows = np.concatenate([true_class_of[true_partner], missed, np.full(len(spurious), UNPAIRED)])
+    columns = np.concatenate([found_class_of[found_partner], np.full(len(missed), UNPAIRED), spurious])
+    side = UNPAIRED + 1
+    return DetectionCounts(np.bincount(rows * side + columns, minlength=side**2).reshape(side, side))
 
 
 def _scores(

@@ -12,7 +12,7 @@ N_CLASSES: Final = len(NucleusClass)
 """Classes of a pixel, background included."""
 
 TABLE_IDS: Final = 1 << 16
-"""Ids below this are renumbered by a table, larger ones by sorting; covers every 16-bit map (a sort costs ten times as much)."""
+"""Ids below this (all 16-bit maps) are renumbered by a table, larger ones by sorting, which takes ten times as long."""
 
 InstanceMap = Integer[np.ndarray, "h w"]
 """Instance ids, 0 is background; gaps and any integer type are fine, a boolean mask is one nucleus."""
@@ -69,7 +69,7 @@ def renumber(ids: Integer[np.ndarray, " p"]) -> tuple[Int64[np.ndarray, " n"], I
 def majority_classes(instances: InstanceMap, classes: InstanceMap) -> Int64[np.ndarray, " n"]:
     """Class of each nucleus, in the order of its labels: the most frequent nuclear class of its pixels.
 
-    Background pixels do not vote, as in HoVer-Net's post-processing (Graham et al. 2019, section 3.2): a nucleus
+    Background pixels do not vote, as in HoVer-Net's post-processing (Graham et al. 2019): a nucleus
     is of class 0 only where no pixel of it has a nuclear class. The smaller class number wins a tie.
 
     Raises:
@@ -107,7 +107,8 @@ def vote(
     """Most frequent nuclear class of each nucleus; `nucleus` (0..n-1) and `classes` (0..5) are those of its pixels."""
     votes = np.bincount(nucleus * N_CLASSES + classes, minlength=n_nuclei * N_CLASSES).reshape(n_nuclei, N_CLASSES)
     votes[:, NucleusClass.BACKGROUND] = 0
-    return votes.argmax(axis=1)
+    winner: Int64[np.ndarray, " n"] = votes.argmax(axis=1)
+    return winner
 
 
 def centroids(instances: InstanceMap) -> Float64[np.ndarray, "n 2"]:
@@ -122,8 +123,10 @@ def centroids(instances: InstanceMap) -> Float64[np.ndarray, "n 2"]:
                [0. , 1.5]])
     """
     check_instance_map("instances", instances)
-    pixels = np.flatnonzero(instances)
+    pixels = np.flatnonzero(instances > 0)
     labels, places = renumber(instances.ravel()[pixels])
-    area_px = np.bincount(places, minlength=len(labels) + 1)[1:]
-    sums = [np.bincount(places, axis, minlength=len(labels) + 1)[1:] for axis in np.divmod(pixels, instances.shape[1])]
-    return np.stack(sums, axis=1) / area_px[:, None]
+    row, column = np.divmod(pixels, instances.shape[1])
+    nucleus = places - 1
+    sums = np.stack([np.bincount(nucleus, at, minlength=len(labels)) for at in (row, column)], axis=1)
+    means: Float64[np.ndarray, "n 2"] = sums / np.bincount(nucleus, minlength=len(labels))[:, None]
+    return means

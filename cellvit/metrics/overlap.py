@@ -75,7 +75,8 @@ class PanopticCounts:
     @property
     def pq(self) -> float:
         """Panoptic quality DQ * SQ in 0..1; NaN where neither side has a nucleus, 0 where none matches."""
-        return float(panoptic_quality_of_sums(as_rows([self]))[0])
+        weight = self.true_positives + (self.false_positives + self.false_negatives) / 2
+        return self.matched_iou / weight if weight else float("nan")
 
 
 def as_rows(counts: Iterable[PanopticCounts]) -> Float64[np.ndarray, "n 4"]:

@@ -14,7 +14,9 @@ def ratio(
         array([0.5, nan])
     """
     top, bottom = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
-    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)
+    quotient: Float64[np.ndarray, "*batch"] = np.full(top.shape, np.nan)
+    np.divide(top, bottom, out=quotient, where=bottom != 0)
+    return quotient
 
 
 def mean_defined(values: Float[np.ndarray, " n"]) -> float:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from cellvit.data.simulate.texture import Ellipse, local_axes, smooth_noise
+from cellvit.data.simulate.texture import Ellipse, fractal_noise, smooth_noise, window
 
 FAR_PX: Final = 60.0
 """Depth of a tile that is all epithelium, or its negative for one that has none."""
@@ -58,12 +58,12 @@ def lay_out(architecture: Architecture, side_px: int, rng: np.random.Generator) 
     """Draw the compartments of a square canvas."""
     shape = (side_px, side_px)
     angle = rng.uniform(0, np.pi)
-    _, _, along, straight = local_axes(shape, Ellipse(side_px / 2, side_px / 2, side_px, side_px, angle), reach_px=0)
-    waves = rng.uniform(4, 22) * smooth_noise(rng, shape, rng.uniform(50, 110))
-    straight = (straight + waves).astype(np.float32)
-    depth, thickness = _depth(architecture, along, straight, rng)
-    bent = straight if architecture in _STRAIGHT else (0.3 * straight - depth).astype(np.float32)
-    return Layout(architecture, depth.astype(np.float32), thickness.astype(np.float32), along, bent)
+    axes = window(shape, Ellipse(side_px / 2, side_px / 2, side_px, side_px, angle), reach_px=0)
+    waves = rng.uniform(2, 10) * fractal_noise(rng, shape, rng.uniform(50, 110))
+    straight = (axes.across + waves).astype(np.float32)
+    depth, thickness = _depth(architecture, axes.along, straight, rng)
+    bent = straight if architecture in _STRAIGHT else (0.8 * straight - 0.7 * depth).astype(np.float32)
+    return Layout(architecture, depth.astype(np.float32), thickness.astype(np.float32), axes.along, bent)
 
 
 _STRAIGHT: Final = frozenset({Architecture.STROMA, Architecture.LYMPHOID, Architecture.SHEET, Architecture.SURFACE})
@@ -112,8 +112,8 @@ def _rings(
     for y, x in rng.uniform(0, 1, (count, 2)) * shape:
         radius, stretch = rng.uniform(*radius_px), rng.uniform(1, 1.6)
         whole = Ellipse(y, x, radius * stretch, radius / stretch, rng.uniform(0, np.pi))
-        _, _, along, across = local_axes(shape, whole, reach_px=2 * max(shape))
-        distance = np.hypot(along / np.float32(whole.major), across / np.float32(whole.minor)) * warp
+        axes = window(shape, whole, reach_px=2 * max(shape))
+        distance = np.hypot(axes.along / np.float32(whole.major), axes.across / np.float32(whole.minor)) * warp
         depth = np.maximum(depth, np.float32(whole.minor) * (1 - distance))
     return depth
 
@@ -121,4 +121,4 @@ def _rings(
 def _gradient_angle(field: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     """Direction in which a field rises, in radians, over about 15 px."""
     smooth = cv2.blur(field, (15, 15))
-    return np.arctan2(cv2.Sobel(smooth, cv2.CV_32F, 0, 1), cv2.Sobel(smooth, cv2.CV_32F, 1, 0))
+    return np.asarray(np.arctan2(cv2.Sobel(smooth, cv2.CV_32F, 0, 1), cv2.Sobel(smooth, cv2.CV_32F, 1, 0)))

@@ -45,14 +45,15 @@ def _focus(light: Float32[np.ndarray, "h w 3"], rng: np.random.Generator) -> Flo
     """The same light through a lens, blurred more where the tissue leaves the plane of focus."""
     sharp = cv2.GaussianBlur(light, (0, 0), rng.uniform(*SHARP_PX))
     if rng.random() > OUT_OF_FOCUS_RATE:
-        return sharp
+        return np.asarray(sharp)
     blurred = cv2.GaussianBlur(light, (0, 0), rng.uniform(*DEFOCUS_PX))
     away = soft_step(smooth_noise(rng, light.shape[:2], 100) - np.float32(rng.uniform(-0.5, 0.8)), 0.2)
-    return sharp + away[..., None] * (blurred - sharp)
+    return np.asarray(sharp + away[..., None] * (blurred - sharp))
 
 
 def _compress(pixels: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
     """The same picture after JPEG."""
     quality = int(rng.integers(*JPEG_QUALITY))
     _, encoded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])

@@ -42,16 +42,16 @@ KINDS: Final = MappingProxyType(
     {
         # Enlarged, pleomorphic, coarse chromatin, prominent nucleoli: the cytology of malignancy.
         NucleusClass.NEOPLASTIC: Kind(
-            radius_px=12.6,
+            radius_px=14.0,
             spread=0.20,
             aspect=(1.0, 1.75),
             irregularity=(0.03, 0.10),
-            level=(0.55, 1.05),
+            level=(0.55, 1.15),
             coarseness=0.34,
             clump_px=3.2,
             vesicular=0.35,
             nucleoli=3,
-            shrinkage=(-0.1, 0.5),
+            shrinkage=(-0.1, 0.35),
         ),
         # Lymphocytes and plasma cells, 6 to 8 um wide: small, round, dark, homogeneous.
         NucleusClass.INFLAMMATORY: Kind(
@@ -59,25 +59,25 @@ KINDS: Final = MappingProxyType(
             spread=0.11,
             aspect=(1.0, 1.25),
             irregularity=(0.0, 0.04),
-            level=(0.95, 1.35),
+            level=(0.8, 1.35),
             coarseness=0.16,
             clump_px=2.2,
             vesicular=0.04,
             nucleoli=0,
-            shrinkage=(0.0, 0.6),
+            shrinkage=(0.0, 0.35),
         ),
         # Fibroblasts, smooth muscle and endothelium: spindles along the fibres.
         NucleusClass.CONNECTIVE: Kind(
-            radius_px=8.2,
+            radius_px=8.6,
             spread=0.16,
             aspect=(2.2, 4.6),
             irregularity=(0.0, 0.05),
-            level=(0.6, 1.05),
+            level=(0.55, 1.05),
             coarseness=0.18,
-            clump_px=2.4,
+            clump_px=2.2,
             vesicular=0.18,
             nucleoli=0,
-            shrinkage=(0.0, 0.25),
+            shrinkage=(0.0, 0.15),
         ),
         # Pyknosis and karyorrhexis: shrunken, very dark, in pieces, in a retracted eosinophilic cell.
         NucleusClass.DEAD: Kind(
@@ -87,18 +87,18 @@ KINDS: Final = MappingProxyType(
             irregularity=(0.06, 0.16),
             level=(1.4, 1.9),
             coarseness=0.45,
-            clump_px=3.0,
+            clump_px=3.2,
             vesicular=0.0,
             nucleoli=0,
             shrinkage=(-1.0, -0.5),
         ),
         # Benign epithelium: medium, oval, regular, pale and finely granular.
         NucleusClass.EPITHELIAL: Kind(
-            radius_px=10.6,
+            radius_px=12.0,
             spread=0.08,
             aspect=(1.1, 1.7),
             irregularity=(0.0, 0.035),
-            level=(0.5, 0.8),
+            level=(0.48, 0.86),
             coarseness=0.2,
             clump_px=2.2,
             vesicular=0.3,
@@ -109,14 +109,14 @@ KINDS: Final = MappingProxyType(
 )
 """Cytology of each class; sizes at 0.25 um per pixel, set so that CoNSeP's and PanNuke's areas are met."""
 
-BEND: Final = 0.22
+BEND: Final = 0.16
 """Most that a nucleus is bent: the sagitta as a share of its long half axis."""
 
 SOFTNESS_PX: Final = (0.5, 1.6)
 """Width of a nucleus's rim in the light; the upper half lies out of the plane of focus."""
 
-WAVES: Final = (2, 3, 4, 6)
-"""Angular frequencies of an outline's irregularities."""
+WAVES: Final = (2, 3, 4, 5)
+"""Angular frequencies of an outline's irregularities, without gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def draw_nucleus(kind: NucleusClass, site: Site, rng: np.random.Generator) -> Nu
         major=site.radius_px * aspect**0.5,
         minor=site.radius_px / aspect**0.5,
         angle=site.angle,
-        bend=rng.uniform(-BEND, BEND) / site.radius_px,
+        bend=rng.uniform(-BEND, BEND) / (site.radius_px * aspect**0.5),
         waves=tuple(amplitude * rng.random(len(WAVES)) * phases),
         level=rng.uniform(*traits.level),
         vesicular=bool(rng.random() < traits.vesicular),

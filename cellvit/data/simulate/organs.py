@@ -19,347 +19,239 @@ STROMA, AIRSPACES, LYMPHOID = Architecture.STROMA, Architecture.AIRSPACES, Archi
 
 
 @dataclass(frozen=True, slots=True)
-class Organ:
-    """What one organ looks like.
+class Parenchyma:
+    """The cells that do the organ's work, benign or neoplastic.
 
     Attributes:
-        palette: Its stain.
-        architectures: Weight of each arrangement of the parenchyma.
-        malignant: Share of tiles whose parenchyma is neoplastic.
-        cell_px: Area of a parenchymal cell; the smaller, the denser the nuclei.
-        nuclear_scale: Size of the parenchyma's nuclei against the class's own.
-        stroma: Connective nuclei against the average.
-        inflammation: Inflammatory nuclei of an ordinary tile, median.
+        malignant: Share of tiles in which they are neoplastic.
+        cell_px: Area of a cell; the smaller, the denser the nuclei.
+        nuclear_scale: Size of the nuclei against the class's own.
         cytoplasm: Hematoxylin and eosin of the cytoplasm.
-        collagen: Eosin of the stroma.
-        fibre_px: Length and width of its strands.
+        vacuoles: Clear vacuoles (mucin, fat, foam) for each cell.
+    """
+
+    malignant: float
+    cell_px: float
+    nuclear_scale: float
+    cytoplasm: tuple[float, float]
+    vacuoles: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stroma:
+    """What lies between them.
+
+    Attributes:
+        density: Connective nuclei against the average organ.
+        collagen: Eosin of the strands.
+        fibre_px: Length and width of a strand.
         clefts: White gaps between strands, 0..1.
-        vacuoles: Clear vacuoles (mucin, fat, foam) for each parenchymal cell.
+    """
+
+    density: float
+    collagen: float
+    fibre_px: tuple[float, float]
+    clefts: float
+
+
+@dataclass(frozen=True, slots=True)
+class Guests:
+    """What comes and goes.
+
+    Attributes:
+        inflammation: Inflammatory nuclei of an ordinary tile, median.
         blood: Chance of erythrocytes in a tile.
         pigment: Chance of brown pigment in a tile.
     """
 
-    palette: Palette
-    architectures: Mapping[Architecture, float]
-    malignant: float
-    cell_px: float
-    nuclear_scale: float
-    stroma: float
     inflammation: float
-    cytoplasm: tuple[float, float]
-    collagen: float
-    fibre_px: tuple[float, float]
-    clefts: float
-    vacuoles: float
     blood: float
     pigment: float
+
+
+@dataclass(frozen=True, slots=True)
+class Organ:
+    """What one organ looks like; `architectures` weighs the arrangements of its parenchyma."""
+
+    palette: Palette
+    architectures: Mapping[Architecture, float]
+    parenchyma: Parenchyma
+    stroma: Stroma
+    guests: Guests
 
 
 PROFILES: Final[Mapping[str, Organ]] = MappingProxyType(
     {
         "Adrenal_gland": Organ(  # steroid-rich cords, foamy and eosinophilic, thin capillaries
-            palette=Palette((0.04, -0.02, 0.02), (0.02, 0, 0.1), (0.85, 1.0)),
+            palette=Palette(hematoxylin=(0.04, -0.02, 0.02), eosin=(0.02, 0, 0.1), strengths=(0.85, 1.0)),
             architectures={PLATES: 4, SHEET: 3, STROMA: 1},
-            malignant=0.7,
-            cell_px=1500.0,
-            nuclear_scale=0.86,
-            stroma=0.5,
-            inflammation=1.0,
-            cytoplasm=(0.1, 0.62),
-            collagen=0.55,
-            fibre_px=(70.0, 7.0),
-            clefts=0.1,
-            vacuoles=0.45,
-            blood=0.5,
-            pigment=0.15,
+            parenchyma=Parenchyma(
+                malignant=0.72, cell_px=1500.0, nuclear_scale=0.86, cytoplasm=(0.1, 0.62), vacuoles=0.45
+            ),
+            stroma=Stroma(density=0.5, collagen=0.55, fibre_px=(70.0, 7.0), clefts=0.1),
+            guests=Guests(inflammation=1.0, blood=0.5, pigment=0.15),
         ),
         "Bile-duct": Organ(  # ducts in dense desmoplastic stroma, bile
-            palette=Palette((-0.04, 0.02, 0.06), (0.05, -0.02, 0.02), (0.9, 0.9)),
+            palette=Palette(hematoxylin=(-0.04, 0.02, 0.06), eosin=(0.05, -0.02, 0.02), strengths=(0.9, 0.9)),
             architectures={GLANDS: 5, NESTS: 2, STROMA: 2},
-            malignant=0.78,
-            cell_px=1500.0,
-            nuclear_scale=0.95,
-            stroma=1.25,
-            inflammation=2.5,
-            cytoplasm=(0.2, 0.5),
-            collagen=0.62,
-            fibre_px=(130.0, 9.0),
-            clefts=0.25,
-            vacuoles=0.05,
-            blood=0.2,
-            pigment=0.25,
+            parenchyma=Parenchyma(
+                malignant=0.8, cell_px=1500.0, nuclear_scale=0.95, cytoplasm=(0.2, 0.5), vacuoles=0.05
+            ),
+            stroma=Stroma(density=1.25, collagen=0.62, fibre_px=(130.0, 9.0), clefts=0.25),
+            guests=Guests(inflammation=2.5, blood=0.2, pigment=0.25),
         ),
         "Bladder": Organ(  # urothelium in layers, muscle bundles
-            palette=Palette((0.0, 0.05, 0.1), (0.0, -0.05, -0.03), (1.1, 1.0)),
+            palette=Palette(hematoxylin=(0.0, 0.05, 0.1), eosin=(0.0, -0.05, -0.03), strengths=(1.1, 1.0)),
             architectures={SURFACE: 3, SHEET: 3, STROMA: 2, NESTS: 1},
-            malignant=0.8,
-            cell_px=1700.0,
-            nuclear_scale=1.05,
-            stroma=1.0,
-            inflammation=2.0,
-            cytoplasm=(0.28, 0.5),
-            collagen=0.7,
-            fibre_px=(190.0, 12.0),
-            clefts=0.15,
-            vacuoles=0.02,
-            blood=0.3,
-            pigment=0.02,
+            parenchyma=Parenchyma(
+                malignant=0.82, cell_px=1700.0, nuclear_scale=1.05, cytoplasm=(0.28, 0.5), vacuoles=0.02
+            ),
+            stroma=Stroma(density=1.0, collagen=0.7, fibre_px=(190.0, 12.0), clefts=0.15),
+            guests=Guests(inflammation=2.0, blood=0.3, pigment=0.02),
         ),
         "Breast": Organ(  # carcinoma nests and cords in collagen, fat
-            palette=Palette((0.05, 0.0, 0.05), (0.1, 0.0, 0.06), (1.1, 0.95)),
-            architectures={NESTS: 5, GLANDS: 3, STROMA: 2, AIRSPACES: 1},
-            malignant=0.8,
-            cell_px=1500.0,
-            nuclear_scale=1.0,
-            stroma=1.1,
-            inflammation=2.0,
-            cytoplasm=(0.22, 0.42),
-            collagen=0.68,
-            fibre_px=(150.0, 8.0),
-            clefts=0.2,
-            vacuoles=0.06,
-            blood=0.15,
-            pigment=0.02,
+            palette=Palette(hematoxylin=(0.05, 0.0, 0.05), eosin=(0.1, 0.0, 0.06), strengths=(1.1, 0.95)),
+            architectures={NESTS: 5, GLANDS: 3, STROMA: 2, AIRSPACES: 1, LYMPHOID: 0.4},
+            parenchyma=Parenchyma(
+                malignant=0.82, cell_px=1500.0, nuclear_scale=1.0, cytoplasm=(0.22, 0.42), vacuoles=0.06
+            ),
+            stroma=Stroma(density=1.1, collagen=0.68, fibre_px=(150.0, 8.0), clefts=0.2),
+            guests=Guests(inflammation=2.0, blood=0.15, pigment=0.02),
         ),
         "Cervix": Organ(  # squamous epithelium over fibrous stroma
-            palette=Palette((0.1, -0.03, -0.06), (-0.04, 0.02, -0.06), (1.0, 0.8)),
-            architectures={SURFACE: 4, SHEET: 2, STROMA: 2},
-            malignant=0.7,
-            cell_px=1500.0,
-            nuclear_scale=0.98,
-            stroma=1.0,
-            inflammation=4.0,
-            cytoplasm=(0.26, 0.36),
-            collagen=0.5,
-            fibre_px=(90.0, 6.0),
-            clefts=0.2,
-            vacuoles=0.06,
-            blood=0.2,
-            pigment=0.02,
+            palette=Palette(hematoxylin=(0.1, -0.03, -0.06), eosin=(-0.04, 0.02, -0.06), strengths=(1.0, 0.8)),
+            architectures={SURFACE: 4, SHEET: 2, STROMA: 2, LYMPHOID: 0.4},
+            parenchyma=Parenchyma(
+                malignant=0.72, cell_px=1500.0, nuclear_scale=0.98, cytoplasm=(0.26, 0.36), vacuoles=0.06
+            ),
+            stroma=Stroma(density=1.0, collagen=0.5, fibre_px=(90.0, 6.0), clefts=0.2),
+            guests=Guests(inflammation=4.0, blood=0.2, pigment=0.02),
         ),
         "Colon": Organ(  # crypts with goblet cells, lymphoid lamina propria
-            palette=Palette((-0.02, 0.06, -0.05), (0.12, -0.04, 0.0), (0.8, 0.75)),
+            palette=Palette(hematoxylin=(-0.02, 0.06, -0.05), eosin=(0.12, -0.04, 0.0), strengths=(0.8, 0.75)),
             architectures={GLANDS: 7, STROMA: 2, LYMPHOID: 1},
-            malignant=0.62,
-            cell_px=1450.0,
-            nuclear_scale=0.95,
-            stroma=0.9,
-            inflammation=6.0,
-            cytoplasm=(0.22, 0.42),
-            collagen=0.5,
-            fibre_px=(100.0, 6.0),
-            clefts=0.4,
-            vacuoles=0.22,
-            blood=0.15,
-            pigment=0.01,
+            parenchyma=Parenchyma(
+                malignant=0.64, cell_px=1450.0, nuclear_scale=0.95, cytoplasm=(0.22, 0.42), vacuoles=0.22
+            ),
+            stroma=Stroma(density=0.9, collagen=0.5, fibre_px=(100.0, 6.0), clefts=0.4),
+            guests=Guests(inflammation=6.0, blood=0.15, pigment=0.01),
         ),
         "Esophagus": Organ(  # squamous epithelium, smooth muscle
-            palette=Palette((-0.05, 0.0, -0.04), (-0.05, 0.03, 0.05), (0.95, 1.2)),
-            architectures={SURFACE: 4, NESTS: 3, STROMA: 3},
-            malignant=0.68,
-            cell_px=1900.0,
-            nuclear_scale=0.95,
-            stroma=1.0,
-            inflammation=2.0,
-            cytoplasm=(0.1, 0.64),
-            collagen=0.78,
-            fibre_px=(210.0, 14.0),
-            clefts=0.15,
-            vacuoles=0.03,
-            blood=0.15,
-            pigment=0.02,
+            palette=Palette(hematoxylin=(-0.05, 0.0, -0.04), eosin=(-0.05, 0.03, 0.05), strengths=(0.95, 1.2)),
+            architectures={SURFACE: 4, NESTS: 3, STROMA: 3, LYMPHOID: 0.4},
+            parenchyma=Parenchyma(
+                malignant=0.7, cell_px=1900.0, nuclear_scale=0.95, cytoplasm=(0.1, 0.64), vacuoles=0.03
+            ),
+            stroma=Stroma(density=1.0, collagen=0.78, fibre_px=(210.0, 14.0), clefts=0.15),
+            guests=Guests(inflammation=2.0, blood=0.15, pigment=0.02),
         ),
         "HeadNeck": Organ(  # keratinising nests in inflamed stroma
-            palette=Palette((0.02, -0.04, 0.0), (-0.08, 0.02, 0.14), (0.95, 1.25)),
-            architectures={NESTS: 5, SHEET: 2, STROMA: 2},
-            malignant=0.82,
-            cell_px=1800.0,
-            nuclear_scale=1.05,
-            stroma=1.0,
-            inflammation=5.0,
-            cytoplasm=(0.14, 0.66),
-            collagen=0.72,
-            fibre_px=(120.0, 8.0),
-            clefts=0.2,
-            vacuoles=0.03,
-            blood=0.25,
-            pigment=0.02,
+            palette=Palette(hematoxylin=(0.02, -0.04, 0.0), eosin=(-0.08, 0.02, 0.14), strengths=(0.95, 1.25)),
+            architectures={NESTS: 5, SHEET: 2, STROMA: 2, LYMPHOID: 0.4},
+            parenchyma=Parenchyma(
+                malignant=0.84, cell_px=1800.0, nuclear_scale=1.05, cytoplasm=(0.14, 0.66), vacuoles=0.03
+            ),
+            stroma=Stroma(density=1.0, collagen=0.72, fibre_px=(120.0, 8.0), clefts=0.2),
+            guests=Guests(inflammation=5.0, blood=0.25, pigment=0.02),
         ),
         "Kidney": Organ(  # tubules back to back, clear cells, rich in blood
-            palette=Palette((0.08, 0.02, 0.12), (0.02, -0.06, 0.1), (0.9, 1.1)),
+            palette=Palette(hematoxylin=(0.08, 0.02, 0.12), eosin=(0.02, -0.06, 0.1), strengths=(0.9, 1.1)),
             architectures={GLANDS: 5, SHEET: 2, STROMA: 1},
-            malignant=0.66,
-            cell_px=1900.0,
-            nuclear_scale=0.84,
-            stroma=0.6,
-            inflammation=1.5,
-            cytoplasm=(0.06, 0.6),
-            collagen=0.45,
-            fibre_px=(60.0, 6.0),
-            clefts=0.15,
-            vacuoles=0.3,
-            blood=0.6,
-            pigment=0.03,
+            parenchyma=Parenchyma(
+                malignant=0.68, cell_px=1900.0, nuclear_scale=0.84, cytoplasm=(0.06, 0.6), vacuoles=0.3
+            ),
+            stroma=Stroma(density=0.6, collagen=0.45, fibre_px=(60.0, 6.0), clefts=0.15),
+            guests=Guests(inflammation=1.5, blood=0.6, pigment=0.03),
         ),
         "Liver": Organ(  # plates of eosinophilic hepatocytes, fat, lipofuscin
-            palette=Palette((-0.03, 0.0, 0.1), (0.0, 0.05, 0.18), (1.0, 1.15)),
+            palette=Palette(hematoxylin=(-0.03, 0.0, 0.1), eosin=(0.0, 0.05, 0.18), strengths=(1.0, 1.15)),
             architectures={PLATES: 5, SHEET: 3, STROMA: 1},
-            malignant=0.66,
-            cell_px=2100.0,
-            nuclear_scale=0.95,
-            stroma=0.5,
-            inflammation=2.0,
-            cytoplasm=(0.14, 0.8),
-            collagen=0.62,
-            fibre_px=(80.0, 8.0),
-            clefts=0.1,
-            vacuoles=0.12,
-            blood=0.5,
-            pigment=0.45,
+            parenchyma=Parenchyma(
+                malignant=0.68, cell_px=2100.0, nuclear_scale=0.95, cytoplasm=(0.14, 0.8), vacuoles=0.12
+            ),
+            stroma=Stroma(density=0.5, collagen=0.62, fibre_px=(80.0, 8.0), clefts=0.1),
+            guests=Guests(inflammation=2.0, blood=0.5, pigment=0.45),
         ),
         "Lung": Organ(  # airspaces, adenocarcinoma, anthracosis
-            palette=Palette((0.12, 0.0, 0.0), (0.08, 0.0, -0.04), (1.2, 0.9)),
-            architectures={AIRSPACES: 3, GLANDS: 3, NESTS: 3, STROMA: 1},
-            malignant=0.8,
-            cell_px=1600.0,
-            nuclear_scale=1.02,
-            stroma=1.0,
-            inflammation=4.0,
-            cytoplasm=(0.18, 0.44),
-            collagen=0.54,
-            fibre_px=(90.0, 6.0),
-            clefts=0.3,
-            vacuoles=0.05,
-            blood=0.5,
-            pigment=0.45,
+            palette=Palette(hematoxylin=(0.12, 0.0, 0.0), eosin=(0.08, 0.0, -0.04), strengths=(1.2, 0.9)),
+            architectures={AIRSPACES: 3, GLANDS: 3, NESTS: 3, STROMA: 1, LYMPHOID: 0.4},
+            parenchyma=Parenchyma(
+                malignant=0.82, cell_px=1600.0, nuclear_scale=1.02, cytoplasm=(0.18, 0.44), vacuoles=0.05
+            ),
+            stroma=Stroma(density=1.0, collagen=0.54, fibre_px=(90.0, 6.0), clefts=0.3),
+            guests=Guests(inflammation=4.0, blood=0.5, pigment=0.45),
         ),
         "Ovarian": Organ(  # papillae and cellular whorled stroma
-            palette=Palette((0.02, 0.08, -0.04), (0.16, -0.08, -0.06), (1.15, 0.75)),
+            palette=Palette(hematoxylin=(0.02, 0.08, -0.04), eosin=(0.16, -0.08, -0.06), strengths=(1.15, 0.75)),
             architectures={NESTS: 3, GLANDS: 3, SHEET: 2, STROMA: 2},
-            malignant=0.82,
-            cell_px=1350.0,
-            nuclear_scale=1.05,
-            stroma=1.5,
-            inflammation=1.2,
-            cytoplasm=(0.28, 0.36),
-            collagen=0.52,
-            fibre_px=(60.0, 5.0),
-            clefts=0.15,
-            vacuoles=0.04,
-            blood=0.2,
-            pigment=0.02,
+            parenchyma=Parenchyma(
+                malignant=0.84, cell_px=1350.0, nuclear_scale=1.05, cytoplasm=(0.28, 0.36), vacuoles=0.04
+            ),
+            stroma=Stroma(density=1.5, collagen=0.52, fibre_px=(60.0, 5.0), clefts=0.15),
+            guests=Guests(inflammation=1.2, blood=0.2, pigment=0.02),
         ),
         "Pancreatic": Organ(  # acini with basophilic bases, fibrosis
-            palette=Palette((-0.04, 0.04, 0.08), (0.06, 0.02, -0.04), (1.0, 1.0)),
+            palette=Palette(hematoxylin=(-0.04, 0.04, 0.08), eosin=(0.06, 0.02, -0.04), strengths=(1.0, 1.0)),
             architectures={GLANDS: 4, SHEET: 2, STROMA: 3},
-            malignant=0.7,
-            cell_px=1650.0,
-            nuclear_scale=0.9,
-            stroma=1.3,
-            inflammation=1.8,
-            cytoplasm=(0.38, 0.52),
-            collagen=0.66,
-            fibre_px=(160.0, 10.0),
-            clefts=0.25,
-            vacuoles=0.05,
-            blood=0.15,
-            pigment=0.02,
+            parenchyma=Parenchyma(
+                malignant=0.72, cell_px=1650.0, nuclear_scale=0.9, cytoplasm=(0.31, 0.52), vacuoles=0.05
+            ),
+            stroma=Stroma(density=1.3, collagen=0.66, fibre_px=(160.0, 10.0), clefts=0.25),
+            guests=Guests(inflammation=1.8, blood=0.15, pigment=0.02),
         ),
         "Prostate": Organ(  # glands with tall pale cells in smooth muscle
-            palette=Palette((0.06, -0.04, 0.06), (-0.02, 0.04, 0.02), (0.9, 1.1)),
+            palette=Palette(hematoxylin=(0.06, -0.04, 0.06), eosin=(-0.02, 0.04, 0.02), strengths=(0.9, 1.1)),
             architectures={GLANDS: 6, NESTS: 2, STROMA: 2},
-            malignant=0.66,
-            cell_px=1600.0,
-            nuclear_scale=0.86,
-            stroma=1.2,
-            inflammation=1.2,
-            cytoplasm=(0.12, 0.46),
-            collagen=0.74,
-            fibre_px=(180.0, 12.0),
-            clefts=0.1,
-            vacuoles=0.12,
-            blood=0.1,
-            pigment=0.03,
+            parenchyma=Parenchyma(
+                malignant=0.68, cell_px=1600.0, nuclear_scale=0.86, cytoplasm=(0.12, 0.46), vacuoles=0.12
+            ),
+            stroma=Stroma(density=1.2, collagen=0.74, fibre_px=(180.0, 12.0), clefts=0.1),
+            guests=Guests(inflammation=1.2, blood=0.1, pigment=0.03),
         ),
         "Skin": Organ(  # keratin and melanin over coarse dermal collagen
-            palette=Palette((0.0, -0.05, 0.12), (-0.06, 0.0, 0.2), (1.1, 1.3)),
+            palette=Palette(hematoxylin=(0.0, -0.05, 0.12), eosin=(-0.06, 0.0, 0.2), strengths=(1.1, 1.3)),
             architectures={SURFACE: 3, NESTS: 3, STROMA: 3},
-            malignant=0.72,
-            cell_px=1700.0,
-            nuclear_scale=1.0,
-            stroma=0.9,
-            inflammation=2.5,
-            cytoplasm=(0.16, 0.56),
-            collagen=0.9,
-            fibre_px=(130.0, 16.0),
-            clefts=0.35,
-            vacuoles=0.02,
-            blood=0.15,
-            pigment=0.5,
+            parenchyma=Parenchyma(
+                malignant=0.74, cell_px=1700.0, nuclear_scale=1.0, cytoplasm=(0.16, 0.56), vacuoles=0.02
+            ),
+            stroma=Stroma(density=0.9, collagen=0.9, fibre_px=(130.0, 16.0), clefts=0.35),
+            guests=Guests(inflammation=2.5, blood=0.15, pigment=0.5),
         ),
         "Stomach": Organ(  # gastric pits with mucin, oxyntic cells
-            palette=Palette((-0.06, 0.03, 0.0), (0.06, -0.02, 0.08), (1.0, 1.05)),
+            palette=Palette(hematoxylin=(-0.06, 0.03, 0.0), eosin=(0.06, -0.02, 0.08), strengths=(1.0, 1.05)),
             architectures={GLANDS: 5, SHEET: 2, STROMA: 2, LYMPHOID: 1},
-            malignant=0.72,
-            cell_px=1500.0,
-            nuclear_scale=0.98,
-            stroma=0.8,
-            inflammation=5.0,
-            cytoplasm=(0.16, 0.62),
-            collagen=0.56,
-            fibre_px=(80.0, 7.0),
-            clefts=0.25,
-            vacuoles=0.16,
-            blood=0.25,
-            pigment=0.02,
+            parenchyma=Parenchyma(
+                malignant=0.74, cell_px=1500.0, nuclear_scale=0.98, cytoplasm=(0.16, 0.62), vacuoles=0.16
+            ),
+            stroma=Stroma(density=0.8, collagen=0.56, fibre_px=(80.0, 7.0), clefts=0.25),
+            guests=Guests(inflammation=5.0, blood=0.25, pigment=0.02),
         ),
         "Testis": Organ(  # seminoma sheets with clear cytoplasm and lymphocytes
-            palette=Palette((0.04, 0.06, 0.04), (0.18, -0.04, 0.0), (1.0, 0.7)),
-            architectures={SHEET: 5, NESTS: 2, GLANDS: 2},
-            malignant=0.8,
-            cell_px=2000.0,
-            nuclear_scale=1.08,
-            stroma=0.8,
-            inflammation=5.0,
-            cytoplasm=(0.08, 0.3),
-            collagen=0.4,
-            fibre_px=(70.0, 5.0),
-            clefts=0.25,
-            vacuoles=0.25,
-            blood=0.15,
-            pigment=0.02,
+            palette=Palette(hematoxylin=(0.04, 0.06, 0.04), eosin=(0.18, -0.04, 0.0), strengths=(1.0, 0.7)),
+            architectures={SHEET: 5, NESTS: 2, GLANDS: 2, LYMPHOID: 0.4},
+            parenchyma=Parenchyma(
+                malignant=0.82, cell_px=2000.0, nuclear_scale=1.08, cytoplasm=(0.08, 0.3), vacuoles=0.25
+            ),
+            stroma=Stroma(density=0.8, collagen=0.4, fibre_px=(70.0, 5.0), clefts=0.25),
+            guests=Guests(inflammation=5.0, blood=0.15, pigment=0.02),
         ),
         "Thyroid": Organ(  # follicles with colloid
-            palette=Palette((0.0, 0.02, -0.04), (0.0, 0.04, 0.0), (1.0, 0.95)),
+            palette=Palette(hematoxylin=(0.0, 0.02, -0.04), eosin=(0.0, 0.04, 0.0), strengths=(1.0, 0.95)),
             architectures={FOLLICLES: 7, SHEET: 1, STROMA: 1},
-            malignant=0.68,
-            cell_px=1500.0,
-            nuclear_scale=0.84,
-            stroma=0.8,
-            inflammation=1.5,
-            cytoplasm=(0.14, 0.52),
-            collagen=0.56,
-            fibre_px=(90.0, 8.0),
-            clefts=0.15,
-            vacuoles=0.02,
-            blood=0.35,
-            pigment=0.06,
+            parenchyma=Parenchyma(
+                malignant=0.7, cell_px=1500.0, nuclear_scale=0.84, cytoplasm=(0.14, 0.52), vacuoles=0.02
+            ),
+            stroma=Stroma(density=0.8, collagen=0.56, fibre_px=(90.0, 8.0), clefts=0.15),
+            guests=Guests(inflammation=1.5, blood=0.35, pigment=0.06),
         ),
         "Uterus": Organ(  # endometrial glands, interlacing smooth muscle
-            palette=Palette((0.08, 0.04, 0.06), (0.04, -0.02, -0.06), (1.05, 0.95)),
+            palette=Palette(hematoxylin=(0.08, 0.04, 0.06), eosin=(0.04, -0.02, -0.06), strengths=(1.05, 0.95)),
             architectures={GLANDS: 3, STROMA: 4, SHEET: 1},
-            malignant=0.68,
-            cell_px=1400.0,
-            nuclear_scale=0.98,
-            stroma=1.7,
-            inflammation=1.8,
-            cytoplasm=(0.22, 0.46),
-            collagen=0.72,
-            fibre_px=(170.0, 9.0),
-            clefts=0.08,
-            vacuoles=0.04,
-            blood=0.2,
-            pigment=0.02,
+            parenchyma=Parenchyma(
+                malignant=0.7, cell_px=1400.0, nuclear_scale=0.98, cytoplasm=(0.22, 0.46), vacuoles=0.04
+            ),
+            stroma=Stroma(density=1.7, collagen=0.72, fibre_px=(170.0, 9.0), clefts=0.08),
+            guests=Guests(inflammation=1.8, blood=0.2, pigment=0.02),
         ),
     }
 )

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
 from cellvit.data.simulate.nuclei import KINDS, WAVES, Nucleus
-from cellvit.data.simulate.texture import Ellipse, fractal_noise, local_axes, soft_step
+from cellvit.data.simulate.texture import Ellipse, fractal_noise, soft_step, window
 from cellvit.taxonomy import NUCLEUS_CLASSES, NucleusClass
 
 MEMBRANE_PX: Final = 1.3
@@ -20,14 +20,23 @@ PALE: Final = 0.32
 COVER: Final = 0.75
 """Share of what lies below that a nucleus replaces; sections are thicker than a nucleus is, so overlaps add up."""
 
-EOSIN_LEFT: Final = 0.45
+EOSIN_LEFT: Final = 0.65
 """Share of eosin that remains where a nucleus lies."""
 
 SHARED_RIM_PX: Final = 1.0
 """Rim in which nuclei of two classes may both be marked, as PanNuke's channels overlap at borders."""
 
-OUTLINE: Final = 1.0
-"""Elliptic radius at which an annotator draws the border."""
+OPEN: Final = 0.85
+"""Likewise inside any other nucleus."""
+
+NUCLEOLUS: Final = 0.55
+"""Hematoxylin that a nucleolus adds."""
+
+NUCLEOLUS_PX: Final = 1.5
+"""Standard deviation of a nucleolus: about 1 um wide."""
+
+RIM_PX: Final = 9.0
+"""Reach of what a nucleus does to the cytoplasm around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,50 +62,55 @@ def paint_nuclei(
     shape = hematoxylin.shape
     blue, pink = hematoxylin.copy(), eosin.copy()
     labels = np.zeros((len(NUCLEUS_CLASSES), *shape), np.int32)
-    chromatin = {kind: fractal_noise(rng, shape, KINDS[kind].clump_px, octaves=2) for kind in {n.kind for n in nuclei}}
+    clumps = sorted({kind.clump_px for kind in KINDS.values()})
+    textures = {clump_px: fractal_noise(rng, shape, clump_px) for clump_px in clumps}
     for number, nucleus in enumerate(nuclei, 1):
-        rows, columns, inside_px, u, v = _outline(nucleus, shape)
-        body = soft_step(inside_px, nucleus.softness_px / 2)
-        density = _chromatin(nucleus, inside_px, (u, v), chromatin[nucleus.kind][rows, columns])
-        window = blue[rows, columns]
-        window *= 1 - np.float32(COVER) * body
-        window += body * density
-        pink[rows, columns] *= (1 - np.float32(1 - EOSIN_LEFT) * body) * _rim(nucleus, inside_px)
-        _mark(labels[:, rows, columns], nucleus.kind, number, inside_px)
+        view = _view(nucleus, shape)
+        body = soft_step(view.inside_px, nucleus.softness_px / 2)
+        texture = textures[KINDS[nucleus.kind].clump_px][view.rows, view.columns]
+        below = blue[view.rows, view.columns]
+        below *= 1 - np.float32(COVER) * body
+        below += body * _chromatin(nucleus, view, texture)
+        pink[view.rows, view.columns] *= (1 - np.float32(1 - EOSIN_LEFT) * body) * _rim(nucleus, view.inside_px)
+        _mark(labels[:, view.rows, view.columns], nucleus.kind, number, view.inside_px)
     return Painted(blue, pink, labels)
 
 
-def _outline(
-    nucleus: Nucleus, shape: tuple[int, int]
-) -> tuple[slice, slice, Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
-    """Window around a nucleus, px inside its outline, and its own axes (-1..1) at each pixel."""
-    ellipse = Ellipse(nucleus.y, nucleus.x, nucleus.major * 1.2, nucleus.minor * 1.2, nucleus.angle)
-    rows, columns, along, across = local_axes(shape, ellipse, reach_px=9)
-    u = along / np.float32(nucleus.major)
-    v = (across - np.float32(nucleus.bend) * along**2) / np.float32(nucleus.minor)
+class _View(NamedTuple):
+    """Window around a nucleus: px inside its outline, and its own axes (-1..1), at each pixel."""
+
+    rows: slice
+    columns: slice
+    inside_px: Float32[np.ndarray, "h w"]
+    u: Float32[np.ndarray, "h w"]
+    v: Float32[np.ndarray, "h w"]
+
+
+def _view(nucleus: Nucleus, shape: tuple[int, int]) -> _View:
+    """A bent ellipse whose radius waves with the angle."""
+    reach = Ellipse(nucleus.y, nucleus.x, nucleus.major * 1.2, nucleus.minor * 1.2, nucleus.angle)
+    near = window(shape, reach, reach_px=RIM_PX)
+    u = near.along / np.float32(nucleus.major)
+    v = (near.across - np.float32(nucleus.bend) * near.along**2) / np.float32(nucleus.minor)
     radius = np.hypot(u, v) + np.float32(1e-6)
     turn = (u + 1j * v).astype(np.complex64) / radius
-    outline = 1 + sum((turn**k * np.complex64(wave)).real for k, wave in zip(WAVES, nucleus.waves, strict=True))
+    coefficients = np.array([*nucleus.waves[::-1], *[0] * WAVES[0]], np.complex64)
+    outline = 1 + np.polyval(coefficients, turn).real
     scale = np.float32((nucleus.major * nucleus.minor) ** 0.5 * 0.5 + nucleus.minor * 0.5)
-    return rows, columns, (np.float32(OUTLINE) - radius / outline) * scale, u, v
+    return _View(near.rows, near.columns, (1 - radius / outline) * scale, u, v)
 
 
-def _chromatin(
-    nucleus: Nucleus,
-    inside_px: Float32[np.ndarray, "h w"],
-    axes: tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]],
-    texture: Float32[np.ndarray, "h w"],
-) -> Float32[np.ndarray, "h w"]:
+def _chromatin(nucleus: Nucleus, view: _View, texture: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     """Hematoxylin of a nucleus: interior, membrane, clumps and nucleoli."""
-    interior = np.float32(PALE if nucleus.vesicular else 0.85)
-    membrane = np.exp(-(((inside_px - np.float32(1.0)) / np.float32(MEMBRANE_PX)) ** 2) / 2)
+    interior = np.float32(PALE if nucleus.vesicular else OPEN)
+    membrane = np.exp(-(((view.inside_px - np.float32(1.0)) / np.float32(MEMBRANE_PX)) ** 2) / 2)
     density = interior + (1 - interior) * membrane
     density = density * (1 + np.float32(KINDS[nucleus.kind].coarseness) * texture)
-    for u0, v0 in nucleus.nucleoli:
-        far = ((axes[0] - np.float32(u0)) * np.float32(nucleus.major)) ** 2
-        far = far + ((axes[1] - np.float32(v0)) * np.float32(nucleus.minor)) ** 2
-        density = density + np.float32(0.55) * np.exp(-far / np.float32(2 * 1.5**2))
-    return np.maximum(density, 0) * np.float32(nucleus.level)
+    for u, v in nucleus.nucleoli:
+        far = ((view.u - np.float32(u)) * np.float32(nucleus.major)) ** 2
+        far = far + ((view.v - np.float32(v)) * np.float32(nucleus.minor)) ** 2
+        density = density + np.float32(NUCLEOLUS) * np.exp(-far / np.float32(2 * NUCLEOLUS_PX**2))
+    return np.asarray(np.maximum(density, 0) * np.float32(nucleus.level))
 
 
 def _rim(nucleus: Nucleus, inside_px: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:

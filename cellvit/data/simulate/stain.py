@@ -12,10 +12,10 @@ from jaxtyping import Float32
 
 from cellvit.data.simulate.texture import smooth_noise
 
-HEMATOXYLIN: Final = (0.62, 0.70, 0.31)
+HEMATOXYLIN: Final = (0.58, 0.73, 0.32)
 """Optical density of hematoxylin in red, green, blue: Ruifrok and Johnston, a little less pure as in CoNSeP's slides."""
 
-EOSIN: Final = (0.17, 0.92, 0.27)
+EOSIN: Final = (0.27, 0.86, 0.30)
 """Optical density of eosin; their (.07, .99, .11) is pure dye, the pink of CoNSeP's stroma is (.4, 1, .4)."""
 
 BLOOD: Final = (0.10, 0.88, 0.62)
@@ -30,7 +30,7 @@ HUE_JITTER: Final = 0.035
 GAIN_JITTER: Final = 0.20
 """Standard deviation of the log of a dye's strength between tiles."""
 
-UNEVENNESS: Final = 0.14
+UNEVENNESS: Final = 0.12
 """Standard deviation of the log of a dye's strength within a tile."""
 
 UNEVEN_PX: Final = 110.0

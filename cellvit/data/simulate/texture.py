@@ -1,14 +1,20 @@
 """Random fields that tissue is made of."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Float32
 
-NOISE_GRID = 64
-"""Side of the noise grid that fibres are sampled from; longer than any canvas is in fibre widths apart from wrap-around."""
+NOISE_GRID: Final = 64
+"""Side of the noise grid that fibres are sampled from; beyond it the strands repeat, 60 widths away or more."""
+
+SLOW_PX: Final = 14.0
+"""Fields with bumps at least this wide are made smooth on a coarse grid first: a third of the time of one cubic pass."""
+
+SLOW_STEP: Final = 4.0
+"""Width of that grid's cells in px."""
 
 
 class Ellipse(NamedTuple):
@@ -21,17 +27,27 @@ class Ellipse(NamedTuple):
     angle: float
 
 
+class Window(NamedTuple):
+    """Part of a canvas around an ellipse, and the px along and across its first axis at each pixel of that part."""
+
+    rows: slice
+    columns: slice
+    along: Float32[np.ndarray, "h w"]
+    across: Float32[np.ndarray, "h w"]
+
+
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale_px: float) -> Float32[np.ndarray, "h w"]:
     """Zero-mean field of about unit variance whose bumps are `scale_px` wide."""
-    height, width = (max(4, round(side / scale_px) + 3) for side in shape)
-    coarse = rng.standard_normal((height, width), dtype=np.float32)
-    fine = cv2.resize(coarse, (round(width * scale_px), round(height * scale_px)), interpolation=cv2.INTER_CUBIC)
+    field = rng.standard_normal([max(4, round(side / scale_px) + 3) for side in shape], dtype=np.float32)
+    if scale_px >= SLOW_PX:
+        field, scale_px = _stretch(field, scale_px / SLOW_STEP, cv2.INTER_CUBIC), SLOW_STEP
+    fine = _stretch(field, scale_px, cv2.INTER_LINEAR)
     top, left = ((have - want) // 2 for have, want in zip(fine.shape, shape, strict=True))
     return fine[top : top + shape[0], left : left + shape[1]]
 
 
 def fractal_noise(
-    rng: np.random.Generator, shape: tuple[int, int], scale_px: float, octaves: int = 3
+    rng: np.random.Generator, shape: tuple[int, int], scale_px: float, octaves: int = 2
 ) -> Float32[np.ndarray, "h w"]:
     """Sum of `octaves` smooth fields, each half as wide and 0.6 as strong as the one before."""
     field = np.zeros(shape, np.float32)
@@ -50,10 +66,10 @@ def fibre_noise(
     grid = rng.standard_normal((NOISE_GRID, NOISE_GRID), dtype=np.float32)
     offset = rng.uniform(0, NOISE_GRID, 2)
     x, y = (
-        np.mod(field / np.float32(size) + np.float32(start), NOISE_GRID - 1).astype(np.float32)
+        field / np.float32(size) + np.float32(start)
         for field, size, start in zip((along, across), size_px, offset, strict=True)
     )
-    return cv2.remap(grid, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
+    return np.asarray(cv2.remap(grid, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP))
 
 
 def soft_step(field: Float32[np.ndarray, "..."], width: float) -> Float32[np.ndarray, "..."]:
@@ -67,30 +83,28 @@ def soft_ellipses(
     """Coverage 0..1 by the union of ellipses with soft rims; parts outside the canvas are cut."""
     coverage = np.zeros(shape, np.float32)
     for ellipse in ellipses:
-        rows, columns, radius = ellipse_radius(shape, ellipse, reach_px=4 * softness_px)
-        window = coverage[rows, columns]
-        np.maximum(window, soft_step((1 - radius) * np.float32(ellipse.minor), softness_px), out=window)
+        near = window(shape, ellipse, reach_px=4 * softness_px)
+        radius = np.hypot(near.along / np.float32(ellipse.major), near.across / np.float32(ellipse.minor))
+        inside_px = (1 - radius) * np.float32(ellipse.minor)
+        spot = coverage[near.rows, near.columns]
+        np.maximum(spot, soft_step(inside_px, softness_px), out=spot)
     return coverage
 
 
-def ellipse_radius(
-    shape: tuple[int, int], ellipse: Ellipse, *, reach_px: float
-) -> tuple[slice, slice, Float32[np.ndarray, "h w"]]:
-    """Rows and columns of the window around an ellipse, and its elliptic radius there (1 on the rim)."""
-    rows, columns, along, across = local_axes(shape, ellipse, reach_px=reach_px)
-    return rows, columns, np.hypot(along / np.float32(ellipse.major), across / np.float32(ellipse.minor))
-
-
-def local_axes(
-    shape: tuple[int, int], ellipse: Ellipse, *, reach_px: float
-) -> tuple[slice, slice, Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
-    """Window around an ellipse, and the px along and across its first axis at each pixel of that window."""
+def window(shape: tuple[int, int], ellipse: Ellipse, *, reach_px: float) -> Window:
+    """The part of a canvas within `reach_px` of an ellipse; it has no pixels where the ellipse lies outside."""
     reach = max(ellipse.major, ellipse.minor) + reach_px
     rows, columns = (
-        slice(max(0, int(centre - reach)), min(side, int(centre + reach) + 1))
+        slice(*np.clip((int(centre - reach), int(centre + reach) + 1), 0, side).tolist())
         for centre, side in zip((ellipse.y, ellipse.x), shape, strict=True)
     )
-    down = (np.arange(rows.start, max(rows.start, rows.stop), dtype=np.float32) - np.float32(ellipse.y))[:, None]
-    right = (np.arange(columns.start, max(columns.start, columns.stop), dtype=np.float32) - np.float32(ellipse.x))[None]
+    down = (np.arange(rows.start, rows.stop, dtype=np.float32) - np.float32(ellipse.y))[:, None]
+    right = (np.arange(columns.start, columns.stop, dtype=np.float32) - np.float32(ellipse.x))[None]
     cosine, sine = np.float32(np.cos(ellipse.angle)), np.float32(np.sin(ellipse.angle))
-    return rows, columns, right * cosine + down * sine, down * cosine - right * sine
+    return Window(rows, columns, right * cosine + down * sine, down * cosine - right * sine)
+
+
+def _stretch(field: Float32[np.ndarray, "_ _"], factor: float, method: int) -> Float32[np.ndarray, "_ _"]:
+    """The same field on a grid that is `factor` times as fine."""
+    height, width = field.shape
+    return np.asarray(cv2.resize(field, (round(width * factor), round(height * factor)), interpolation=method))

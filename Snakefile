@@ -1,0 +1,63 @@
+"""From PanNuke folds to a report that can be believed. docs/graph.md draws the graph."""
+
+import sys
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+sys.path.insert(0, workflow.basedir)
+
+
+configfile: workflow.source_path("config.yaml")
+
+
+include: "rules/common.smk"
+
+
+# Targets for people: the graph up to a phase. The first is what plain `snakemake` makes.
+
+
+rule report:
+    input:
+        "<results>/report/index.html",
+        "<results>/summary.csv",
+
+
+rule features:
+    input:
+        expand("<results>/features/fold{fold}_check.json", fold=FOLDS),
+
+
+rule organ_head:
+    input:
+        expand(
+            "<results>/checkpoints/split{split}/organ_head.safetensors", split=SPLITS
+        ),
+
+
+rule families:
+    input:
+        expand("<results>/families/{family}/check.json", family=FAMILIES),
+
+
+rule decoders:
+    input:
+        expand(WATERSHED, split=SPLITS, family=FAMILIES),
+
+
+rule validation:
+    input:
+        "<results>/summary.csv",
+
+
+include: "rules/data.smk"
+include: "rules/features.smk"
+include: "rules/organ_head.smk"
+include: "rules/families.smk"
+include: "rules/decoders.smk"
+include: "rules/validation.smk"
+include: "rules/report.smk"
+
+
+onsuccess:
+    show_summary()

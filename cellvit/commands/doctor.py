@@ -1,0 +1,170 @@
+"""Command `doctor`: say at once what a real run lacks: data, weights, token, GPU, memory, disk."""
+
+import argparse
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import yaml
+
+from cellvit.config.encoders import EncoderSettings
+from cellvit.config.settings import Settings, load_settings
+from cellvit.data.pannuke import fold_files, read_types
+from cellvit.errors import CellvitError, MissingInputError, SettingsError
+from cellvit.taxonomy import TILE_PX
+
+_TOKEN_BYTES: Final = 2
+"""Tokens are float16."""
+
+_TILE_BYTES: Final = TILE_PX**2 * 4
+"""About what a prepared tile takes: image 3 bytes a pixel, compressed maps under 1."""
+
+_PANNUKE_TILES: Final = 7901
+"""Tiles of PanNuke's three folds; the estimate where no data are there yet."""
+
+_HOST_GB: Final = 12
+"""Memory that suffices for all of PanNuke at the defaults (docs/resources.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    topic: str
+    state: Literal["ok", "note", "missing"]
+    text: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument(
+        "--configfile", type=Path, nargs="*", default=[], help="settings files, later over earlier (after config.yaml)"
+    )
+    parser.add_argument("--base", type=Path, default=Path("config.yaml"), help="settings file that comes first")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print every finding; raise where one would stop the run."""
+    settings = load_settings(_merged([args.base, *args.configfile]))
+    findings = [look(settings) for look in _LOOKS]
+    for finding in findings:
+        _say(f"{finding.state:8}{finding.topic:9}{finding.text}")
+    missing = [finding.topic for finding in findings if finding.state == "missing"]
+    if missing:
+        raise MissingInputError(f"the run would stop: {', '.join(missing)}. Mend what is listed above and call again.")
+    _say("ready:  snakemake --cores all")
+
+
+def _say(line: str) -> None:
+    os.write(1, f"{line}\n".encode())
+
+
+def _merged(paths: list[Path]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for path in paths:
+        if not path.is_file():
+            raise SettingsError(f"{path}: no such settings file. Run in the repository, or name it by --base.")
+        _lay_over(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    return merged
+
+
+def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:
+    """Merge as Snakemake does: mappings key by key, everything else as a whole."""
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _lay_over(below[key], value)
+        else:
+            below[key] = value
+
+
+def _data(settings: Settings) -> Finding:
+    if settings.data.simulated:
+        return Finding("data", "note", "simulated: figures of this run say nothing about tissue")
+    root = Path(settings.data.root or "")
+    try:
+        counts = {fold: len(read_types(fold_files(root, fold))) for fold in settings.data.folds}
+    except CellvitError as error:
+        return Finding("data", "missing", f"{error}\n{'':17}Official download: docs/pannuke.md")
+    return Finding("data", "ok", ", ".join(f"fold {fold}: {count} tiles" for fold, count in counts.items()))
+
+
+def _weights(settings: Settings) -> Finding:
+    encoder = settings.encoder
+    if encoder.untrained:
+        return Finding("weights", "note", "random: the encoder is untrained, and every result is marked so")
+    if encoder.weights != "hub":
+        exists = Path(encoder.weights).exists()
+        return Finding(
+            "weights", "ok" if exists else "missing", f"{encoder.weights}{'' if exists else ': no such file'}"
+        )
+    return _hub_weights(encoder)
+
+
+def _hub_weights(encoder: EncoderSettings) -> Finding:
+    from huggingface_hub import get_token, try_to_load_from_cache
+
+    name = encoder.spec.name.removeprefix("hf-hub:")
+    cached = [try_to_load_from_cache(name, file) for file in ("model.safetensors", "pytorch_model.bin")]
+    if any(isinstance(path, str) for path in cached):
+        return Finding("weights", "ok", f"{name} is in the cache")
+    if os.environ.get("HF_HUB_OFFLINE"):
+        return Finding("weights", "missing", f"{name} is not in the cache and HF_HUB_OFFLINE is set")
+    if get_token() or encoder.spec.page is None:
+        return Finding("weights", "ok", f"{name} will be downloaded (licence: {encoder.spec.licence})")
+    return Finding(
+        "weights",
+        "missing",
+        f"no token for {name}. Ask for access at {encoder.spec.page}, then `hf auth login` or set HF_TOKEN; "
+        "or set encoder.weights to a local file",
+    )
+
+
+def _gpu(settings: Settings) -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 1e9
+        return Finding("gpu", "ok", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GB")
+    if settings.device == "cuda":
+        return Finding("gpu", "missing", "device: cuda is set, and torch sees no GPU")
+    giant = settings.encoder.spec.depth >= 24  # blocks of the giant encoders
+    hint = "; a giant encoder takes seconds a tile" if giant else ""
+    return Finding("gpu", "note", f"none: everything runs on the CPU{hint}")
+
+
+def _memory(_: Settings) -> Finding:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return Finding("memory", "ok" if total >= _HOST_GB else "note", f"{total:.0f} GB ({_HOST_GB} GB suffice)")
+
+
+def _disk(settings: Settings) -> Finding:
+    wanted = _wanted_bytes(settings) / 1e9
+    folder = Path(settings.results).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    return Finding(
+        "disk",
+        "ok" if free > wanted else "missing",
+        f"{free:.0f} GB free, about {wanted:.1f} GB wanted in {settings.results}",
+    )
+
+
+def _wanted_bytes(settings: Settings) -> int:
+    spec, taps = settings.encoder.spec, len(settings.kept_taps)
+    tokens = (settings.features.input_px // spec.patch_px) ** 2 * spec.dim * taps * _TOKEN_BYTES
+    return _n_tiles(settings) * (tokens + _TILE_BYTES)
+
+
+def _n_tiles(settings: Settings) -> int:
+    if settings.data.simulated:
+        return len(settings.data.folds) * settings.data.simulated.tiles_per_fold
+    paths = [fold_files(Path(settings.data.root or ""), fold).types for fold in settings.data.folds]
+    return sum(len(np.load(path, allow_pickle=False)) for path in paths if path.is_file()) or _PANNUKE_TILES
+
+
+_LOOKS: Final[tuple[Callable[[Settings], Finding], ...]] = (_data, _weights, _gpu, _memory, _disk)

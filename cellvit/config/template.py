@@ -1,0 +1,98 @@
+"""config.yaml as text: every key with its default, its meaning and its limits."""
+
+import textwrap
+from types import NoneType
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from cellvit.config.data import SimulatedData
+from cellvit.config.encoders import EncoderPreset
+from cellvit.config.judging import Gate, QualityGates
+from cellvit.config.settings import Settings
+
+_WIDTH = 118
+
+_HEADER = """\
+# Settings of a run. Generated from cellvit/config by `python -m cellvit settings`; a test fails when it drifts.
+# Override any key:  snakemake --configfile mine.yaml   or   snakemake --config 'training={"epochs": 20}'
+# A change of a key reruns the steps that read it, and no other. Unknown keys are refused.
+"""
+
+
+def config_yaml() -> str:
+    """The complete, commented config.yaml; loading it gives the defaults."""
+    return _HEADER + "".join(_field(Settings(), name, field, 0) for name, field in Settings.model_fields.items())
+
+
+def _field(section: BaseModel, name: str, field: FieldInfo, depth: int) -> str:
+    value, key = getattr(section, name), field.alias or name
+    comment = _comment(field, depth)
+    lead = "\n" if depth == 0 else ""
+    if isinstance(value, BaseModel) and not isinstance(value, Gate):
+        inner = "".join(_field(value, item, info, depth + 1) for item, info in type(value).model_fields.items())
+        return f"{lead}{comment}{_indent(depth)}{key}:\n{inner}"
+    return f"{lead}{comment}{textwrap.indent(_yaml(key, _plain(value)), _indent(depth))}{_example(name, depth)}"
+
+
+def _comment(field: FieldInfo, depth: int) -> str:
+    limits = _limits(field)
+    text = f"{field.description or ''}{f' ({limits})' if limits else ''}"
+    lines = textwrap.wrap(text, _WIDTH - len(_indent(depth)) - 2, break_on_hyphens=False)
+    return "".join(f"{_indent(depth)}# {line}\n" for line in lines)
+
+
+def _limits(field: FieldInfo) -> str:
+    signs = {"gt": "over {}", "ge": "at least {}", "lt": "under {}", "le": "at most {}"}
+    parts = [
+        words.format(getattr(rule, sign))
+        for rule in field.metadata
+        for sign, words in signs.items()
+        if hasattr(rule, sign)
+    ]
+    choices = _choices(field.annotation)
+    return ", ".join(parts + ([f"one of {', '.join(choices)}"] if choices else []))
+
+
+def _choices(annotation: Any) -> list[str]:
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Union or NoneType in arguments:
+        return []
+    return [item for item in arguments if isinstance(item, str)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _yaml(key: str, value: Any) -> str:
+    if isinstance(value, dict) and key not in QualityGates.model_fields:
+        rows = "".join(f"  {_scalar(name)}: {_scalar(item)}\n" for name, item in value.items())
+        return f"{key}:\n{rows}"
+    return f"{key}: {_scalar(value)}\n"
+
+
+def _scalar(value: Any) -> str:
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
+    return text.strip().removesuffix("...").strip()
+
+
+def _example(name: str, depth: int) -> str:
+    """What a key that is null by default may hold instead, commented out."""
+    examples: dict[str, type[BaseModel]] = {"simulated": SimulatedData, "custom": EncoderPreset}
+    if name not in examples:
+        return ""
+    rows = [f"{item}: ...  {info.description or ''}".rstrip() for item, info in examples[name].model_fields.items()]
+    return "".join(f"{_indent(depth)}#   {row}\n" for row in rows)
+
+
+def _indent(depth: int) -> str:
+    return "  " * depth

@@ -1,0 +1,102 @@
+"""What was measured on each tile of a set: the rows of {family}_tiles.csv."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64, Shaped
+
+from cellvit.errors import ContractError
+
+KEYS: Final = ("tile_id", "organ", "fold", "family", "system")
+"""Columns of text that come first in the file; fold follows from the id, system names the set."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedTiles:
+    """One system's measurements, one row a tile.
+
+    Attributes:
+        tile_id: Ids of the tiles, each once.
+        organ: True organ of each tile.
+        family: Family whose decoder judged the tile.
+        columns: Names of the measurements.
+        values: Measurements; NaN where undefined on a tile.
+    """
+
+    tile_id: tuple[str, ...]
+    organ: tuple[str, ...]
+    family: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: Float64[np.ndarray, "n k"]
+
+    def __post_init__(self) -> None:
+        n, lengths = len(self.tile_id), (len(self.organ), len(self.family))
+        if lengths != (n, n) or self.values.shape != (n, len(self.columns)):
+            raise ContractError(
+                f"judged tiles: {n} ids, {lengths} organs and families and {len(self.columns)} columns do not "
+                f"belong to values of shape {self.values.shape}"
+            )
+        if len(set(self.tile_id)) != n or len(set(self.columns)) != len(self.columns):
+            raise ContractError("judged tiles: every tile and every column stands once, found one twice")
+
+    def __len__(self) -> int:
+        return len(self.tile_id)
+
+    @property
+    def organs(self) -> Shaped[np.ndarray, " n"]:
+        """True organ of each tile, as an array."""
+        return np.array(self.organ, dtype=np.str_)
+
+    @property
+    def fold(self) -> Int64[np.ndarray, " n"]:
+        """Fold of each tile, as its id says."""
+        return np.array([fold_of(name) for name in self.tile_id], np.int64)
+
+    def column(self, name: str) -> Float64[np.ndarray, " n"]:
+        """One measurement of every tile."""
+        values: Float64[np.ndarray, " n"] = self.values[:, self.columns.index(name)]
+        return values
+
+    def block(self, names: Sequence[str]) -> Float64[np.ndarray, "n m"]:
+        """Several measurements of every tile, in the order asked for."""
+        block: Float64[np.ndarray, "n m"] = self.values[:, [self.columns.index(name) for name in names]]
+        return block
+
+    def where(self, kept: Bool[np.ndarray, " n"]) -> "JudgedTiles":
+        """The tiles for which `kept` is true, in order."""
+        rows = np.flatnonzero(kept)
+        return JudgedTiles(
+            tile_id=tuple(self.tile_id[row] for row in rows),
+            organ=tuple(self.organ[row] for row in rows),
+            family=tuple(self.family[row] for row in rows),
+            columns=self.columns,
+            values=self.values[rows],
+        )
+
+    def __add__(self, other: "JudgedTiles") -> "JudgedTiles":
+        if self.columns != other.columns:
+            raise ContractError("judged tiles with different columns cannot be put together")
+        return JudgedTiles(
+            tile_id=self.tile_id + other.tile_id,
+            organ=self.organ + other.organ,
+            family=self.family + other.family,
+            columns=self.columns,
+            values=np.concatenate([self.values, other.values]),
+        )
+
+    @classmethod
+    def none(cls, columns: tuple[str, ...]) -> "JudgedTiles":
+        """No tile, the start of a sum."""
+        return cls((), (), (), columns, np.zeros((0, len(columns))))
+
+
+def fold_of(tile_id: str) -> int:
+    """Fold of a tile by its id.
+
+    Examples:
+        >>> fold_of("f3-00017")
+        3
+    """
+    return int(tile_id[1:].partition("-")[0])

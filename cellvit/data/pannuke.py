@@ -1,0 +1,195 @@
+"""PanNuke's official layout on disk: found, checked and read block by block.
+
+Every claim of the data set's description (Gamper et al. 2020, arXiv 2003.10778) that later steps rely on is checked here
+and nowhere else. Masks of one fold are 8.4 GB: arrays are memory-mapped anew for each block, so that memory stays flat.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jaxtyping import Num, UInt8
+
+from cellvit.errors import ContractError, MissingInputError
+from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS, TILE_PX
+
+LAYOUT: Final = "<root>/Fold N/images/foldN/images.npy, <root>/Fold N/images/foldN/types.npy and <root>/Fold N/masks/foldN/masks.npy"
+
+SIMULATED_MARK: Final = "SIMULATED.json"
+"""File in a fold's folder that says that `simulate_pannuke` made it."""
+
+_CHANNELS: Final = 6
+_LARGEST_PIXEL: Final = 255
+_BACKGROUND_TOLERANCE: Final = 0.01
+"""Share of pixels in which the background channel may disagree with the class channels; more is a wrong channel order."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldFiles:
+    """The three files of a fold in the official layout."""
+
+    fold: int
+    images: Path
+    types: Path
+    masks: Path
+
+    @property
+    def by_name(self) -> dict[str, Path]:
+        """Files by the name of the array in them."""
+        return {"images": self.images, "types": self.types, "masks": self.masks}
+
+    @property
+    def simulated(self) -> bool:
+        """True where the fold was made by `simulate_pannuke`."""
+        return (self.images.parents[2] / SIMULATED_MARK).exists()
+
+
+def fold_files(root: Path, fold: int) -> FoldFiles:
+    """Where the official layout has the files of a fold; nothing is opened."""
+    home = root / f"Fold {fold}"
+    images = home / "images" / f"fold{fold}"
+    return FoldFiles(fold, images / "images.npy", images / "types.npy", home / "masks" / f"fold{fold}" / "masks.npy")
+
+
+@dataclass(frozen=True, slots=True)
+class RawBlock:
+    """Raw tiles of a fold that passed the checks.
+
+    Attributes:
+        first: Row of the first tile in the fold.
+        images: RGB, 0..255.
+        masks: Instance ids in class channels 0..4, binary background in channel 5.
+        background_mismatch_px: Pixels in which channel 5 contradicts the class channels.
+    """
+
+    first: int
+    images: UInt8[np.ndarray, "b 256 256 3"]
+    masks: Num[np.ndarray, "b 256 256 6"]
+    background_mismatch_px: int
+
+
+def read_types(files: FoldFiles) -> tuple[str, ...]:
+    """Organ of every tile of the fold.
+
+    Raises:
+        MissingInputError: A file of the fold is missing.
+        ContractError: Lengths or shapes differ from the layout, or an organ is none of PanNuke's 19.
+    """
+    _check_present(files)
+    types = _load(files.types, mapped=False)
+    if types.dtype.kind not in "US" or types.ndim != 1:
+        raise ContractError(f"{files.types}: expected organ names (n,), found {types.dtype} {types.shape}. {_DOWNLOAD}")
+    names = tuple(str(name) for name in types.astype(str))
+    expected = {
+        files.images: (len(names), TILE_PX, TILE_PX, 3),
+        files.masks: (len(names), TILE_PX, TILE_PX, _CHANNELS),
+    }
+    for path, shape in expected.items():
+        array = _load(path)
+        if array.shape != shape or array.dtype.kind not in "fiu":
+            raise ContractError(
+                f"{path}: expected numbers {shape} (types.npy names {len(names)} tiles), found {array.dtype} {array.shape}. "
+                f"{_DOWNLOAD}"
+            )
+    _check_organs(files.types, names)
+    return names
+
+
+def read_blocks(files: FoldFiles, *, tiles: int = 16) -> Iterator[RawBlock]:
+    """Raw tiles in order, `tiles` at a time (16 take about 75 MB).
+
+    Raises:
+        ContractError: Pixel values are not 0..255, or the background channel is not what it should be.
+    """
+    n = len(_load(files.types, mapped=False))
+    for first in range(0, n, tiles):
+        rows = slice(first, min(first + tiles, n))
+        images, masks = np.array(_load(files.images)[rows]), np.array(_load(files.masks)[rows])
+        _check_images(files.images, first, images)
+        mismatch = _check_background(files.masks, first, masks)
+        yield RawBlock(first, images.astype(np.uint8), masks, mismatch)
+
+
+def check_fold(files: FoldFiles, *, mismatch_px: int, brightest: int, n: int) -> None:
+    """Judge what only a whole fold shows.
+
+    Raises:
+        ContractError: The background channel contradicts the classes too often, or images are scaled to 0..1.
+    """
+    if n and brightest <= 1:
+        raise ContractError(
+            f"{files.images}: brightest value of the whole fold is {brightest}; expected 0..{_LARGEST_PIXEL}. "
+            f"The images are scaled to 0..1: store them as 0..{_LARGEST_PIXEL}."
+        )
+    share = mismatch_px / (n * TILE_PX**2) if n else 0.0
+    if share > _BACKGROUND_TOLERANCE:
+        raise ContractError(
+            f"{files.masks}: channel {BACKGROUND_CHANNEL} must be 1 exactly where channels 0 to {BACKGROUND_CHANNEL - 1} are 0; "
+            f"found {share:.1%} of pixels that contradict it (at most {_BACKGROUND_TOLERANCE:.0%} is borne). "
+            "Check the order of the channels: Neoplastic, Inflammatory, Connective, Dead, Epithelial, background."
+        )
+
+
+_DOWNLOAD: Final = f"Download the fold again, or convert your tiles to PanNuke's layout: {LAYOUT}."
+
+
+def _check_present(files: FoldFiles) -> None:
+    missing = [path for path in files.by_name.values() if not path.is_file()]
+    if missing:
+        shown = "\n  ".join(map(str, missing))
+        raise MissingInputError(
+            f"fold {files.fold}: missing\n  {shown}\nSet data.root to the folder that holds "
+            f'"Fold {files.fold}"; the official layout is {LAYOUT}.'
+        )
+
+
+def _load(path: Path, *, mapped: bool = True) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        with path.open("rb") as file:
+            start = file.read(16)
+        raise ContractError(
+            f"{path}: is no readable .npy array; it starts with {start!r} and has {path.stat().st_size:,} bytes. "
+            f"A broken download or a web page saved under this name looks like this. {_DOWNLOAD}"
+        ) from error
+    return array
+
+
+def _check_organs(path: Path, names: tuple[str, ...]) -> None:
+    for row, name in enumerate(names):
+        if name not in ORGANS:
+            near = difflib.get_close_matches(name, ORGANS, n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise ContractError(
+                f"{path}: row {row} is {json.dumps(name)}, none of PanNuke's 19 organs ({', '.join(ORGANS)}).{hint}"
+            )
+
+
+def _check_images(path: Path, first: int, images: Num[np.ndarray, "b h w c"]) -> None:
+    good = (images >= 0) & (images <= _LARGEST_PIXEL)  # so written, NaN is not good
+    if images.dtype.kind == "f":
+        good &= images == np.floor(images)
+    if not good.all():
+        tile, row, column, channel = (int(i) for i in np.argwhere(~good)[0])
+        raise ContractError(
+            f"{path}: tile {first + tile} has {images[tile, row, column, channel]} at row {row}, column {column}, "
+            f"channel {channel}; expected whole numbers 0..{_LARGEST_PIXEL}. {_DOWNLOAD}"
+        )
+
+
+def _check_background(path: Path, first: int, masks: Num[np.ndarray, "b h w 6"]) -> int:
+    background = masks[..., BACKGROUND_CHANNEL]
+    if not ((background == 0) | (background == 1)).all():
+        values = np.unique(background)
+        raise ContractError(
+            f"{path}: channel {BACKGROUND_CHANNEL} of tiles {first} to {first + len(masks) - 1} must be binary background, "
+            f"found values {values[:6].tolist()}. Check the order of the channels: "
+            "Neoplastic, Inflammatory, Connective, Dead, Epithelial, background."
+        )
+    empty = (masks[..., :BACKGROUND_CHANNEL] == 0).all(axis=-1)
+    return int(np.count_nonzero(empty != (background == 1)))

@@ -1,0 +1,120 @@
+"""Simulated folds on disk in PanNuke's official layout, each with a file that marks it as simulated."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from cellvit.data.pannuke import SIMULATED_MARK, FoldFiles, fold_files
+from cellvit.data.simulate.tile import SimulatedTile, simulate_tile
+from cellvit.errors import ContractError
+from cellvit.io.atomic import replacing, write_text
+from cellvit.io.hashing import sha256_of
+from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS, TILE_PX
+
+GENERATOR_VERSION: Final = 1
+"""Raised with every change that makes another picture of the same seed."""
+
+EMPTY_SHARE: Final = 0.03
+"""Share of tiles without a nucleus; PanNuke has 4 % (343 of 7901)."""
+
+_NOTICE: Final = (
+    "Simulated by cellvit simulate_pannuke: no patient, no tissue. Figures from it say nothing about real data."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is simulated in one row of a fold."""
+
+    organ: str
+    empty: bool
+
+
+def write_fold(
+    root: Path, fold: int, *, tiles_per_fold: int, seed: int, progress: Callable[[int], None] | None = None
+) -> FoldFiles:
+    """Write "Fold N" below `root`, tile by tile, and call `progress` with the number of tiles made after each.
+
+    The same seed, fold and number of tiles give the same files. The mark is in place before any array is, so that no
+    simulated array ever stands without it; arrays of an earlier simulation are replaced.
+
+    Raises:
+        ContractError: The fold has arrays without the mark: real data, which are never overwritten.
+    """
+    files = fold_files(root, fold)
+    mark = root / f"Fold {fold}" / SIMULATED_MARK
+    _refuse_real_data(files, mark)
+    plans = plan_fold(fold, tiles_per_fold=tiles_per_fold, seed=seed)
+    with ExitStack() as stack:
+        parts = {name: stack.enter_context(replacing(path)) for name, path in files.by_name.items()}
+        with parts["types"].open("wb") as types:  # np.save given a path would append ".npy"
+            np.save(types, np.array([plan.organ for plan in plans]))
+        _write_tiles(parts["images"], parts["masks"], fold, plans, seed=seed, progress=progress)
+        write_text(mark, _mark_text(parts, fold, tiles_per_fold=tiles_per_fold, seed=seed))
+    return files
+
+
+def plan_fold(fold: int, *, tiles_per_fold: int, seed: int) -> tuple[Plan, ...]:
+    """Organ of every row: each as often as any other, give or take one, in random order; a few rows have no nucleus."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(fold,)))
+    rounds = [rng.permutation(ORGANS) for _ in range(-(-tiles_per_fold // len(ORGANS)))]
+    organs = rng.permutation(np.concatenate(rounds)[:tiles_per_fold])
+    n_empty = max(round(EMPTY_SHARE * tiles_per_fold), int(tiles_per_fold >= len(ORGANS)))
+    empty = set(rng.choice(tiles_per_fold, n_empty, replace=False).tolist())
+    return tuple(Plan(str(organ), row in empty) for row, organ in enumerate(organs))
+
+
+def make_tile(plan: Plan, fold: int, row: int, *, seed: int) -> SimulatedTile:
+    """The tile in one row of a fold; it depends on nothing but the arguments."""
+    stream = np.random.SeedSequence(seed, spawn_key=(fold, row))
+    return simulate_tile(plan.organ, np.random.default_rng(stream), empty=plan.empty)
+
+
+def _refuse_real_data(files: FoldFiles, mark: Path) -> None:
+    present = [str(path) for path in files.by_name.values() if path.exists()]
+    if present and not mark.exists():
+        raise ContractError(
+            f"{mark.parent}: expected no arrays, or simulated ones marked by {SIMULATED_MARK}; found {', '.join(present)} "
+            "without that mark. These may be real data and are not overwritten: choose another folder, or move them away."
+        )
+
+
+def _write_tiles(
+    images_part: Path,
+    masks_part: Path,
+    fold: int,
+    plans: tuple[Plan, ...],
+    *,
+    seed: int,
+    progress: Callable[[int], None] | None,
+) -> None:
+    """Fill the two large arrays; memory stays that of one tile."""
+    shape = (len(plans), TILE_PX, TILE_PX)
+    images = np.lib.format.open_memmap(images_part, mode="w+", dtype=np.float64, shape=(*shape, 3))
+    masks = np.lib.format.open_memmap(masks_part, mode="w+", dtype=np.float64, shape=(*shape, BACKGROUND_CHANNEL + 1))
+    for row, plan in enumerate(plans):
+        tile = make_tile(plan, fold, row, seed=seed)
+        images[row], masks[row] = tile.image, tile.masks
+        if progress is not None:
+            progress(row + 1)
+    images.flush()
+    masks.flush()
+
+
+def _mark_text(parts: dict[str, Path], fold: int, *, tiles_per_fold: int, seed: int) -> str:
+    """The mark: says that the fold is simulated, how it was made and what it holds."""
+    record = {
+        "simulated": True,
+        "notice": _NOTICE,
+        "generator_version": GENERATOR_VERSION,
+        "fold": fold,
+        "tiles": tiles_per_fold,
+        "seed": seed,
+        "sha256": {f"{name}.npy": sha256_of(part) for name, part in sorted(parts.items())},
+    }
+    return json.dumps(record, indent=1) + "\n"

@@ -1,0 +1,110 @@
+"""Accuracy, balanced accuracy, recall, precision and calibration of a classifier."""
+
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64, Integer
+
+from cellvit.errors import ContractError
+from cellvit.metrics.ratio import mean_defined, ratio
+
+CALIBRATION_BINS: Final = 15
+"""Bins of confidence, as in Guo et al. 2017, table 1."""
+
+
+def confusion(
+    truth: Integer[np.ndarray, " n"], predicted: Integer[np.ndarray, " n"], n_classes: int
+) -> Int64[np.ndarray, "k k"]:
+    """Number of samples of each true class (row) and predicted class (column); adds up over batches.
+
+    Raises:
+        ContractError: Lengths differ, or a class is outside 0..n_classes - 1.
+
+    Examples:
+        >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
+        [[1, 1], [0, 1]]
+    """
+    _check_classes("truth", truth, n_classes)
+    _check_classes("predicted", predicted, n_classes)
+    if truth.shape != predicted.shape:
+        raise ContractError(
+            f"confusion: expected one prediction a sample, found truth {truth.shape} and predicted {predicted.shape}. "
+            "Pass the predicted class of each sample (argmax of its probabilities)."
+        )
+    pairs = truth.astype(np.int64) * n_classes + predicted
+    return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def accuracy(counts: Int64[np.ndarray, "k k"]) -> float:
+    """Part of the samples that is right; NaN without samples.
+
+    Examples:
+        >>> accuracy(np.array([[1, 1], [0, 2]]))
+        0.75
+    """
+    return float(ratio(np.trace(counts), counts.sum()))
+
+
+def recall(counts: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, " k"]:
+    """Part of each true class that is found; NaN for a class absent from the truth."""
+    return ratio(counts.diagonal(), counts.sum(axis=1))
+
+
+def precision(counts: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, " k"]:
+    """Part of each predicted class that is right; NaN for a class never predicted."""
+    return ratio(counts.diagonal(), counts.sum(axis=0))
+
+
+def balanced_accuracy(counts: Int64[np.ndarray, "k k"]) -> float:
+    """Mean recall over the classes present in the truth; NaN without samples.
+
+    Examples:
+        >>> balanced_accuracy(np.array([[3, 1, 0], [0, 1, 0], [0, 0, 0]]))
+        0.875
+    """
+    return mean_defined(recall(counts))
+
+
+def accuracy_majority(counts: Int64[np.ndarray, "k k"]) -> float:
+    """Baseline of `accuracy`: answering the most frequent true class; NaN without samples."""
+    return float(ratio(counts.sum(axis=1).max(initial=0), counts.sum()))
+
+
+def expected_calibration_error(
+    probabilities: Float[np.ndarray, "n k"], truth: Integer[np.ndarray, " n"], *, bins: int = CALIBRATION_BINS
+) -> float:
+    """Mean gap between confidence and accuracy over bins of confidence, weighted by their samples; NaN without any.
+
+    Bins have equal width and include their upper end. The confidence is the greatest probability of a sample.
+
+    Raises:
+        ContractError: Lengths differ, or a true class has no column.
+
+    References:
+        Guo et al., On calibration of modern neural networks, ICML 2017, equation 3.
+
+    Examples:
+        >>> probabilities = np.array([[0.75, 0.25], [0.75, 0.25]])
+        >>> expected_calibration_error(probabilities, np.array([0, 1]))
+        0.25
+    """
+    _check_classes("truth", truth, probabilities.shape[1])
+    if len(probabilities) != len(truth):
+        raise ContractError(
+            f"calibration: expected probabilities for each of {len(truth)} samples, found {probabilities.shape}. "
+            "Pass the softmax of the same samples in the same order."
+        )
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
+    place = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
+    gap = np.bincount(place, right - confidence, minlength=bins)  # samples of a bin times its gap
+    return float(ratio(np.abs(gap).sum(), len(truth)))
+
+
+def _check_classes(name: str, classes: Integer[np.ndarray, " n"], n_classes: int) -> None:
+    if classes.dtype.kind not in "iu" or (classes.size and not 0 <= classes.min() <= classes.max() < n_classes):
+        found = f"{classes.min()}..{classes.max()}" if classes.size else "nothing"
+        raise ContractError(
+            f"{name}: expected classes 0..{n_classes - 1} as integers, found {found} of {classes.dtype}. "
+            "Give the number of classes that the classifier knows, also where some are absent."
+        )

@@ -1,0 +1,178 @@
+"""The frozen encoder: tiles to a CLS token and grids of patch tokens."""
+
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Float16, Float32, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cellvit.config.encoders import EncoderPreset, EncoderSettings, FeaturesSettings, check_fit
+from cellvit.errors import ContractError, IntegrityError, SettingsError
+from cellvit.models.weights import LoadedVit, load_vit
+
+_WHITE: Final = 255.0
+"""Largest value of an 8-bit channel."""
+
+_DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class EncodedTiles(NamedTuple):
+    """Tokens after the final LayerNorm.
+
+    Attributes:
+        cls: CLS token of the last block.
+        tokens: Patch tokens of each tap, without CLS and registers; cell (r, c) saw rows r * s to (r + 1) * s and columns
+            c * s to (c + 1) * s of the tile, with s = side of the tile / g.
+    """
+
+    cls: Float32[Tensor, "b dim"]
+    tokens: Float16[Tensor, "b taps g g dim"]
+
+
+class Encoder(nn.Module):
+    """A frozen vision transformer that takes 8-bit RGB tiles.
+
+    The whole tile is resized to `input_px` (bilinear, antialiased, in float), so no pixel is cropped or padded and the grid
+    lies on the tile as one would draw it; then normalised as the encoder's authors do. The layout of the tokens (CLS,
+    registers, patches) is read from the model. Position embeddings are interpolated as timm does where `input_px` is not
+    the size that the weights were made for.
+
+    Shapes:
+        images: (b, h, w, 3) uint8, square.
+        returns: `EncodedTiles` with g = input_px / patch.
+
+    Attributes:
+        weights: File that the weights came from; None for random weights.
+        taps: Blocks whose tokens are kept, rising.
+        grid: Side g of the token grid.
+        dim: Width of a token.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, loaded: LoadedVit, spec: EncoderPreset, features: FeaturesSettings) -> None:
+        super().__init__()
+        _check_model(loaded.vit, spec)
+        _set_input_size(loaded.vit, features.input_px)
+        self.vit, self.weights = loaded.vit, loaded.weights
+        self.taps: tuple[int, ...] = features.taps or (spec.depth - 1,)
+        self.dim, self.grid = spec.dim, features.input_px // spec.patch_px
+        self._input_px, self._precision = features.input_px, features.precision
+        self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1), persistent=False)
+        self.eval().requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.mean.device
+
+    @torch.inference_mode()
+    def forward(self, images: UInt8[Tensor, "b h w 3"]) -> EncodedTiles:
+        """Tokens of tiles that are on the encoder's device.
+
+        Raises:
+            ContractError: The images are not square 8-bit RGB.
+            IntegrityError: A token is not finite, or too large for float16.
+        """
+        _check_images(images)
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            final, grids = self.vit.forward_intermediates(  # type: ignore[operator]
+                self._prepared(images), indices=list(self.taps), norm=True, output_fmt="NLC"
+            )
+        tokens = torch.stack(grids, dim=1).unflatten(2, (self.grid, self.grid))  # (b, taps, g, g, dim)
+        return EncodedTiles(cls=_finite(final[:, 0].float()), tokens=_as_float16(tokens))
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        if self._precision == "auto":
+            return torch.float16 if self.device.type == "cuda" else torch.float32
+        return _DTYPES[self._precision]
+
+    def _prepared(self, images: UInt8[Tensor, "b h w 3"]) -> Float32[Tensor, "b 3 s s"]:
+        x = images.permute(0, 3, 1, 2).float() / _WHITE
+        side = (self._input_px, self._input_px)
+        if x.shape[2:] != side:
+            x = functional.interpolate(x, side, mode="bilinear", align_corners=False, antialias=True)
+        return (x - self.mean) / self.std
+
+
+def load_encoder(
+    settings: EncoderSettings, features: FeaturesSettings, device: torch.device | Literal["cpu", "cuda"]
+) -> Encoder:
+    """The encoder that the settings name, frozen, on `device`.
+
+    Raises:
+        MissingInputError: Its weights cannot be had.
+        ContractError: The weights are no encoder of this depth, width and patch, or do not fit strictly.
+        SettingsError: timm refuses the architecture, an argument or the input size.
+    """
+    try:
+        check_fit(settings, features)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    return Encoder(load_vit(settings), settings.spec, features).to(device)
+
+
+def _check_model(vit: nn.Module, spec: EncoderPreset) -> None:
+    if not all(hasattr(vit, name) for name in ("forward_intermediates", "num_prefix_tokens", "blocks", "patch_embed")):
+        raise ContractError(
+            f"encoder {spec.name}: a timm vision transformer with forward_intermediates is expected, "
+            f"found {type(vit).__name__}"
+        )
+    found = {"depth": len(vit.blocks), "dim": vit.embed_dim, "patch_px": vit.patch_embed.patch_size[0]}  # type: ignore[arg-type, union-attr, index]
+    expected = {key: getattr(spec, key) for key in found}
+    wrong = [
+        f"{key}: settings say {expected[key]}, model has {found[key]}" for key in found if found[key] != expected[key]
+    ]
+    if getattr(vit, "cls_token", None) is None:
+        wrong.append("CLS token: expected one, the model has none")
+    if not isinstance(getattr(vit, "norm", None), nn.LayerNorm):
+        wrong.append(
+            "final LayerNorm: the model has none before its pooling; set arguments.global_pool to an empty text"
+        )
+    if wrong:
+        raise ContractError(
+            f"encoder {spec.name} is not the model that the settings describe.\n  " + "\n  ".join(wrong)
+        )
+
+
+def _set_input_size(vit: nn.Module, input_px: int) -> None:
+    own: Sequence[int] = vit.patch_embed.img_size  # type: ignore[union-attr, assignment]
+    if tuple(own) == (input_px, input_px):
+        return
+    if not hasattr(vit, "set_input_size"):
+        raise SettingsError(
+            f"features.input_px={input_px}: {type(vit).__name__} takes {own[0]} px only; set it to that"
+        )
+    vit.set_input_size(img_size=(input_px, input_px))  # type: ignore[operator]
+
+
+def _check_images(images: Tensor) -> None:
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
+        raise ContractError(
+            f"encoder: images must be uint8 (b, side, side, 3), RGB in 0..255; found {images.dtype} {tuple(images.shape)}. "
+            "Colours of any other type would overflow or be scaled twice"
+        )
+
+
+def _finite(values: Float[Tensor, "b *rest"]) -> Float[Tensor, "b *rest"]:
+    if not values.isfinite().all():
+        raise IntegrityError(
+            "encoder: tokens are not finite; its arithmetic overflowed or its weights are damaged. "
+            "Set features.precision: bfloat16 or float32"
+        )
+    return values
+
+
+def _as_float16(tokens: Float[Tensor, "b *rest"]) -> Float16[Tensor, "b *rest"]:
+    half = _finite(tokens).half()
+    if not half.isfinite().all():
+        raise IntegrityError(
+            f"encoder: tokens reach {tokens.abs().max().item():.4g}, stores hold float16 up to "
+            f"{torch.finfo(torch.float16).max:.0f}. Tokens after the final LayerNorm are small: check the weights"
+        )
+    return half

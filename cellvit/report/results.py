@@ -1,0 +1,139 @@
+"""Tables of what was measured on test tiles: by family, organ and class, beside every baseline."""
+
+from collections.abc import Iterable, Mapping
+
+from cellvit.contracts.documents import FamilyEvaluation, Figure, Figures, RoutedEvaluation
+from cellvit.report.cells import ABSENT, Cell, Row, Table, figure_cell
+from cellvit.report.comparison import HEADLINE
+from cellvit.report.wording import GAP_METRICS, class_metric, family_label, in_order, metric_of, split_class, system_label
+
+Systems = Mapping[str, Figures]
+
+_ORGAN_METRICS = ("aji", "bpq", "mpq", "dice", "detection_f1")
+"""What the tables of organs hold; the class PQs of each organ are in evaluation/split*/."""
+
+_INTERVALS = "Small print: 95 % bootstrap interval over tiles, and the number of tiles (n) that define the figure."
+
+
+def headline_table(evaluations: Iterable[FamilyEvaluation], routed: RoutedEvaluation | None, split: str) -> Table:
+    """AJI, bPQ and mPQ of every family of one split beside the baselines; absent families say why."""
+    columns = ("decoder", "pooled", "classical", "oracle")
+    rows: list[Row] = []
+    for evaluation in evaluations:
+        label = family_label(evaluation.family)
+        if evaluation.status == "absent":
+            rows.append(absent_row(label, evaluation.reason, len(columns) + 1))
+        else:
+            rows.extend(_headline_rows(label, evaluation.systems, columns))
+    if routed is not None and routed.status == "evaluated":
+        systems = {**routed.systems, "decoder": routed.systems.get("routed", {})}
+        rows.extend(_headline_rows("all test tiles, organ predicted", systems, columns))
+    return Table(
+        f"Split {split}: test tiles",
+        "Family and metric",
+        (*(system_label(system) for system in columns), "Against the classical baseline"),
+        tuple(rows),
+        note=_INTERVALS,
+        kind="results",
+    )
+
+
+def metrics_table(systems: Systems, caption: str) -> Table:
+    """Every figure of all nuclei together, with its convention."""
+    names = [name for name in _names(systems) if split_class(name) is None]
+    return _systems_table(caption, [("", systems, names)])
+
+
+def class_table(systems: Systems, caption: str) -> Table:
+    """Every figure of single classes."""
+    groups: dict[str, list[str]] = {}
+    for name in _names(systems):
+        parts = split_class(name)
+        if parts is not None:
+            groups.setdefault(parts[1], []).append(name)
+    return _systems_table(caption, [(group, systems, names) for group, names in groups.items()])
+
+
+def organ_table(organs: Mapping[str, Systems], caption: str) -> Table:
+    """Headline figures of each organ."""
+    return _systems_table(caption, [(organ, systems, _ORGAN_METRICS) for organ, systems in organs.items()])
+
+
+def gap_table(evaluation: FamilyEvaluation) -> Table:
+    """Figures of the maps on training and on test tiles, and the gap between them."""
+    test = evaluation.systems.get("decoder", {})
+    rows = tuple(
+        Row(
+            metric.label,
+            tuple(figure_cell(figures.get(name)) for figures in (evaluation.train, test, evaluation.gaps)),
+            note=f"gap: {metric.convention}",
+        )
+        for name, metric in GAP_METRICS.items()
+    )
+    return Table(
+        "From training to test",
+        "Metric",
+        ("Training tiles", "Test tiles", "Gap"),
+        rows,
+        note="A gap over 0 means that test tiles are worse than those that the decoder learned from.",
+        kind="results",
+    )
+
+
+def verdict(decoder: Figure | None, baseline: Figure | None, *, lower_is_better: bool = False) -> Cell:
+    """Whether the decoder is ahead: clearly only where the intervals do not overlap."""
+    if decoder is None or baseline is None:
+        return ABSENT
+    if any(value != value for value in (decoder.value, baseline.value)):
+        return Cell("undefined", kind="undefined", hint="one of the two is undefined")
+    first, second = (baseline, decoder) if lower_is_better else (decoder, baseline)
+    if first.low > second.high:
+        return Cell("better, intervals apart", kind="pass")
+    if second.low > first.high:
+        return Cell("worse, intervals apart", kind="fail")
+    word = "better" if first.value > second.value else "worse"
+    return Cell(f"{word}, but not clearly", kind="partial", hint="the intervals overlap, or there are none")
+
+
+def absent_row(heading: str, reason: str, n_columns: int) -> Row:
+    """A row that says why there are no figures."""
+    cells = (Cell(f"absent: {reason}", kind="reason"), *(ABSENT for _ in range(n_columns - 1)))
+    return Row(heading, cells, group=heading)
+
+
+def _headline_rows(label: str, systems: Systems, columns: tuple[str, ...]) -> list[Row]:
+    rows = []
+    for place, name in enumerate(HEADLINE):
+        figures = {system: systems.get(system, {}).get(name) for system in columns}
+        cells = [figure_cell(figures[system]) for system in columns]
+        rows.append(
+            Row(
+                metric_of(name).label,
+                (*cells, verdict(figures["decoder"], figures["classical"])),
+                group="" if place else label,
+            )
+        )
+    return rows
+
+
+def _systems_table(caption: str, groups: Iterable[tuple[str, Systems, Iterable[str]]]) -> Table:
+    blocks = [(group, systems, tuple(names)) for group, systems, names in groups]
+    columns = in_order({system for _, systems, _ in blocks for system in systems})
+    rows: list[Row] = []
+    for group, systems, names in blocks:
+        known = [name for name in names if any(name in figures for figures in systems.values())]
+        for place, name in enumerate(known):
+            rows.append(_metric_row(name, systems, columns, "" if place else group, in_group=bool(group)))
+    return Table(caption, "Metric", tuple(map(system_label, columns)), tuple(rows), note=_INTERVALS, kind="results")
+
+
+def _metric_row(name: str, systems: Systems, columns: tuple[str, ...], group: str, *, in_group: bool) -> Row:
+    parts = split_class(name)
+    metric = class_metric(parts[0]) if parts and in_group else metric_of(name)
+    cells = tuple(figure_cell(systems.get(system, {}).get(name)) for system in columns)
+    return Row(metric.label, cells, note=metric.convention, group=group)
+
+
+def _names(systems: Systems) -> tuple[str, ...]:
+    """Names of all metrics, in the order in which the documents have them."""
+    return tuple(dict.fromkeys(name for figures in systems.values() for name in figures))

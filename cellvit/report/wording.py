@@ -1,0 +1,146 @@
+"""Names that the page uses: metrics with their conventions, systems, grades."""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from cellvit.taxonomy import CLASS_NAMES, POOLED_FAMILY
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How a metric is called, and by which convention it was computed.
+
+    Attributes:
+        lower_is_better: True for errors.
+    """
+
+    label: str
+    convention: str
+    lower_is_better: bool = False
+
+
+_PUBLISHED = "PanNuke's protocol: mean over tiles, then over organs"
+_TILES = "mean over tiles"
+_PIXELS = "pixels of all tiles pooled"
+_NUCLEAR_PIXELS = "over nuclear pixels of all tiles pooled"
+_CENTROIDS = "centroids within 12 px (3 µm), counts of all tiles added"
+
+METRICS: Final = MappingProxyType(
+    {
+        "aji": Metric("AJI", f"{_TILES}; a found nucleus may serve several true ones"),
+        "aji_plus": Metric("AJI+", f"{_TILES}; matched one to one"),
+        "bpq": Metric("bPQ", _PUBLISHED),
+        "bpq_image": Metric("bPQ, image mean", _TILES),
+        "mpq": Metric("mPQ", f"{_PUBLISHED}; classes absent from a tile's truth do not count"),
+        "mpq_image": Metric("mPQ, image mean", f"{_TILES}; classes absent from a tile's truth do not count"),
+        "mpq_strict": Metric("mPQ, strict", "as mPQ, but nuclei found of a class that the truth lacks count as errors"),
+        "mpq_pooled": Metric("mPQ+, pooled", "CoNIC: counts of each class added over all tiles, then the mean over classes"),
+        "pq": Metric("PQ", f"{_TILES}, classes ignored; nuclei found on empty tiles count as errors"),
+        "dq": Metric("DQ", f"{_TILES}; detection part of PQ"),
+        "sq": Metric("SQ", f"{_TILES}; segmentation part of PQ"),
+        "dice": Metric("Dice of nuclei", f"{_TILES}; pixels of the segmented nuclei against background"),
+        "detection_precision": Metric("Detection precision", _CENTROIDS),
+        "detection_recall": Metric("Detection recall", _CENTROIDS),
+        "detection_f1": Metric("Detection F1", _CENTROIDS),
+        "precision": Metric("Precision", _CENTROIDS),
+        "recall": Metric("Recall", _CENTROIDS),
+        "f1": Metric("F1", f"{_CENTROIDS}; a pair of wrong class weighs twice (HoVer-Net's convention)"),
+        "np_dice": Metric("NP Dice", f"map before the watershed, {_PIXELS}"),
+        "hv_mse": Metric("HV MSE", f"{_NUCLEAR_PIXELS}, both channels", lower_is_better=True),
+        "hv_skill": Metric("HV skill", "1 - MSE / MSE of an HV of zero; 0 is no better than zero, 1 is perfect"),
+        "hv_magnitude": Metric("HV magnitude", f"mean of sqrt(h² + v²) {_NUCLEAR_PIXELS}; a perfect disc has 0.67"),
+        "nt_accuracy": Metric("NT accuracy", f"class of a pixel right, {_NUCLEAR_PIXELS}"),
+        "accuracy": Metric("Organ accuracy", "share of tiles whose organ is right"),
+        "balanced_accuracy": Metric("Balanced organ accuracy", "mean recall over organs that are there"),
+        "calibration_error": Metric(
+            "Calibration error (ECE)", "15 bins of confidence, after temperature scaling", lower_is_better=True
+        ),
+        "routing_accuracy": Metric("Routing accuracy", "share of tiles sent to the right family"),
+    }
+)
+"""Metrics by the names of documents and summary.csv."""
+
+CLASS_PQ: Final = Metric("PQ", "PanNuke's protocol: mean over the tiles whose truth has the class")
+"""PQ of one class, which leaves tiles without the class out."""
+
+GAP_METRICS: Final = MappingProxyType(
+    {
+        "np_dice": Metric("NP Dice", "(train - test) / train"),
+        "hv_mse": Metric("HV MSE", "(test - train) / train"),
+        "nt_accuracy": Metric("NT accuracy", "(train - test) / train"),
+    }
+)
+"""Gaps from training to test; positive: the test is worse."""
+
+SYSTEMS: Final = MappingProxyType(
+    {
+        "decoder": "Family decoder",
+        "routed": "Routed (organ predicted)",
+        "known": "Organ known",
+        "pooled": "One decoder for all organs",
+        "classical": "Classical (Otsu + distance watershed)",
+        "trivial": "Trivial answer",
+        "oracle": "Oracle (perfect maps)",
+    }
+)
+"""Systems by the names of documents, in the order of the columns."""
+
+GRADES: Final = ("pass", "partial", "fail")
+"""Grades of a gate, best first."""
+
+_CLASSES: Final = MappingProxyType({name.lower(): name for name in CLASS_NAMES[1:]})
+
+
+def split_class(metric: str) -> tuple[str, str] | None:
+    """Base and class of a metric of one class; None for a metric of all.
+
+    Examples:
+        >>> split_class("pq_neoplastic"), split_class("aji_plus")
+        (('pq', 'Neoplastic'), None)
+    """
+    base, _, last = metric.rpartition("_")
+    return (base, _CLASSES[last]) if base and last in _CLASSES else None
+
+
+def metric_of(name: str) -> Metric:
+    """How a metric is called; names that are not listed are shown as they are.
+
+    Examples:
+        >>> metric_of("pq_dead").label, metric_of("shape_error").label
+        ('PQ, Dead', 'shape error')
+    """
+    if name in METRICS:
+        return METRICS[name]
+    if name.startswith("gap_") and name.removeprefix("gap_") in GAP_METRICS:
+        gap = GAP_METRICS[name.removeprefix("gap_")]
+        return Metric(f"Gap of {gap.label}", f"{gap.convention}, training to test", lower_is_better=True)
+    first, minus, other = name.partition("_minus_")
+    if minus:
+        return Metric(f"{metric_of(first).label}, ahead of: {system_label(other)}", "paired difference on the same tiles")
+    parts = split_class(name)
+    if parts is None:
+        return Metric(name.replace("_", " "), "")
+    base = class_metric(parts[0])
+    return Metric(f"{base.label}, {parts[1]}", base.convention, base.lower_is_better)
+
+
+def class_metric(base: str) -> Metric:
+    """How a metric of one class is called under the heading of that class."""
+    return CLASS_PQ if base == "pq" else metric_of(base)
+
+
+def system_label(system: str) -> str:
+    """How a system is called."""
+    return SYSTEMS.get(system, system.replace("_", " "))
+
+
+def in_order(systems: set[str]) -> tuple[str, ...]:
+    """Systems as the columns show them; names that are not listed come last."""
+    known = list(SYSTEMS)
+    return tuple(sorted(systems, key=lambda name: (known.index(name) if name in known else len(known), name)))
+
+
+def family_label(family: str) -> str:
+    """How a family is called."""
+    return "all organs (control)" if family == POOLED_FAMILY else family

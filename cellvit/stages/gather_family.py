@@ -1,0 +1,102 @@
+"""Stage `gather_family`: feature and tile stores of all folds -> one family's features and targets, as views on them."""
+
+import argparse
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from cellvit.config.steps import GatherFamilySettings
+from cellvit.contracts.provenance import Provenance
+from cellvit.contracts.stores import FAMILY_FEATURES, FAMILY_TARGETS
+from cellvit.errors import ContractError, StaleFileError
+from cellvit.io.family import Member, write_family
+from cellvit.io.features import open_features
+from cellvit.io.hdf5 import Store
+from cellvit.io.tiles import open_tiles
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("--settings", type=GatherFamilySettings.model_validate_json, required=True, help="JSON: organs")
+    parser.add_argument("--family", required=True, help="name of the family")
+    parser.add_argument("--folds", type=int, nargs="+", required=True, help="numbers of the folds")
+    parser.add_argument("--fold-tiles", type=Path, nargs="+", required=True, help="tile stores, one a fold")
+    parser.add_argument("--fold-features", type=Path, nargs="+", required=True, help="feature stores, one a fold")
+    parser.add_argument("--features", type=Path, required=True, help="the family's features to write")
+    parser.add_argument("--targets", type=Path, required=True, help="the family's targets to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write both stores of the family; a family without tiles gets empty stores and a warning."""
+    with ExitStack() as stack:
+        tiles = [stack.enter_context(open_tiles(path)) for path in args.fold_tiles]
+        features = [stack.enter_context(open_features(path)) for path in args.fold_features]
+        for tile_store, feature_store in zip(tiles, features, strict=True):
+            _check_pair(tile_store, feature_store)
+        _check_equal_layout(features)
+        rows = [_rows_of(store, args.settings.organs) for store in tiles]
+        _log_counts(args.family, dict(zip(args.folds, map(len, rows), strict=True)))
+        settings = args.settings.model_dump(mode="json")
+        names = {
+            column: np.concatenate([store.all(column)[kept] for store, kept in zip(tiles, rows, strict=True)])
+            for column in ("organ", "tile_id")
+        }
+        write_family(
+            args.targets, FAMILY_TARGETS, _members(args.folds, tiles, rows), names, _origin(tiles, args.folds, settings)
+        )
+        write_family(
+            args.features,
+            FAMILY_FEATURES,
+            _members(args.folds, features, rows),
+            names,
+            _origin(features, args.folds, {**features[0].provenance.settings, **settings}),
+        )
+
+
+def _rows_of(store: Store, organs: tuple[str, ...]) -> np.ndarray:
+    return np.flatnonzero(np.isin(np.array(store.names("organ"), dtype=object), list(organs)))
+
+
+def _members(folds: list[int], stores: list[Store], rows: list[np.ndarray]) -> list[Member]:
+    return [Member(fold, store, kept) for fold, store, kept in zip(folds, stores, rows, strict=True)]
+
+
+def _origin(stores: list[Store], folds: list[int], settings: dict[str, object]) -> Provenance:
+    return Provenance(
+        made_from={f"fold{fold}": store.content_sha256 for fold, store in zip(folds, stores, strict=True)},
+        settings=settings,
+        simulated=any(store.provenance.simulated for store in stores),
+        untrained_encoder=any(store.provenance.untrained_encoder for store in stores),
+    )
+
+
+def _check_pair(tiles: Store, features: Store) -> None:
+    expected, found = tiles.content_sha256, features.provenance.made_from.get("tiles")
+    if expected != found:
+        raise StaleFileError(
+            f"{features.path} was extracted from other tiles than {tiles.path} holds.\n"
+            f"  tiles: file has {str(found)[:12]}, run has {expected[:12]}\n"
+            f"Re-extract it:  snakemake --forcerun extract_features -- {features.path}"
+        )
+
+
+def _check_equal_layout(features: list[Store]) -> None:
+    first, *others = features
+    for other in others:
+        mine, theirs = first.shape("tokens")[1:], other.shape("tokens")[1:]
+        if mine != theirs or first.provenance.settings != other.provenance.settings:
+            raise ContractError(
+                f"{first.path} and {other.path} were extracted with different settings "
+                f"(token layout {mine} and {theirs}). Re-extract both:  snakemake --forcerun extract_features"
+            )
+
+
+def _log_counts(family: str, tiles_by_fold: dict[int, int]) -> None:
+    log.info("gathered family=%s %s", family, " ".join(f"fold{fold}={count}" for fold, count in tiles_by_fold.items()))
+    empty = [fold for fold, count in tiles_by_fold.items() if not count]
+    if empty:
+        log.warning("family=%s has no tiles in fold %s", family, ", ".join(map(str, empty)))

@@ -1,0 +1,114 @@
+"""Stage `prepare_fold`: one fold in PanNuke's official layout -> tile store of that fold."""
+
+import argparse
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from cellvit.contracts.documents import FoldSummary
+from cellvit.contracts.provenance import Provenance
+from cellvit.contracts.records import TileBatch
+from cellvit.contracts.stores import TILES
+from cellvit.data.pannuke import RawBlock, check_fold, fold_files, read_blocks, read_types
+from cellvit.errors import ContractError
+from cellvit.hover.relabel import paint_channels
+from cellvit.io.documents import write_document
+from cellvit.io.hashing import sha256_of
+from cellvit.io.hdf5 import writing
+from cellvit.io.tiles import append_tiles
+from cellvit.taxonomy import CLASS_NAMES, TILE_PX
+
+log = logging.getLogger(__name__)
+
+_PROGRESS_TILES = 512
+"""Tiles between two lines of progress in the log."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("--root", type=Path, required=True, help='folder that holds "Fold N"')
+    parser.add_argument("--fold", type=int, required=True, help="number of the fold")
+    parser.add_argument("--tiles", type=Path, required=True, help="tile store to write")
+    parser.add_argument("--summary", type=Path, required=True, help="JSON to write: what was found and dropped")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the tile store, and the counts of everything that was resolved on the way."""
+    files = fold_files(args.root, args.fold)
+    organs = read_types(files)
+    log.info("reading fold=%d tiles=%d root=%s", args.fold, len(organs), args.root)
+    origin = Provenance(
+        made_from={name: sha256_of(path) for name, path in files.by_name.items()}, simulated=files.simulated
+    )
+    counts = _Counts()
+    with writing(args.tiles, TILES, len(organs), {}, origin) as writer:
+        for block in read_blocks(files):
+            append_tiles(writer, _painted(block, args.fold, organs, counts))
+        check_fold(files, mismatch_px=counts.mismatch_px, brightest=counts.brightest, n=len(organs))
+    counts.log_warnings()
+    write_document(args.summary, counts.summary(args.fold, organs, origin))
+
+
+@dataclass
+class _Counts:
+    """What adds up over the tiles of a fold."""
+
+    nuclei: Counter[int] = field(default_factory=Counter)
+    overlap_px: int = 0
+    lost: int = 0
+    mismatch_px: int = 0
+    nuclear_px: int = 0
+    brightest: int = 0
+    empty: list[str] = field(default_factory=list)
+    lost_in: list[str] = field(default_factory=list)
+
+    def log_warnings(self) -> None:
+        """Say what the fold lost, so that nothing is dropped in silence."""
+        if self.lost:
+            log.warning("nuclei painted over by later channels: lost=%d tiles=%s", self.lost, " ".join(self.lost_in))
+        if self.mismatch_px:
+            log.warning("background channel contradicts the classes: pixels=%d (the classes decide)", self.mismatch_px)
+
+    def summary(self, fold: int, organs: tuple[str, ...], origin: Provenance) -> FoldSummary:
+        """The counts as a document."""
+        return FoldSummary(
+            provenance=origin,
+            fold=fold,
+            n_tiles=len(organs),
+            tiles_by_organ=dict(sorted(Counter(organs).items())),
+            nuclei_by_class={name: self.nuclei[number] for number, name in enumerate(CLASS_NAMES) if number},
+            coverage=self.nuclear_px / (len(organs) * TILE_PX**2) if organs else float("nan"),
+            empty_tiles=tuple(self.empty),
+            overlap_px=self.overlap_px,
+            nuclei_painted_over=self.lost,
+            background_mismatch_px=self.mismatch_px,
+        )
+
+
+def _painted(block: RawBlock, fold: int, organs: tuple[str, ...], counts: _Counts) -> TileBatch:
+    rows = range(block.first, block.first + len(block.images))
+    tile_ids = tuple(f"f{fold}-{row:05d}" for row in rows)
+    instances = np.zeros(block.images.shape[:3], np.int32)
+    classes = np.zeros(block.images.shape[:3], np.uint8)
+    for position, tile_id in enumerate(tile_ids):
+        try:
+            painted = paint_channels(block.masks[position, ..., :-1])
+        except ContractError as error:
+            error.add_note(f"in tile {tile_id}")
+            raise
+        instances[position], classes[position] = painted.instances, painted.classes
+        counts.overlap_px += painted.overlap_px
+        counts.lost += painted.n_lost
+        counts.lost_in += [tile_id] if painted.n_lost else []
+        counts.empty += [] if painted.instances.any() else [tile_id]
+        labels, first_px = np.unique(painted.instances, return_index=True)
+        counts.nuclei.update(painted.classes.ravel()[first_px[labels > 0]].tolist())
+    counts.mismatch_px += block.background_mismatch_px
+    counts.nuclear_px += int(np.count_nonzero(instances))
+    counts.brightest = max(counts.brightest, int(block.images.max(initial=0)))
+    if block.first // _PROGRESS_TILES != rows.stop // _PROGRESS_TILES:
+        log.info("painted fold=%d tiles=%d/%d", fold, rows.stop, len(organs))
+    return TileBatch(block.images, instances, classes, organs[rows.start : rows.stop], tile_ids)

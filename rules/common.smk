@@ -1,0 +1,90 @@
+"""Lookups that every rule shares: settings of a step, fingerprint of its code, members of the graph."""
+
+from pathlib import Path
+
+from cellvit.config.settings import load_settings
+from cellvit.config.steps import step_settings
+from cellvit.data.pannuke import SIMULATED_MARK, fold_files
+from cellvit.io.fingerprint import code_fingerprint
+from cellvit.io.hashing import combined, remembered_sha256
+from cellvit.taxonomy import POOLED_FAMILY
+
+SETTINGS = load_settings(config)
+DEVICE = (
+    SETTINGS.device
+)  # where, not what: in no rule's params, so that a change of it reruns nothing
+FOLDS = SETTINGS.data.folds
+SPLITS = SETTINGS.splits
+FAMILIES = list(SETTINGS.decoder_families)
+OWN_FAMILIES = list(SETTINGS.families)
+DATA_ROOT = SETTINGS.data.root or f"{SETTINGS.results}/simulated"
+CHECKPOINT = "<results>/checkpoints/split{split}/hovernet_{family}.safetensors"
+WATERSHED = "<results>/watershed/split{split}/{family}.json"
+
+
+pathvars:
+    results=SETTINGS.results,
+
+
+wildcard_constraints:
+    fold=r"\d+",
+    split="|".join(SPLITS),
+    family="|".join(FAMILIES),
+
+
+def settings(step):
+    """Function for `params`: the part of the settings that `step` reads, as JSON."""
+    return lambda wildcards: step_settings(
+        SETTINGS, step, getattr(wildcards, "family", None)
+    )
+
+
+def code(step):
+    """Fingerprint of the code that `step` reaches by import."""
+    return code_fingerprint(f"cellvit.stages.{step}")
+
+
+def folds_of(role):
+    """Function for `params`: folds that train, validate or test in a split."""
+    return lambda wildcards: SPLITS[wildcards.split].roles[role]
+
+
+def test_stores(kind):
+    """Function for `input`: stores of the test folds of a split."""
+    return lambda wildcards: [
+        f"<results>/{kind}/fold{fold}.h5" for fold in SPLITS[wildcards.split].test
+    ]
+
+
+def content(memory):
+    """Function for `params`: hash of a rule's raw inputs, so that content decides what reruns and times do not."""
+    return lambda wildcards, input: combined(
+        remembered_sha256(
+            [Path(path) for path in input],
+            Path(SETTINGS.results, memory.format(**wildcards)),
+        )
+    )
+
+
+def local_weights():
+    """Files of the encoder's weights where they are local; none for hub and random."""
+    weights = Path(SETTINGS.encoder.weights)
+    if SETTINGS.encoder.weights in {"hub", "random"}:
+        return []
+    return sorted(map(str, weights.glob("*"))) if weights.is_dir() else [str(weights)]
+
+
+def weights_content(wildcards):
+    """Hash of local weights, so that other weights under the same name are noticed."""
+    return combined(
+        remembered_sha256(
+            map(Path, local_weights()), Path(SETTINGS.results, ".cellvit/weights.json")
+        )
+    )
+
+
+def show_summary():
+    """Print the table of the run, where the run made one."""
+    table = Path(SETTINGS.results, "summary.txt")
+    if table.exists():
+        print(table.read_text(encoding="utf-8"), file=sys.stderr)

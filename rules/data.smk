@@ -1,0 +1,69 @@
+"""PanNuke folds (simulated where asked for) to tile stores."""
+
+_FILES = {
+    name: str(path) for name, path in fold_files(Path(DATA_ROOT), 0).by_name.items()
+}
+RAW = {
+    name: path.replace("Fold 0", "Fold {fold}").replace("fold0", "fold{fold}")
+    for name, path in _FILES.items()
+}
+
+
+if SETTINGS.data.simulated:
+
+    rule simulate_pannuke:
+        output:
+            **RAW,
+            mark=f"{DATA_ROOT}/Fold {{fold}}/{SIMULATED_MARK}",
+        log:
+            "<results>/logs/simulate_pannuke/fold{fold}.log",
+        benchmark:
+            "<results>/timings/simulate_pannuke/fold{fold}.tsv"
+        conda:
+            "../envs/cpu.yaml"
+        threads: 1
+        resources:
+            mem_mb=2_000,
+            runtime=30,
+        params:
+            settings=settings("simulate_pannuke"),
+            code=code("simulate_pannuke"),
+            root=DATA_ROOT,
+        message:
+            "Simulated fold {wildcards.fold} in PanNuke's layout"
+        shell:
+            "python -m cellvit simulate_pannuke --settings {params.settings:q} --root {params.root:q} "
+            "--fold {wildcards.fold} > {log} 2>&1"
+
+
+rule prepare_fold:
+    input:
+        # Content decides (params.content): a fold that was only touched is not prepared again.
+        **{name: ancient(path) for name, path in RAW.items()},
+        mark=(
+            f"{DATA_ROOT}/Fold {{fold}}/{SIMULATED_MARK}"
+            if SETTINGS.data.simulated
+            else []
+        ),
+    output:
+        tiles="<results>/tiles/fold{fold}.h5",
+        summary="<results>/tiles/fold{fold}.json",
+    log:
+        "<results>/logs/prepare_fold/fold{fold}.log",
+    benchmark:
+        "<results>/timings/prepare_fold/fold{fold}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=60,
+    params:
+        content=content(".cellvit/raw_fold{fold}.json"),
+        code=code("prepare_fold"),
+        root=DATA_ROOT,
+    message:
+        "Tile store of fold {wildcards.fold}, every claim about the raw data checked"
+    shell:
+        "python -m cellvit prepare_fold --root {params.root:q} --fold {wildcards.fold} "
+        "--tiles {output.tiles:q} --summary {output.summary:q} > {log} 2>&1"

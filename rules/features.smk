@@ -1,0 +1,56 @@
+"""Tile stores through the frozen encoder, once a fold, and the proof that the features are what they claim to be."""
+
+
+rule extract_features:
+    input:
+        tiles="<results>/tiles/fold{fold}.h5",
+        weights=ancient(local_weights()),
+    output:
+        features="<results>/features/fold{fold}.h5",
+    log:
+        "<results>/logs/extract_features/fold{fold}.log",
+    benchmark:
+        "<results>/timings/extract_features/fold{fold}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=8_000,
+        runtime=120,
+    params:
+        settings=settings("extract_features"),
+        weights=weights_content,
+        code=code("extract_features"),
+    message:
+        "Frozen features of fold {wildcards.fold}"
+    shell:
+        "python -m cellvit extract_features --settings {params.settings:q} --tiles {input.tiles:q} "
+        "--features {output.features:q} --device {DEVICE} --threads {threads} > {log} 2>&1"
+
+
+rule check_features:
+    input:
+        tiles="<results>/tiles/fold{fold}.h5",
+        features="<results>/features/fold{fold}.h5",
+    output:
+        check="<results>/features/fold{fold}_check.json",
+    log:
+        "<results>/logs/check_features/fold{fold}.log",
+    benchmark:
+        "<results>/timings/check_features/fold{fold}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=8_000,
+        runtime=30,
+    params:
+        settings=settings("check_features"),
+        code=code("check_features"),
+    message:
+        "Features of fold {wildcards.fold} compared with a fresh forward pass"
+    shell:
+        "python -m cellvit check_features --settings {params.settings:q} --tiles {input.tiles:q} "
+        "--features {input.features:q} --out {output.check:q} --device {DEVICE} --threads {threads} > {log} 2>&1"

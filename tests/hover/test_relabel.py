@@ -1,0 +1,93 @@
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from cellvit.errors import ContractError
+from cellvit.hover.relabel import paint_channels, relabel
+
+
+def channels(**maps: list[list[float]]) -> np.ndarray:
+    masks = np.zeros((2, 3, 5))
+    for name, values in maps.items():
+        masks[..., int(name[1:])] = values
+    return masks
+
+
+@given(hnp.arrays(np.int64, (5, 6), elements=st.integers(0, 12)))
+def test_relabelled_nuclei_are_the_same_pixels_numbered_in_order_of_id(instances: np.ndarray) -> None:
+    labels = relabel(instances)
+
+    ids = np.unique(instances[instances > 0])
+    assert labels.dtype == np.int32
+    assert np.array_equal(np.unique(labels[labels > 0]), np.arange(1, len(ids) + 1))
+    for label, original in enumerate(ids, start=1):
+        assert np.array_equal(labels == label, instances == original)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64])
+def test_relabel_takes_every_kind_of_integer(dtype: type) -> None:
+    assert relabel(np.array([[0, 250], [3, 0]], dtype)).tolist() == [[0, 2], [1, 0]]
+
+
+def test_relabel_of_an_empty_tile_is_empty() -> None:
+    assert not relabel(np.zeros((4, 4), np.int32)).any()
+
+
+def test_later_channel_wins_and_the_overlap_is_counted() -> None:
+    painted = paint_channels(channels(c0=[[3, 3, 3], [0, 0, 0]], c4=[[0, 0, 8], [0, 8, 8]]))
+
+    assert painted.instances.tolist() == [[1, 1, 2], [0, 2, 2]]
+    assert painted.classes.tolist() == [[1, 1, 5], [0, 5, 5]]
+    assert (painted.overlap_px, painted.n_lost) == (1, 0)
+
+
+def test_same_id_in_two_channels_is_two_nuclei() -> None:
+    painted = paint_channels(channels(c1=[[4, 0, 0], [0, 0, 0]], c2=[[0, 0, 4], [0, 0, 0]]))
+
+    assert painted.instances.tolist() == [[1, 0, 2], [0, 0, 0]]
+
+
+def test_nucleus_covered_completely_vanishes_and_is_counted() -> None:
+    painted = paint_channels(channels(c0=[[1, 0, 0], [0, 0, 2]], c3=[[9, 9, 0], [0, 0, 0]]))
+
+    assert painted.instances.tolist() == [[2, 2, 0], [0, 0, 1]]
+    assert (painted.overlap_px, painted.n_lost) == (1, 1)
+
+
+def test_tile_without_nuclei_paints_nothing() -> None:
+    painted = paint_channels(np.zeros((4, 4, 5)))
+
+    assert not painted.instances.any()
+    assert not painted.classes.any()
+    assert (painted.overlap_px, painted.n_lost) == (0, 0)
+
+
+@given(hnp.arrays(np.float64, (4, 5, 5), elements=st.integers(0, 3)))
+def test_painting_equals_painting_one_channel_after_the_other(masks: np.ndarray) -> None:
+    painted = paint_channels(masks)
+
+    ids, classes = np.zeros((4, 5)), np.zeros((4, 5))
+    for channel in range(5):
+        inside = masks[..., channel] > 0
+        ids[inside] = masks[..., channel][inside] + 1000 * channel
+        classes[inside] = channel + 1
+    assert np.array_equal(painted.instances, relabel(ids.astype(np.int64)))
+    assert np.array_equal(painted.classes, classes)
+
+
+@pytest.mark.parametrize("wrong", [0.5, -1.0, np.nan, np.inf])
+def test_value_that_is_no_id_is_refused_with_its_place(wrong: float) -> None:
+    masks = np.zeros((4, 4, 5))
+    masks[1, 2, 3] = wrong
+
+    with pytest.raises(ContractError, match=re.escape(f"found {wrong} at (row, column, channel) (1, 2, 3)")):
+        paint_channels(masks)
+
+
+def test_background_channel_is_refused_with_the_remedy() -> None:
+    with pytest.raises(ContractError, match="take channels 0 to 4: channel 5 is background"):
+        paint_channels(np.zeros((4, 4, 6)))

@@ -1,0 +1,75 @@
+import math
+
+import numpy as np
+import pytest
+
+from cellvit.errors import ContractError
+from cellvit.metrics.classification import (
+    accuracy,
+    accuracy_majority,
+    balanced_accuracy,
+    confusion,
+    expected_calibration_error,
+    precision,
+    recall,
+)
+
+COUNTS = np.array([[8, 2, 0], [1, 1, 0], [0, 0, 0]])
+
+
+def test_confusion_has_truth_in_rows_and_adds_up() -> None:
+    truth, predicted = np.array([0, 0, 2, 1], np.uint8), np.array([0, 1, 2, 1])
+
+    whole = confusion(truth, predicted, 4)
+
+    assert whole.tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert (confusion(truth[:2], predicted[:2], 4) + confusion(truth[2:], predicted[2:], 4) == whole).all()
+
+
+def test_accuracies_of_known_counts() -> None:
+    assert accuracy(COUNTS) == 9 / 12
+    assert balanced_accuracy(COUNTS) == pytest.approx((0.8 + 0.5) / 2)
+    assert accuracy_majority(COUNTS) == 10 / 12
+
+
+def test_recall_and_precision_are_undefined_for_classes_that_are_not_there() -> None:
+    np.testing.assert_array_equal(recall(COUNTS), [0.8, 0.5, np.nan])
+    np.testing.assert_array_equal(precision(COUNTS), [8 / 9, 1 / 3, np.nan])
+
+
+def test_figures_of_no_sample_are_undefined() -> None:
+    none = confusion(np.array([], int), np.array([], int), 3)
+
+    assert math.isnan(accuracy(none))
+    assert math.isnan(balanced_accuracy(none))
+    assert math.isnan(accuracy_majority(none))
+    assert math.isnan(expected_calibration_error(np.zeros((0, 3)), np.array([], int)))
+
+
+@pytest.mark.parametrize("wrong", [np.array([0, 3]), np.array([-1, 0]), np.array([0.0, 1.0])])
+def test_classes_outside_the_range_are_refused(wrong: np.ndarray) -> None:
+    with pytest.raises(ContractError, match=r"predicted: expected classes 0\.\.2 as integers"):
+        confusion(np.array([0, 1]), wrong, 3)
+
+
+def test_predictions_of_other_samples_are_refused() -> None:
+    with pytest.raises(ContractError, match=r"truth \(2,\) and predicted \(3,\)"):
+        confusion(np.array([0, 1]), np.array([0, 1, 1]), 2)
+    with pytest.raises(ContractError, match=r"each of 2 samples, found \(3, 2\)"):
+        expected_calibration_error(np.full((3, 2), 0.5), np.array([0, 1]))
+
+
+def test_a_certain_and_right_classifier_is_calibrated_and_a_certain_and_wrong_one_is_not() -> None:
+    certain = np.eye(3)[[0, 1, 2]]
+
+    assert expected_calibration_error(certain, np.array([0, 1, 2])) == 0.0
+    assert expected_calibration_error(certain, np.array([1, 2, 0])) == 1.0
+
+
+def test_confidences_on_both_sides_of_a_bins_edge_do_not_cancel() -> None:
+    probabilities = np.array([[0.9, 0.1]] * 10 + [[0.55, 0.45]] * 10)
+    truth = np.array([0] * 8 + [1] * 2 + [0] * 6 + [1] * 4)
+
+    error = expected_calibration_error(probabilities, truth, bins=10)
+
+    assert error == pytest.approx((abs(0.8 - 0.9) + abs(0.6 - 0.55)) / 2)
