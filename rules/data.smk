@@ -1,12 +1,6 @@
 """PanNuke folds (simulated where asked for) to tile stores."""
 
-_FILES = {
-    name: str(path) for name, path in fold_files(Path(DATA_ROOT), 0).by_name.items()
-}
-RAW = {
-    name: path.replace("Fold 0", "Fold {fold}").replace("fold0", "fold{fold}")
-    for name, path in _FILES.items()
-}
+RAW = {name: str(path) for name, path in fold_files(Path(DATA_ROOT), "{fold}").by_name.items()}
 
 
 if SETTINGS.data.simulated:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, StringConstraints, model_validator
 
 from cellvit.config.base import Section
 from cellvit.taxonomy import ORGANS, POOLED_FAMILY
@@ -69,7 +69,7 @@ class SimulatedData(Section):
 class DataSettings(Section):
     """Where the folds come from."""
 
-    root: str | None = Field(
+    root: Annotated[str, StringConstraints(pattern=r"^[^{}]+$")] | None = Field(
         default="data/pannuke",
         description='folder that holds "Fold 1", "Fold 2" ... as in the official download; null with data.simulated',
     )

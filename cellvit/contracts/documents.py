@@ -140,6 +140,7 @@ class FamilyEvaluation(Document):
         organs: The same by organ.
         gaps: Relative gap from training to test: np_dice, hv_mse, nt_accuracy (positive: test is worse).
         train: The figures of the decoder's maps on its own training tiles.
+        differences: The decoder minus another system on the same tiles: aji_minus_classical, bpq_minus_pooled ...
     """
 
     format: Literal["cellvit-family-evaluation"] = "cellvit-family-evaluation"
@@ -153,6 +154,7 @@ class FamilyEvaluation(Document):
     organs: dict[str, dict[str, Figures]] = Field(default_factory=dict)
     train: Figures = Field(default_factory=dict)
     gaps: Figures = Field(default_factory=dict)
+    differences: Figures = Field(default_factory=dict)
 
 
 class RoutedEvaluation(Document):
@@ -160,9 +162,11 @@ class RoutedEvaluation(Document):
 
     Attributes:
         systems: Figures by system: routed (organ predicted), known (organ given), pooled, classical, oracle.
-        organ_head: Figures of OrganHead: accuracy, balanced_accuracy, calibration_error, routing_accuracy.
+        organ_head: Figures of OrganHead: accuracy, accuracy_majority, balanced_accuracy, calibration_error and
+            routing_accuracy.
         confusion: Tiles by true (rows) and predicted (columns) organ, in the order of `organs`.
         left_out: Tiles that could not be routed or judged, by reason.
+        differences: Routed minus another system on the same tiles: aji_minus_known, bpq_minus_pooled ...
     """
 
     format: Literal["cellvit-routed-evaluation"] = "cellvit-routed-evaluation"
@@ -176,6 +180,7 @@ class RoutedEvaluation(Document):
     organ_names: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
     left_out: dict[str, int] = Field(default_factory=dict)
+    differences: Figures = Field(default_factory=dict)
 
 
 class CheckpointHeader(Document):

@@ -32,7 +32,7 @@ _BACKGROUND_TOLERANCE: Final = 0.01
 class FoldFiles:
     """The three files of a fold in the official layout."""
 
-    fold: int
+    fold: int | str
     images: Path
     types: Path
     masks: Path
@@ -48,8 +48,8 @@ class FoldFiles:
         return (self.images.parents[2] / SIMULATED_MARK).exists()
 
 
-def fold_files(root: Path, fold: int) -> FoldFiles:
-    """Where the official layout has the files of a fold; nothing is opened."""
+def fold_files(root: Path, fold: int | str) -> FoldFiles:
+    """Where the official layout has the files of a fold (a number, or a wildcard for it); nothing is opened."""
     home = root / f"Fold {fold}"
     images = home / "images" / f"fold{fold}"
     return FoldFiles(fold, images / "images.npy", images / "types.npy", home / "masks" / f"fold{fold}" / "masks.npy")

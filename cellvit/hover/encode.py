@@ -1,7 +1,7 @@
 """Instance map -> NP and HV maps, the targets of the decoder, on the device that holds the map."""
 
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,20 @@ _DENSE_SLOTS: Final = 2**22
 
 _WIDER: Final = MappingProxyType({torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64})
 """Types that torch stores but hardly computes with, and what holds their values."""
+
+
+class _Runs(NamedTuple):
+    """Nuclear pixels as stretches of one id within a row: exact sums over a nucleus need no other pixels.
+
+    Attributes:
+        start: First pixel, counted through the batch.
+        length_px: Number of pixels.
+        ids: Instance id, not 0.
+    """
+
+    start: Int64[Tensor, " r"]
+    length_px: Int64[Tensor, " r"]
+    ids: Int64[Tensor, " r"]
 
 
 def hv_maps(instances: Int[Tensor, "b h w"]) -> Float32[Tensor, "b 2 h w"]:
@@ -40,18 +54,25 @@ def hv_maps(instances: Int[Tensor, "b h w"]) -> Float32[Tensor, "b 2 h w"]:
     _check_instances(instances)
     n_tiles, height, width = instances.shape
     tile_px = height * width
-    flat = instances.to(_WIDER.get(instances.dtype, instances.dtype)).reshape(-1)
-    pixel = flat.nonzero().squeeze(1)  # everything below touches nuclear pixels only
-    row = pixel // width  # counted through the batch: distances do not care where rows begin
-    tile = row // height
-    nucleus, n_nuclei = _number(tile, flat.index_select(0, pixel).long())
+    runs = _runs(instances.to(_WIDER.get(instances.dtype, instances.dtype)).reshape(-1), width)
+    row = runs.start // width  # counted through the batch: distances do not care where counting begins
+    column, tile = runs.start - row * width, row // height
+    nucleus, n_nuclei = _number(tile, runs.ids)
 
-    ones = torch.ones_like(pixel[:1]).expand(len(pixel))
-    area_px = ones.new_zeros(n_nuclei).index_add_(0, nucleus, ones).index_select(0, nucleus)
+    area_px = _sum_by(nucleus, n_nuclei, runs.length_px)
+    down = area_px * row - _sum_by(nucleus, n_nuclei, runs.length_px * row)
+    columns = runs.length_px * (2 * column + runs.length_px - 1) // 2  # sum over the run; the product is even
+    left = area_px * column - _sum_by(nucleus, n_nuclei, columns)
+    right = left + area_px * (runs.length_px - 1)
+
+    run = torch.repeat_interleave(runs.length_px)  # of each nuclear pixel, as is `step`: pixels from the run's first
+    step = torch.arange(len(run), device=run.device) - (runs.length_px.cumsum(0) - runs.length_px).index_select(0, run)
+    across = left.index_select(0, run) + area_px.index_select(0, run) * step
+    horizontal = (runs.start + tile * tile_px).index_select(0, run) + step  # hv has two planes a tile, the map one
     hv = torch.zeros(n_tiles * 2 * tile_px, device=instances.device)
-    horizontal = pixel + tile * tile_px  # hv has two planes a tile where `pixel` counts one
-    hv.scatter_(0, horizontal, _offset(pixel - row * width, nucleus, area_px, n_nuclei))
-    hv.scatter_(0, horizontal + tile_px, _offset(row, nucleus, area_px, n_nuclei))
+    hv.scatter_(0, horizontal, _scaled(across, run, _reach(nucleus, n_nuclei, left, right)))
+    down_scaled = _scaled(down, torch.arange(len(down), device=down.device), _reach(nucleus, n_nuclei, down, down))
+    hv.scatter_(0, horizontal + tile_px, down_scaled.index_select(0, run))
     return hv.view(n_tiles, 2, height, width)
 
 
@@ -75,7 +96,18 @@ def _check_instances(instances: Int[Tensor, "b h w"]) -> None:
         )
 
 
-def _number(tile: Int64[Tensor, " p"], ids: Int64[Tensor, " p"]) -> tuple[Int64[Tensor, " p"], int]:
+def _runs(flat: Int[Tensor, " n"], width: int) -> _Runs:
+    begins = torch.ones(flat.shape, dtype=torch.bool, device=flat.device)
+    torch.ne(flat[1:], flat[:-1], out=begins[1:])
+    begins[::width] = True
+    start = begins.nonzero().squeeze(1)
+    length_px = torch.diff(start, append=start.new_full((1,), len(flat)))
+    ids = flat.index_select(0, start).long()
+    nuclear = ids.nonzero().squeeze(1)
+    return _Runs(*(values.index_select(0, nuclear) for values in (start, length_px, ids)))
+
+
+def _number(tile: Int64[Tensor, " r"], ids: Int64[Tensor, " r"]) -> tuple[Int64[Tensor, " r"], int]:
     """Give every nucleus of the batch a number below the returned count; some numbers may go unused."""
     if not len(ids):
         return ids, 0
@@ -90,14 +122,21 @@ def _number(tile: Int64[Tensor, " p"], ids: Int64[Tensor, " p"]) -> tuple[Int64[
     return nucleus, len(distinct)
 
 
-def _offset(
-    position: Int64[Tensor, " p"], nucleus: Int64[Tensor, " p"], area_px: Int64[Tensor, " p"], n_nuclei: int
-) -> Float32[Tensor, " p"]:
-    """Signed distance along one axis to the centre of mass, each side scaled to reach 1."""
-    total = position.new_zeros(n_nuclei).index_add_(0, nucleus, position)
-    distance = area_px * position - total.index_select(0, nucleus)  # area times the distance: no rounding
+def _sum_by(nucleus: Int64[Tensor, " r"], n_nuclei: int, values: Int64[Tensor, " r"]) -> Int64[Tensor, " r"]:
+    """Sum of the values of each run's nucleus, given to the run."""
+    return values.new_zeros(n_nuclei).index_add_(0, nucleus, values).index_select(0, nucleus)
 
-    side = 2 * nucleus + (distance > 0)
-    reach = position.new_ones(2 * n_nuclei)  # 1, not 0: a side without extent divides 0 by it
-    reach.scatter_reduce_(0, side, distance.abs(), "amax")
-    return distance.float() / reach.index_select(0, side).float()
+
+def _reach(
+    nucleus: Int64[Tensor, " r"], n_nuclei: int, low: Int64[Tensor, " r"], high: Int64[Tensor, " r"]
+) -> Float32[Tensor, "2*r"]:
+    """Largest distance of each run's nucleus, negative side and positive side in turn, from the ends of its runs."""
+    ones = low.new_ones(n_nuclei)  # not 0: on a side without extent, 0 is divided by it
+    sides = [ones.scatter_reduce(0, nucleus, end, "amax").index_select(0, nucleus) for end in (-low, high)]
+    return torch.stack(sides, dim=1).reshape(-1).float()
+
+
+def _scaled(
+    distance: Int64[Tensor, " n"], run: Int64[Tensor, " n"], reach: Float32[Tensor, "2*r"]
+) -> Float32[Tensor, " n"]:
+    return distance.float() / reach.index_select(0, 2 * run + (distance > 0))

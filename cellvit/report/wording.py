@@ -52,6 +52,7 @@ METRICS: Final = MappingProxyType(
         "hv_magnitude": Metric("HV magnitude", f"mean of sqrt(h² + v²) {_NUCLEAR_PIXELS}; a perfect disc has 0.67"),
         "nt_accuracy": Metric("NT accuracy", f"class of a pixel right, {_NUCLEAR_PIXELS}"),
         "accuracy": Metric("Organ accuracy", "share of tiles whose organ is right"),
+        "organ_accuracy": Metric("Organ accuracy", "share of tiles whose organ is right"),
         "balanced_accuracy": Metric("Balanced organ accuracy", "mean recall over organs that are there"),
         "calibration_error": Metric(
             "Calibration error (ECE)", "15 bins of confidence, after temperature scaling", lower_is_better=True

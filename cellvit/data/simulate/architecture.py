@@ -13,6 +13,9 @@ from cellvit.data.simulate.texture import Ellipse, fractal_noise, smooth_noise, 
 FAR_PX: Final = 60.0
 """Depth of a tile that is all epithelium, or its negative for one that has none."""
 
+ROUNDING_PX: Final = 31
+"""Width over which fibres bend where they pass between two glands."""
+
 
 class Architecture(Enum):
     """Arrangement of the parenchyma."""
@@ -26,6 +29,10 @@ class Architecture(Enum):
     STROMA = "stroma alone"
     AIRSPACES = "large clear spaces with thin walls: alveoli, fat"
     LYMPHOID = "a dense infiltrate"
+
+
+STRAIGHT: Final = frozenset({Architecture.STROMA, Architecture.LYMPHOID, Architecture.SHEET, Architecture.SURFACE})
+"""Architectures whose fibres do not bend around the epithelium."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +68,18 @@ def lay_out(architecture: Architecture, side_px: int, rng: np.random.Generator) 
     axes = window(shape, Ellipse(side_px / 2, side_px / 2, side_px, side_px, angle), reach_px=0)
     waves = rng.uniform(2, 10) * fractal_noise(rng, shape, rng.uniform(50, 110))
     straight = (axes.across + waves).astype(np.float32)
-    depth, thickness = _depth(architecture, axes.along, straight, rng)
-    bent = straight if architecture in _STRAIGHT else (0.8 * straight - 0.7 * depth).astype(np.float32)
-    return Layout(architecture, depth.astype(np.float32), thickness.astype(np.float32), axes.along, bent)
-
-
-_STRAIGHT: Final = frozenset({Architecture.STROMA, Architecture.LYMPHOID, Architecture.SHEET, Architecture.SURFACE})
-"""Architectures whose fibres do not bend around the epithelium."""
+    depth, thickness = (field.astype(np.float32) for field in _depth(architecture, straight, rng))
+    bent = straight if architecture in STRAIGHT else (0.8 * straight - 0.7 * _rounded(depth)).astype(np.float32)
+    return Layout(architecture, depth, thickness, axes.along, bent)
 
 
 def _depth(
     architecture: Architecture,
-    along: Float32[np.ndarray, "h w"],
     across: Float32[np.ndarray, "h w"],
     rng: np.random.Generator,
 ) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
     """Depth below the border of the epithelium and its thickness, both in px."""
-    shape = along.shape
+    shape = across.shape
     solid = np.full(shape, np.inf, np.float32)
     match architecture:
         case Architecture.GLANDS:
@@ -116,6 +118,11 @@ def _rings(
         distance = np.hypot(axes.along / np.float32(whole.major), axes.across / np.float32(whole.minor)) * warp
         depth = np.maximum(depth, np.float32(whole.minor) * (1 - distance))
     return depth
+
+
+def _rounded(depth: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    """Depth without the ridges between glands, along which fibres would have kinks."""
+    return np.asarray(cv2.blur(cv2.blur(depth, (ROUNDING_PX, ROUNDING_PX)), (ROUNDING_PX, ROUNDING_PX)))
 
 
 def _gradient_angle(field: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:

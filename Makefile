@@ -1,0 +1,52 @@
+# Everything from a fresh clone on a machine with Python 3.11 (3.11 to 3.13 work) and nothing else. `make` lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CORES ?= all
+CONFIG ?=
+
+help: ## list the targets
+	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# A virtual environment also works where Debian manages the system's Python; where ensurepip is missing, the system's pip
+# fills an environment made without it.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v[0]}.{v[1]}; call make PYTHON=python3.11")'
+	@echo "Setting up $(VENV) (once; a few minutes, most of it torch)"
+	$(PYTHON) -m venv $(VENV) 2>/dev/null \
+	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[workflow,dev]'
+	touch $@
+
+.PHONY: help setup demo run lint check test clean
+
+setup: $(READY) ## environment with pinned packages in .venv
+
+demo: $(READY) ## the whole graph on simulated data, on a CPU, in minutes
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --workflow-profile profiles/demo
+	@echo "Report: $(CURDIR)/results/demo/report/index.html"
+
+run: $(READY) ## a real run of config.yaml (CONFIG=mine.yaml lies over it)
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit doctor $(if $(CONFIG),--configfile $(CONFIG))
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
+
+lint: $(READY) # format, lint, types, layers, workflow format
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/snakefmt --check Snakefile rules
+
+check: lint ## format, lint, types, import layers, snakefmt and the quick tests
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -q -m "not slow and not workflow"
+
+test: lint ## everything, with runs of a small case through the real Snakemake
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest
+
+clean: ## remove the environment and the demo's results
+	rm -rf $(VENV) results/demo

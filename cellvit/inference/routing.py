@@ -1,0 +1,90 @@
+"""Organ probabilities -> the family that decodes a tile, and how well that went."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from cellvit.contracts.documents import Figure, Figures
+from cellvit.metrics.classification import accuracy_majority, confusion, expected_calibration_error
+from cellvit.metrics.intervals import Interval, bootstrap_mean, bootstrap_organ_mean
+from cellvit.taxonomy import ORGANS
+
+
+def family_of_organs(families: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Family of each organ in use."""
+    return {organ: family for family, organs in families.items() for organ in organs}
+
+
+def routed_families(
+    probabilities: Float[np.ndarray, "n 19"], families: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    """Family of each tile: the greatest sum of the probabilities of its organs, the first of equal ones.
+
+    Args:
+        probabilities: Of each organ, in the order of `cellvit.taxonomy.ORGANS`.
+        families: Organs of the families that have a decoder, at least one; no tile goes to any other.
+
+    Examples:
+        >>> probabilities = np.zeros((1, 19))
+        >>> probabilities[0, [3, 5, 6]] = 0.4, 0.3, 0.3
+        >>> routed_families(probabilities, {"breast": ["Breast"], "gut": ["Colon", "Esophagus"]})
+        ('gut',)
+    """
+    assert families, "no family has a decoder"
+    names = tuple(families)
+    sums = np.stack([probabilities[:, [ORGANS.index(o) for o in families[name]]].sum(axis=1) for name in names])
+    return tuple(names[place] for place in sums.argmax(axis=0))
+
+
+def organ_figures(
+    probabilities: Float[np.ndarray, "n 19"], organs: Sequence[str], right_family: Sequence[bool], *, seed: int
+) -> Figures:
+    """How well OrganHead does on tiles of known organ.
+
+    Args:
+        right_family: Whether each tile of a family in use went to it; may be shorter than the tiles.
+
+    Returns accuracy, accuracy_majority (always the most frequent organ), balanced_accuracy, calibration_error (no
+    interval) and routing_accuracy.
+    """
+    truth = organ_numbers(organs)
+    right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
+    counts = confusion(truth, probabilities.argmax(axis=1), len(ORGANS))
+    return {
+        "accuracy": _figure(bootstrap_mean(right, rng=np.random.default_rng(seed))),
+        "accuracy_majority": Figure(value=accuracy_majority(counts), n=len(truth)),
+        "balanced_accuracy": _figure(bootstrap_organ_mean(right, truth, rng=np.random.default_rng(seed))),
+        "calibration_error": Figure(value=expected_calibration_error(probabilities, truth), n=len(truth)),
+        "routing_accuracy": _figure(
+            bootstrap_mean(np.array(right_family, np.float64), rng=np.random.default_rng(seed))
+        ),
+    }
+
+
+def organ_confusion(
+    probabilities: Float[np.ndarray, "n 19"], organs: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+    """Names of the organs that are there or predicted, and tiles by true (rows) and predicted (columns) organ."""
+    counts = confusion(organ_numbers(organs), probabilities.argmax(axis=1), len(ORGANS))
+    seen = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
+    rows = counts[np.ix_(seen, seen)].tolist()
+    return tuple(ORGANS[number] for number in seen), tuple(tuple(row) for row in rows)
+
+
+def organ_numbers(organs: Sequence[str]) -> np.ndarray:
+    """Number of each organ in `cellvit.taxonomy.ORGANS`."""
+    return np.array([ORGANS.index(organ) for organ in organs], np.int64)
+
+
+def in_organ_order(
+    probabilities: Float[np.ndarray, "n k"], names: Sequence[str]
+) -> Float64[np.ndarray, "n 19"]:
+    """Columns of a head that knows the organs `names`, moved to the order of all organs; unknown ones are 0."""
+    wide = np.zeros((len(probabilities), len(ORGANS)))
+    wide[:, organ_numbers(names)] = probabilities
+    return wide
+
+
+def _figure(interval: Interval) -> Figure:
+    return Figure(**interval._asdict())

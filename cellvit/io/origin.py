@@ -1,0 +1,36 @@
+"""Origin of a product from the files that it was made from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cellvit.contracts.documents import Document
+from cellvit.contracts.provenance import Provenance
+from cellvit.io.hashing import sha256_of
+from cellvit.io.hdf5 import Store
+
+
+def origin_of(
+    *,
+    stores: Mapping[str, Store] | None = None,
+    documents: Mapping[str, tuple[Path, Document]] | None = None,
+    tables: Mapping[str, Path] | None = None,
+    settings: Mapping[str, Any],
+) -> Provenance:
+    """Origin with the content hash of every input by name; a mark of any input is a mark of the product.
+
+    Args:
+        documents: JSON documents and checkpoints, each with what was read from it.
+        tables: Files that carry no origin of their own; their marks must come from another input.
+    """
+    stores, documents, tables = stores or {}, documents or {}, tables or {}
+    files = {name: path for name, (path, _) in documents.items()} | dict(tables)
+    parents = [store.provenance for store in stores.values()]
+    parents += [document.provenance for _, document in documents.values()]
+    return Provenance(
+        made_from={name: store.content_sha256 for name, store in stores.items()}
+        | {name: sha256_of(path) for name, path in files.items()},
+        settings=dict(settings),
+        simulated=any(parent.simulated for parent in parents),
+        untrained_encoder=any(parent.untrained_encoder for parent in parents),
+    )

@@ -1,0 +1,156 @@
+"""Tables of what held before anything was trained: folds, features, targets, oracle, watershed."""
+
+from collections.abc import Iterable, Sequence
+
+from cellvit.contracts.documents import FeatureCheck, FoldSummary, GridPoint, TargetCheck, WatershedChoice
+from cellvit.report.cells import ABSENT, Cell, Row, Table, count_cell, figure_cell, number
+from cellvit.report.results import absent_row
+from cellvit.report.wording import family_label
+from cellvit.taxonomy import CLASS_NAMES
+
+
+def fold_table(summaries: Iterable[FoldSummary]) -> Table:
+    """Tiles and nuclei of each fold, and everything that was resolved or dropped on reading."""
+    rows = tuple(
+        Row(
+            f"fold {summary.fold}",
+            (
+                count_cell(summary.n_tiles),
+                count_cell(sum(summary.nuclei_by_class.values())),
+                Cell(f"{summary.coverage:.1%}", kind="number"),
+                count_cell(len(summary.empty_tiles)),
+                count_cell(summary.nuclei_painted_over),
+                count_cell(summary.overlap_px),
+                count_cell(summary.background_mismatch_px),
+            ),
+        )
+        for summary in summaries
+    )
+    columns = ("Tiles", "Nuclei", "Nuclear pixels", "Tiles without nuclei", "Nuclei painted over", "Pixels claimed twice")
+    return Table(
+        "Folds as read",
+        "Fold",
+        (*columns, "Pixels where the background channel disagrees"),
+        rows,
+        note="Where class channels overlap, the later one wins, as in the official metric. A nucleus that later ones "
+        "cover completely is in no map and no figure.",
+        kind="results",
+    )
+
+
+def class_count_table(summaries: Iterable[FoldSummary]) -> Table:
+    """Nuclei of each class by fold."""
+    names = CLASS_NAMES[1:]
+    rows = tuple(
+        Row(f"fold {summary.fold}", tuple(count_cell(summary.nuclei_by_class.get(name, 0)) for name in names))
+        for summary in summaries
+    )
+    return Table("Nuclei by class", "Fold", names, rows, kind="results")
+
+
+def target_table(checks: Iterable[TargetCheck]) -> Table:
+    """Tiles, targets and oracle of each family."""
+    columns = ("Tiles", "Nuclei", "Nuclear pixels", "HV magnitude", "Oracle AJI", "Oracle PQ", "Oracle Dice")
+    rows = []
+    for check in checks:
+        if not check.n_tiles:
+            rows.append(absent_row(family_label(check.family), "no tiles in any fold", len(columns)))
+            continue
+        counts = (count_cell(check.n_tiles), count_cell(check.n_nuclei))
+        shares = (
+            Cell(f"{check.coverage:.1%}", kind="number"),
+            Cell(number(check.hv_magnitude), kind="number"),
+        )
+        oracle = tuple(figure_cell(check.oracle.get(name)) for name in ("aji", "pq", "dice"))
+        rows.append(Row(family_label(check.family), (*counts, *shares, *oracle)))
+    return Table(
+        "Targets and oracle (all folds)",
+        "Family",
+        columns,
+        tuple(rows),
+        note="The oracle turns the truth into perfect maps and back into nuclei: no decoder can be better with this "
+        "watershed. Means over tiles.",
+        kind="results",
+    )
+
+
+def feature_table(checks: Iterable[FeatureCheck]) -> Table:
+    """What was checked of the features of each fold."""
+    checks = tuple(checks)
+    names = tuple(dict.fromkeys(check.name for document in checks for check in document.checks))
+    rows = []
+    for document in checks:
+        found = {check.name: check for check in document.checks}
+        cells = tuple(
+            Cell(found[name].found, hint=f"expected: {found[name].expected}") if name in found else ABSENT
+            for name in names
+        )
+        rows.append(Row(document.fold_id, (count_cell(document.n_tiles), Cell(number(document.cls_std)), *cells)))
+    expected = {check.name: check.expected for document in checks for check in document.checks}
+    return Table(
+        "Feature checks (all passed, else the run would have stopped)",
+        "Fold",
+        ("Tiles", "CLS standard deviation", *names),
+        tuple(rows),
+        note="; ".join(f"{name}: expected {text}" for name, text in expected.items()),
+        kind="results",
+    )
+
+
+def watershed_table(choices: Sequence[WatershedChoice]) -> Table:
+    """Chosen watershed parameters with the runner-up, by split and family."""
+    names = tuple(dict.fromkeys(name for choice in choices for name in _searched(choice)))
+    columns = ("Status", *names, "AJI on validation tiles", "Runner-up", "Its AJI")
+    rows: list[Row] = []
+    for choice in choices:
+        label = f"split {choice.split} · {family_label(choice.family)}"
+        if choice.status == "absent":
+            rows.append(absent_row(label, choice.reason, len(columns)))
+            continue
+        best, second = (*choice.grid[:2], None, None)[:2]
+        cells = (
+            Cell(choice.status, hint=choice.reason),
+            *(Cell(_parameter(choice.parameters.get(name)), kind="number") for name in names),
+            figure_cell(best.aji if best else None),
+            _runner_up(best, second),
+            figure_cell(second.aji if second else None),
+        )
+        rows.append(Row(label, cells, note=choice.reason))
+    return Table(
+        "Watershed parameters, chosen on the validation folds",
+        "Decoder",
+        columns,
+        tuple(rows),
+        note="Probability thresholds in 0..1, sizes in pixels of 0.25 µm. Parameters outside the grid keep HoVer-Net's "
+        "published values.",
+        kind="results",
+    )
+
+
+def watershed_warnings(choices: Iterable[WatershedChoice]) -> tuple[str, ...]:
+    """Warnings of the search, each with the decoder that it is about."""
+    return tuple(
+        f"split {choice.split}, {family_label(choice.family)}: {warning}"
+        for choice in choices
+        for warning in choice.warnings
+    )
+
+
+def _searched(choice: WatershedChoice) -> tuple[str, ...]:
+    """Parameters that differ within the grid; all of them where nothing was searched."""
+    if not choice.grid:
+        return ()
+    return tuple(
+        name for name in choice.parameters if len({point.parameters.get(name) for point in choice.grid}) > 1
+    ) or tuple(choice.parameters)
+
+
+def _runner_up(best: GridPoint | None, second: GridPoint | None) -> Cell:
+    if best is None or second is None:
+        return ABSENT
+    changed = {name: value for name, value in second.parameters.items() if best.parameters.get(name) != value}
+    return Cell(", ".join(f"{name} {_parameter(value)}" for name, value in changed.items()))
+
+
+def _parameter(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
