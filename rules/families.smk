@@ -41,7 +41,7 @@ rule check_targets:
     benchmark:
         "<results>/timings/check_targets/{family}.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/gpu.yaml"
     threads: 2
     resources:
         mem_mb=2_000,

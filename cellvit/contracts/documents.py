@@ -137,7 +137,7 @@ class FamilyEvaluation(Document):
 
     Attributes:
         systems: Figures by system: decoder, pooled (one decoder for all organs), classical, oracle, trivial.
-        organs: The same by organ.
+        organs: The main figures by organ, then by system.
         gaps: Relative gap from training to test: np_dice, hv_mse, nt_accuracy (positive: test is worse).
         train: The figures of the decoder's maps on its own training tiles.
         differences: The decoder minus another system on the same tiles: aji_minus_classical, bpq_minus_pooled ...
@@ -161,10 +161,12 @@ class RoutedEvaluation(Document):
     """All test tiles, each decoded by the family that OrganHead predicts.
 
     Attributes:
-        systems: Figures by system: routed (organ predicted), known (organ given), pooled, classical, oracle.
+        systems: Figures by system: routed (organ predicted), known (organ given), pooled, classical, oracle,
+            trivial.
+        organs: The main figures by true organ, then by system.
         organ_head: Figures of OrganHead: accuracy, accuracy_majority, balanced_accuracy, calibration_error and
             routing_accuracy.
-        confusion: Tiles by true (rows) and predicted (columns) organ, in the order of `organs`.
+        confusion: Tiles by true (rows) and predicted (columns) organ, in the order of `organ_names`.
         left_out: Tiles that could not be routed or judged, by reason.
         differences: Routed minus another system on the same tiles: aji_minus_known, bpq_minus_pooled ...
     """

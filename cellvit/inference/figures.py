@@ -117,7 +117,7 @@ def gaps(train: MapSums, test: MapSums, *, seed: int) -> Figures:
     """
     pad_train, pad_test = np.zeros_like(train.rows), np.zeros_like(test.rows)
     both = np.block([[train.rows, pad_train], [pad_test, test.rows]])
-    return {name: _figure(bootstrap(partial(_gap, name), both, rng=_rng(seed), groups=None)) for name in GAP_METRICS}
+    return {name: _figure(bootstrap(partial(_gap, name), both, rng=_rng(seed))) for name in GAP_METRICS}
 
 
 def majority_class(sums: MapSums) -> int:

@@ -16,9 +16,7 @@ def family_of_organs(families: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return {organ: family for family, organs in families.items() for organ in organs}
 
 
-def routed_families(
-    probabilities: Float[np.ndarray, "n 19"], families: Mapping[str, Sequence[str]]
-) -> tuple[str, ...]:
+def routed_families(probabilities: Float[np.ndarray, "n 19"], families: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Family of each tile: the greatest sum of the probabilities of its organs, the first of equal ones.
 
     Args:
@@ -77,9 +75,7 @@ def organ_numbers(organs: Sequence[str]) -> np.ndarray:
     return np.array([ORGANS.index(organ) for organ in organs], np.int64)
 
 
-def in_organ_order(
-    probabilities: Float[np.ndarray, "n k"], names: Sequence[str]
-) -> Float64[np.ndarray, "n 19"]:
+def in_organ_order(probabilities: Float[np.ndarray, "n k"], names: Sequence[str]) -> Float64[np.ndarray, "n 19"]:
     """Columns of a head that knows the organs `names`, moved to the order of all organs; unknown ones are 0."""
     wide = np.zeros((len(probabilities), len(ORGANS)))
     wide[:, organ_numbers(names)] = probabilities

@@ -28,7 +28,7 @@ def code_fingerprint(module: str) -> str:
 def reached_modules(module: str) -> frozenset[str]:
     """Names of `module` and of the package's modules that it imports, directly or not."""
     reached: set[str] = set()
-    waiting = [module]
+    waiting = [module, *_parents(module)]
     while waiting:
         name = waiting.pop()
         if name not in reached and _path(name):
@@ -60,7 +60,11 @@ def _imports(name: str) -> set[str]:
             found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
     inside = {item for item in found if item.split(".")[0] == _PACKAGE}
-    return inside | {item.rsplit(".", count)[0] for item in inside for count in range(1, item.count(".") + 1)}
+    return inside | {parent for item in inside for parent in _parents(item)}
+
+
+def _parents(name: str) -> list[str]:
+    return [name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)]
 
 
 def _tree(name: str) -> str:

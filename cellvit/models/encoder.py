@@ -81,23 +81,24 @@ class Encoder(nn.Module):
         _check_images(images)
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
             final, grids = self.vit.forward_intermediates(  # type: ignore[operator]
-                self._prepared(images), indices=list(self.taps), norm=True, output_fmt="NLC"
+                self.prepared(images), indices=list(self.taps), norm=True, output_fmt="NLC"
             )
         tokens = torch.stack(grids, dim=1).unflatten(2, (self.grid, self.grid))  # (b, taps, g, g, dim)
         return EncodedTiles(cls=_finite(final[:, 0].float()), tokens=_as_float16(tokens))
+
+    def prepared(self, images: UInt8[Tensor, "b h w 3"]) -> Float32[Tensor, "b 3 s s"]:
+        """Whole tiles at `input_px`, normalised."""
+        x = images.permute(0, 3, 1, 2).float() / _WHITE
+        side = (self._input_px, self._input_px)
+        if x.shape[2:] != side:
+            x = functional.interpolate(x, side, mode="bilinear", align_corners=False, antialias=True)
+        return (x - self.mean) / self.std
 
     @property
     def _dtype(self) -> torch.dtype:
         if self._precision == "auto":
             return torch.float16 if self.device.type == "cuda" else torch.float32
         return _DTYPES[self._precision]
-
-    def _prepared(self, images: UInt8[Tensor, "b h w 3"]) -> Float32[Tensor, "b 3 s s"]:
-        x = images.permute(0, 3, 1, 2).float() / _WHITE
-        side = (self._input_px, self._input_px)
-        if x.shape[2:] != side:
-            x = functional.interpolate(x, side, mode="bilinear", align_corners=False, antialias=True)
-        return (x - self.mean) / self.std
 
 
 def load_encoder(

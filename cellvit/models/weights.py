@@ -1,6 +1,5 @@
 """A timm vision transformer with the weights that the settings name: from the hub, a local file or a seed."""
 
-import inspect
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,12 +52,17 @@ def load_vit(settings: EncoderSettings) -> LoadedVit:
             return LoadedVit(_random(settings), None)
         case path:
             file = _weights_file(Path(path))
-            vit = _create(settings.spec.architecture, settings.spec)
+            vit = create_vit(settings.spec.architecture, settings.spec)
             _load_strictly(vit, _read(file), file)
             return LoadedVit(vit, file)
 
 
-def _create(name: str, spec: EncoderPreset, **more: object) -> nn.Module:
+def create_vit(name: str, spec: EncoderPreset, **more: object) -> nn.Module:
+    """timm's model of that name with the encoder's arguments, over which `more` goes.
+
+    Raises:
+        SettingsError: timm knows no such architecture, layer or argument.
+    """
     timm = import_timm()
     if ":" not in name and not timm.is_model(name):
         raise SettingsError(f"encoder.custom: timm knows no architecture {name}; see timm.list_models()")
@@ -77,7 +81,7 @@ def _with_classes(arguments: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in arguments.items():
         if key.endswith("_layer") and isinstance(value, str):
             found = getattr(layers, value, None) or getattr(nn, value, None)
-            if not inspect.isclass(found):
+            if not callable(found):  # SwiGLUPacked is a partial of a class
                 raise SettingsError(
                     f"encoder.custom.arguments.{key}: a class of timm.layers or torch.nn is expected, as SwiGLUPacked "
                     f"or SiLU, found {value}"
@@ -91,13 +95,13 @@ def _random(settings: EncoderSettings) -> nn.Module:
     scaled = {"init_values": _UNTRAINED_LAYER_SCALE} if "init_values" in spec.arguments else {}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.seed)
-        return _create(spec.architecture, spec, **scaled)
+        return create_vit(spec.architecture, spec, **scaled)
 
 
 def _from_hub(settings: EncoderSettings) -> LoadedVit:
     name = settings.spec.name
     try:
-        vit = _create(name, settings.spec, pretrained=True)
+        vit = create_vit(name, settings.spec, pretrained=True)
     except (HfHubHTTPError, OSError) as error:
         raise _hub_refusal(settings, error) from error
     except RuntimeError as error:

@@ -1,11 +1,10 @@
 """The first look: each family's decoder beside classical baseline, pooled decoder and oracle."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
-
-import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas

@@ -17,6 +17,8 @@ from cellvit.contracts.documents import (
     TargetCheck,
     WatershedChoice,
 )
+from cellvit.contracts.judgements import JudgedTiles
+from cellvit.contracts.summary import SummaryRow
 from cellvit.errors import ContractError
 from cellvit.taxonomy import POOLED_FAMILY
 
@@ -26,6 +28,7 @@ Key = tuple[str, str]
 SplitDocument = TypeVar("SplitDocument", RoutedEvaluation, OrganHeadEvaluation)
 Item = TypeVar("Item")
 
+
 @dataclass(frozen=True, slots=True)
 class Decoder:
     """One decoder, from training to test.
@@ -34,14 +37,14 @@ class Decoder:
         history: A row an epoch; empty where nothing was trained.
         watershed: None where no parameters were chosen.
         evaluation: None where it was not evaluated by itself (the control).
-        tiles: A row a test tile; empty where it was not evaluated.
+        tiles: Measurements of the test tiles by system; empty where it was not evaluated.
     """
 
     header: CheckpointHeader
     history: pd.DataFrame
     watershed: WatershedChoice | None
     evaluation: FamilyEvaluation | None
-    tiles: pd.DataFrame
+    tiles: Mapping[str, JudgedTiles]
 
     @property
     def key(self) -> Key:
@@ -59,7 +62,7 @@ class Findings:
     """What the steps of a run found.
 
     Attributes:
-        summary: summary.csv.
+        summary: Rows of summary.csv.
         decoders: In the order of the settings: by split, then by family, the control last.
         routed: By split, in the order of the settings; `organ_heads` likewise.
         target_checks: By family, in the order of the settings.
@@ -67,7 +70,7 @@ class Findings:
     """
 
     settings: Settings
-    summary: pd.DataFrame
+    summary: tuple[SummaryRow, ...]
     decoders: tuple[Decoder, ...]
     routed: tuple[RoutedEvaluation, ...]
     organ_heads: tuple[OrganHeadEvaluation, ...]
@@ -93,7 +96,7 @@ def pair_decoders(
     settings: Settings,
     checkpoints: Iterable[tuple[CheckpointHeader, pd.DataFrame]],
     watersheds: Iterable[WatershedChoice],
-    evaluations: Iterable[tuple[FamilyEvaluation, pd.DataFrame]],
+    evaluations: Iterable[tuple[FamilyEvaluation, Mapping[str, JudgedTiles]]],
 ) -> tuple[Decoder, ...]:
     """Decoders with everything that belongs to them, by the split and family that each document names.
 
@@ -116,7 +119,7 @@ def pair_decoders(
         _check_tiles(result, tiles)
     decoders = []
     for key in sorted(heads, key=lambda key: _place(settings, key)):
-        evaluation, tiles = judged.get(key, (None, pd.DataFrame()))
+        evaluation, tiles = judged.get(key, (None, {}))
         decoders.append(Decoder(*heads[key], chosen.get(key), evaluation, tiles))
     return tuple(decoders)
 
@@ -163,12 +166,15 @@ def _check_history(header: CheckpointHeader, history: pd.DataFrame) -> None:
         )
 
 
-def _check_tiles(evaluation: FamilyEvaluation, tiles: pd.DataFrame) -> None:
-    expected = evaluation.n_tiles if evaluation.status == "evaluated" else 0
-    if len(tiles) != expected:
+def _check_tiles(evaluation: FamilyEvaluation, tiles: Mapping[str, JudgedTiles]) -> None:
+    expected = (evaluation.n_tiles, {evaluation.family}) if evaluation.status == "evaluated" else (0, set())
+    decoder = tiles.get("decoder")
+    found = (len(decoder), set(decoder.family)) if decoder is not None else (0, set())
+    if found != expected:
         raise ContractError(
-            f"tiles of split {evaluation.split}, family {evaluation.family}: the evaluation has {expected}, "
-            f"the table {len(tiles)}. Give tables in the order of their evaluations."
+            f"tiles of split {evaluation.split}, family {evaluation.family}: the evaluation has {expected[0]}, "
+            f"the table {found[0]} of family {', '.join(sorted(found[1])) or 'none'}. "
+            "Give tables in the order of their evaluations."
         )
 
 

@@ -1,79 +1,84 @@
-"""Table of the graded gates: figure, limit, grade and, for what did not pass, what to try next."""
+"""The graded rows of summary.csv: figure, limit and grade, and for what did not pass, what to try next."""
 
-from types import MappingProxyType
-from typing import Final
-
-import pandas as pd
+from collections.abc import Iterable
 
 from cellvit.config.judging import Gate, QualityGates
 from cellvit.contracts.documents import Figure
-from cellvit.report.cells import Cell, Row, Table, figure_cell
-from cellvit.report.wording import GRADES, family_label, metric_of
-
-_GATE_OF: Final = MappingProxyType({"accuracy": "organ_accuracy"})
-"""Gates whose name is not that of the metric."""
-
-ADVICE: Final = MappingProxyType(
-    {
-        "organ_accuracy": "check the CLS tokens (feature checks below) and the organs' tile counts; "
-        "train OrganHead longer (organ_head.epochs)",
-        "hv_magnitude": "raise the weight of the magnitude term (training.loss.hv_magnitude)",
-        "aji": "widen the grid of the watershed (watershed.*) where the magnitude is good; "
-        "else look at the HV magnitude first",
-        "hv_mse": "train longer (training.epochs) or raise the weight of HV (training.loss.hv)",
-        "hv_skill": "the HV branch is no better than zero: keep the image stem (decoder.image_stem: rgb), train longer",
-        "np_dice": "lower the weight of the magnitude term (training.loss.hv_magnitude) or raise that of NP "
-        "(training.loss.np)",
-        "gap_np_dice": "the decoder fits its training tiles: raise decoder.dropout, keep training.augment",
-        "gap_hv_mse": "the decoder fits its training tiles: raise decoder.dropout, keep training.augment",
-        "gap_nt_accuracy": "the decoder fits its training tiles: raise decoder.dropout, keep training.augment",
-    }
-)
-"""What to try next, by gate."""
+from cellvit.contracts.summary import MEAN_SPLIT, SummaryRow
+from cellvit.inference.grading import BASELINE_OF, LOWER_IS_BETTER, advice
+from cellvit.inference.summary import Keyed
+from cellvit.report.cells import ABSENT, Cell, Row, Table, figure_cell
+from cellvit.report.wording import GRADES, family_label, metric_of, split_label
 
 
-def gate_table(summary: pd.DataFrame, gates: QualityGates) -> Table:
-    """Every graded row of the summary, the worst grades first, in the summary's order within a grade."""
-    graded = summary[summary["gate"].isin(GRADES)]
-    order = graded["gate"].map(GRADES.index).sort_values(ascending=False, kind="stable").index
-    rows = tuple(_gate_row(row, gates) for row in graded.loc[order].to_dict("records"))
+def gate_tables(rows: Iterable[SummaryRow], gates: QualityGates) -> tuple[Table, ...]:
+    """A table a split: every graded figure beside its limit and its baseline."""
+    keyed = by_split_and_family(rows)
+    splits = dict.fromkeys(split for split, _ in keyed)
+    return tuple(_gate_table(split, keyed, gates) for split in splits)
+
+
+def gate_counts(rows: Iterable[SummaryRow]) -> dict[str, int]:
+    """Number of graded figures by grade, best grade first; means over splits do not count again."""
+    grades = [row.gate for row in rows if row.split != MEAN_SPLIT]
+    return {grade: grades.count(grade) for grade in GRADES}
+
+
+def advice_lines(rows: Iterable[SummaryRow]) -> tuple[str, ...]:
+    """What to try, a line for each figure that did not pass on a split."""
+    return tuple(
+        f"{split_label(split)}, {family_label(family)}: {line}"
+        for (split, family), of_family in by_split_and_family(rows).items()
+        if split != MEAN_SPLIT
+        for line in advice(of_family)
+    )
+
+
+def by_split_and_family(rows: Iterable[SummaryRow]) -> Keyed:
+    """Rows by split and family, then by metric."""
+    keyed: Keyed = {}
+    for row in rows:
+        keyed.setdefault((row.split, row.family), {})[row.metric] = row
+    return keyed
+
+
+def _gate_table(split: str, keyed: Keyed, gates: QualityGates) -> Table:
+    table_rows: list[Row] = []
+    for rows in (rows for (name, _), rows in keyed.items() if name == split):
+        graded = [row for row in rows.values() if row.gate]
+        table_rows += [_gate_row(row, rows, gates, first=not place) for place, row in enumerate(graded)]
+    note = "n counts splits, and the range is that of the splits." if split == MEAN_SPLIT else ""
     return Table(
-        "Graded gates",
+        f"Grades, {split_label(split)}",
         "Family and metric",
-        ("Split", "Test tiles", "Limit", "Grade", "What to try next"),
-        rows,
-        note="Limits are settings (gates.quality). A gate says whether a figure is plausible; whether it is worth "
-        "anything, its baseline says.",
+        ("Test tiles", "Must beat", "Limit", "Grade"),
+        tuple(table_rows),
+        note=note,
         kind="results gates",
     )
 
 
-def gate_counts(summary: pd.DataFrame) -> dict[str, int]:
-    """Number of gates by grade, best grade first."""
-    return {grade: int((summary["gate"] == grade).sum()) for grade in GRADES}
-
-
-def _gate_row(row: dict[str, object], gates: QualityGates) -> Row:
-    name, grade = str(row["metric"]), str(row["gate"])
-    name = _GATE_OF.get(name, name)
-    figure = Figure.model_validate({key: row[key] for key in ("value", "low", "high", "n")})
-    label = " · ".join(part for part in (family_label(str(row["family"])), metric_of(name).label) if part)
-    advice = "" if grade == "pass" else ADVICE.get(name, "")
+def _gate_row(row: SummaryRow, rows: dict[str, SummaryRow], gates: QualityGates, *, first: bool) -> Row:
+    baseline = rows.get(BASELINE_OF.get(row.metric, ""))
+    metric = metric_of(row.metric)
     cells = (
-        Cell(str(row["split"])),
-        figure_cell(figure),
-        Cell(_limit(name, gates)),
-        Cell(grade, kind=grade),
-        Cell(advice, kind="prose"),
+        figure_cell(_figure(row)),
+        ABSENT if baseline is None else figure_cell(_figure(baseline)),
+        Cell(_limit(row.metric, gates)),
+        Cell(row.gate, kind=row.gate),
     )
-    return Row(label, cells)
+    return Row(metric.label, cells, note=metric.convention, group=family_label(row.family) if first else "")
 
 
-def _limit(name: str, gates: QualityGates) -> str:
+def _figure(row: SummaryRow) -> Figure:
+    return Figure(value=row.value, low=row.low, high=row.high, n=row.n)
+
+
+def _limit(metric: str, gates: QualityGates) -> str:
     """Limits of a gate in words."""
-    if name not in QualityGates.model_fields:
-        return ""
-    gate: Gate = getattr(gates, name)
-    side = "under" if name == "hv_mse" or name.startswith("gap_") else "over"
-    middle = "" if gate.partial is None else f", partial {side} {gate.partial:g}"
+    gate: Gate | None = getattr(gates, metric, None)
+    if gate is None:
+        return "its baseline"
+    side = "under" if metric in LOWER_IS_BETTER else "over"
+    middle = "" if gate.partial is None else f"; partial {side} {gate.partial:g}"
     return f"{side} {gate.passes:g}{middle}"

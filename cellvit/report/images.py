@@ -28,9 +28,7 @@ def indexed_png(pixels: UInt8[np.ndarray, "h w"], palette: Palette) -> str:
     return _uri("image/png", buffer.getvalue())
 
 
-def colour_mapped_png(
-    values: Float[np.ndarray, "h w"], *, colour_map: str, low: float, high: float
-) -> str:
+def colour_mapped_png(values: Float[np.ndarray, "h w"], *, colour_map: str, low: float, high: float) -> str:
     """Data URI of a map in `LEVELS` steps of a matplotlib colour map; NaN is grey, values beyond the range are cut."""
     palette = np.concatenate([_colours(colour_map), np.array([_UNDEFINED_GREY], np.uint8)])
     share = np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1)

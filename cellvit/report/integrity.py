@@ -26,7 +26,14 @@ def fold_table(summaries: Iterable[FoldSummary]) -> Table:
         )
         for summary in summaries
     )
-    columns = ("Tiles", "Nuclei", "Nuclear pixels", "Tiles without nuclei", "Nuclei painted over", "Pixels claimed twice")
+    columns = (
+        "Tiles",
+        "Nuclei",
+        "Nuclear pixels",
+        "Tiles without nuclei",
+        "Nuclei painted over",
+        "Pixels claimed twice",
+    )
     return Table(
         "Folds as read",
         "Fold",

@@ -1,39 +1,54 @@
 """Tables of what was measured on test tiles: by family, organ and class, beside every baseline."""
 
+import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 
 from cellvit.contracts.documents import FamilyEvaluation, Figure, Figures, RoutedEvaluation
 from cellvit.report.cells import ABSENT, Cell, Row, Table, figure_cell
 from cellvit.report.comparison import HEADLINE
-from cellvit.report.wording import GAP_METRICS, class_metric, family_label, in_order, metric_of, split_class, system_label
+from cellvit.report.wording import (
+    GAP_METRICS,
+    class_metric,
+    family_label,
+    in_order,
+    metric_of,
+    split_class,
+    system_label,
+)
 
 Systems = Mapping[str, Figures]
 
 _ORGAN_METRICS = ("aji", "bpq", "mpq", "dice", "detection_f1")
 """What the tables of organs hold; the class PQs of each organ are in evaluation/split*/."""
 
+_BESIDE = ("decoder", "pooled", "classical", "oracle")
+"""Systems of the first table."""
+
+_AHEAD_OF = ("classical", "pooled")
+"""Systems that the decoder is compared with on the same tiles."""
+
 _INTERVALS = "Small print: 95 % bootstrap interval over tiles, and the number of tiles (n) that define the figure."
 
 
 def headline_table(evaluations: Iterable[FamilyEvaluation], routed: RoutedEvaluation | None, split: str) -> Table:
     """AJI, bPQ and mPQ of every family of one split beside the baselines; absent families say why."""
-    columns = ("decoder", "pooled", "classical", "oracle")
     rows: list[Row] = []
     for evaluation in evaluations:
         label = family_label(evaluation.family)
         if evaluation.status == "absent":
-            rows.append(absent_row(label, evaluation.reason, len(columns) + 1))
+            rows.append(absent_row(label, evaluation.reason, len(_BESIDE) + len(_AHEAD_OF)))
         else:
-            rows.extend(_headline_rows(label, evaluation.systems, columns))
+            rows.extend(_headline_rows(label, evaluation.systems, evaluation.differences))
     if routed is not None and routed.status == "evaluated":
         systems = {**routed.systems, "decoder": routed.systems.get("routed", {})}
-        rows.extend(_headline_rows("all test tiles, organ predicted", systems, columns))
+        rows.extend(_headline_rows("all test tiles, organ predicted", systems, routed.differences))
     return Table(
         f"Split {split}: test tiles",
         "Family and metric",
-        (*(system_label(system) for system in columns), "Against the classical baseline"),
+        (*map(system_label, _BESIDE), *(f"Ahead of: {system_label(system)}" for system in _AHEAD_OF)),
         tuple(rows),
-        note=_INTERVALS,
+        note=f"{_INTERVALS} Ahead: mean difference on the same tiles; green where its interval leaves 0 out.",
         kind="results",
     )
 
@@ -80,19 +95,16 @@ def gap_table(evaluation: FamilyEvaluation) -> Table:
     )
 
 
-def verdict(decoder: Figure | None, baseline: Figure | None, *, lower_is_better: bool = False) -> Cell:
-    """Whether the decoder is ahead: clearly only where the intervals do not overlap."""
-    if decoder is None or baseline is None:
-        return ABSENT
-    if any(value != value for value in (decoder.value, baseline.value)):
-        return Cell("undefined", kind="undefined", hint="one of the two is undefined")
-    first, second = (baseline, decoder) if lower_is_better else (decoder, baseline)
-    if first.low > second.high:
-        return Cell("better, intervals apart", kind="pass")
-    if second.low > first.high:
-        return Cell("worse, intervals apart", kind="fail")
-    word = "better" if first.value > second.value else "worse"
-    return Cell(f"{word}, but not clearly", kind="partial", hint="the intervals overlap, or there are none")
+def lead(difference: Figure | None) -> Cell:
+    """How far the decoder is ahead on the same tiles; clearly only where the interval leaves 0 out."""
+    cell = figure_cell(difference)
+    if difference is None or math.isnan(difference.value):
+        return cell
+    clear = difference.low > 0 or difference.high < 0
+    kind = ("pass" if difference.value > 0 else "fail") if clear else "partial"
+    sign = "+" if difference.value > 0 else ""
+    hint = "the interval of the paired difference leaves 0 out" if clear else "not clearly: the interval holds 0"
+    return dataclasses.replace(cell, text=sign + cell.text, kind=f"number {kind}", hint=hint)
 
 
 def absent_row(heading: str, reason: str, n_columns: int) -> Row:
@@ -101,18 +113,12 @@ def absent_row(heading: str, reason: str, n_columns: int) -> Row:
     return Row(heading, cells, group=heading)
 
 
-def _headline_rows(label: str, systems: Systems, columns: tuple[str, ...]) -> list[Row]:
+def _headline_rows(label: str, systems: Systems, differences: Figures) -> list[Row]:
     rows = []
     for place, name in enumerate(HEADLINE):
-        figures = {system: systems.get(system, {}).get(name) for system in columns}
-        cells = [figure_cell(figures[system]) for system in columns]
-        rows.append(
-            Row(
-                metric_of(name).label,
-                (*cells, verdict(figures["decoder"], figures["classical"])),
-                group="" if place else label,
-            )
-        )
+        figures = tuple(figure_cell(systems.get(system, {}).get(name)) for system in _BESIDE)
+        leads = tuple(lead(differences.get(f"{name}_minus_{system}")) for system in _AHEAD_OF)
+        rows.append(Row(metric_of(name).label, figures + leads, group="" if place else label))
     return rows
 
 

@@ -4,20 +4,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from cellvit.contracts.summary import MEAN_SPLIT
 from cellvit.taxonomy import CLASS_NAMES, POOLED_FAMILY
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """How a metric is called, and by which convention it was computed.
-
-    Attributes:
-        lower_is_better: True for errors.
-    """
+    """How a metric is called, and by which convention it was computed."""
 
     label: str
     convention: str
-    lower_is_better: bool = False
 
 
 _PUBLISHED = "PanNuke's protocol: mean over tiles, then over organs"
@@ -35,7 +31,9 @@ METRICS: Final = MappingProxyType(
         "mpq": Metric("mPQ", f"{_PUBLISHED}; classes absent from a tile's truth do not count"),
         "mpq_image": Metric("mPQ, image mean", f"{_TILES}; classes absent from a tile's truth do not count"),
         "mpq_strict": Metric("mPQ, strict", "as mPQ, but nuclei found of a class that the truth lacks count as errors"),
-        "mpq_pooled": Metric("mPQ+, pooled", "CoNIC: counts of each class added over all tiles, then the mean over classes"),
+        "mpq_pooled": Metric(
+            "mPQ+, pooled", "CoNIC: counts of each class added over all tiles, then the mean over classes"
+        ),
         "pq": Metric("PQ", f"{_TILES}, classes ignored; nuclei found on empty tiles count as errors"),
         "dq": Metric("DQ", f"{_TILES}; detection part of PQ"),
         "sq": Metric("SQ", f"{_TILES}; segmentation part of PQ"),
@@ -47,17 +45,16 @@ METRICS: Final = MappingProxyType(
         "recall": Metric("Recall", _CENTROIDS),
         "f1": Metric("F1", f"{_CENTROIDS}; a pair of wrong class weighs twice (HoVer-Net's convention)"),
         "np_dice": Metric("NP Dice", f"map before the watershed, {_PIXELS}"),
-        "hv_mse": Metric("HV MSE", f"{_NUCLEAR_PIXELS}, both channels", lower_is_better=True),
+        "hv_mse": Metric("HV MSE", f"{_NUCLEAR_PIXELS}, both channels"),
         "hv_skill": Metric("HV skill", "1 - MSE / MSE of an HV of zero; 0 is no better than zero, 1 is perfect"),
         "hv_magnitude": Metric("HV magnitude", f"mean of sqrt(h² + v²) {_NUCLEAR_PIXELS}; a perfect disc has 0.67"),
         "nt_accuracy": Metric("NT accuracy", f"class of a pixel right, {_NUCLEAR_PIXELS}"),
-        "accuracy": Metric("Organ accuracy", "share of tiles whose organ is right"),
-        "organ_accuracy": Metric("Organ accuracy", "share of tiles whose organ is right"),
-        "balanced_accuracy": Metric("Balanced organ accuracy", "mean recall over organs that are there"),
-        "calibration_error": Metric(
-            "Calibration error (ECE)", "15 bins of confidence, after temperature scaling", lower_is_better=True
-        ),
+        "accuracy": Metric("Accuracy", "share of tiles whose organ is right"),
+        "accuracy_majority": Metric("Accuracy of the majority organ", "baseline: always the most frequent organ"),
+        "balanced_accuracy": Metric("Balanced accuracy", "mean recall over the organs that are there"),
+        "calibration_error": Metric("Calibration error (ECE)", "15 bins of confidence, after temperature scaling"),
         "routing_accuracy": Metric("Routing accuracy", "share of tiles sent to the right family"),
+        "organ_accuracy": Metric("OrganHead accuracy", "share of tiles whose organ is right"),
     }
 )
 """Metrics by the names of documents and summary.csv."""
@@ -87,8 +84,18 @@ SYSTEMS: Final = MappingProxyType(
 )
 """Systems by the names of documents, in the order of the columns."""
 
-GRADES: Final = ("pass", "partial", "fail")
-"""Grades of a gate, best first."""
+GRADES: Final = ("pass", "partial", "fail", "undefined")
+"""Grades of a figure, best first."""
+
+_FAMILIES: Final = MappingProxyType(
+    {
+        POOLED_FAMILY: "all organs (control)",
+        "routed": "all test tiles, organ predicted",
+        "known_organ": "all test tiles, organ known",
+        "organ_head": "OrganHead",
+    }
+)
+"""Families of summary.csv that are no families of the settings."""
 
 _CLASSES: Final = MappingProxyType({name.lower(): name for name in CLASS_NAMES[1:]})
 
@@ -115,15 +122,17 @@ def metric_of(name: str) -> Metric:
         return METRICS[name]
     if name.startswith("gap_") and name.removeprefix("gap_") in GAP_METRICS:
         gap = GAP_METRICS[name.removeprefix("gap_")]
-        return Metric(f"Gap of {gap.label}", f"{gap.convention}, training to test", lower_is_better=True)
+        return Metric(f"Gap of {gap.label}", f"{gap.convention}, training to test")
     first, minus, other = name.partition("_minus_")
     if minus:
-        return Metric(f"{metric_of(first).label}, ahead of: {system_label(other)}", "paired difference on the same tiles")
+        return Metric(
+            f"{metric_of(first).label}, ahead of: {system_label(other)}", "paired difference on the same tiles"
+        )
     parts = split_class(name)
     if parts is None:
         return Metric(name.replace("_", " "), "")
     base = class_metric(parts[0])
-    return Metric(f"{base.label}, {parts[1]}", base.convention, base.lower_is_better)
+    return Metric(f"{base.label}, {parts[1]}", base.convention)
 
 
 def class_metric(base: str) -> Metric:
@@ -144,4 +153,9 @@ def in_order(systems: set[str]) -> tuple[str, ...]:
 
 def family_label(family: str) -> str:
     """How a family is called."""
-    return "all organs (control)" if family == POOLED_FAMILY else family
+    return _FAMILIES.get(family, family)
+
+
+def split_label(split: str) -> str:
+    """How a split is called."""
+    return "mean over splits" if split == MEAN_SPLIT else f"split {split}"

@@ -66,6 +66,14 @@ def test_a_certain_and_right_classifier_is_calibrated_and_a_certain_and_wrong_on
     assert expected_calibration_error(certain, np.array([1, 2, 0])) == 1.0
 
 
+def test_a_confidence_on_the_edge_of_a_bin_belongs_to_the_lower_one() -> None:
+    probabilities = np.array([[0.5, 0.5], [0.75, 0.25]])
+
+    error = expected_calibration_error(probabilities, np.array([0, 1]), bins=2)
+
+    assert error == (0.5 + 0.75) / 2
+
+
 def test_confidences_on_both_sides_of_a_bins_edge_do_not_cancel() -> None:
     probabilities = np.array([[0.9, 0.1]] * 10 + [[0.55, 0.45]] * 10)
     truth = np.array([0] * 8 + [1] * 2 + [0] * 6 + [1] * 4)

@@ -66,6 +66,15 @@ def test_tiles_of_one_patient_are_drawn_together() -> None:
     assert by_patient.high - by_patient.low == pytest.approx(math.sqrt(30) * (by_tile.high - by_tile.low), rel=0.2)
 
 
+def test_undefined_tiles_leave_the_patients_of_the_others_in_place() -> None:
+    values, patients = rng(2).random(30), np.repeat(np.arange(10), 3)
+    with_gaps, their_patients = np.insert(values, [0, 15], np.nan), np.insert(patients, [0, 15], [0, 77])
+
+    with_nan = bootstrap_mean(with_gaps, rng=rng(), groups=their_patients)
+
+    assert with_nan == bootstrap_mean(values, rng=rng(), groups=patients)
+
+
 def test_the_same_seed_gives_the_same_interval_and_another_seed_a_similar_one() -> None:
     values = rng(3).random(400)
 

@@ -71,6 +71,13 @@ def test_aji_plus_takes_the_assignment_of_greatest_total_iou_not_the_greedy_one(
     assert aji_plus(truth, found) == 4 / 10
 
 
+def test_aji_plus_pairs_by_iou_not_by_shared_pixels() -> None:
+    truth = np.array([[0] * 7 + [1] * 6])
+    found = np.array([[1] * 10 + [0] + [2] * 2])  # shares 3 (IoU 3/13) and 2 (IoU 2/6)
+
+    assert aji_plus(truth, found) == 2 / 16
+
+
 def test_segmentation_quality_without_a_match_is_undefined_and_panoptic_quality_zero() -> None:
     counts = PanopticCounts(0, 1, 1, 0.0)
 

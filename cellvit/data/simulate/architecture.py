@@ -1,4 +1,8 @@
-"""Where epithelium, lumen and stroma lie in a tile, and which way its fibres run."""
+"""Where epithelium, lumen and stroma lie in a tile, and which way its fibres run.
+
+Sizes are in px of 0.25 um: a columnar cell is 7 to 10 um high, a gland 30 to 80 um wide, a liver plate two cells. Ranges
+without a name of their own were set by eye beside CoNSeP's and MoNuSeg's tiles.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -74,9 +78,7 @@ def lay_out(architecture: Architecture, side_px: int, rng: np.random.Generator) 
 
 
 def _depth(
-    architecture: Architecture,
-    across: Float32[np.ndarray, "h w"],
-    rng: np.random.Generator,
+    architecture: Architecture, across: Float32[np.ndarray, "h w"], rng: np.random.Generator
 ) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
     """Depth below the border of the epithelium and its thickness, both in px."""
     shape = across.shape

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Float32, Int32
 
 from cellvit.data.simulate.nuclei import KINDS, WAVES, Nucleus
 from cellvit.data.simulate.texture import Ellipse, fractal_noise, soft_step, window
@@ -123,8 +123,6 @@ def _rim(nucleus: Nucleus, inside_px: Float32[np.ndarray, "h w"]) -> Float32[np.
 def _mark(
     labels: Int32[np.ndarray, "5 h w"], kind: NucleusClass, number: int, inside_px: Float32[np.ndarray, "h w"]
 ) -> None:
-    """Write the nucleus into its class's plane and take all but a thin rim of it from the other classes."""
-    own = NUCLEUS_CLASSES.index(kind)
-    core: Bool[np.ndarray, "h w"] = inside_px > SHARED_RIM_PX
-    for channel, plane in enumerate(labels):
-        plane[inside_px > 0 if channel == own else core] = number if channel == own else 0
+    """Write the nucleus into its class's plane and take all but a thin rim of it from all other nuclei."""
+    labels[:, inside_px > SHARED_RIM_PX] = 0
+    labels[NUCLEUS_CLASSES.index(kind), inside_px > 0] = number

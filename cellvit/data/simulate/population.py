@@ -15,7 +15,7 @@ from cellvit.taxonomy import NucleusClass
 MOST_NUCLEI: Final = 289
 """Most nuclei of a tile in PanNuke (FACTS); here of the whole canvas."""
 
-STROMA_PX: Final = 4800.0
+STROMA_PX: Final = 5300.0
 """Area of stroma for each connective nucleus in the average organ."""
 
 INFLAMMATION_SPREAD: Final = 0.9
@@ -42,7 +42,7 @@ COLUMNAR: Final = frozenset({Architecture.GLANDS, Architecture.FOLLICLES})
 COLUMN: Final = 0.72
 """Area of a columnar cell against a polygonal one."""
 
-SOLID: Final = 1.55
+SOLID: Final = 1.42
 """Area of a polygonal cell against the organ's figure."""
 
 BASAL_DEPTH: Final = 0.38

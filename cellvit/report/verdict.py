@@ -1,0 +1,81 @@
+"""What a reader wants first: does it work? In sentences that count, without adjectives."""
+
+from collections.abc import Iterable
+
+from cellvit.contracts.documents import Figure
+from cellvit.report.findings import Findings
+from cellvit.report.gates import gate_counts
+from cellvit.report.results import number_with_interval
+from cellvit.report.wording import family_label, metric_of, system_label
+
+_COMPARED = (("aji", "classical"), ("bpq", "classical"), ("aji", "pooled"), ("bpq", "pooled"))
+"""Paired differences that are counted, in the order of the sentences."""
+
+
+def verdict_lines(findings: Findings) -> tuple[str, ...]:
+    """Counts of what was evaluated, what beats its baselines and what passed its gates."""
+    return tuple(line for line in (*_evaluated(findings), *_compared(findings), *_graded(findings)) if line)
+
+
+def absent_lines(findings: Findings) -> tuple[str, ...]:
+    """Everything that is missing from the report, with the reason."""
+    lines = [
+        f"split {evaluation.split}, {family_label(evaluation.family)}: {evaluation.reason}"
+        for evaluation in findings.evaluations
+        if evaluation.status == "absent"
+    ]
+    for decoder in findings.decoders:
+        if decoder.evaluation is None and decoder.header.status == "absent":
+            lines.append(f"split {decoder.header.split}, {family_label(decoder.header.family)}: {decoder.header.reason}")
+    lines += [
+        f"split {document.split}, OrganHead and routing: {document.reason}"
+        for document in findings.routed
+        if document.status == "absent"
+    ]
+    for document in findings.routed:
+        lines += [
+            f"split {document.split}, routed evaluation: {count:,} tiles left out ({reason})"
+            for reason, count in document.left_out.items()
+            if count
+        ]
+    return tuple(lines)
+
+
+def _evaluated(findings: Findings) -> Iterable[str]:
+    there = [result for result in findings.evaluations if result.status == "evaluated"]
+    tiles, nuclei = (sum(getattr(result, name) for result in there) for name in ("n_tiles", "n_nuclei"))
+    absent = len(findings.evaluations) - len(there)
+    missing = f"; {absent} could not be (see below)" if absent else ""
+    yield (
+        f"{len(there)} decoders were evaluated on test folds, {tiles:,} tiles and {nuclei:,} nuclei with each split "
+        f"and family counted once{missing}."
+    )
+    for document in findings.routed:
+        accuracy = document.organ_head.get("accuracy")
+        if accuracy is not None:
+            yield f"OrganHead names the organ of {number_with_interval(accuracy)} of the test tiles of split {document.split}."
+
+
+def _compared(findings: Findings) -> Iterable[str]:
+    for metric, system in _COMPARED:
+        found = [
+            figure
+            for decoder in findings.decoders
+            if decoder.evaluation is not None and not decoder.is_control
+            if (figure := decoder.evaluation.differences.get(f"{metric}_minus_{system}")) is not None
+        ]
+        if found:
+            yield f"{metric_of(metric).label} of the family decoders beside “{system_label(system)}”: {_outcome(found)}."
+
+
+def _outcome(differences: list[Figure]) -> str:
+    better = sum(figure.low > 0 for figure in differences)
+    worse = sum(figure.high < 0 for figure in differences)
+    unclear = len(differences) - better - worse
+    return f"clearly better in {better} of {len(differences)}, clearly worse in {worse}, not clear in {unclear}"
+
+
+def _graded(findings: Findings) -> Iterable[str]:
+    counts = gate_counts(findings.summary)
+    if any(counts.values()):
+        yield "Graded figures: " + ", ".join(f"{count} {grade}" for grade, count in counts.items() if count) + "."

@@ -1,0 +1,87 @@
+"""Stage `check_targets`: one family's targets -> their checks and the oracle, or a stop where figures would be wrong."""
+
+import argparse
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from cellvit.config.judging import IntegrityGates
+from cellvit.contracts.documents import TargetCheck
+from cellvit.contracts.judgements import JudgedTiles
+from cellvit.contracts.records import TileBatch
+from cellvit.hover.decode import HoverNetWatershed
+from cellvit.inference.judge import judge_maps, perfect_maps
+from cellvit.inference.parallel import workers
+from cellvit.inference.targets import (
+    checked_hv,
+    checks_of,
+    coverage,
+    nuclei_by_class,
+    oracle_figures,
+    tiles_by_fold,
+    tiles_by_organ,
+    true_magnitude,
+)
+from cellvit.io.documents import write_document
+from cellvit.io.hdf5 import Store
+from cellvit.io.origin import origin_of
+from cellvit.io.tiles import open_targets, read_tiles
+
+log = logging.getLogger(__name__)
+
+_BLOCK_TILES = 16
+"""Tiles in memory at a time: 16 with their maps are about 60 MB."""
+
+_SEED = 0
+"""Seed of the bootstrap; the intervals of the oracle only show its spread."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("--settings", type=IntegrityGates.model_validate_json, required=True, help="JSON: gates")
+    parser.add_argument("--family", required=True, help="name of the family")
+    parser.add_argument("--targets", type=Path, required=True, help="the family's targets")
+    parser.add_argument("--out", type=Path, required=True, help="JSON to write")
+    parser.add_argument("--threads", type=int, default=1, help="processes that run the watershed")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write what holds for the targets; a check that fails raises IntegrityError, and no file appears."""
+    with open_targets(args.targets) as targets, workers(args.threads, len(targets)) as pool:
+        checked = (checked_hv(perfect_maps(block)) for block in _blocks(targets))
+        oracle = judge_maps(checked, HoverNetWatershed(), family=args.family, pool=pool)
+        document = _document(args, targets, oracle)
+    write_document(args.out, document)
+    if not len(oracle):
+        log.warning("family=%s has no tiles; its targets cannot be checked", args.family)
+    log.info(
+        "targets family=%s tiles=%d nuclei=%d coverage=%.4f oracle_aji=%.4f oracle_pq=%.4f",
+        args.family,
+        document.n_tiles,
+        document.n_nuclei,
+        document.coverage,
+        document.oracle["aji"].value,
+        document.oracle["pq"].value,
+    )
+
+
+def _blocks(targets: Store) -> Iterator[TileBatch]:
+    return (read_tiles(targets, rows) for rows in targets.blocks(_BLOCK_TILES))
+
+
+def _document(args: argparse.Namespace, targets: Store, oracle: JudgedTiles) -> TargetCheck:
+    figures = oracle_figures(oracle, seed=_SEED)
+    settings = {"gates": args.settings.model_dump(mode="json"), "seed": _SEED}
+    return TargetCheck(
+        provenance=origin_of(stores={"targets": targets}, settings=settings),
+        family=args.family,
+        n_tiles=len(oracle),
+        n_nuclei=int(oracle.column("n_true").sum()),
+        tiles_by_fold=tiles_by_fold(oracle),
+        tiles_by_organ=tiles_by_organ(oracle),
+        nuclei_by_class=nuclei_by_class(oracle),
+        coverage=coverage(oracle),
+        hv_magnitude=true_magnitude(oracle),
+        oracle=figures,
+        checks=checks_of(args.family, oracle, figures, args.settings),
+    )

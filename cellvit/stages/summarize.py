@@ -1,0 +1,66 @@
+"""Stage `summarize`: all evaluations -> graded summary.csv, and the table that ends a run in the terminal."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from cellvit.config.steps import SummarizeSettings
+from cellvit.contracts.documents import Document, FamilyEvaluation, RoutedEvaluation, WatershedChoice
+from cellvit.inference.summary import summary_rows
+from cellvit.inference.summary_table import summary_text
+from cellvit.io.atomic import write_text
+from cellvit.io.documents import read_document
+from cellvit.io.summary import write_summary
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("--settings", type=SummarizeSettings.model_validate_json, required=True, help="JSON: gates")
+    parser.add_argument("--evaluations", type=Path, nargs="+", required=True, help="JSON of every split and family")
+    parser.add_argument("--routed", type=Path, nargs="+", required=True, help="JSON of all test tiles, one a split")
+    parser.add_argument("--watersheds", type=Path, nargs="*", default=[], help="JSON of every split and family")
+    parser.add_argument("--out", type=Path, required=True, help="CSV to write")
+    parser.add_argument("--table", type=Path, required=True, help="text to write: the table for the terminal")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write both, graded by the gates; a grade never stops a run."""
+    families = [read_document(path, FamilyEvaluation) for path in args.evaluations]
+    routed = [read_document(path, RoutedEvaluation) for path in args.routed]
+    watersheds = [read_document(path, WatershedChoice) for path in args.watersheds]
+    keyed = summary_rows(families, routed, args.settings.quality)
+    text = summary_text(
+        keyed,
+        marks=_marks([*families, *routed]),
+        warnings=_warnings(watersheds, routed),
+        absent=_absent(families, routed),
+    )
+    write_text(args.table, text)
+    write_summary(args.out, [row for rows in keyed.values() for row in rows.values()])
+    log.info("summary splits=%d rows=%d\n%s", len(routed), sum(map(len, keyed.values())), text)
+
+
+def _marks(documents: list[Document]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(mark for document in documents for mark in document.provenance.marks))
+
+
+def _warnings(watersheds: list[WatershedChoice], routed: list[RoutedEvaluation]) -> list[str]:
+    lines = [f"split {choice.split}, {choice.family}: {line}" for choice in watersheds for line in choice.warnings]
+    lines += [
+        f"split {choice.split}, {choice.family}: watershed parameters are the published ones: {choice.reason}"
+        for choice in watersheds
+        if choice.status == "default"
+    ]
+    return lines + [
+        f"split {overall.split}, routed: {count} test tiles left out: {reason}"
+        for overall in routed
+        for reason, count in overall.left_out.items()
+        if count
+    ]
+
+
+def _absent(families: list[FamilyEvaluation], routed: list[RoutedEvaluation]) -> dict[str, str]:
+    lost = {f"split {one.split}, {one.family}": one.reason for one in families if one.status == "absent"}
+    return lost | {f"split {one.split}, routed": one.reason for one in routed if one.status == "absent"}

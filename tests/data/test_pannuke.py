@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+
+from cellvit.data.pannuke import check_fold, fold_files, read_blocks, read_types
+from cellvit.errors import ContractError, MissingInputError
+
+
+@pytest.fixture
+def files(tmp_path, write_raw_fold):
+    return fold_files(write_raw_fold(tmp_path, 1, ["Colon", "Bile-duct"]), 1)
+
+
+def change(path, edit):
+    array = np.load(path)
+    edit(array)
+    np.save(path, array)
+
+
+def test_blocks_hold_every_tile_once_and_in_order(tmp_path, write_raw_fold):
+    files = fold_files(write_raw_fold(tmp_path, 2, ["Colon"] * 5), 2)
+
+    blocks = list(read_blocks(files, tiles=2))
+
+    assert [block.first for block in blocks] == [0, 2, 4]
+    np.testing.assert_array_equal(np.concatenate([block.images for block in blocks]), np.load(files.images))
+    assert {block.images.dtype for block in blocks} == {np.dtype(np.uint8)}
+
+
+def test_organs_come_as_types_npy_spells_them(files):
+    assert read_types(files) == ("Colon", "Bile-duct")
+
+
+def test_a_missing_file_names_it_and_the_layout(files):
+    files.masks.unlink()
+
+    with pytest.raises(MissingInputError, match=r"masks\.npy") as caught:
+        read_types(files)
+
+    assert "Set data.root to the folder that holds" in str(caught.value)
+
+
+def test_a_web_page_named_npy_is_said_to_be_one(files):
+    files.images.write_text("<!DOCTYPE html><html>Sign in</html>")
+
+    with pytest.raises(ContractError, match="broken download or a web page") as caught:
+        read_types(files)
+
+    assert "<!DOCTYPE html>" in str(caught.value)
+    assert "allow_pickle" not in str(caught.value)
+
+
+def test_a_truncated_array_is_refused(files):
+    files.masks.write_bytes(files.masks.read_bytes()[:4096])
+
+    with pytest.raises(ContractError, match=r"masks\.npy: is no readable \.npy array"):
+        read_types(files)
+
+
+def test_a_misspelled_organ_is_named_with_its_row_and_the_nearest(files):
+    np.save(files.types, np.array(["Colon", "Bile_duct"]))
+
+    with pytest.raises(ContractError, match=r'row 1 is "Bile_duct"(.|\n)*Did you mean Bile-duct'):
+        read_types(files)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("images", (2, 256, 256, 4)), ("masks", (2, 256, 256, 5)), ("masks", (3, 256, 256, 6))]
+)
+def test_another_shape_is_refused_with_both(files, name, shape):
+    np.save(files.by_name[name], np.zeros(shape))
+
+    with pytest.raises(ContractError) as caught:
+        read_types(files)
+
+    assert str(shape) in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [256.0, -1.0, 12.5, np.nan])
+def test_a_pixel_that_is_no_byte_is_refused_with_its_place(files, value):
+    change(files.images, lambda images: images.__setitem__((1, 20, 30, 2), value))
+
+    with pytest.raises(ContractError, match=r"tile 1 has .* at row 20, column 30, channel 2"):
+        list(read_blocks(files))
+
+
+def test_background_first_is_refused(files):
+    masks = np.load(files.masks)
+    np.save(files.masks, masks[..., [5, 0, 1, 2, 3, 4]])
+
+    with pytest.raises(ContractError, match="must be binary background"):
+        list(read_blocks(files))
+
+
+def test_an_inverted_background_is_refused(files):
+    change(files.masks, lambda masks: masks.__setitem__((..., 5), 1 - masks[..., 5]))
+    mismatch = sum(block.background_mismatch_px for block in read_blocks(files))
+
+    with pytest.raises(ContractError, match=r"100\.0% of pixels"):
+        check_fold(files, mismatch_px=mismatch, brightest=255, n=2)
+
+
+def test_a_few_contradicting_background_pixels_are_counted_and_borne(files):
+    change(files.masks, lambda masks: masks.__setitem__((0, 0, slice(0, 9), 5), 0))
+
+    mismatch = sum(block.background_mismatch_px for block in read_blocks(files))
+
+    assert mismatch == 9
+    check_fold(files, mismatch_px=mismatch, brightest=255, n=2)
+
+
+def test_images_scaled_to_one_are_refused(files):
+    with pytest.raises(ContractError, match=r"scaled to 0\.\.1"):
+        check_fold(files, mismatch_px=0, brightest=1, n=2)
+
+
+def test_whole_numbers_of_any_dtype_are_read(files):
+    np.save(files.images, np.load(files.images).astype(np.uint8))
+    np.save(files.masks, np.load(files.masks).astype(np.uint16))
+
+    assert len(list(read_blocks(files))) == 1

@@ -1,0 +1,219 @@
+"""Weights of the encoder: from a seed, a file, the hub's cache; strict, and helpful where they cannot be had."""
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from cellvit.config.encoders import PRESETS, EncoderSettings
+from cellvit.errors import ContractError, MissingInputError, SettingsError
+from cellvit.models.weights import load_vit
+
+TINY = PRESETS["tiny-vit"]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+PUBLISHED = EncoderSettings(preset="custom", custom=TINY.model_copy(update={"name": "hf-hub:lab/tiny"}))
+"""tiny-vit as if a lab had published its weights."""
+
+
+def random_vit(seed: int = 0) -> nn.Module:
+    return load_vit(EncoderSettings(preset="tiny-vit", weights="random", seed=seed)).vit
+
+
+def local(path: Path) -> EncoderSettings:
+    return EncoderSettings(preset="tiny-vit", weights=str(path))
+
+
+def custom(**update: object) -> EncoderSettings:
+    return EncoderSettings(preset="custom", weights="random", custom=TINY.model_copy(update=update))
+
+
+def cache(hub: Path, weights: dict[str, torch.Tensor]) -> Path:
+    """The repository lab/tiny in a cache of the hub, as huggingface_hub lays it out."""
+    repository = hub / "models--lab--tiny"
+    snapshot = repository / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    published = {"tag": "v1", "input_size": [3, 224, 224], "num_classes": 0}
+    config = {"architecture": TINY.architecture, "model_args": {"img_size": 224}, "pretrained_cfg": published}
+    (snapshot / "config.json").write_text(json.dumps(config))
+    save_file(weights, snapshot / "model.safetensors")
+    return snapshot / "model.safetensors"
+
+
+@pytest.fixture
+def empty_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub and no network, as with HF_HOME and HF_HUB_OFFLINE=1; both are read at its import."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def refusing_hub(empty_hub: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A hub on this machine that answers every request as the real one does without access to a gated repository."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:  # noqa: N802  # the name that http.server calls
+            self.send_response(403)
+            self.send_header("X-Error-Code", "GatedRepo")
+            self.send_header("X-Error-Message", "Access to model bioptimus/H-optimus-0 is restricted")
+            self.end_headers()
+
+        do_GET = do_HEAD  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Keep the test's output clean."""
+
+    server = HTTPServer(("127.0.0.1", 0), Refusal)
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_random_weights_follow_from_the_seed_alone() -> None:
+    torch.manual_seed(1)
+    first = random_vit().state_dict()
+    torch.manual_seed(2)
+    second = random_vit().state_dict()
+
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["pos_embed"], random_vit(seed=1).state_dict()["pos_embed"])
+
+
+def test_random_weights_leave_the_global_generator_as_it_was() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+
+    random_vit()
+
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "weights.pth", "pytorch_model.bin"])
+@pytest.mark.parametrize("given", ["file", "folder"])
+def test_a_local_file_is_loaded_whole(tmp_path: Path, name: str, given: str) -> None:
+    saved, file = random_vit(seed=3).state_dict(), tmp_path / name
+    save_file(saved, file) if file.suffix == ".safetensors" else torch.save(saved, file)
+
+    loaded = load_vit(local(file if given == "file" else tmp_path))
+
+    assert loaded.weights == file
+    assert all(torch.equal(saved[key], value) for key, value in loaded.vit.state_dict().items())
+
+
+def test_missing_and_unexpected_keys_and_shapes_are_refused_by_name(tmp_path: Path) -> None:
+    weights, file = random_vit().state_dict(), tmp_path / "model.safetensors"
+    del weights["blocks.2.attn.qkv.weight"]
+    weights["head.weight"] = torch.zeros(2, 96)
+    weights["pos_embed"] = torch.zeros(1, 9, 96)
+    save_file(weights, file)
+
+    with pytest.raises(ContractError) as caught:
+        load_vit(local(file))
+
+    message = str(caught.value)
+    assert "1 missing: blocks.2.attn.qkv.weight" in message
+    assert "1 unexpected: head.weight" in message
+    assert "pos_embed (1, 9, 96), not (1, 256, 96)" in message
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "weights.pth"])
+def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("<html>Access denied</html>")
+
+    with pytest.raises(ContractError, match="cannot be read as weights"):
+        load_vit(local(tmp_path / name))
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    torch.save(nn.Linear(2, 2), tmp_path / "model.pth")
+
+    with pytest.raises(ContractError, match="cannot be read as weights"):
+        load_vit(local(tmp_path / "model.pth"))
+
+
+def test_a_checkpoint_that_wraps_its_weights_says_how_to_save_them(tmp_path: Path) -> None:
+    torch.save({"state_dict": random_vit().state_dict()}, tmp_path / "model.pth")
+
+    with pytest.raises(ContractError, match="save_file"):
+        load_vit(local(tmp_path / "model.pth"))
+
+
+def test_a_path_without_weights_says_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match="Give hub, random, or the path"):
+        load_vit(local(tmp_path / "absent"))
+    with pytest.raises(MissingInputError, match="found none"):
+        load_vit(local(tmp_path))
+
+
+def test_a_folder_with_several_files_is_not_guessed_at(tmp_path: Path) -> None:
+    for name in ("a.pth", "b.pth"):
+        (tmp_path / name).touch()
+
+    with pytest.raises(MissingInputError, match="Name the file itself"):
+        load_vit(local(tmp_path))
+
+
+def test_an_unknown_layer_architecture_or_argument_is_refused() -> None:
+    with pytest.raises(SettingsError, match="found NoSuchLayer"):
+        load_vit(custom(arguments={**TINY.arguments, "mlp_layer": "NoSuchLayer"}))
+    with pytest.raises(SettingsError, match="knows no architecture vit_of_nowhere"):
+        load_vit(custom(architecture="vit_of_nowhere"))
+    with pytest.raises(SettingsError, match="wings"):
+        load_vit(custom(arguments={**TINY.arguments, "wings": 2}))
+
+
+def test_offline_without_a_cache_names_the_page_and_the_commands(empty_hub: Path) -> None:
+    with pytest.raises(MissingInputError) as caught:
+        load_vit(EncoderSettings(preset="h-optimus-0"))
+
+    message = str(caught.value)
+    for part in ("HF_HUB_OFFLINE", "https://huggingface.co/bioptimus/H-optimus-0", "hf auth login", "HF_TOKEN",
+                 "encoder.weights: /path", "encoder.weights: random"):  # fmt: skip
+        assert part in message
+
+
+def test_a_gated_refusal_names_the_page_and_the_commands(refusing_hub: None) -> None:
+    with pytest.raises(MissingInputError) as caught:
+        load_vit(EncoderSettings(preset="h-optimus-0"))
+
+    message = str(caught.value)
+    for part in ("the hub refuses: 403", "https://huggingface.co/bioptimus/H-optimus-0", "hf auth login", "HF_TOKEN"):
+        assert part in message
+
+
+def test_weights_in_the_cache_of_the_hub_are_found_offline(empty_hub: Path) -> None:
+    saved = random_vit(seed=4).state_dict()
+    file = cache(empty_hub, saved)
+
+    loaded = load_vit(PUBLISHED)
+
+    assert loaded.weights == file
+    assert all(torch.equal(saved[key], value) for key, value in loaded.vit.state_dict().items())
+
+
+def test_weights_of_the_hub_that_do_not_fit_are_refused(empty_hub: Path) -> None:
+    weights = random_vit().state_dict()
+    del weights["norm.weight"]
+    cache(empty_hub, weights)
+
+    with pytest.raises(ContractError, match="norm.weight"):
+        load_vit(PUBLISHED)

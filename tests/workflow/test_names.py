@@ -1,0 +1,100 @@
+"""One name a step: rule, stage, subcommand, log folder, timings folder."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from cellvit.config import steps
+
+
+@pytest.fixture(scope="module")
+def rules(repository):
+    """Text of every rule by name."""
+    text = "\n".join(path.read_text() for path in sorted((repository / "rules").glob("*.smk")))
+    parts = re.split(r"^ *rule (\w+):\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_stage_has_a_rule_and_every_rule_a_stage(repository, rules):
+    stages = {path.stem for path in (repository / "cellvit" / "stages").glob("[a-z]*.py")}
+
+    assert set(rules) == stages
+
+
+def test_every_rule_has_the_same_anatomy(rules):
+    for name, body in rules.items():
+        for directive in ("output", "log", "benchmark", "conda", "threads", "resources", "params", "message", "shell"):
+            assert re.search(rf"^ +{directive}:", body, re.MULTILINE), f"{name} has no {directive}:"
+        assert f'"<results>/logs/{name}/' in body, name
+        assert f'"<results>/timings/{name}/' in body, name
+        assert f'code=code("{name}")' in body, name
+        assert f"python -m cellvit {name} " in body, name
+        assert "mem_mb=" in body, name
+        assert "runtime=" in body, name
+        assert "retries:" not in body, f"{name}: retries multiply on SLURM; they belong in a profile"
+
+
+def test_every_rule_that_computes_on_the_device_asks_for_a_gpu(rules):
+    for name, body in rules.items():
+        assert (
+            ("--device {DEVICE}" in body) == ("gpu=1" in body) == ('"../envs/gpu.yaml"' in body and "gpu=1" in body)
+        ), name
+
+
+def test_every_step_with_settings_passes_its_own(rules):
+    for name, body in rules.items():
+        assert (f'settings=settings("{name}")' in body) == (name in steps._SECTIONS), name
+
+
+def test_help_names_every_step(repository, rules):
+    done = subprocess.run(
+        [sys.executable, "-m", "cellvit", "--help"], cwd=repository, capture_output=True, text=True, check=True
+    )
+
+    assert all(name in done.stdout for name in rules)
+
+
+@pytest.mark.slow
+def test_every_step_helps(rules, repository):
+    for name in rules:
+        done = subprocess.run(
+            [sys.executable, "-m", "cellvit", name, "--help"],
+            cwd=repository,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "--" in done.stdout
+
+
+def test_conda_files_have_the_pins_of_the_constraints(repository):
+    lines = (repository / "constraints.txt").read_text().splitlines()
+    pins = {line.split("==")[0].lower(): line for line in lines if "==" in line}
+
+    for name in ("cpu", "gpu"):
+        listed = yaml.safe_load((repository / "envs" / f"{name}.yaml").read_text())["dependencies"][-1]["pip"]
+        assert listed == [pins[entry.split("==")[0].lower()] for entry in listed]
+
+
+def test_conda_files_hold_every_runtime_dependency(repository):
+    import tomllib
+
+    declared = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {re.match(r"[\w-]+", entry).group().replace("-", "_") for entry in declared}
+
+    listed = yaml.safe_load((repository / "envs" / "gpu.yaml").read_text())["dependencies"][-1]["pip"]
+
+    assert names <= {entry.split("==")[0].lower().replace("-", "_") for entry in listed}
+
+
+def test_the_control_panel_of_layers_holds(repository):
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c(['--no-cache'])"],
+        cwd=repository, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
