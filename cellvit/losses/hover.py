@@ -167,7 +167,7 @@ def gradient_loss(
     """
     horizontal = _derivative_kernel(hv_pred)
     kernels = torch.stack((horizontal, horizontal.T)).unsqueeze(1)  # (2, 1, 5, 5): h along x, v along y
-    difference = torch.where(mask.bool().unsqueeze(1), hv_pred - hv_target, 0)
+    difference = torch.where(_one_channel(mask), hv_pred - hv_target, 0)
     return _masked_mean(F.conv2d(difference, kernels, padding=_SOBEL_PX // 2, groups=2).square(), mask)
 
 
@@ -205,8 +205,13 @@ def type_loss(
 
 def _masked_mean(values: Float[Tensor, "b c h w"], mask: Bool[Tensor, "b h w"]) -> Float[Tensor, ""]:
     """Mean over masked pixels and all channels; 0, with a gradient of 0, where the mask is empty."""
-    kept = torch.where(mask.bool().unsqueeze(1), values, 0)
-    return kept.sum() / (mask.sum() * values.shape[1]).clamp(min=1)
+    inside = _one_channel(mask)
+    return torch.where(inside, values, 0).sum() / (inside.sum() * values.shape[1]).clamp(min=1)
+
+
+def _one_channel(mask: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b 1 h w"]:
+    """The mask beside channels; (b, 1, h, w) and numbers for truth values are taken as well."""
+    return mask.bool().reshape(len(mask), 1, *mask.shape[-2:])
 
 
 def _magnitude(hv: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b h w"]:

@@ -81,9 +81,11 @@ class HoVerNetDecoder(nn.Module):
             for inner, beside, outer in zip(widths[:-1], extra, widths[1:], strict=True)
         )
         self.stem = ImagePyramid(joined) if joined else None
-        self.np = _head(widths[-1], 2)
-        self.hv = _head(widths[-1], 2)
-        self.nt = _head(widths[-1], len(NucleusClass))
+        head_width = max(1, widths[-1] // 2)
+        self.heads = _convolution(widths[-1], 3 * head_width)  # one convolution for three heads: the same, and faster
+        self.np = nn.Conv2d(head_width, 2, 1)
+        self.hv = nn.Conv2d(head_width, 2, 1)
+        self.nt = nn.Conv2d(head_width, len(NucleusClass), 1)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -93,7 +95,7 @@ class HoVerNetDecoder(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.normal_(self.hv[-1].weight, std=_HV_INITIAL_STD)
+        nn.init.normal_(self.hv.weight, std=_HV_INITIAL_STD)
         self.to(memory_format=torch.channels_last)
 
     @property
@@ -117,7 +119,8 @@ class HoVerNetDecoder(nn.Module):
         for px, stage in zip(_STAGE_PX, self.stages, strict=True):
             x = _resized(x, px)
             x = stage(torch.cat((x, beside[px]), dim=1) if px in beside else x)  # (b, widths[i], px, px)
-        return HoverMaps(np=self.np(x), hv=self.hv(x), nt=self.nt(x))
+        for_np, for_hv, for_nt = self.heads(x).chunk(3, dim=1)
+        return HoverMaps(np=self.np(for_np), hv=self.hv(for_hv), nt=self.nt(for_nt))
 
     def _check(self, tokens: Tensor, image: Tensor | None) -> None:
         if tuple(tokens.shape[1:]) != self.token_shape:
@@ -168,11 +171,6 @@ def _convolution(inside: int, outside: int, *, stride: int = 1) -> nn.Sequential
         nn.BatchNorm2d(outside),
         nn.ReLU(inplace=True),
     )
-
-
-def _head(width: int, outside: int) -> nn.Sequential:
-    """Linear output after one 3x3 convolution at half the width."""
-    return nn.Sequential(*_convolution(width, max(1, width // 2)), nn.Conv2d(max(1, width // 2), outside, 1))
 
 
 def _resized(x: Float[Tensor, "b c h w"], px: int) -> Float[Tensor, "b c px px"]:

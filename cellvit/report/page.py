@@ -1,54 +1,56 @@
 """Findings and galleries -> one HTML page that opens offline."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cellvit.contracts.documents import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
-from cellvit.report import gates, integrity, organs, origin, results
-from cellvit.report.cells import Table
-from cellvit.report.comparison import Entry, comparison_chart
-from cellvit.report.curves import chosen_epoch, training_curves
+from cellvit.report import sections
 from cellvit.report.findings import Findings
 from cellvit.report.gallery import HV_COLOURS, NP_COLOURS, Gallery, class_swatches
-from cellvit.report.images import colour_bar_png, svg_uri
+from cellvit.report.gates import advice_lines, gate_counts, gate_tables
+from cellvit.report.images import colour_bar_png
+from cellvit.report.origin import data_table
 from cellvit.report.verdict import absent_lines, verdict_lines
-from cellvit.report.wording import family_label, split_label
+from cellvit.report.wording import family_label, system_label
 
 _PACKAGE = "cellvit.report"
-_TEMPLATE = "page.html.j2"
-_STYLE = "page.css"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Tables under a heading that opens and closes.
-
-    Attributes:
-        chart: Data URI of a chart above the tables; empty where there is none.
-        alt: What the chart shows, for those who cannot see it.
-        note: Text under the heading.
-    """
-
-    heading: str
-    tables: tuple[Table, ...] = ()
-    chart: str = ""
-    alt: str = ""
-    note: str = ""
+_TEMPLATE = "index.html.j2"
+_STYLE = "style.css"
 
 
 def render(findings: Findings, galleries: Sequence[Gallery]) -> str:
-    """The page; the same findings give the same bytes."""
+    """The page; the same findings and galleries give the same bytes."""
+    loader = PackageLoader(_PACKAGE, "")
     environment = Environment(
-        loader=PackageLoader(_PACKAGE, ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    loader = environment.loader
-    assert loader is not None
+    environment.filters |= {"family": family_label, "system": system_label}
     style, _, _ = loader.get_source(environment, _STYLE)
     return environment.get_template(_TEMPLATE).render(style=style, **_context(findings, galleries))
+
+
+def _context(findings: Findings, galleries: Sequence[Gallery]) -> dict[str, Any]:
+    """What the template names."""
+    settings = findings.settings
+    return {
+        "marks": findings.marks,
+        "encoder": settings.encoder,
+        "verdict": verdict_lines(findings),
+        "absent": absent_lines(findings),
+        "headlines": sections.headline_parts(findings),
+        "gate_counts": gate_counts(findings.summary),
+        "gates": gate_tables(findings.summary, settings.gates.quality),
+        "advice": advice_lines(findings.summary),
+        "families": sections.family_parts(findings),
+        "organs": sections.organ_parts(findings),
+        "training": sections.training_parts(findings),
+        "checks": sections.data_parts(findings),
+        "galleries": galleries,
+        "swatches": class_swatches(),
+        "np_bar": colour_bar_png(NP_COLOURS),
+        "hv_bar": colour_bar_png(HV_COLOURS),
+        "data": data_table(settings),
+        "run": sections.run_parts(findings),
+        "licences": tuple(dict.fromkeys(decoder.header.licence for decoder in findings.decoders)),
+    }

@@ -41,7 +41,7 @@ def headline_table(evaluations: Iterable[FamilyEvaluation], routed: RoutedEvalua
         else:
             rows.extend(_headline_rows(label, evaluation.systems, evaluation.differences))
     if routed is not None and routed.status == "evaluated":
-        systems = {**routed.systems, "decoder": routed.systems.get("routed", {})}
+        systems = as_decoder(routed.systems)
         rows.extend(_headline_rows("all test tiles, organ predicted", systems, routed.differences))
     return Table(
         f"Split {split}: test tiles",
@@ -105,6 +105,11 @@ def lead(difference: Figure | None) -> Cell:
     sign = "+" if difference.value > 0 else ""
     hint = "the interval of the paired difference leaves 0 out" if clear else "not clearly: the interval holds 0"
     return dataclasses.replace(cell, text=sign + cell.text, kind=f"number {kind}", hint=hint)
+
+
+def as_decoder(systems: Systems) -> dict[str, Figures]:
+    """Systems of a routed evaluation with the routed decoders in the place of a family's own."""
+    return {**systems, "decoder": systems.get("routed", {})}
 
 
 def absent_row(heading: str, reason: str, n_columns: int) -> Row:

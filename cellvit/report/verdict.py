@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from cellvit.contracts.documents import Figure
 from cellvit.report.findings import Findings
 from cellvit.report.gates import gate_counts
-from cellvit.report.results import number_with_interval
+from cellvit.report.cells import interval, number
 from cellvit.report.wording import family_label, metric_of, system_label
 
 _COMPARED = (("aji", "classical"), ("bpq", "classical"), ("aji", "pooled"), ("bpq", "pooled"))
@@ -53,7 +53,12 @@ def _evaluated(findings: Findings) -> Iterable[str]:
     for document in findings.routed:
         accuracy = document.organ_head.get("accuracy")
         if accuracy is not None:
-            yield f"OrganHead names the organ of {number_with_interval(accuracy)} of the test tiles of split {document.split}."
+            yield f"OrganHead names the organ of {_share(accuracy)} of the test tiles of split {document.split}."
+
+
+def _share(figure: Figure) -> str:
+    ends = interval(figure)
+    return f"{number(figure.value)} ({ends})" if ends else number(figure.value)
 
 
 def _compared(findings: Findings) -> Iterable[str]:

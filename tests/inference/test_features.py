@@ -25,8 +25,8 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture
-def tiles_of(tmp_path: Path, write_tiles: Callable[..., Path]) -> TilesOf:
-    return lambda n: open_tiles(write_tiles(tmp_path / f"fold{n}.h5", n))
+def tiles_of(tmp_path: Path, write_tile_store: Callable[..., Path]) -> TilesOf:
+    return lambda n: open_tiles(write_tile_store(tmp_path / "fold1.h5", 1, ["Colon"] * n))
 
 
 def joined(batches: list[FeatureBatch]) -> FeatureBatch:

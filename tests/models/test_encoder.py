@@ -188,7 +188,7 @@ def test_tokens_that_are_not_finite_are_an_error_with_a_remedy() -> None:
     frozen = encoder()
     frozen.vit.norm.weight[0] = torch.nan
 
-    with pytest.raises(IntegrityError, match="features.precision"):
+    with pytest.raises(IntegrityError, match=r"features\.precision"):
         frozen(noise(1))
 
 

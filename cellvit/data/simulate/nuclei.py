@@ -68,9 +68,9 @@ KINDS: Final = MappingProxyType(
         ),
         # Fibroblasts, smooth muscle and endothelium: spindles along the fibres.
         NucleusClass.CONNECTIVE: Kind(
-            radius_px=8.6,
+            radius_px=9.2,
             spread=0.16,
-            aspect=(2.2, 4.6),
+            aspect=(1.8, 3.4),
             irregularity=(0.0, 0.05),
             level=(0.55, 1.05),
             coarseness=0.18,

@@ -15,7 +15,7 @@ from cellvit.taxonomy import NucleusClass
 MOST_NUCLEI: Final = 289
 """Most nuclei of a tile in PanNuke (FACTS); here of the whole canvas."""
 
-STROMA_PX: Final = 5300.0
+STROMA_PX: Final = 5600.0
 """Area of stroma for each connective nucleus in the average organ."""
 
 INFLAMMATION_SPREAD: Final = 0.9

@@ -1,0 +1,57 @@
+"""Tiles with a few round nuclei, and measurements written out by hand."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from cellvit.contracts.judgements import JudgedTiles
+from cellvit.contracts.records import TileBatch
+from cellvit.inference.scoring import COLUMNS, SCORE_COLUMNS
+
+Disc = tuple[int, int, int, int]
+"""Row, column, radius and class."""
+
+
+def paint(discs: Sequence[Disc]) -> tuple[np.ndarray, np.ndarray]:
+    rows, columns = np.ogrid[:256, :256]
+    instances, classes = np.zeros((256, 256), np.int32), np.zeros((256, 256), np.uint8)
+    for label, (row, column, radius, nucleus_class) in enumerate(discs, 1):
+        inside = (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+        instances[inside], classes[inside] = label, nucleus_class
+    return instances, classes
+
+
+@pytest.fixture
+def disc_tiles() -> Callable[..., TileBatch]:
+    """Tiles from lists of discs; dark purple nuclei on pale pink."""
+
+    def make(tiles: Sequence[Sequence[Disc]], organs: Sequence[str] | None = None, *, fold: int = 3) -> TileBatch:
+        painted = [paint(discs) for discs in tiles]
+        instances = np.stack([instances for instances, _ in painted])
+        image = np.where(instances[..., None] > 0, np.uint8([90, 50, 140]), np.uint8([240, 210, 225]))
+        noise = np.random.default_rng(0).integers(-5, 6, image.shape)
+        return TileBatch(
+            image=(image + noise).clip(0, 255).astype(np.uint8),
+            instances=instances,
+            classes=np.stack([classes for _, classes in painted]),
+            organ=tuple(organs or ["Colon"] * len(tiles)),
+            tile_id=tuple(f"f{fold}-{row:05d}" for row in range(len(tiles))),
+        )
+
+    return make
+
+
+@pytest.fixture
+def judged() -> Callable[..., JudgedTiles]:
+    """Measured tiles: the columns that are given, the other scores undefined, all counts 0."""
+
+    def make(organs: Sequence[str], *, fold: int = 3, **columns: Sequence[float]) -> JudgedTiles:
+        values = np.zeros((len(organs), len(COLUMNS)))
+        values[:, [COLUMNS.index(name) for name in SCORE_COLUMNS]] = np.nan
+        for name, column in columns.items():
+            values[:, COLUMNS.index(name)] = column
+        tile_id = tuple(f"f{fold}-{row:05d}" for row in range(len(organs)))
+        return JudgedTiles(tile_id, tuple(organs), ("digestive",) * len(organs), COLUMNS, values)
+
+    return make

@@ -1,0 +1,59 @@
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cellvit.errors import CellvitError
+from cellvit.inference.parallel import WORTH_A_POOL, workers
+
+
+def test_one_thread_works_in_this_process() -> None:
+    with workers(1, 1000) as pool:
+        found = list(pool.map(_process, range(3)))
+
+    assert found == [os.getpid()] * 3
+
+
+def _process(_: int) -> int:
+    return os.getpid()
+
+
+def test_few_items_work_in_this_process_whatever_the_threads() -> None:
+    with workers(8, WORTH_A_POOL - 1) as pool:
+        assert list(pool.map(math.sqrt, [4, 9])) == [2, 3]
+
+
+def test_processes_keep_the_order_and_take_items_only_as_results_are_read() -> None:
+    taken = []
+
+    def items():
+        for number in range(200):
+            taken.append(number)
+            yield number
+
+    with workers(2, 200) as pool:
+        results = pool.map(math.sqrt, items())
+        first = next(results)
+        ahead = len(taken)
+        rest = list(results)
+
+    assert ahead < 20
+    assert [first, *rest] == [math.sqrt(number) for number in range(200)]
+
+
+def test_an_error_in_a_worker_is_the_error_of_the_step() -> None:
+    with workers(2, 1000) as pool, pytest.raises(ValueError, match="math domain|nonnegative"):
+        list(pool.map(math.sqrt, [1, -1]))
+
+
+def test_a_worker_that_dies_names_the_remedy() -> None:
+    with workers(2, 1000) as pool, pytest.raises(CellvitError, match="--threads 1"):
+        list(pool.map(os._exit, [1]))
+
+
+def test_what_workers_import_loads_no_torch() -> None:
+    program = "import sys, cellvit.inference.scoring; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,93 @@
+"""extract_features from a tile store to a feature store, as its rule calls it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+
+from cellvit.__main__ import main
+from cellvit.config.encoders import EncoderSettings, FeaturesSettings
+from cellvit.config.settings import Settings
+from cellvit.config.steps import ExtractFeaturesSettings, step_settings
+from cellvit.io.features import open_features, read_features
+from cellvit.io.hashing import sha256_of
+from cellvit.io.tiles import open_tiles
+from cellvit.models.encoder import load_encoder
+
+TINY = EncoderSettings(preset="tiny-vit", weights="random")
+
+
+def extract(tiles: Path, features: Path, encoder: EncoderSettings = TINY, **kept: object) -> int:
+    settings = Settings(encoder=encoder, features=FeaturesSettings(**kept))
+    json = step_settings(settings, "extract_features")
+    given = ["--settings", json, "--tiles", str(tiles), "--features", str(features), "--device", "cpu"]
+    return main(["extract_features", *given])
+
+
+@pytest.fixture
+def tiles(tmp_path: Path, write_tile_store: Callable[..., Path]) -> Path:
+    return write_tile_store(tmp_path / "tiles" / "fold1.h5", 1, ["Colon", "Breast", "Liver"], simulated=True)
+
+
+def test_the_store_holds_what_the_encoder_gives_and_where_it_came_from(tiles: Path, tmp_path: Path) -> None:
+    path = tmp_path / "features" / "fold1.h5"
+
+    assert extract(tiles, path, taps=(0, 3), batch_size=2) == 0
+
+    settings = ExtractFeaturesSettings(encoder=TINY, features=FeaturesSettings(taps=(0, 3), batch_size=2))
+    with open_features(path) as features, open_tiles(tiles) as source:
+        batch = read_features(features, np.arange(3))
+        assert features.provenance.made_from == {"tiles": source.content_sha256}
+    assert batch.tokens.shape == (3, 1, 2, 16, 16, 96)
+    assert batch.cls.std() == pytest.approx(1, abs=0.05)
+    assert features.provenance.marks == ("simulated data", "untrained encoder")
+    assert features.provenance.settings == settings.model_dump(mode="json")
+
+
+def test_two_runs_give_the_same_content(tiles: Path, tmp_path: Path) -> None:
+    for name in ("a.h5", "b.h5"):
+        extract(tiles, tmp_path / name)
+
+    with open_features(tmp_path / "a.h5") as first, open_features(tmp_path / "b.h5") as second:
+        assert first.content_sha256 == second.content_sha256
+
+
+def test_a_local_weights_file_is_hashed_into_the_store(tiles: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    save_file(load_encoder(TINY, FeaturesSettings(), "cpu").vit.state_dict(), weights)
+
+    assert extract(tiles, tmp_path / "local.h5", EncoderSettings(preset="tiny-vit", weights=str(weights))) == 0
+    assert extract(tiles, tmp_path / "random.h5") == 0
+
+    with open_features(tmp_path / "local.h5") as local, open_features(tmp_path / "random.h5") as drawn:
+        assert local.provenance.made_from["weights"] == sha256_of(weights)
+        assert not local.provenance.untrained_encoder
+        assert local.content_sha256 == drawn.content_sha256
+
+
+def test_a_fold_without_tiles_gives_a_store_without_rows(tmp_path: Path, write_tile_store: Callable[..., Path]) -> None:
+    empty = write_tile_store(tmp_path / "fold2.h5", 2, [])
+
+    assert extract(empty, tmp_path / "features.h5") == 0
+
+    with open_features(tmp_path / "features.h5") as features:
+        assert features.shape("tokens") == (0, 1, 1, 16, 16, 96)
+
+
+def test_a_failed_extraction_leaves_no_file(tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = {
+        name: value.clone() for name, value in load_encoder(TINY, FeaturesSettings(), "cpu").vit.state_dict().items()
+    }
+    weights["norm.weight"] *= 1e6
+    save_file(weights, tmp_path / "model.safetensors")
+
+    status = extract(
+        tiles, tmp_path / "out.h5", EncoderSettings(preset="tiny-vit", weights=str(tmp_path)), batch_size=2
+    )
+
+    assert status == 1
+    assert "IntegrityError" in (message := capsys.readouterr().err)
+    assert "rows 0 to 1" in message
+    assert not (tmp_path / "out.h5").exists()

@@ -1,0 +1,196 @@
+"""The whole graph on a small case: what it writes, and what a second call runs."""
+
+import csv
+import math
+import re
+
+import h5py
+import numpy as np
+import pytest
+
+from cellvit.contracts.documents import FamilyEvaluation, RoutedEvaluation, TargetCheck, WatershedChoice
+from cellvit.io.checkpoints import read_checkpoint, read_header
+from cellvit.io.documents import read_document
+from cellvit.io.tiles import open_targets
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+AFTER_TRAINING = {"tune_watershed", "evaluate_family", "evaluate_routed", "summarize", "build_report"}
+
+
+def summary_rows(finished):
+    with (finished.results / "summary.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_makes_every_file_of_the_design(finished):
+    expected = [
+        *(f"tiles/fold{fold}.h5" for fold in (1, 2, 3)),
+        *(f"features/fold{fold}.h5" for fold in (1, 2, 3)),
+        "checkpoints/split1/organ_head.safetensors",
+        "evaluation/split1/routed.json",
+        "summary.csv",
+        "report/index.html",
+        *(
+            path.format(family=family)
+            for family in ("glandular", "digestive", "epidermal", "respiratory", "all")
+            for path in (
+                "families/{family}/features.h5",
+                "families/{family}/targets.h5",
+                "checkpoints/split1/hovernet_{family}.safetensors",
+                "watershed/split1/{family}.json",
+                "evaluation/split1/{family}.json",
+                "evaluation/split1/{family}_tiles.csv",
+            )
+        ),
+    ]
+
+    assert [path for path in expected if not (finished.results / path).exists()] == []
+
+
+def test_a_run_leaves_no_half_written_file(finished):
+    assert list(finished.results.rglob("*.part")) == []
+
+
+def test_features_are_one_extraction_and_families_hold_no_copy(finished):
+    with h5py.File(finished.results / "features/fold1.h5") as file:
+        assert file["tokens"].shape == (5, 1, 1, 16, 16, 96)
+        assert file["tokens"].dtype == np.float16
+        assert file["cls"].dtype == np.float32
+    with h5py.File(finished.results / "families/digestive/features.h5") as file:
+        assert file["tokens"].is_virtual
+        assert not [name for name in file if "hv" in name]
+
+
+def test_a_family_holds_the_tiles_of_its_organs(finished):
+    with open_targets(finished.results / "families/digestive/targets.h5") as store:
+        assert sorted(store.names("organ")) == ["Colon"] * 5 + ["Stomach"] * 2
+
+
+def test_a_trained_checkpoint_says_what_it_is(finished):
+    header, weights = read_checkpoint(finished.results / "checkpoints/split1/hovernet_digestive.safetensors")
+
+    assert header.status == "trained"
+    assert header.folds == {"train": (1,), "validate": (2,)}
+    assert header.mpp == 0.25
+    assert len(header.classes) == 6
+    assert header.classes[0] == "Background"
+    assert header.provenance.marks == ("simulated data", "untrained encoder")
+    assert set(header.provenance.made_from) >= {"features", "targets"}
+    assert weights
+
+
+@pytest.mark.parametrize("family", ["epidermal", "respiratory"])
+def test_a_family_without_training_tiles_is_absent_and_says_why(finished, family):
+    header = read_header(finished.results / f"checkpoints/split1/hovernet_{family}.safetensors")
+    evaluation = read_document(finished.results / f"evaluation/split1/{family}.json", FamilyEvaluation)
+    choice = read_document(finished.results / f"watershed/split1/{family}.json", WatershedChoice)
+
+    assert (header.status, evaluation.status, choice.status) == ("absent", "absent", "absent")
+    assert header.reason
+    assert family in (finished.results / "report/index.html").read_text()
+
+
+def test_the_oracle_is_high_on_every_family_that_has_tiles(finished):
+    for family in ("glandular", "digestive", "all"):
+        check = read_document(finished.results / f"families/{family}/check.json", TargetCheck)
+        assert check.oracle["aji"].value > 0.8
+
+
+def test_the_summary_has_its_columns_and_no_undefined_zero(finished):
+    rows = summary_rows(finished)
+
+    assert list(rows[0]) == ["split", "family", "metric", "value", "low", "high", "n", "gate"]
+    families = {row["family"] for row in rows}
+    assert {"glandular", "digestive", "all", "epidermal", "respiratory"} <= families
+    for row in rows:
+        if row["n"] == "0":
+            assert row["value"] in ("", "nan"), row
+
+
+def test_every_figure_stands_beside_its_baselines(finished):
+    metrics = {row["metric"] for row in summary_rows(finished) if row["family"] == "digestive"}
+
+    assert {"aji", "aji.classical", "aji.pooled", "aji.oracle", "np_dice", "np_dice.trivial", "hv_skill"} <= metrics
+
+
+def test_every_test_tile_is_routed_or_counted(finished):
+    routed = read_document(finished.results / "evaluation/split1/routed.json", RoutedEvaluation)
+
+    assert routed.status == "evaluated"
+    assert routed.n_tiles + sum(routed.left_out.values()) == 4
+    assert not math.isnan(routed.systems["routed"]["aji"].value)
+
+
+def test_the_report_opens_offline_and_says_what_it_is_made_of(finished):
+    page = (finished.results / "report/index.html").read_text()
+
+    assert not re.search(r"""(src|href)\s*=\s*["']https?://[^"']+\.(js|css|png|woff2?)""", page)
+    assert not re.search(r"<(script|link|iframe)\b", page)
+    assert "simulated" in page.lower()
+    assert "untrained" in page.lower()
+
+
+def test_a_second_call_has_nothing_to_do(finished):
+    done = finished.snakemake("--cores", "2")
+
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_a_changed_training_setting_reruns_training_and_what_follows(finished):
+    planned = finished.planned("--config", "training={'learning_rate': 0.002}")
+
+    assert set(planned) == {"train_hovernet", *AFTER_TRAINING}
+    assert planned["train_hovernet"] == 5
+
+
+def test_a_changed_gate_reruns_no_gpu_step_but_the_report(finished):
+    planned = finished.planned("--config", "gates={'quality': {'aji': {'pass': 0.6}}}")
+
+    assert set(planned) == {"summarize", "build_report"}
+
+
+def test_another_device_reruns_nothing(finished):
+    assert not finished.planned("--config", "device=cuda")
+
+
+def test_a_touched_fold_reruns_nothing(finished):
+    for path in finished.raw(1).values():
+        path.touch()
+
+    assert not finished.planned()
+
+
+def test_an_edited_module_reruns_the_steps_that_reach_it(finished):
+    module = finished.home / "cellvit" / "hover" / "classical.py"
+    original = module.read_text()
+
+    module.write_text(original + "\nEDITED = 1\n")
+    planned = finished.planned()
+    module.write_text("# a comment only\n" + original)
+    after_comment = finished.planned()
+    module.write_text(original)
+
+    assert set(planned) == {"evaluate_family", "evaluate_routed", "summarize", "build_report"}
+    assert not after_comment
+
+
+def test_a_family_added_leaves_the_others_alone(finished):
+    planned = finished.planned("--config", "families={'hepatic': ['Kidney']}")
+
+    assert planned["train_hovernet"] == 2, "the new family and the pooled control"
+    assert planned["gather_family"] == 2
+    assert "extract_features" not in planned
+
+
+def test_a_changed_fold_reruns_what_depends_on_it_and_then_nothing(finished):
+    images = np.load(finished.raw(3)["images"])
+    images[0, 5, 5] = 255 - images[0, 5, 5]
+    np.save(finished.raw(3)["images"], images)
+
+    planned = finished.planned()
+    done = finished.snakemake("--cores", "2")
+
+    assert (planned["prepare_fold"], planned["extract_features"], planned["check_features"]) == (1, 1, 1)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert not finished.planned()
