@@ -30,9 +30,7 @@ rule features:
 
 rule organ_head:
     input:
-        expand(
-            "<results>/checkpoints/split{split}/organ_head.safetensors", split=SPLITS
-        ),
+        expand("<results>/checkpoints/split{split}/organ_head.safetensors", split=SPLITS),
 
 
 rule families:

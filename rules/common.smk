@@ -10,9 +10,7 @@ from cellvit.io.hashing import combined, remembered_sha256
 from cellvit.taxonomy import POOLED_FAMILY
 
 SETTINGS = load_settings(config)
-DEVICE = (
-    SETTINGS.device
-)  # where, not what: in no rule's params, so that a change of it reruns nothing
+DEVICE = SETTINGS.device  # where, not what: in no rule's params, so that a change of it reruns nothing
 FOLDS = SETTINGS.data.folds
 SPLITS = SETTINGS.splits
 FAMILIES = list(SETTINGS.decoder_families)
@@ -20,6 +18,12 @@ OWN_FAMILIES = list(SETTINGS.families)
 DATA_ROOT = SETTINGS.data.root or f"{SETTINGS.results}/simulated"
 CHECKPOINT = "<results>/checkpoints/split{split}/hovernet_{family}.safetensors"
 WATERSHED = "<results>/watershed/split{split}/{family}.json"
+# Views on every fold. Steps of a split read them through, but depend on the stores of the folds that they read alone:
+# ancient() here and these stores beside it, so that a changed test fold retrains nothing.
+FAMILY = {
+    "features": ancient("<results>/families/{family}/features.h5"),
+    "targets": ancient("<results>/families/{family}/targets.h5"),
+}
 
 
 pathvars:
@@ -34,9 +38,7 @@ wildcard_constraints:
 
 def settings(step):
     """Function for `params`: the part of the settings that `step` reads, as JSON."""
-    return lambda wildcards: step_settings(
-        SETTINGS, step, getattr(wildcards, "family", None)
-    )
+    return lambda wildcards: step_settings(SETTINGS, step, getattr(wildcards, "family", None))
 
 
 def code(step):
@@ -49,10 +51,10 @@ def folds_of(role):
     return lambda wildcards: SPLITS[wildcards.split].roles[role]
 
 
-def test_stores(kind):
-    """Function for `input`: stores of the test folds of a split."""
+def stores(kind, *roles):
+    """Function for `input`: stores (tiles, features) of the folds that have one of `roles` in a split."""
     return lambda wildcards: [
-        f"<results>/{kind}/fold{fold}.h5" for fold in SPLITS[wildcards.split].test
+        f"<results>/{kind}/fold{fold}.h5" for role in roles for fold in SPLITS[wildcards.split].roles[role]
     ]
 
 
@@ -76,11 +78,7 @@ def local_weights():
 
 def weights_content(wildcards):
     """Hash of local weights, so that other weights under the same name are noticed."""
-    return combined(
-        remembered_sha256(
-            map(Path, local_weights()), Path(SETTINGS.results, ".cellvit/weights.json")
-        )
-    )
+    return combined(remembered_sha256(map(Path, local_weights()), Path(SETTINGS.results, ".cellvit/weights.json")))
 
 
 def show_summary():

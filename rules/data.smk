@@ -34,11 +34,7 @@ rule prepare_fold:
     input:
         # Content decides (params.content): a fold that was only touched is not prepared again.
         **{name: ancient(path) for name, path in RAW.items()},
-        mark=(
-            f"{DATA_ROOT}/Fold {{fold}}/{SIMULATED_MARK}"
-            if SETTINGS.data.simulated
-            else []
-        ),
+        mark=(f"{DATA_ROOT}/Fold {{fold}}/{SIMULATED_MARK}" if SETTINGS.data.simulated else []),
     output:
         tiles="<results>/tiles/fold{fold}.h5",
         summary="<results>/tiles/fold{fold}.json",

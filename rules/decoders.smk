@@ -3,9 +3,10 @@
 
 rule train_hovernet:
     input:
-        features="<results>/families/{family}/features.h5",
-        targets="<results>/families/{family}/targets.h5",
-        check="<results>/families/{family}/check.json",
+        **FAMILY,
+        check=ancient("<results>/families/{family}/check.json"),
+        fold_tiles=stores("tiles", "train", "validate"),
+        fold_features=stores("features", "train", "validate"),
     output:
         checkpoint=CHECKPOINT,
         history="<results>/checkpoints/split{split}/hovernet_{family}_history.csv",
@@ -22,6 +23,7 @@ rule train_hovernet:
         runtime=720,
     params:
         settings=settings("train_hovernet"),
+        organs=settings("gather_family"),
         code=code("train_hovernet"),
         train=folds_of("train"),
         validate=folds_of("validate"),
@@ -36,9 +38,10 @@ rule train_hovernet:
 
 rule tune_watershed:
     input:
+        **FAMILY,
         checkpoint=CHECKPOINT,
-        features="<results>/families/{family}/features.h5",
-        targets="<results>/families/{family}/targets.h5",
+        fold_tiles=stores("tiles", "validate"),
+        fold_features=stores("features", "validate"),
     output:
         choice=WATERSHED,
     log:

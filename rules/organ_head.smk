@@ -3,9 +3,13 @@
 
 rule train_organ_head:
     input:
-        tiles=expand("<results>/tiles/fold{fold}.h5", fold=FOLDS),
-        features=expand("<results>/features/fold{fold}.h5", fold=FOLDS),
-        checks=expand("<results>/features/fold{fold}_check.json", fold=FOLDS),
+        tiles=stores("tiles", "train", "validate", "test"),
+        features=stores("features", "train", "validate", "test"),
+        checks=lambda wildcards: [
+            f"<results>/features/fold{fold}_check.json"
+            for folds in SPLITS[wildcards.split].roles.values()
+            for fold in folds
+        ],
     output:
         checkpoint="<results>/checkpoints/split{split}/organ_head.safetensors",
         history="<results>/checkpoints/split{split}/organ_head_history.csv",

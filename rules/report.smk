@@ -15,9 +15,7 @@ rule build_report:
             family=FAMILIES,
         ),
         routed=expand("<results>/evaluation/split{split}/routed.json", split=SPLITS),
-        organ_heads=expand(
-            "<results>/evaluation/split{split}/organ_head.json", split=SPLITS
-        ),
+        organ_heads=expand("<results>/evaluation/split{split}/organ_head.json", split=SPLITS),
         histories=expand(
             "<results>/checkpoints/split{split}/hovernet_{family}_history.csv",
             split=SPLITS,

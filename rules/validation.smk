@@ -12,12 +12,13 @@ def pooled(path):
 
 rule evaluate_family:
     input:
+        **FAMILY,
         checkpoint=CHECKPOINT,
         watershed=WATERSHED,
         pooled_checkpoint=pooled(CHECKPOINT),
         pooled_watershed=pooled(WATERSHED),
-        features="<results>/families/{family}/features.h5",
-        targets="<results>/families/{family}/targets.h5",
+        fold_tiles=stores("tiles", "train", "test"),
+        fold_features=stores("features", "train", "test"),
     output:
         evaluation="<results>/evaluation/split{split}/{family}.json",
         tiles="<results>/evaluation/split{split}/{family}_tiles.csv",
@@ -54,8 +55,8 @@ rule evaluate_family:
 
 rule evaluate_routed:
     input:
-        tiles=test_stores("tiles"),
-        features=test_stores("features"),
+        tiles=stores("tiles", "test"),
+        features=stores("features", "test"),
         organ_head="<results>/checkpoints/split{split}/organ_head.safetensors",
         checkpoints=expand(CHECKPOINT, family=OWN_FAMILIES, allow_missing=True),
         watersheds=expand(WATERSHED, family=OWN_FAMILIES, allow_missing=True),
@@ -100,9 +101,7 @@ rule summarize:
             family=FAMILIES,
         ),
         routed=expand("<results>/evaluation/split{split}/routed.json", split=SPLITS),
-        organ_heads=expand(
-            "<results>/evaluation/split{split}/organ_head.json", split=SPLITS
-        ),
+        organ_heads=expand("<results>/evaluation/split{split}/organ_head.json", split=SPLITS),
         watersheds=expand(WATERSHED, split=SPLITS, family=FAMILIES),
     output:
         summary="<results>/summary.csv",

@@ -185,6 +185,32 @@ class RoutedEvaluation(Document):
     differences: Figures = Field(default_factory=dict)
 
 
+class OrganHeadEvaluation(Document):
+    """OrganHead on the test folds.
+
+    Attributes:
+        status: absent where it could not be trained, or where there is no test tile.
+        figures: accuracy, accuracy_majority (always the most frequent organ), balanced_accuracy, calibration_error.
+        recall: Part of the tiles of each organ that is found; organs without test tiles are not listed.
+        organ_names: Organs that are there or predicted.
+        confusion: Tiles by true (rows) and predicted (columns) organ, in the order of `organ_names`.
+        temperature: Divides the logits; 1 where there were no validation tiles to fit it on.
+        unseen: Test tiles by organ, for organs without training tiles: they cannot be right.
+    """
+
+    format: Literal["cellvit-organ-head-evaluation"] = "cellvit-organ-head-evaluation"
+    split: str
+    status: Literal["evaluated", "absent"]
+    reason: str = ""
+    n_tiles: int
+    figures: Figures = Field(default_factory=dict)
+    recall: Figures = Field(default_factory=dict)
+    organ_names: tuple[str, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+    temperature: Number = math.nan
+    unseen: dict[str, int] = Field(default_factory=dict)
+
+
 class CheckpointHeader(Document):
     """Header of a checkpoint: what the weights are, what they came from and what they have seen.
 

@@ -1,6 +1,7 @@
 """Organ probabilities -> the family that decodes a tile, and how well that went."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -11,9 +12,36 @@ from cellvit.metrics.intervals import Interval, bootstrap_mean, bootstrap_organ_
 from cellvit.taxonomy import ORGANS
 
 
-def family_of_organs(families: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Family of each organ in use."""
-    return {organ: family for family, organs in families.items() for organ in organs}
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Where the tiles of a set go.
+
+    Attributes:
+        family: Family whose decoder each tile goes to; empty for a tile whose organ belongs to no family.
+        right: Whether that is the tile's own family, for tiles whose family has a decoder: the others could not.
+        left_out: Tiles that go nowhere, by reason.
+    """
+
+    family: tuple[str, ...]
+    right: tuple[bool, ...]
+    left_out: dict[str, int]
+
+
+def routes_of(
+    probabilities: Float[np.ndarray, "n 19"],
+    organs: Sequence[str],
+    families: Mapping[str, Sequence[str]],
+    trained: Sequence[str],
+) -> Routes:
+    """Send each tile to a family of `trained`, those that have a decoder, by its organ probabilities."""
+    own = {organ: family for family, members in families.items() for organ in members}
+    predicted = routed_families(probabilities, {family: families[family] for family in families if family in trained})
+    sent = tuple(family if organ in own else "" for family, organ in zip(predicted, organs, strict=True))
+    right = tuple(
+        family == own[organ] for family, organ in zip(sent, organs, strict=True) if family and own[organ] in trained
+    )
+    homeless = sent.count("")
+    return Routes(sent, right, {"their organ belongs to no family": homeless} if homeless else {})
 
 
 def routed_families(probabilities: Float[np.ndarray, "n 19"], families: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ References:
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final, Literal
 
 import torch
@@ -152,7 +153,7 @@ class ImagePyramid(nn.Module):
         self.full = _convolution(3, widths[0])
         self.coarser = nn.ModuleList(
             nn.Sequential(_convolution(inner, outer, stride=2), _convolution(outer, outer))
-            for inner, outer in zip(widths[:-1], widths[1:], strict=True)
+            for inner, outer in pairwise(widths)
         )
 
     def forward(self, image: Num[Tensor, "b 3 256 256"]) -> dict[int, Float[Tensor, "b c px px"]]:

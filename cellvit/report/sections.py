@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cellvit.contracts.documents import FamilyEvaluation, Figures, RoutedEvaluation
+from cellvit.contracts.documents import FamilyEvaluation, Figures, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.report import integrity, origin, results
 from cellvit.report.cells import Row, Table, figure_cell
 from cellvit.report.comparison import Entry, comparison_chart
@@ -77,7 +77,9 @@ def data_parts(findings: Findings) -> tuple[Part, ...]:
     """What held before anything was trained."""
     choices = [decoder.watershed for decoder in findings.decoders if decoder.watershed is not None]
     warnings = integrity.watershed_warnings(choices)
-    parts = [Part("Targets and oracle: the ceiling of every decoder", (integrity.target_table(findings.target_checks),))]
+    parts = [
+        Part("Targets and oracle: the ceiling of every decoder", (integrity.target_table(findings.target_checks),))
+    ]
     if findings.fold_summaries:
         tables = integrity.fold_table(findings.fold_summaries), integrity.class_count_table(findings.fold_summaries)
         parts.append(Part("Folds as read", tables))
@@ -123,8 +125,11 @@ def _family(evaluation: FamilyEvaluation) -> Part:
     return Part(heading, tuple(table for table in tables if table.rows), note=note)
 
 
-def _organ_head_tables(document: RoutedEvaluation | None) -> Iterable[Table]:
-    return ()
+def _organ_head_tables(document: OrganHeadEvaluation | None) -> Iterable[Table]:
+    if document is None or document.status == "absent":
+        return
+    yield _figures_table("OrganHead on test tiles", document.figures)
+    yield confusion_table(document.organ_names, document.confusion, "Confusion of organs, test tiles")
 
 
 def _routed_tables(document: RoutedEvaluation | None) -> Iterable[Table]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from cellvit.contracts.documents import Figure
+from cellvit.report.cells import interval, number
 from cellvit.report.findings import Findings
 from cellvit.report.gates import gate_counts
-from cellvit.report.cells import interval, number
 from cellvit.report.wording import family_label, metric_of, system_label
 
 _COMPARED = (("aji", "classical"), ("bpq", "classical"), ("aji", "pooled"), ("bpq", "pooled"))
@@ -26,7 +26,9 @@ def absent_lines(findings: Findings) -> tuple[str, ...]:
     ]
     for decoder in findings.decoders:
         if decoder.evaluation is None and decoder.header.status == "absent":
-            lines.append(f"split {decoder.header.split}, {family_label(decoder.header.family)}: {decoder.header.reason}")
+            lines.append(
+                f"split {decoder.header.split}, {family_label(decoder.header.family)}: {decoder.header.reason}"
+            )
     lines += [
         f"split {document.split}, OrganHead and routing: {document.reason}"
         for document in findings.routed

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cellvit.config.steps import EvaluateSettings
-from cellvit.contracts.documents import CheckpointHeader, FamilyEvaluation, TargetCheck, WatershedChoice
+from cellvit.contracts.documents import CheckpointHeader, Document, FamilyEvaluation, WatershedChoice
 from cellvit.contracts.judgements import JudgedTiles
 from cellvit.contracts.predictions import MapBatch
 from cellvit.contracts.provenance import Provenance
@@ -49,7 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test-folds", type=int, nargs="+", required=True, help="folds to judge on")
     parser.add_argument("--features", type=Path, required=True, help="the family's features")
     parser.add_argument("--targets", type=Path, required=True, help="the family's targets")
-    parser.add_argument("--target-check", type=Path, required=True, help="JSON of check_targets")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the family's decoder")
     parser.add_argument("--watershed", type=Path, required=True, help="the decoder's watershed parameters")
     parser.add_argument("--pooled-checkpoint", type=Path, help="the decoder for all organs, to compare with")
@@ -95,12 +94,11 @@ def run(args: argparse.Namespace) -> None:
     """Write figures and measurements; a family without decoder or test tiles gets a document that says so."""
     model = _model(args.checkpoint, args.watershed, args.split, args.family)
     pooled = _pooled(args)
-    check = read_document(args.target_check, TargetCheck)
     with ExitStack() as stack:
         features = stack.enter_context(open_family_features(args.features))
         targets = stack.enter_context(open_targets(args.targets))
         data = _Data(features, targets, targets.rows_of_folds(args.test_folds), targets.rows_of_folds(args.train_folds))
-        origin = _origin(args, data, check, [found for found in (model, pooled) if found])
+        origin = _origin(args, data, [found for found in (model, pooled) if found])
         reason = _why_absent(args, model, data)
         if reason:
             evaluation, judged = _absent(args, origin, reason, len(data.test)), {}
@@ -181,15 +179,14 @@ def _absent(args: argparse.Namespace, origin: Provenance, reason: str, n_tiles: 
     )
 
 
-def _origin(args: argparse.Namespace, data: _Data, check: TargetCheck, models: list[_Model]) -> Provenance:
-    documents = {"target_check": (args.target_check, check)}
-    inputs = {}
+def _origin(args: argparse.Namespace, data: _Data, models: list[_Model]) -> Provenance:
+    documents: dict[str, tuple[Path, Document]] = {}
     for name, model in zip(("", "pooled_"), models, strict=False):
-        inputs[f"{name}checkpoint"] = (model.path, model.header)
-        inputs[f"{name}watershed"] = (model.watershed_path, model.choice)
+        documents[f"{name}checkpoint"] = (model.path, model.header)
+        documents[f"{name}watershed"] = (model.watershed_path, model.choice)
     return origin_of(
         stores={"features": data.features, "targets": data.targets},
-        documents={**documents, **inputs},
+        documents=documents,
         settings={
             **args.settings.model_dump(mode="json"),
             "train_folds": args.train_folds,
@@ -204,5 +201,7 @@ def _log(evaluation: FamilyEvaluation) -> None:
         log.warning("evaluation %s absent: %s", where, evaluation.reason)
         return
     for system, figures in evaluation.systems.items():
-        shown = " ".join(f"{name}={figures[name].value:.4f}" for name in ("aji", "bpq", "mpq", "np_dice") if name in figures)
+        shown = " ".join(
+            f"{name}={figures[name].value:.4f}" for name in ("aji", "bpq", "mpq", "np_dice") if name in figures
+        )
         log.info("evaluation %s system=%s tiles=%d %s", where, system, evaluation.n_tiles, shown)

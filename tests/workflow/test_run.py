@@ -192,5 +192,8 @@ def test_a_changed_fold_reruns_what_depends_on_it_and_then_nothing(finished):
     done = finished.snakemake("--cores", "2")
 
     assert (planned["prepare_fold"], planned["extract_features"], planned["check_features"]) == (1, 1, 1)
+    assert "train_hovernet" not in planned, "fold 3 tests; decoders learn from fold 1 and are chosen on fold 2"
+    assert "tune_watershed" not in planned
+    assert planned["evaluate_family"] == 5
     assert done.returncode == 0, done.stderr[-4000:]
     assert not finished.planned()

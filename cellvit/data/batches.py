@@ -1,0 +1,92 @@
+"""Batches of features and tiles, read from disk by a thread that stays a few batches ahead."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, TypeVar
+
+import numpy as np
+from jaxtyping import Int
+
+from cellvit.contracts.batches import DecoderBatch
+from cellvit.errors import ContractError
+from cellvit.io.features import read_tokens
+from cellvit.io.hdf5 import Store
+from cellvit.io.tiles import read_tiles
+
+AHEAD: Final = 2
+"""Batches that are read while one is computed on: enough to hide the disk, and memory stays that of three batches."""
+
+UPRIGHT: Final = 0
+"""View of the feature store that was extracted from the tile as it is."""
+
+Rows = Int[np.ndarray, " r"]
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+
+
+def sequential_rows(rows: Rows, batch_size: int) -> list[Rows]:
+    """`rows` in order, in batches of `batch_size`; the last may be smaller."""
+    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+
+
+def shuffled_rows(rows: Rows, batch_size: int, rng: np.random.Generator) -> list[Rows]:
+    """`rows` in random order, in as few batches as `batch_size` allows, of sizes that differ by one at most.
+
+    Every row is in exactly one batch. Equal sizes keep the last batch from being a single tile, whose statistics
+    BatchNorm would take for the data's: 17 rows in batches of 16 become 9 and 8. Rows of a batch rise, for the disk.
+
+    Examples:
+        >>> [len(batch) for batch in shuffled_rows(np.arange(17), 16, np.random.default_rng(0))]
+        [9, 8]
+    """
+    n_batches = -(-len(rows) // batch_size)
+    return [np.sort(part) for part in np.array_split(rng.permutation(rows), n_batches)] if n_batches else []
+
+
+def decoder_batches(
+    features: Store, tiles: Store, plan: Iterable[Rows], *, taps: Sequence[int]
+) -> Iterator[DecoderBatch]:
+    """Yield a batch for each entry of `plan`, in order; `taps` are positions in the feature store.
+
+    Both stores are of one fold or of one family: row i is the same tile in both. Close the iterator (it is a
+    generator) before the stores, where it is not read to its end.
+
+    Raises:
+        ContractError: The stores have different lengths.
+    """
+    if len(features) != len(tiles):
+        raise ContractError(
+            f"{features.path} has {len(features)} tiles, {tiles.path} has {len(tiles)}; they must be of one fold or "
+            "family. Gather them again: snakemake --forcerun gather_family"
+        )
+
+    def read(rows: Rows) -> DecoderBatch:
+        tokens = read_tokens(features, rows, view=UPRIGHT, taps=tuple(taps))
+        return DecoderBatch(tokens=tokens, tiles=read_tiles(tiles, rows))
+
+    return read_ahead(read, plan)
+
+
+def read_ahead(read: Callable[[Item], Read], plan: Iterable[Item], *, ahead: int = AHEAD) -> Iterator[Read]:
+    """Yield ``read(item)`` for each item in order; one thread reads at most `ahead` items further.
+
+    An exception of `read` is raised here, at its item. Closing the generator waits for the read in progress and
+    starts no other.
+
+    Examples:
+        >>> list(read_ahead(str.upper, ["a", "b"]))
+        ['A', 'B']
+    """
+    waiting: deque[Future[Read]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
+        try:
+            for item in plan:
+                waiting.append(reader.submit(read, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

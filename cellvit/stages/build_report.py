@@ -1,0 +1,171 @@
+"""Stage `build_report`: everything that a run found -> report/index.html, one page that opens offline."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from cellvit.config.settings import Settings
+from cellvit.config.steps import BuildReportSettings
+from cellvit.contracts.documents import (
+    CheckpointHeader,
+    FamilyEvaluation,
+    FeatureCheck,
+    FoldSummary,
+    OrganHeadEvaluation,
+    RoutedEvaluation,
+    TargetCheck,
+    WatershedChoice,
+)
+from cellvit.errors import ContractError, StaleFileError
+from cellvit.inference.scoring import COLUMNS
+from cellvit.io.atomic import write_text
+from cellvit.io.checkpoints import read_header
+from cellvit.io.documents import read_document
+from cellvit.io.features import open_family_features
+from cellvit.io.hdf5 import Store
+from cellvit.io.judgements import read_judged
+from cellvit.io.summary import read_summary
+from cellvit.io.tiles import open_targets
+from cellvit.models.device import resolve_device
+from cellvit.report.findings import Decoder, Findings, by_family, by_split, pair_decoders
+from cellvit.report.gallery import Gallery
+from cellvit.report.page import render
+from cellvit.report.rerun import build_gallery
+
+log = logging.getLogger(__name__)
+
+_TILES_PER_RANK = 2
+"""Best, median and worst tiles of a family in the first split: about 0.3 MB a tile, 9 MB for five families."""
+
+_TILES_PER_RANK_LATER = 1
+"""The same in later splits, which repeat the first: five families in three splits stay under 20 MB."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line; lists may be in any order, but tables follow the order of their documents."""
+    parser.add_argument("--settings", type=BuildReportSettings.model_validate_json, required=True, help="JSON: all")
+    parser.add_argument("--summary", type=Path, required=True, help="summary.csv")
+    _add_lists(
+        parser,
+        evaluations="JSONs of evaluate_family",
+        family_tiles="CSVs of evaluate_family, in the order of --evaluations",
+        routed="JSONs of evaluate_routed",
+        organ_heads="JSONs of train_organ_head",
+        checkpoints="decoders",
+        histories="CSVs of train_hovernet, in the order of --checkpoints",
+        watersheds="JSONs of tune_watershed",
+        folds="JSONs of prepare_fold",
+        feature_checks="JSONs of check_features",
+        target_checks="JSONs of check_targets",
+        features="features of the families",
+        targets="targets of the families",
+    )
+    parser.add_argument("--timings", type=Path, help="folder of Snakemake's benchmark files, one folder a step")
+    parser.add_argument("--out", type=Path, required=True, help="HTML page to write")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where torch computes")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch on the CPU")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the page."""
+    torch.set_num_threads(args.threads)
+    findings = _findings(args)
+    galleries = _galleries(args, findings)
+    page = render(findings, galleries)
+    write_text(args.out, page)
+    log.info("report path=%s megabytes=%.1f galleries=%d", args.out, len(page) / 1e6, len(galleries))
+
+
+def read_timings(folder: Path | None) -> pd.DataFrame:
+    """Rows of every benchmark file by step and job; empty without a folder or files."""
+    paths = sorted(folder.glob("*/*.tsv")) if folder is not None else []
+    tables = [pd.read_csv(path, sep="\t", na_values="-").assign(step=path.parent.name, job=path.stem) for path in paths]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["step", "job", "s", "max_rss"])
+
+
+def _add_lists(parser: argparse.ArgumentParser, **lists: str) -> None:
+    for name, text in lists.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, nargs="*", default=[], help=text)
+
+
+def _findings(args: argparse.Namespace) -> Findings:
+    settings: Settings = args.settings.settings
+    _check_paired(args.evaluations, args.family_tiles, "--evaluations", "--family-tiles")
+    _check_paired(args.checkpoints, args.histories, "--checkpoints", "--histories")
+    evaluations = [read_document(path, FamilyEvaluation) for path in args.evaluations]
+    return Findings(
+        settings=settings,
+        summary=read_summary(args.summary),
+        decoders=pair_decoders(
+            settings,
+            zip(_headers(args), map(pd.read_csv, args.histories), strict=True),
+            [read_document(path, WatershedChoice) for path in args.watersheds],
+            zip(evaluations, (read_judged(path, COLUMNS) for path in args.family_tiles), strict=True),
+        ),
+        routed=by_split(settings, [read_document(path, RoutedEvaluation) for path in args.routed]),
+        organ_heads=by_split(settings, [read_document(path, OrganHeadEvaluation) for path in args.organ_heads]),
+        target_checks=by_family(settings, [read_document(path, TargetCheck) for path in args.target_checks]),
+        feature_checks=tuple(read_document(path, FeatureCheck) for path in args.feature_checks),
+        fold_summaries=tuple(read_document(path, FoldSummary) for path in args.folds),
+        timings=read_timings(args.timings),
+    )
+
+
+def _check_paired(documents: Sequence[Path], tables: Sequence[Path], *names: str) -> None:
+    if len(documents) != len(tables):
+        raise ContractError(
+            f"{names[1]} must have one table for each of {names[0]}, in the same order: "
+            f"{len(documents)} expected, found {len(tables)}"
+        )
+
+
+def _galleries(args: argparse.Namespace, findings: Findings) -> list[Gallery]:
+    """A gallery for each evaluated family; the control has none, because its tiles are those of the families."""
+    device = resolve_device(args.device)
+    paths = {(header.split, header.family): path for path, header in zip(args.checkpoints, _headers(args), strict=True)}
+    with ExitStack() as stack:
+        features = _by_content([stack.enter_context(open_family_features(path)) for path in args.features])
+        targets = _by_content([stack.enter_context(open_targets(path)) for path in args.targets])
+        return [
+            build_gallery(
+                decoder,
+                paths[decoder.key],
+                (_store_of(decoder, "features", features), _store_of(decoder, "targets", targets)),
+                per_rank=_per_rank(findings, decoder),
+                device=device,
+            )
+            for decoder in findings.decoders
+            if not decoder.is_control and decoder.evaluation is not None and decoder.evaluation.status == "evaluated"
+        ]
+
+
+def _headers(args: argparse.Namespace) -> list[CheckpointHeader]:
+    return [read_header(path) for path in args.checkpoints]
+
+
+def _by_content(stores: Sequence[Store]) -> dict[str, Store]:
+    return {store.content_sha256: store for store in stores}
+
+
+def _store_of(decoder: Decoder, name: str, stores: dict[str, Store]) -> Store:
+    """The store that the evaluation was made from, by its content."""
+    assert decoder.evaluation is not None, decoder.key
+    expected = decoder.evaluation.provenance.made_from.get(name, "")
+    if expected not in stores:
+        split, family = decoder.key
+        raise StaleFileError(
+            f"the evaluation of split {split}, family {family} was made from other {name} than those given.\n"
+            f"  content_sha256: expected {expected[:12]}, found {', '.join(sha256[:12] for sha256 in stores)}\n"
+            "Evaluate again:  snakemake --forcerun evaluate_family"
+        )
+    return stores[expected]
+
+
+def _per_rank(findings: Findings, decoder: Decoder) -> int:
+    first = findings.decoders[0].header.split
+    return _TILES_PER_RANK if decoder.header.split == first else _TILES_PER_RANK_LATER

@@ -1,0 +1,244 @@
+"""Stage `evaluate_routed`: all test tiles, each decoded by the family of its predicted organ -> figures."""
+
+import argparse
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from cellvit.config.steps import EvaluateRoutedSettings
+from cellvit.contracts.documents import CheckpointHeader, Document, RoutedEvaluation, WatershedChoice
+from cellvit.contracts.judgements import JudgedTiles
+from cellvit.contracts.predictions import MapBatch
+from cellvit.contracts.provenance import Provenance
+from cellvit.inference.evaluation import check_belongs, check_unseen, findings
+from cellvit.inference.judge import judge_maps
+from cellvit.inference.maps import load_decoder, predict_maps
+from cellvit.inference.organs import load_organ_head, organ_probabilities
+from cellvit.inference.parallel import Workers, workers
+from cellvit.inference.routing import Routes, organ_confusion, organ_figures, routes_of
+from cellvit.inference.scoring import COLUMNS
+from cellvit.inference.segment import watershed_of
+from cellvit.io.checkpoints import read_header
+from cellvit.io.documents import read_document, write_document
+from cellvit.io.features import open_features
+from cellvit.io.hdf5 import Store
+from cellvit.io.judgements import read_judged, write_judged
+from cellvit.io.origin import origin_of
+from cellvit.io.tiles import open_tiles
+from cellvit.models.device import resolve_device
+from cellvit.taxonomy import POOLED_FAMILY
+
+log = logging.getLogger(__name__)
+
+_CLS_BLOCK = 512
+"""CLS tokens a forward pass of OrganHead: 3 MB at 1536 values."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("--settings", type=EvaluateRoutedSettings.model_validate_json, required=True, help="JSON")
+    parser.add_argument("--split", required=True, help="name of the split")
+    parser.add_argument("--test-folds", type=int, nargs="+", required=True, help="folds to judge on")
+    parser.add_argument("--features", type=Path, nargs="+", required=True, help="feature stores, one a test fold")
+    parser.add_argument("--tiles", type=Path, nargs="+", required=True, help="tile stores, one a test fold")
+    parser.add_argument("--organ-head", type=Path, required=True, help="checkpoint of OrganHead")
+    parser.add_argument("--checkpoints", type=Path, nargs="+", required=True, help="decoders, one a family")
+    parser.add_argument("--watersheds", type=Path, nargs="+", required=True, help="their watershed parameters")
+    parser.add_argument("--family-tiles", type=Path, nargs="+", required=True, help="CSVs of evaluate_family")
+    parser.add_argument("--out", type=Path, required=True, help="JSON to write")
+    parser.add_argument("--tiles-csv", type=Path, required=True, help="CSV to write: measurements of every tile")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where torch computes")
+    parser.add_argument("--threads", type=int, default=1, help="processes that segment and score")
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A family's decoder with its watershed, as files."""
+
+    path: Path
+    header: CheckpointHeader
+    watershed_path: Path
+    choice: WatershedChoice
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """Stores of a test fold: row by row the same tiles."""
+
+    features: Store
+    tiles: Store
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write figures and measurements; without OrganHead, decoders or tiles a document that says so."""
+    models = _models(args)
+    organ_head = read_header(args.organ_head)
+    with ExitStack() as stack:
+        folds = [
+            _Fold(stack.enter_context(open_features(features)), stack.enter_context(open_tiles(tiles)))
+            for features, tiles in zip(args.features, args.tiles, strict=True)
+        ]
+        origin = _origin(args, organ_head, models, folds)
+        trained = {family: model for family, model in models.items() if model.header.status == "trained"}
+        reason = _why_absent(organ_head, trained, folds)
+        if reason:
+            evaluation, judged = _absent(args, origin, reason, sum(len(fold.tiles) for fold in folds)), {}
+        else:
+            evaluation, judged = _evaluated(args, origin, trained, folds)
+    write_judged(args.tiles_csv, judged, COLUMNS)
+    write_document(args.out, evaluation)
+    _log(evaluation)
+
+
+def _models(args: argparse.Namespace) -> dict[str, _Model]:
+    """Decoders of the families in use, by family; the control for all organs is none of them."""
+    choices = {}
+    for path in args.watersheds:
+        choice = read_document(path, WatershedChoice)
+        choices[choice.family] = (path, choice)
+    models = {}
+    for path in args.checkpoints:
+        header = read_header(path)
+        if header.family == POOLED_FAMILY:
+            continue
+        check_belongs(path, header, args.split, header.family)
+        check_unseen(path, header, args.test_folds)
+        models[header.family] = _Model(path, header, *choices[header.family])
+    return models
+
+
+def _why_absent(organ_head: CheckpointHeader, trained: Mapping[str, _Model], folds: Sequence[_Fold]) -> str:
+    if organ_head.status == "absent":
+        return f"no OrganHead: {organ_head.reason}"
+    if not trained:
+        return "no family has a decoder"
+    return "" if any(len(fold.tiles) for fold in folds) else "no test tiles"
+
+
+def _evaluated(
+    args: argparse.Namespace, origin: Provenance, trained: Mapping[str, _Model], folds: Sequence[_Fold]
+) -> tuple[RoutedEvaluation, dict[str, JudgedTiles]]:
+    seed = args.settings.seed
+    probabilities = _probabilities(args, folds)
+    organs = tuple(chain.from_iterable(fold.tiles.names("organ") for fold in folds))
+    routes = routes_of(probabilities, organs, args.settings.families, tuple(trained))
+    judged = _known(args.family_tiles)
+    judged = {"routed": _routed(args, trained, folds, routes, judged["known"]), **judged}
+    found = findings(judged, "routed", seed=seed)
+    names, confusion = organ_confusion(probabilities, organs)
+    evaluation = RoutedEvaluation(
+        provenance=origin,
+        split=args.split,
+        status="evaluated",
+        n_tiles=len(judged["routed"]),
+        systems=found.systems,
+        organs=found.organs,
+        organ_head=organ_figures(probabilities, organs, routes.right, seed=seed),
+        organ_names=names,
+        confusion=confusion,
+        left_out=routes.left_out,
+        differences=found.differences,
+    )
+    return evaluation, judged
+
+
+def _known(paths: Sequence[Path]) -> dict[str, JudgedTiles]:
+    """What evaluate_family measured, all families together, by system; `known` is each family's own decoder."""
+    judged = {"known": JudgedTiles.none(COLUMNS)}
+    for path in paths:
+        for system, tiles in read_judged(path, COLUMNS).items():
+            name = "known" if system == "decoder" else system
+            judged[name] = judged.get(name, JudgedTiles.none(COLUMNS)) + tiles
+    return judged
+
+
+def _routed(
+    args: argparse.Namespace,
+    trained: Mapping[str, _Model],
+    folds: Sequence[_Fold],
+    routes: Routes,
+    known: JudgedTiles,
+) -> JudgedTiles:
+    """Measurements of every tile by the decoder it is sent to; where that is its own, evaluate_family has them."""
+    first_rows = np.cumsum([0, *(len(fold.tiles) for fold in folds)])
+    tile_ids = list(chain.from_iterable(fold.tiles.names("tile_id") for fold in folds))
+    sent_to = dict(zip(tile_ids, routes.family, strict=True))
+    own = np.array(
+        [sent_to.get(tile) == family for tile, family in zip(known.tile_id, known.family, strict=True)], bool
+    )
+    judged = known.where(own)
+    done = set(judged.tile_id)
+    with workers(args.threads, sum(bool(family) for family in routes.family) - len(done)) as pool:
+        for family, model in trained.items():
+            wanted = [row for row, tile in enumerate(tile_ids) if routes.family[row] == family and tile not in done]
+            log.info("routed family=%s known_tiles=%d other_tiles=%d", family, routes.family.count(family), len(wanted))
+            judged += _decoded(args, model, folds, first_rows, np.array(wanted, np.int64), pool)
+    return judged
+
+
+def _decoded(
+    args: argparse.Namespace,
+    model: _Model,
+    folds: Sequence[_Fold],
+    first_rows: np.ndarray,
+    wanted: np.ndarray,
+    pool: Workers,
+) -> JudgedTiles:
+    if not len(wanted):
+        return JudgedTiles.none(COLUMNS)
+    decoder = load_decoder(model.path, device=resolve_device(args.device))
+
+    def batches() -> Iterator[MapBatch]:
+        for fold, first, last in zip(folds, first_rows, first_rows[1:], strict=False):
+            rows = wanted[(wanted >= first) & (wanted < last)] - first
+            yield from predict_maps(decoder, fold.features, fold.tiles, rows)
+
+    return judge_maps(batches(), watershed_of(model.choice), family=model.header.family, pool=pool)
+
+
+def _probabilities(args: argparse.Namespace, folds: Sequence[_Fold]) -> Float64[np.ndarray, "n 19"]:
+    """Probability of every organ for every test tile, from the CLS token of the unflipped view."""
+    head = load_organ_head(args.organ_head, device=resolve_device(args.device))
+    blocks = [
+        organ_probabilities(head, fold.features.read_part("cls", rows, (0,)))
+        for fold in folds
+        for rows in fold.features.blocks(_CLS_BLOCK)
+    ]
+    return np.concatenate(blocks)
+
+
+def _absent(args: argparse.Namespace, origin: Provenance, reason: str, n_tiles: int) -> RoutedEvaluation:
+    return RoutedEvaluation(provenance=origin, split=args.split, status="absent", reason=reason, n_tiles=n_tiles)
+
+
+def _origin(
+    args: argparse.Namespace, organ_head: CheckpointHeader, models: Mapping[str, _Model], folds: Sequence[_Fold]
+) -> Provenance:
+    stores = {}
+    for number, fold in zip(args.test_folds, folds, strict=True):
+        stores |= {f"features_fold{number}": fold.features, f"tiles_fold{number}": fold.tiles}
+    documents: dict[str, tuple[Path, Document]] = {"organ_head": (args.organ_head, organ_head)}
+    for family, model in models.items():
+        documents[f"{family}_checkpoint"] = (model.path, model.header)
+        documents[f"{family}_watershed"] = (model.watershed_path, model.choice)
+    settings = {**args.settings.model_dump(mode="json"), "test_folds": args.test_folds}
+    tables = {path.stem: path for path in args.family_tiles}
+    return origin_of(stores=stores, documents=documents, tables=tables, settings=settings)
+
+
+def _log(evaluation: RoutedEvaluation) -> None:
+    if evaluation.status == "absent":
+        log.warning("routed split=%s absent: %s", evaluation.split, evaluation.reason)
+        return
+    for reason, count in evaluation.left_out.items():
+        log.warning("routed split=%s left_out=%d: %s", evaluation.split, count, reason)
+    figures = {name: evaluation.systems["routed"][name].value for name in ("aji", "bpq", "mpq")}
+    shown = " ".join(f"{name}={value:.4f}" for name, value in figures.items())
+    accuracy = evaluation.organ_head["accuracy"].value
+    log.info("routed split=%s tiles=%d organ_accuracy=%.4f %s", evaluation.split, evaluation.n_tiles, accuracy, shown)
