@@ -24,7 +24,7 @@ def build_gallery(
     decoder: Decoder, checkpoint: Path, stores: Stores, *, per_rank: int, device: torch.device
 ) -> Gallery:
     """Best, median and worst test tiles of an evaluated decoder, decoded again."""
-    assert decoder.evaluation is not None and decoder.watershed is not None, decoder.key
+    assert decoder.watershed is not None, decoder.key
     split, family = decoder.key
     chosen = choose_tiles(decoder.tiles, per_rank=per_rank)
     reruns = rerun_tiles(checkpoint, decoder.watershed, stores, [tile.tile_id for tile in chosen], device=device)

@@ -1,7 +1,7 @@
 """How the 19 organs differ: stain, architecture, cells and what lies between them.
 
 The table is grounded in textbook histology (Mescher, Junqueira's Basic Histology); figures are rough and chosen so that
-the means over organs meet PanNuke's class frequencies (FACTS: 41 % neoplastic, 27 % connective, 17 % inflammatory,
+the means over organs come near PanNuke's class frequencies (FACTS: 41 % neoplastic, 27 % connective, 17 % inflammatory,
 14 % epithelial, 1.5 % dead).
 """
 

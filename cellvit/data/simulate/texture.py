@@ -11,7 +11,7 @@ NOISE_GRID: Final = 64
 """Side of the noise grid that fibres are sampled from; beyond it the strands repeat, 60 widths away or more."""
 
 SLOW_PX: Final = 14.0
-"""Fields with bumps at least this wide are made smooth on a coarse grid first: a third of the time of one cubic pass."""
+"""Fields with bumps at least this wide are made smooth on a coarse grid first, which is faster than one cubic pass."""
 
 SLOW_STEP: Final = 4.0
 """Width of that grid's cells in px."""
