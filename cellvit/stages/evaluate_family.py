@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cellvit.config.settings import Device
 from cellvit.config.steps import EvaluateSettings
 from cellvit.contracts.documents import CheckpointHeader, Document, FamilyEvaluation, WatershedChoice
 from cellvit.contracts.judgements import JudgedTiles
@@ -82,8 +83,8 @@ class _Data:
     test: np.ndarray
     train: np.ndarray
 
-    def predicted(self, path: Path, rows: np.ndarray, device: str) -> Iterator[MapBatch]:
-        return predict_maps(load_decoder(path, device=resolve_device(device)), self.features, self.targets, rows)
+    def predicted(self, path: Path, rows: np.ndarray, device: Device) -> Iterator[MapBatch]:
+        yield from predict_maps(load_decoder(path, device=resolve_device(device)), self.features, self.targets, rows)
 
     def test_blocks(self) -> Iterator[TileBatch]:
         for start in range(0, len(self.test), _BLOCK_TILES):
@@ -101,7 +102,8 @@ def run(args: argparse.Namespace) -> None:
         origin = _origin(args, data, [found for found in (model, pooled) if found])
         reason = _why_absent(args, model, data)
         if reason:
-            evaluation, judged = _absent(args, origin, reason, len(data.test)), {}
+            judged: dict[str, JudgedTiles] = {}
+            evaluation = _absent(args, origin, reason, len(data.test))
         else:
             check_unseen(model.path, model.header, args.test_folds)
             train = sums_of_all(data.predicted(model.path, data.train, args.device))

@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> None:
         trained = {family: model for family, model in models.items() if model.header.status == "trained"}
         reason = _why_absent(organ_head, trained, folds)
         if reason:
-            evaluation, judged = _absent(args, origin, reason, sum(len(fold.tiles) for fold in folds)), {}
+            judged: dict[str, JudgedTiles] = {}
+            evaluation = _absent(args, origin, reason, sum(len(fold.tiles) for fold in folds))
         else:
             evaluation, judged = _evaluated(args, origin, trained, folds)
     write_judged(args.tiles_csv, judged, COLUMNS)
@@ -220,7 +221,7 @@ def _absent(args: argparse.Namespace, origin: Provenance, reason: str, n_tiles: 
 def _origin(
     args: argparse.Namespace, organ_head: CheckpointHeader, models: Mapping[str, _Model], folds: Sequence[_Fold]
 ) -> Provenance:
-    stores = {}
+    stores: dict[str, Store] = {}
     for number, fold in zip(args.test_folds, folds, strict=True):
         stores |= {f"features_fold{number}": fold.features, f"tiles_fold{number}": fold.tiles}
     documents: dict[str, tuple[Path, Document]] = {"organ_head": (args.organ_head, organ_head)}

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from cellvit.contracts.judgements import JudgedTiles
+from cellvit.errors import ContractError
+
+
+def tiles(*ids: str, columns: tuple[str, ...] = ("aji", "bpq")) -> JudgedTiles:
+    n = len(ids)
+    return JudgedTiles(ids, ("Colon",) * n, ("digestive",) * n, columns, np.arange(2.0 * n).reshape(n, 2))
+
+
+def test_columns_are_found_by_name() -> None:
+    judged = tiles("f1-00000", "f2-00001")
+
+    assert judged.column("bpq").tolist() == [1, 3]
+    assert judged.block(("bpq", "aji")).tolist() == [[1, 0], [3, 2]]
+    assert judged.fold.tolist() == [1, 2]
+
+
+def test_parts_put_together_are_the_whole() -> None:
+    judged = tiles("f1-00000", "f2-00001")
+
+    parts = [judged.where(judged.fold == fold) for fold in (1, 2)]
+    whole = JudgedTiles.none(judged.columns) + parts[0] + parts[1]
+
+    assert whole.tile_id == judged.tile_id
+    np.testing.assert_array_equal(whole.values, judged.values)
+
+
+def test_a_tile_stands_once() -> None:
+    with pytest.raises(ContractError, match="twice"):
+        tiles("f1-00000", "f1-00000")
+
+
+def test_columns_must_fit_the_values_and_each_other() -> None:
+    with pytest.raises(ContractError, match="do not belong"):
+        tiles("f1-00000", columns=("aji",))
+    with pytest.raises(ContractError, match="different columns"):
+        tiles("f1-00000") + tiles("f1-00001", columns=("aji", "pq"))

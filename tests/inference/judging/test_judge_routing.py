@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from cellvit.inference.routing import in_organ_order, organ_confusion, organ_figures, routed_families, routes_of
+from cellvit.taxonomy import ORGANS
+
+FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",), "urologic": ("Kidney",)}
+
+
+def probabilities(*tiles: dict[str, float]) -> np.ndarray:
+    found = np.zeros((len(tiles), len(ORGANS)))
+    for row, tile in enumerate(tiles):
+        for organ, value in tile.items():
+            found[row, ORGANS.index(organ)] = value
+    return found
+
+
+def test_probabilities_add_up_within_a_family() -> None:
+    tile = probabilities({"Skin": 0.4, "Colon": 0.3, "Stomach": 0.3})
+
+    assert routed_families(tile, FAMILIES) == ("digestive",)
+
+
+def test_a_family_without_a_decoder_gets_no_tile() -> None:
+    tiles = probabilities({"Skin": 0.9, "Kidney": 0.1}, {"Colon": 1.0})
+
+    routes = routes_of(tiles, ("Skin", "Colon"), FAMILIES, ("digestive", "urologic"))
+
+    assert routes.family == ("urologic", "digestive")
+    assert routes.right == (True,)
+
+
+def test_tiles_of_organs_without_a_family_are_left_out_and_counted() -> None:
+    tiles = probabilities({"Colon": 1.0}, {"Colon": 0.6, "Skin": 0.4}, {"Skin": 1.0})
+
+    routes = routes_of(tiles, ("Colon", "Breast", "Stomach"), FAMILIES, tuple(FAMILIES))
+
+    assert routes.family == ("digestive", "", "epidermal")
+    assert routes.right == (True, False)
+    assert routes.left_out == {"their organ belongs to no family": 1}
+
+
+def test_figures_of_the_head_stand_beside_its_baseline() -> None:
+    tiles = probabilities({"Colon": 1.0}, {"Colon": 1.0}, {"Colon": 1.0}, {"Skin": 1.0})
+
+    found = organ_figures(tiles, ("Colon", "Colon", "Skin", "Skin"), (True, True, False, True), seed=0)
+
+    assert found["accuracy"].value == 0.75
+    assert found["accuracy_majority"].value == 0.5
+    assert found["balanced_accuracy"].value == pytest.approx((1 + 0.5) / 2)
+    assert found["routing_accuracy"].value == 0.75
+    assert found["calibration_error"].value == pytest.approx(0.25)
+    assert all(figure.n == 4 for figure in found.values())
+
+
+def test_the_confusion_holds_organs_that_are_there_or_predicted() -> None:
+    names, counts = organ_confusion(probabilities({"Skin": 1.0}, {"Colon": 1.0}), ("Colon", "Colon"))
+
+    assert names == ("Colon", "Skin")
+    assert counts == ((1, 1), (0, 0))
+
+
+def test_a_head_with_fewer_organs_keeps_them_in_their_places() -> None:
+    wide = in_organ_order(np.array([[0.25, 0.75]]), ("Skin", "Colon"))
+
+    assert wide.shape == (1, len(ORGANS))
+    assert wide[0, ORGANS.index("Colon")] == 0.75
+    assert wide.sum() == 1

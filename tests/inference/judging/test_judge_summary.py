@@ -1,0 +1,176 @@
+import math
+
+import pytest
+
+from cellvit.config.judging import QualityGates
+from cellvit.contracts.documents import FamilyEvaluation, Figure, RoutedEvaluation
+from cellvit.contracts.provenance import Provenance
+from cellvit.contracts.summary import SummaryRow
+from cellvit.inference.grading import advice, grade_of, graded
+from cellvit.inference.summary import summary_rows
+from cellvit.inference.summary_table import summary_text
+
+GATES = QualityGates()
+
+
+def rows(**values: float) -> dict[str, SummaryRow]:
+    """Rows by metric; two underscores stand for the dot before a system."""
+    named = {name.replace("__", "."): value for name, value in values.items()}
+    return {name: SummaryRow("1", "digestive", name, value, math.nan, math.nan, 9) for name, value in named.items()}
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "grade"),
+    [
+        ("hv_magnitude", 0.41, "pass"),
+        ("hv_magnitude", 0.40, "partial"),
+        ("hv_magnitude", 0.20, "fail"),
+        ("hv_mse", 0.29, "pass"),
+        ("hv_mse", 0.30, "fail"),
+        ("hv_skill", 0.0, "fail"),
+        ("gap_hv_mse", 0.19, "pass"),
+        ("gap_np_dice", 0.03, "fail"),
+        ("aji", math.nan, "undefined"),
+        ("mpq", 0.5, ""),
+        ("aji.classical", 0.9, ""),
+    ],
+)
+def test_grades_follow_the_gates(metric: str, value: float, grade: str) -> None:
+    assert grade_of(metric, rows(**{metric.replace(".", "__"): value}), GATES) == grade
+
+
+@pytest.mark.parametrize(
+    ("values", "metric", "grade"),
+    [
+        pytest.param({"np_dice": 0.96, "np_dice__trivial": 0.967}, "np_dice", "fail", id="all_foreground"),
+        pytest.param({"nt_accuracy": 0.95, "nt_accuracy__trivial": 0.95}, "nt_accuracy", "fail", id="equal"),
+        pytest.param({"nt_accuracy": 0.9, "nt_accuracy__trivial": 0.6}, "nt_accuracy", "pass", id="no_gate_but_beaten"),
+        pytest.param({"aji": 0.6, "aji__classical": 0.61}, "aji", "fail", id="classical"),
+        pytest.param({"bpq": 0.4, "bpq__classical": 0.3}, "bpq", "pass", id="bpq"),
+        pytest.param({"hv_mse": 0.26, "hv_mse__trivial": 0.25}, "hv_mse", "fail", id="hv_of_zero"),
+        pytest.param({"aji": 0.6, "aji__classical": math.nan}, "aji", "pass", id="undefined_baseline"),
+    ],
+)
+def test_what_does_not_beat_its_baseline_fails_whatever_its_value(values, metric, grade) -> None:
+    assert grade_of(metric, rows(**values), GATES) == grade
+
+
+def test_advice_for_weak_vectors_is_the_magnitude_weight() -> None:
+    (line,) = advice(graded(rows(hv_magnitude=0.1), GATES))
+
+    assert line.startswith("hv_magnitude 0.100 fail: ")
+    assert "raise the magnitude weight" in line
+
+
+def test_advice_for_strong_vectors_with_a_low_aji_is_the_watershed() -> None:
+    (line,) = advice(graded(rows(hv_magnitude=0.6, aji=0.2), GATES))
+
+    assert "tune the watershed" in line
+
+
+def test_advice_for_a_low_dice_is_the_weights_of_magnitude_and_np() -> None:
+    (line,) = advice(graded(rows(np_dice=0.5), GATES))
+
+    assert "lower the magnitude weight" in line
+
+
+def test_advice_names_the_baseline_that_was_not_beaten() -> None:
+    (line,) = advice(graded(rows(bpq=0.25, bpq__classical=0.27), GATES))
+
+    assert "does not beat bpq.classical 0.270" in line
+
+
+def family(split: str, *, aji: float = 0.6, name: str = "digestive", **changes) -> FamilyEvaluation:
+    evaluated = {
+        "status": "evaluated",
+        "systems": {
+            "classical": {"aji": Figure(value=0.3, low=0.2, high=0.4, n=9)},
+            "decoder": {"aji": Figure(value=aji, low=aji - 0.1, high=aji + 0.1, n=9)},
+        },
+        "gaps": {"np_dice": Figure(value=0.01, n=18)},
+        "train": {"np_dice": Figure(value=0.8, n=9)},
+        "differences": {"aji_minus_classical": Figure(value=aji - 0.3, n=9)},
+    }
+    return FamilyEvaluation(provenance=Provenance(), split=split, family=name, n_tiles=9, **{**evaluated, **changes})
+
+
+def overall(split: str) -> RoutedEvaluation:
+    systems = {
+        "routed": {"aji": Figure(value=0.5, n=20)},
+        "known": {"aji": Figure(value=0.55, n=20)},
+        "oracle": {"aji": Figure(value=0.95, n=20)},
+    }
+    organ_head = {"accuracy": Figure(value=0.995, n=20), "accuracy_majority": Figure(value=0.4, n=20)}
+    return RoutedEvaluation(
+        provenance=Provenance(), split=split, status="evaluated", n_tiles=20, systems=systems, organ_head=organ_head
+    )
+
+
+def test_other_systems_carry_a_suffix_and_gaps_a_prefix() -> None:
+    keyed = summary_rows([family("1")], [], GATES)
+
+    metrics = keyed["1", "digestive"]
+    assert list(metrics) == ["aji", "aji.classical", "np_dice.train", "gap_np_dice", "aji_minus_classical"]
+    assert metrics["aji"] == SummaryRow("1", "digestive", "aji", 0.6, 0.5, 0.7, 9, "pass")
+    assert metrics["gap_np_dice"].gate == "pass"
+
+
+def test_routed_known_organ_and_organ_head_have_rows_of_their_own() -> None:
+    keyed = summary_rows([], [overall("1")], GATES)
+
+    assert list(keyed) == [("1", "routed"), ("1", "known_organ"), ("1", "organ_head")]
+    assert keyed["1", "routed"]["aji.oracle"].value == 0.95
+    assert keyed["1", "known_organ"]["aji"].value == 0.55
+    assert keyed["1", "organ_head"]["organ_accuracy"].gate == "pass"
+
+
+def test_an_absent_family_is_undefined_never_missing() -> None:
+    absent = family("1", status="absent", reason="no tiles", systems={}, gaps={}, train={}, differences={})
+
+    metrics = summary_rows([absent], [], GATES)["1", "digestive"]
+
+    assert {row.gate for row in metrics.values()} == {"undefined"}
+    assert all(row.n == 0 and math.isnan(row.value) for row in metrics.values())
+
+
+def test_means_over_splits_come_last_with_their_range() -> None:
+    keyed = summary_rows([family("1", aji=0.4), family("2", aji=0.6)], [], GATES)
+
+    mean = keyed["mean", "digestive"]["aji"]
+
+    assert list(keyed)[-1] == ("mean", "digestive")
+    assert (mean.value, mean.low, mean.high, mean.n) == (pytest.approx(0.5), 0.4, 0.6, 2)
+    assert mean.gate == "partial"
+
+
+def test_a_split_where_a_family_is_absent_does_not_spoil_its_mean() -> None:
+    absent = family("2", status="absent", reason="no tiles", systems={}, gaps={}, train={}, differences={})
+
+    mean = summary_rows([family("1", aji=0.6), absent], [], GATES)["mean", "digestive"]["aji"]
+
+    assert (mean.value, mean.n) == (0.6, 1)
+
+
+def test_one_split_has_no_mean() -> None:
+    assert ("mean", "digestive") not in summary_rows([family("1")], [], GATES)
+
+
+def test_the_text_shows_marks_grades_advice_warnings_and_what_is_absent() -> None:
+    keyed = summary_rows([family("1", aji=0.31)], [overall("1")], GATES)
+
+    text = summary_text(
+        keyed,
+        marks=("simulated data", "untrained encoder"),
+        warnings=["split 1, digestive: the best np_threshold lies on the border"],
+        absent={"split 1, respiratory": "no tiles in test folds [3]"},
+    )
+
+    first, *_ = text.splitlines()
+    assert "simulated data, untrained encoder" in first
+    assert "0.310~" in text
+    assert "  classical" in text
+    assert "organ_accuracy 0.995+" in text
+    assert "split 1, digestive: aji 0.310 partial" in text
+    assert "respiratory: no tiles in test folds [3]" in text
+    assert "lies on the border" in text
+    assert max(len(line) for line in text.splitlines()) <= 150

@@ -1,0 +1,58 @@
+import math
+
+import numpy as np
+import pytest
+
+from cellvit.config.judging import WatershedSettings
+from cellvit.hover.decode import HoverNetWatershed
+from cellvit.inference.tuning import border_warnings, grid_of, ranked, searched_parameters
+
+SETTINGS = WatershedSettings(np_threshold=(0.5, 0.4, 0.6), hv_threshold=(0.3,), min_object_px=(10, 30))
+
+
+def test_the_grid_is_every_combination() -> None:
+    grid = grid_of(SETTINGS)
+
+    assert len(set(grid)) == len(grid) == 6
+    assert grid[1] == HoverNetWatershed(np_threshold=0.5, hv_threshold=0.3, min_object_px=30)
+
+
+def test_the_best_point_comes_first_with_its_interval() -> None:
+    grid = grid_of(SETTINGS)
+    aji = np.full((4, 6), 0.2)
+    aji[:, 4] = [0.5, 0.6, math.nan, 0.7]
+
+    (best, point), *_, (_, last) = ranked(grid, aji, seed=0)
+
+    assert best == grid[4]
+    assert point.parameters == searched_parameters(grid[4])
+    assert point.aji.value == pytest.approx(0.6)
+    assert point.aji.n == 3
+    assert point.aji.low <= 0.6 <= point.aji.high
+    assert last.aji.value == pytest.approx(0.2)
+
+
+def test_equal_points_keep_the_order_of_the_grid_and_undefined_ones_come_last() -> None:
+    grid = grid_of(SETTINGS)
+    aji = np.full((2, 6), 0.3)
+    aji[:, 0] = math.nan
+
+    points = ranked(grid, aji, seed=0)
+
+    assert [chosen for chosen, _ in points] == [*grid[1:], grid[0]]
+    assert points[-1][1].aji.n == 0
+
+
+def test_a_best_value_on_the_border_of_its_list_is_named_with_the_side_to_extend() -> None:
+    middle = HoverNetWatershed(np_threshold=0.5, hv_threshold=0.3, min_object_px=30)
+
+    (line,) = border_warnings(middle, SETTINGS)
+
+    assert "min_object_px, 30," in line
+    assert "larger value to watershed.min_object_px" in line
+
+
+def test_a_list_of_one_value_has_no_border() -> None:
+    single = WatershedSettings(np_threshold=(0.5,), hv_threshold=(0.3,), min_object_px=(10,))
+
+    assert border_warnings(grid_of(single)[0], single) == ()
