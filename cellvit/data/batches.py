@@ -1,7 +1,7 @@
 """Batches of features and tiles, read from disk by a thread that stays a few batches ahead."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -46,7 +46,7 @@ def shuffled_rows(rows: Rows, batch_size: int, rng: np.random.Generator) -> list
 
 def decoder_batches(
     features: Store, tiles: Store, plan: Iterable[Rows], *, taps: Sequence[int]
-) -> Iterator[DecoderBatch]:
+) -> Generator[DecoderBatch]:
     """Yield a batch for each entry of `plan`, in order; `taps` are positions in the feature store.
 
     Both stores are of one fold or of one family: row i is the same tile in both. Close the iterator (it is a
@@ -68,7 +68,7 @@ def decoder_batches(
     return read_ahead(read, plan)
 
 
-def read_ahead(read: Callable[[Item], Read], plan: Iterable[Item], *, ahead: int = AHEAD) -> Iterator[Read]:
+def read_ahead(read: Callable[[Item], Read], plan: Iterable[Item], *, ahead: int = AHEAD) -> Generator[Read]:
     """Yield ``read(item)`` for each item in order; one thread reads at most `ahead` items further.
 
     An exception of `read` is raised here, at its item. Closing the generator waits for the read in progress and

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Int64
 
 from cellvit.contracts.documents import Figure, Figures
 from cellvit.metrics.classification import accuracy_majority, confusion, expected_calibration_error
@@ -98,16 +98,9 @@ def organ_confusion(
     return tuple(ORGANS[number] for number in seen), tuple(tuple(row) for row in rows)
 
 
-def organ_numbers(organs: Sequence[str]) -> np.ndarray:
+def organ_numbers(organs: Sequence[str]) -> Int64[np.ndarray, " n"]:
     """Number of each organ in `cellvit.taxonomy.ORGANS`."""
     return np.array([ORGANS.index(organ) for organ in organs], np.int64)
-
-
-def in_organ_order(probabilities: Float[np.ndarray, "n k"], names: Sequence[str]) -> Float64[np.ndarray, "n 19"]:
-    """Columns of a head that knows the organs `names`, moved to the order of all organs; unknown ones are 0."""
-    wide = np.zeros((len(probabilities), len(ORGANS)))
-    wide[:, organ_numbers(names)] = probabilities
-    return wide
 
 
 def _figure(interval: Interval) -> Figure:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from cellvit.config.judging import QualityGates
-from cellvit.contracts.documents import FamilyEvaluation, Figure, Figures, RoutedEvaluation
+from cellvit.contracts.documents import FamilyEvaluation, Figure, Figures, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.contracts.summary import MEAN_SPLIT, SummaryRow
 from cellvit.inference.grading import GATED, graded
 from cellvit.metrics.ratio import mean_defined
@@ -26,7 +26,6 @@ _ORGAN_METRICS: Final = {
     "accuracy_majority": "organ_accuracy.trivial",
     "balanced_accuracy": "organ_balanced_accuracy",
     "calibration_error": "organ_calibration_error",
-    "routing_accuracy": "routing_accuracy",
 }
 
 Keyed = dict[tuple[str, str], dict[str, SummaryRow]]
@@ -34,15 +33,24 @@ Keyed = dict[tuple[str, str], dict[str, SummaryRow]]
 
 
 def summary_rows(
-    families: Iterable[FamilyEvaluation], routed: Iterable[RoutedEvaluation], gates: QualityGates
+    families: Iterable[FamilyEvaluation],
+    routed: Iterable[RoutedEvaluation],
+    organ_heads: Iterable[OrganHeadEvaluation],
+    gates: QualityGates,
 ) -> Keyed:
-    """Graded rows of every evaluation, with means over splits last where there are two splits or more."""
+    """Graded rows of every evaluation, with means over splits last where there are two splits or more.
+
+    OrganHead's figures are those of its own evaluation; routing_accuracy is that of the routed one.
+    """
     keyed: Keyed = {}
     for evaluation in families:
         keyed[evaluation.split, evaluation.family] = _rows_of_family(evaluation)
     for overall in routed:
         for family, figures in _figures_of_routed(overall).items():
             keyed[overall.split, family] = _rows(overall.split, family, figures)
+    for head in organ_heads:
+        named = {_ORGAN_METRICS.get(name, name): figure for name, figure in _figures_of_head(head).items()}
+        keyed.setdefault((head.split, ORGAN_HEAD), {}).update(_rows(head.split, ORGAN_HEAD, named))
     keyed |= _means(keyed)
     return {key: graded(rows, gates) for key, rows in keyed.items()}
 
@@ -65,9 +73,13 @@ def _figures_of_routed(overall: RoutedEvaluation) -> dict[str, Figures]:
     found = {ROUTED: routed}
     if "known" in overall.systems:
         found[KNOWN_ORGAN] = _by_system({**others, "known": overall.systems["known"]}, "known")
-    if overall.organ_head:
-        found[ORGAN_HEAD] = {_ORGAN_METRICS[name]: figure for name, figure in overall.organ_head.items()}
+    if "routing_accuracy" in overall.organ_head:
+        found[ORGAN_HEAD] = {"routing_accuracy": overall.organ_head["routing_accuracy"]}
     return found
+
+
+def _figures_of_head(head: OrganHeadEvaluation) -> Figures:
+    return head.figures if head.status == "evaluated" else {"accuracy": Figure(value=math.nan, n=0)}
 
 
 def _by_system(systems: Mapping[str, Figures], own: str) -> Figures:

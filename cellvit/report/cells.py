@@ -20,6 +20,7 @@ class Cell:
         kind: CSS classes: number, undefined, absent, and the grades pass, partial, fail.
         hint: Tooltip.
         shade: Strength of the cell's background, 0..1.
+        span: Columns that it covers.
     """
 
     text: str
@@ -28,6 +29,7 @@ class Cell:
     kind: str = ""
     hint: str = ""
     shade: float = 0.0
+    span: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def figure_cell(figure: Figure | None) -> Cell:
 
     Examples:
         >>> figure_cell(Figure(value=0.51234, low=0.5, high=0.53, n=9))
-        Cell(text='0.512', interval='0.500 to 0.530', n='n = 9', kind='number', hint='', shade=0.0)
+        Cell(text='0.512', interval='0.500 to 0.530', n='n = 9', kind='number', hint='', shade=0.0, span=1)
         >>> figure_cell(Figure(value=math.nan, n=0)).text
         'undefined (n = 0)'
     """

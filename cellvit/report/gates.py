@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from cellvit.config.judging import Gate, QualityGates
 from cellvit.contracts.documents import Figure
 from cellvit.contracts.summary import MEAN_SPLIT, SummaryRow
-from cellvit.inference.grading import BASELINE_OF, LOWER_IS_BETTER, advice
+from cellvit.inference.grading import BASELINE_OF, GRADED, LOWER_IS_BETTER, advice
 from cellvit.inference.summary import Keyed
 from cellvit.report.cells import ABSENT, Cell, Row, Table, figure_cell
 from cellvit.report.wording import GRADES, family_label, metric_of, split_label
@@ -20,7 +20,7 @@ def gate_tables(rows: Iterable[SummaryRow], gates: QualityGates) -> tuple[Table,
 
 def gate_counts(rows: Iterable[SummaryRow]) -> dict[str, int]:
     """Number of graded figures by grade, best grade first; means over splits do not count again."""
-    grades = [row.gate for row in rows if row.split != MEAN_SPLIT]
+    grades = [row.gate for row in rows if row.metric in GRADED and row.split != MEAN_SPLIT]
     return {grade: grades.count(grade) for grade in GRADES}
 
 
@@ -45,7 +45,7 @@ def by_split_and_family(rows: Iterable[SummaryRow]) -> Keyed:
 def _gate_table(split: str, keyed: Keyed, gates: QualityGates) -> Table:
     table_rows: list[Row] = []
     for rows in (rows for (name, _), rows in keyed.items() if name == split):
-        graded = [row for row in rows.values() if row.gate]
+        graded = [row for row in rows.values() if row.metric in GRADED]
         table_rows += [_gate_row(row, rows, gates, first=not place) for place, row in enumerate(graded)]
     note = "n counts splits, and the range is that of the splits." if split == MEAN_SPLIT else ""
     return Table(

@@ -5,7 +5,8 @@ import math
 from collections.abc import Iterable, Mapping
 
 from cellvit.contracts.documents import FamilyEvaluation, Figure, Figures, RoutedEvaluation
-from cellvit.report.cells import ABSENT, Cell, Row, Table, figure_cell
+from cellvit.contracts.summary import MEAN_SPLIT, SummaryRow
+from cellvit.report.cells import Cell, Row, Table, figure_cell
 from cellvit.report.comparison import HEADLINE
 from cellvit.report.wording import (
     GAP_METRICS,
@@ -14,6 +15,7 @@ from cellvit.report.wording import (
     in_order,
     metric_of,
     split_class,
+    short_label,
     system_label,
 )
 
@@ -46,10 +48,10 @@ def headline_table(evaluations: Iterable[FamilyEvaluation], routed: RoutedEvalua
     return Table(
         f"Split {split}: test tiles",
         "Family and metric",
-        (*map(system_label, _BESIDE), *(f"Ahead of: {system_label(system)}" for system in _AHEAD_OF)),
+        _headline_columns(),
         tuple(rows),
-        note=f"{_INTERVALS} Ahead: mean difference on the same tiles; green where its interval leaves 0 out.",
-        kind="results",
+        note=f"{_INTERVALS} Lead: difference on the same tiles; green (red) where its interval lies over (under) 0.",
+        kind="results headline",
     )
 
 
@@ -114,8 +116,38 @@ def as_decoder(systems: Systems) -> dict[str, Figures]:
 
 def absent_row(heading: str, reason: str, n_columns: int) -> Row:
     """A row that says why there are no figures."""
-    cells = (Cell(f"absent: {reason}", kind="reason"), *(ABSENT for _ in range(n_columns - 1)))
-    return Row(heading, cells, group=heading)
+    return Row(heading, (Cell(f"absent: {reason}", kind="reason", span=n_columns),))
+
+
+def mean_table(rows: Iterable[SummaryRow]) -> Table:
+    """AJI, bPQ and mPQ as means over the splits, as published results are; no rows where there is one split."""
+    keyed: dict[str, dict[str, SummaryRow]] = {}
+    for row in rows:
+        if row.split == MEAN_SPLIT:
+            keyed.setdefault(row.family, {})[row.metric] = row
+    table_rows = []
+    for family, found in keyed.items():
+        for place, name in enumerate(name for name in HEADLINE if name in found):
+            wanted = (name, *(f"{name}.{system}" for system in _BESIDE[1:]))
+            leads = tuple(lead(_figure(found.get(f"{name}_minus_{system}"))) for system in _AHEAD_OF)
+            cells = tuple(figure_cell(_figure(found.get(metric))) for metric in wanted)
+            table_rows.append(Row(metric_of(name).label, cells + leads, group="" if place else family_label(family)))
+    return Table(
+        "Mean over splits: test tiles",
+        "Family and metric",
+        _headline_columns(),
+        tuple(table_rows),
+        note="Small print: least and greatest split, and the number of splits (n) that define the figure.",
+        kind="results headline",
+    )
+
+
+def _headline_columns() -> tuple[str, ...]:
+    return (*map(short_label, _BESIDE), *(f"Lead over {short_label(system).lower()}" for system in _AHEAD_OF))
+
+
+def _figure(row: SummaryRow | None) -> Figure | None:
+    return None if row is None else Figure(value=row.value, low=row.low, high=row.high, n=row.n)
 
 
 def _headline_rows(label: str, systems: Systems, differences: Figures) -> list[Row]:

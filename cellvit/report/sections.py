@@ -32,10 +32,12 @@ class Part:
 
 
 def headline_parts(findings: Findings) -> tuple[Part, ...]:
-    """A chart and a table a split: what a reader asks for first."""
+    """Means over splits, then a chart and a table a split: what a reader asks for first."""
     routed = {document.split: document for document in findings.routed}
     splits = dict.fromkeys(evaluation.split for evaluation in findings.evaluations)
-    return tuple(_headline(findings, split, routed.get(split)) for split in splits)
+    means = results.mean_table(findings.summary)
+    first = (Part("Mean over splits", (means,)),) if means.rows else ()
+    return first + tuple(_headline(findings, split, routed.get(split)) for split in splits)
 
 
 def family_parts(findings: Findings) -> tuple[Part, ...]:
@@ -47,12 +49,8 @@ def organ_parts(findings: Findings) -> tuple[Part, ...]:
     """OrganHead and the routed run of each split."""
     heads = {document.split: document for document in findings.organ_heads}
     routed = {document.split: document for document in findings.routed}
-    parts = []
-    for split in dict.fromkeys((*heads, *routed)):
-        tables = [*_organ_head_tables(heads.get(split)), *_routed_tables(routed.get(split))]
-        notes = {document.reason for document in (heads.get(split), routed.get(split)) if document and document.reason}
-        parts.append(Part(f"split {split}", tuple(tables), note="; ".join(sorted(notes))))
-    return tuple(parts)
+    splits = dict.fromkeys((*heads, *routed))
+    return tuple(_organs(split, heads.get(split), routed.get(split)) for split in splits)
 
 
 def training_parts(findings: Findings) -> tuple[Part, ...]:
@@ -102,12 +100,12 @@ def _headline(findings: Findings, split: str, routed: RoutedEvaluation | None) -
         entries.append(Entry("all test tiles,\norgan predicted", results.as_decoder(routed.systems)))
     table = results.headline_table(evaluations, routed, split)
     if not entries:
-        return Part(f"Split {split}", (table,))
+        return Part(f"split {split}", (table,))
     alt = (
         f"AJI, bPQ and mPQ of each family on the test tiles of split {split}, with 95 % intervals, for the family "
         "decoder, one decoder for all organs, the classical baseline and the oracle. The table below has the figures."
     )
-    return Part(f"Split {split}", (table,), svg_uri(comparison_chart(entries)), alt)
+    return Part(f"split {split}", (table,), svg_uri(comparison_chart(entries)), alt)
 
 
 def _family(evaluation: FamilyEvaluation) -> Part:
@@ -125,11 +123,24 @@ def _family(evaluation: FamilyEvaluation) -> Part:
     return Part(heading, tuple(table for table in tables if table.rows), note=note)
 
 
+def _organs(split: str, head: OrganHeadEvaluation | None, routed: RoutedEvaluation | None) -> Part:
+    notes = []
+    for name, document in (("OrganHead", head), ("The routed evaluation", routed)):
+        if document is not None and document.status == "absent":
+            notes.append(f"{name} is absent: {document.reason}.")
+    if head is not None and head.status == "evaluated":
+        notes.append(f"{head.n_tiles:,} test tiles; temperature {head.temperature:.3g} was fitted on validation tiles.")
+        notes += [
+            f"{count} test tiles of {organ}, which no training tile shows." for organ, count in head.unseen.items()
+        ]
+    return Part(f"split {split}", (*_organ_head_tables(head), *_routed_tables(routed)), note=" ".join(notes))
+
+
 def _organ_head_tables(document: OrganHeadEvaluation | None) -> Iterable[Table]:
     if document is None or document.status == "absent":
         return
-    yield _figures_table("OrganHead on test tiles", document.figures)
-    yield confusion_table(document.organ_names, document.confusion, "Confusion of organs, test tiles")
+    yield _figures_table("OrganHead on all test tiles", document.figures)
+    yield confusion_table(document.organ_names, document.confusion, "Confusion of organs on test tiles")
 
 
 def _routed_tables(document: RoutedEvaluation | None) -> Iterable[Table]:

@@ -44,13 +44,14 @@ def absent_lines(findings: Findings) -> tuple[str, ...]:
 
 
 def _evaluated(findings: Findings) -> Iterable[str]:
-    there = [result for result in findings.evaluations if result.status == "evaluated"]
-    tiles, nuclei = (sum(getattr(result, name) for result in there) for name in ("n_tiles", "n_nuclei"))
-    absent = len(findings.evaluations) - len(there)
+    families = [decoder.evaluation for decoder in findings.decoders if decoder.evaluation and not decoder.is_control]
+    there = [result for result in families if result.status == "evaluated"]
+    absent = len(families) - len(there)
     missing = f"; {absent} could not be (see below)" if absent else ""
+    splits = len({result.split for result in families})
     yield (
-        f"{len(there)} decoders were evaluated on test folds, {tiles:,} tiles and {nuclei:,} nuclei with each split "
-        f"and family counted once{missing}."
+        f"{len(there)} family decoders in {splits} {'split' if splits == 1 else 'splits'} were evaluated on test tiles "
+        f"that they had not seen{missing}."
     )
     for document in findings.routed:
         accuracy = document.organ_head.get("accuracy")

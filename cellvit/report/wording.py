@@ -84,6 +84,10 @@ SYSTEMS: Final = MappingProxyType(
 )
 """Systems by the names of documents, in the order of the columns."""
 
+_SHORT: Final = MappingProxyType(
+    {"decoder": "Decoder", "pooled": "One for all organs", "classical": "Classical", "oracle": "Oracle"}
+)
+
 GRADES: Final = ("pass", "partial", "fail", "undefined")
 """Grades of a figure, best first."""
 
@@ -143,6 +147,11 @@ def class_metric(base: str) -> Metric:
 def system_label(system: str) -> str:
     """How a system is called."""
     return SYSTEMS.get(system, system.replace("_", " "))
+
+
+def short_label(system: str) -> str:
+    """How a system is called where there is little room."""
+    return _SHORT.get(system, system_label(system))
 
 
 def in_order(systems: set[str]) -> tuple[str, ...]:

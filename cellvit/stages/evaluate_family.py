@@ -84,7 +84,7 @@ class _Data:
     train: np.ndarray
 
     def predicted(self, path: Path, rows: np.ndarray, device: Device) -> Iterator[MapBatch]:
-        yield from predict_maps(load_decoder(path, device=resolve_device(device)), self.features, self.targets, rows)
+        yield from predict_maps(load_decoder(path, resolve_device(device)), self.features, self.targets, rows)
 
     def test_blocks(self) -> Iterator[TileBatch]:
         for start in range(0, len(self.test), _BLOCK_TILES):

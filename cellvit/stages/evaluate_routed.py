@@ -193,7 +193,7 @@ def _decoded(
 ) -> JudgedTiles:
     if not len(wanted):
         return JudgedTiles.none(COLUMNS)
-    decoder = load_decoder(model.path, device=resolve_device(args.device))
+    decoder = load_decoder(model.path, resolve_device(args.device))
 
     def batches() -> Iterator[MapBatch]:
         for fold, first, last in zip(folds, first_rows, first_rows[1:], strict=False):
@@ -205,9 +205,10 @@ def _decoded(
 
 def _probabilities(args: argparse.Namespace, folds: Sequence[_Fold]) -> Float64[np.ndarray, "n 19"]:
     """Probability of every organ for every test tile, from the CLS token of the unflipped view."""
-    head = load_organ_head(args.organ_head, device=resolve_device(args.device))
+    device = resolve_device(args.device)
+    head = load_organ_head(args.organ_head, device)
     blocks = [
-        organ_probabilities(head, fold.features.read_part("cls", rows, (0,)))
+        organ_probabilities(head, fold.features.read_part("cls", rows, (0,)), device)
         for fold in folds
         for rows in fold.features.blocks(_CLS_BLOCK)
     ]

@@ -5,8 +5,14 @@ import logging
 from pathlib import Path
 
 from cellvit.config.steps import SummarizeSettings
-from cellvit.contracts.documents import Document, FamilyEvaluation, RoutedEvaluation, WatershedChoice
-from cellvit.inference.summary import summary_rows
+from cellvit.contracts.documents import (
+    Document,
+    FamilyEvaluation,
+    OrganHeadEvaluation,
+    RoutedEvaluation,
+    WatershedChoice,
+)
+from cellvit.inference.summary import ORGAN_HEAD, ROUTED, summary_rows
 from cellvit.inference.summary_table import summary_text
 from cellvit.io.atomic import write_text
 from cellvit.io.documents import read_document
@@ -20,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", type=SummarizeSettings.model_validate_json, required=True, help="JSON: gates")
     parser.add_argument("--evaluations", type=Path, nargs="+", required=True, help="JSON of every split and family")
     parser.add_argument("--routed", type=Path, nargs="+", required=True, help="JSON of all test tiles, one a split")
+    parser.add_argument(
+        "--organ-heads", type=Path, nargs="+", required=True, help="JSON of train_organ_head, one a split"
+    )
     parser.add_argument("--watersheds", type=Path, nargs="*", default=[], help="JSON of every split and family")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
     parser.add_argument("--table", type=Path, required=True, help="text to write: the table for the terminal")
@@ -29,13 +38,14 @@ def run(args: argparse.Namespace) -> None:
     """Write both, graded by the gates; a grade never stops a run."""
     families = [read_document(path, FamilyEvaluation) for path in args.evaluations]
     routed = [read_document(path, RoutedEvaluation) for path in args.routed]
+    organ_heads = [read_document(path, OrganHeadEvaluation) for path in args.organ_heads]
     watersheds = [read_document(path, WatershedChoice) for path in args.watersheds]
-    keyed = summary_rows(families, routed, args.settings.quality)
+    keyed = summary_rows(families, routed, organ_heads, args.settings.quality)
     text = summary_text(
         keyed,
-        marks=_marks([*families, *routed]),
+        marks=_marks([*families, *routed, *organ_heads]),
         warnings=_warnings(watersheds, routed),
-        absent=_absent(families, routed),
+        absent=_absent([*families, *routed, *organ_heads]),
     )
     write_text(args.table, text)
     write_summary(args.out, [row for rows in keyed.values() for row in rows.values()])
@@ -61,6 +71,15 @@ def _warnings(watersheds: list[WatershedChoice], routed: list[RoutedEvaluation])
     ]
 
 
-def _absent(families: list[FamilyEvaluation], routed: list[RoutedEvaluation]) -> dict[str, str]:
-    lost = {f"split {one.split}, {one.family}": one.reason for one in families if one.status == "absent"}
-    return lost | {f"split {one.split}, routed": one.reason for one in routed if one.status == "absent"}
+def _absent(documents: list[FamilyEvaluation | RoutedEvaluation | OrganHeadEvaluation]) -> dict[str, str]:
+    return {_name(document): document.reason for document in documents if document.status == "absent"}
+
+
+def _name(document: FamilyEvaluation | RoutedEvaluation | OrganHeadEvaluation) -> str:
+    match document:
+        case FamilyEvaluation():
+            return f"split {document.split}, {document.family}"
+        case RoutedEvaluation():
+            return f"split {document.split}, {ROUTED}"
+        case _:
+            return f"split {document.split}, {ORGAN_HEAD}"

@@ -70,7 +70,7 @@ def _aji_of_grid(
     args: argparse.Namespace, features: FamilyStore, targets: FamilyStore, rows: np.ndarray
 ) -> Float64[np.ndarray, "n p"]:
     grid = grid_of(args.settings.watershed)
-    decoder = load_decoder(args.checkpoint, device=resolve_device(args.device))
+    decoder = load_decoder(args.checkpoint, resolve_device(args.device))
     batches = predict_maps(decoder, features, targets, rows)
     with workers(args.threads, len(rows) * len(grid)) as pool:
         return np.array(list(pool.map(partial(score_grid, grid), grid_tasks(batches))))

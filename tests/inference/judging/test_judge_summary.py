@@ -3,7 +3,7 @@ import math
 import pytest
 
 from cellvit.config.judging import QualityGates
-from cellvit.contracts.documents import FamilyEvaluation, Figure, RoutedEvaluation
+from cellvit.contracts.documents import FamilyEvaluation, Figure, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.contracts.provenance import Provenance
 from cellvit.contracts.summary import SummaryRow
 from cellvit.inference.grading import advice, grade_of, graded
@@ -100,14 +100,20 @@ def overall(split: str) -> RoutedEvaluation:
         "known": {"aji": Figure(value=0.55, n=20)},
         "oracle": {"aji": Figure(value=0.95, n=20)},
     }
-    organ_head = {"accuracy": Figure(value=0.995, n=20), "accuracy_majority": Figure(value=0.4, n=20)}
+    organ_head = {"accuracy": Figure(value=0.995, n=20), "routing_accuracy": Figure(value=0.999, n=20)}
     return RoutedEvaluation(
         provenance=Provenance(), split=split, status="evaluated", n_tiles=20, systems=systems, organ_head=organ_head
     )
 
 
+def head(split: str, **changes) -> OrganHeadEvaluation:
+    figures = {"accuracy": Figure(value=0.995, n=20), "accuracy_majority": Figure(value=0.4, n=20)}
+    evaluated = {"status": "evaluated", "figures": figures}
+    return OrganHeadEvaluation(provenance=Provenance(), split=split, n_tiles=20, **{**evaluated, **changes})
+
+
 def test_other_systems_carry_a_suffix_and_gaps_a_prefix() -> None:
-    keyed = summary_rows([family("1")], [], GATES)
+    keyed = summary_rows([family("1")], [], [], GATES)
 
     metrics = keyed["1", "digestive"]
     assert list(metrics) == ["aji", "aji.classical", "np_dice.train", "gap_np_dice", "aji_minus_classical"]
@@ -116,25 +122,33 @@ def test_other_systems_carry_a_suffix_and_gaps_a_prefix() -> None:
 
 
 def test_routed_known_organ_and_organ_head_have_rows_of_their_own() -> None:
-    keyed = summary_rows([], [overall("1")], GATES)
+    keyed = summary_rows([], [overall("1")], [head("1")], GATES)
 
     assert list(keyed) == [("1", "routed"), ("1", "known_organ"), ("1", "organ_head")]
     assert keyed["1", "routed"]["aji.oracle"].value == 0.95
     assert keyed["1", "known_organ"]["aji"].value == 0.55
     assert keyed["1", "organ_head"]["organ_accuracy"].gate == "pass"
+    assert keyed["1", "organ_head"]["organ_accuracy.trivial"].value == 0.4
+    assert keyed["1", "organ_head"]["routing_accuracy"].value == 0.999
 
 
 def test_an_absent_family_is_undefined_never_missing() -> None:
     absent = family("1", status="absent", reason="no tiles", systems={}, gaps={}, train={}, differences={})
 
-    metrics = summary_rows([absent], [], GATES)["1", "digestive"]
+    metrics = summary_rows([absent], [], [], GATES)["1", "digestive"]
 
     assert {row.gate for row in metrics.values()} == {"undefined"}
     assert all(row.n == 0 and math.isnan(row.value) for row in metrics.values())
 
 
+def test_an_absent_head_is_undefined_never_missing() -> None:
+    keyed = summary_rows([], [], [head("1", status="absent", reason="no tiles", figures={})], GATES)
+
+    assert keyed["1", "organ_head"]["organ_accuracy"].gate == "undefined"
+
+
 def test_means_over_splits_come_last_with_their_range() -> None:
-    keyed = summary_rows([family("1", aji=0.4), family("2", aji=0.6)], [], GATES)
+    keyed = summary_rows([family("1", aji=0.4), family("2", aji=0.6)], [], [], GATES)
 
     mean = keyed["mean", "digestive"]["aji"]
 
@@ -146,17 +160,17 @@ def test_means_over_splits_come_last_with_their_range() -> None:
 def test_a_split_where_a_family_is_absent_does_not_spoil_its_mean() -> None:
     absent = family("2", status="absent", reason="no tiles", systems={}, gaps={}, train={}, differences={})
 
-    mean = summary_rows([family("1", aji=0.6), absent], [], GATES)["mean", "digestive"]["aji"]
+    mean = summary_rows([family("1", aji=0.6), absent], [], [], GATES)["mean", "digestive"]["aji"]
 
     assert (mean.value, mean.n) == (0.6, 1)
 
 
 def test_one_split_has_no_mean() -> None:
-    assert ("mean", "digestive") not in summary_rows([family("1")], [], GATES)
+    assert ("mean", "digestive") not in summary_rows([family("1")], [], [], GATES)
 
 
 def test_the_text_shows_marks_grades_advice_warnings_and_what_is_absent() -> None:
-    keyed = summary_rows([family("1", aji=0.31)], [overall("1")], GATES)
+    keyed = summary_rows([family("1", aji=0.31)], [overall("1")], [head("1")], GATES)
 
     text = summary_text(
         keyed,

@@ -76,7 +76,7 @@ def test_a_spoiled_hv_map_stops_the_run_and_names_check_and_tile(batch, spoil, c
 def test_background_counted_as_nuclei_stops_the_run(oracle) -> None:
     gates = IntegrityGates(np_coverage=(0.001, 0.01))
 
-    with pytest.raises(IntegrityError, match="np_coverage failed: expected 0.001 to 0.01, found .*background channel"):
+    with pytest.raises(IntegrityError, match=r"np_coverage failed: .* found .*background channel"):
         checks_of("digestive", oracle, oracle_figures(oracle, seed=0), gates)
 
 

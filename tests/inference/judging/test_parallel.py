@@ -44,7 +44,7 @@ def test_processes_keep_the_order_and_take_items_only_as_results_are_read() -> N
 
 
 def test_an_error_in_a_worker_is_the_error_of_the_step() -> None:
-    with workers(2, 1000) as pool, pytest.raises(ValueError, match="math domain|nonnegative"):
+    with workers(2, 1000) as pool, pytest.raises(ValueError, match=r"math domain|nonnegative"):
         list(pool.map(math.sqrt, [1, -1]))
 
 

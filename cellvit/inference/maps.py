@@ -1,0 +1,107 @@
+"""Trained decoder: checkpoint -> module, features and images -> maps."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from cellvit.contracts.batches import DecoderBatch
+from cellvit.contracts.documents import CheckpointHeader
+from cellvit.contracts.maps import HoverMaps
+from cellvit.contracts.predictions import MapBatch
+from cellvit.contracts.records import TileBatch
+from cellvit.data.batches import decoder_batches, sequential_rows
+from cellvit.errors import ContractError
+from cellvit.inference.taps import check_same_encoder, tap_positions
+from cellvit.inference.tensors import on_device
+from cellvit.io.checkpoints import read_checkpoint
+from cellvit.io.hdf5 import Store
+from cellvit.models.autocast import half_precision
+from cellvit.models.hovernet import HoVerNetDecoder
+
+PREDICTED_TILES: Final = 16
+"""Tiles a forward pass: about 1 GB of activations at the default widths, in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedDecoder:
+    """A trained decoder, ready to predict (in evaluation mode, on `device`)."""
+
+    module: HoVerNetDecoder
+    header: CheckpointHeader
+    device: torch.device
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Blocks of the encoder whose tokens it reads."""
+        return tuple(self.header.encoder["taps"])
+
+
+def load_decoder(path: Path, device: torch.device) -> LoadedDecoder:
+    """The decoder of a checkpoint.
+
+    Raises:
+        MissingInputError: There is no file.
+        AbsentModelError: The file says that there was nothing to train on.
+        ContractError: It holds another kind of model, or weights that do not fit its architecture.
+    """
+    header, weights = read_checkpoint(path)
+    remedy = f"Train it again: rm {path} && snakemake -- {path}"
+    if header.kind != "hovernet":
+        raise ContractError(f"{path}: expected a decoder (kind hovernet), found kind {header.kind}. {remedy}")
+    try:
+        module = HoVerNetDecoder(**header.architecture)
+        module.load_state_dict(weights, strict=True)
+    except (TypeError, RuntimeError) as error:
+        raise ContractError(f"{path}: weights and architecture do not belong together ({error}). {remedy}") from error
+    return LoadedDecoder(module.to(device).eval(), header, device)
+
+
+def predict_maps(
+    decoder: LoadedDecoder,
+    features: Store,
+    tiles: Store,
+    rows: Int[np.ndarray, " r"],
+    *,
+    batch_size: int = PREDICTED_TILES,
+) -> Iterator[MapBatch]:
+    """Yield the maps of the tiles at `rows`, in order, as they are computed; memory is that of a few batches.
+
+    Args:
+        features: Feature store of a fold or of a family.
+        tiles: Tile store of the same fold, or targets of the same family.
+
+    Raises:
+        StaleFileError: The features come from another encoder, or lack a block that the decoder reads.
+        ContractError: The stores do not belong together.
+    """
+    check_same_encoder(features, decoder.header.encoder)
+    taps = tap_positions(features, decoder.blocks)
+    with closing(decoder_batches(features, tiles, sequential_rows(rows, batch_size), taps=taps)) as batches:
+        for batch in batches:
+            yield as_map_batch(batch.tiles, forward(decoder.module, batch, decoder.device))
+
+
+@torch.inference_mode()
+def forward(module: HoVerNetDecoder, batch: DecoderBatch, device: torch.device) -> HoverMaps:
+    """Raw maps of a batch, without graph."""
+    tensors = on_device(batch, device)
+    with half_precision(device):
+        maps: HoverMaps = module(tensors.tokens, tensors.image if module.reads_image else None)
+    return maps
+
+
+@torch.inference_mode()
+def as_map_batch(tiles: TileBatch, maps: HoverMaps) -> MapBatch:
+    """Probabilities and vectors as float32 arrays on the CPU, beside their tiles."""
+    return MapBatch(
+        tiles=tiles,
+        np_prob=maps.np.float().softmax(dim=1)[:, 1].cpu().numpy(),
+        hv=np.ascontiguousarray(maps.hv.float().cpu().numpy()),
+        nt_prob=np.ascontiguousarray(maps.nt.float().softmax(dim=1).cpu().numpy()),
+    )

@@ -1,0 +1,58 @@
+"""Weights of the classes against their imbalance."""
+
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int, Int64
+from torch import Tensor
+
+from cellvit.io.hdf5 import Store
+from cellvit.taxonomy import NucleusClass
+
+MOST_TO_LEAST: Final = 10.0
+"""Greatest ratio of two pixel weights. On PanNuke dead nuclei have 0.2 % of the pixels of background, 1 / 20 by the
+square root; unbounded they would move the loss of a batch more than all other classes together."""
+
+_BLOCK_TILES: Final = 64
+"""Tiles whose class maps are in memory at a time: 4 MB."""
+
+
+def pixel_counts(tiles: Store, rows: Int[np.ndarray, " r"]) -> Int64[np.ndarray, "6"]:
+    """Pixels of each `NucleusClass` over the tiles at `rows`."""
+    counts = np.zeros(len(NucleusClass), np.int64)
+    for start in range(0, len(rows), _BLOCK_TILES):
+        classes = tiles.read("classes", rows[start : start + _BLOCK_TILES])
+        counts += np.bincount(classes.ravel(), minlength=len(NucleusClass))
+    return counts
+
+
+def pixel_weights(counts: Int64[np.ndarray, "6"]) -> Float32[Tensor, "6"]:
+    """Inverse square roots of the class frequencies, background included, with a mean of 1.
+
+    The square root is between no weights, which forget rare classes, and inverse frequencies, under which a single
+    dead nucleus outweighs a tile. Ratios stay within `MOST_TO_LEAST`. A class without training pixels gets the
+    weight of the rarest one that is there: training never meets it, and validation does not overlook it.
+
+    Examples:
+        >>> pixel_weights(np.array([400, 100, 100, 100, 0, 100])).numpy().round(2).tolist()
+        [0.550000011920929, 1.090000033378601, 1.090000033378601, 1.090000033378601, 1.090000033378601, 1.090000033378601]
+    """
+    present = counts[counts > 0]
+    if not present.size:
+        return torch.ones(len(counts))
+    filled = np.where(counts > 0, counts, present.min())
+    raw = np.minimum(np.sqrt(filled.max() / filled), MOST_TO_LEAST)
+    return torch.from_numpy((raw / raw.mean()).astype(np.float32))
+
+
+def organ_weights(counts: Int64[np.ndarray, " k"]) -> Float32[Tensor, " k"]:
+    """Inverse frequencies with a mean of 1 over training tiles; 0 for organs without any.
+
+    Examples:
+        >>> organ_weights(np.array([3, 1, 0])).numpy().round(2).tolist()
+        [0.6700000166893005, 2.0, 0.0]
+    """
+    present = counts > 0
+    raw = np.where(present, counts.sum() / np.maximum(counts, 1) / max(present.sum(), 1), 0)
+    return torch.from_numpy(raw.astype(np.float32))

@@ -1,0 +1,174 @@
+"""Training of a HoVer-Net decoder on a family's features."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from tqdm import tqdm
+
+from cellvit.config.models import DecoderSettings, LossSettings, TrainingSettings
+from cellvit.config.steps import TrainHovernetSettings
+from cellvit.contracts.batches import DecoderBatch
+from cellvit.contracts.history import EpochRecord
+from cellvit.data.batches import decoder_batches, sequential_rows, shuffled_rows
+from cellvit.data.views import random_views
+from cellvit.hover.encode import hv_maps
+from cellvit.inference.parallel import Workers, workers
+from cellvit.inference.tensors import on_device
+from cellvit.io.hdf5 import Store
+from cellvit.losses.hover import HoVerNetLoss, LossParts
+from cellvit.models.autocast import half_precision
+from cellvit.models.hovernet import HoVerNetDecoder
+from cellvit.training.class_weights import pixel_counts, pixel_weights
+from cellvit.training.loop import Means, adamw, train_steps
+from cellvit.training.schedule import rate_at
+from cellvit.training.seeding import Stream, generator, seeded
+from cellvit.training.selection import Kept, keep_best
+from cellvit.training.validation import NOT_MEASURED, validate
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyData:
+    """A family's stores, its rows by role, and where in the features the tokens are that the decoder reads."""
+
+    features: Store
+    targets: Store
+    train: Int[np.ndarray, " r"]
+    validate: Int[np.ndarray, " r"]
+    taps: tuple[int, ...]
+
+
+def architecture_of(decoder: DecoderSettings, data: FamilyData) -> dict[str, Any]:
+    """Arguments of `HoVerNetDecoder` for these settings on these features."""
+    *_, grid, _, dim = data.features.shape("tokens")
+    return {
+        "dim": dim,
+        "taps": len(data.taps),
+        "grid": grid,
+        "widths": list(decoder.widths),
+        "dropout": decoder.dropout,
+        "image_stem": decoder.image_stem,
+        "stem_widths": list(decoder.stem_widths),
+    }
+
+
+def fit_decoder(data: FamilyData, settings: TrainHovernetSettings, *, device: torch.device, threads: int = 1) -> Kept:
+    """Train a decoder; the epoch of the best validation bPQ is kept, the last one without validation tiles.
+
+    Args:
+        data: At least one training tile.
+        threads: Processes that segment validation tiles for bPQ.
+
+    Raises:
+        TrainingDivergedError: Loss or gradient is not finite.
+    """
+    log.info("tiles train=%d validate=%d device=%s", len(data.train), len(data.validate), device)
+    with seeded(settings.seed, device), workers(threads, len(data.validate)) as pool:
+        decoder = HoVerNetDecoder(**architecture_of(settings.decoder, data)).to(device)
+        loss = _loss(settings.training.loss, data).to(device)
+        training = _Training(decoder, loss, data, settings.training, settings.seed, device)
+        return keep_best(training.epochs(pool), decoder, "bpq")
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """What stays the same from step to step, weights apart."""
+
+    decoder: HoVerNetDecoder
+    loss: HoVerNetLoss
+    data: FamilyData
+    settings: TrainingSettings
+    seed: int
+    device: torch.device
+
+    def epochs(self, pool: Workers) -> Iterator[EpochRecord]:
+        """Train one epoch after the other; yield each one's record after its validation."""
+        settings, rows = self.settings, self.data.train
+        order, turns = generator(self.seed, Stream.ORDER), generator(self.seed, Stream.VIEWS)
+        n_steps = -(-len(rows) // settings.batch_size)
+        rate_of = partial(
+            rate_at, peak=settings.learning_rate, steps=n_steps * settings.epochs, warmup=settings.warmup
+        )
+        optimizer = adamw(
+            (self.decoder, self.loss), learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        for epoch in range(1, settings.epochs + 1):
+            started, means, rate = time.perf_counter(), Means(), 0.0
+            self.decoder.train()
+            plan = shuffled_rows(rows, settings.batch_size, order)
+            with closing(self._batches(plan)) as batches:
+                steps = train_steps(
+                    batches,
+                    partial(self._parts, turns=turns),
+                    optimizer,
+                    rate_of,
+                    max_norm=settings.max_norm,
+                    first=(epoch - 1) * n_steps,
+                )
+                for step in tqdm(steps, f"epoch {epoch}/{settings.epochs}", n_steps, leave=False, disable=None):
+                    means.add(step.parts, step.n)
+                    rate = step.rate
+            trained_s = time.perf_counter() - started
+            measures_bpq = epoch % settings.bpq_every == 0 or epoch == settings.epochs
+            record = EpochRecord(epoch, rate, means.values(), self._validated(pool if measures_bpq else None))
+            _log_epoch(record, settings.epochs, len(rows) / trained_s, time.perf_counter() - started)
+            yield record
+
+    def _batches(self, plan: list[np.ndarray]) -> Any:
+        return decoder_batches(self.data.features, self.data.targets, plan, taps=self.data.taps)
+
+    def _parts(self, batch: DecoderBatch, *, turns: np.random.Generator) -> LossParts:
+        """Loss of a training batch; HV is computed after the turn, from the turned instances."""
+        views = random_views(len(batch), turns) if self.settings.augment else None
+        tensors = on_device(batch, self.device, views)
+        with half_precision(self.device):
+            maps = self.decoder(tensors.tokens, tensors.image if self.decoder.reads_image else None)
+        parts: LossParts = self.loss(maps, tensors.instances, tensors.classes, hv_maps(tensors.instances))
+        return parts
+
+    def _validated(self, bpq_by: Workers | None) -> dict[str, float]:
+        if not len(self.data.validate):
+            return dict(NOT_MEASURED)
+        plan = sequential_rows(self.data.validate, self.settings.batch_size)
+        with closing(self._batches(plan)) as batches:
+            return validate(self.decoder, self.loss, batches, device=self.device, bpq_by=bpq_by)
+
+
+def _loss(settings: LossSettings, data: FamilyData) -> HoVerNetLoss:
+    weights = pixel_weights(pixel_counts(data.targets, data.train)) if settings.class_weights else None
+    return HoVerNetLoss(
+        np=settings.np,
+        hv=settings.hv,
+        nt=settings.nt,
+        hv_regression=settings.hv_regression,
+        hv_gradient=settings.hv_gradient,
+        hv_magnitude=settings.hv_magnitude,
+        regression=settings.regression,
+        class_weights=weights,
+        weighting=settings.weighting,
+    )
+
+
+def _log_epoch(record: EpochRecord, epochs: int, tiles_per_s: float, seconds: float) -> None:
+    """One line: every part of the training loss, and what was measured on validation tiles."""
+    figures = {f"train_{name}": value for name, value in record.train.items()}
+    figures |= {f"validate_{name}": value for name, value in record.validate.items() if value == value}  # not NaN
+    shown = " ".join(f"{name}={value:.4g}" for name, value in figures.items())
+    log.info(
+        "epoch=%d/%d rate=%.3g %s tiles_per_s=%.2f seconds=%.1f",
+        record.epoch,
+        epochs,
+        record.rate,
+        shown,
+        tiles_per_s,
+        seconds,
+    )

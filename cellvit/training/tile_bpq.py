@@ -1,0 +1,25 @@
+"""Binary PQ of a tile's maps with the published watershed, in worker processes: imports no torch."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from cellvit.hover.decode import segment
+from cellvit.metrics.overlap import panoptic_quality
+
+
+class BpqTask(NamedTuple):
+    """Maps of one tile and its nuclei."""
+
+    instances: Int32[np.ndarray, "h w"]
+    np_prob: Float32[np.ndarray, "h w"]
+    hv: Float32[np.ndarray, "2 h w"]
+
+
+def tile_bpq(task: BpqTask) -> float:
+    """bPQ of the tile; NaN where the truth has no nucleus (PanNuke's protocol)."""
+    if not task.instances.any():
+        return math.nan
+    return panoptic_quality(task.instances, segment(task.np_prob, task.hv)).pq
