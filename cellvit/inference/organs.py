@@ -1,44 +1,72 @@
-"""Trained OrganHead: checkpoint -> module, CLS tokens -> probabilities of organs."""
+"""Trained OrganHead: checkpoint -> module, CLS tokens -> probabilities of the organs."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
+from cellvit.contracts.documents import CheckpointHeader
+from cellvit.data.batches import UPRIGHT
 from cellvit.errors import ContractError
+from cellvit.inference.taps import check_same_encoder
 from cellvit.io.checkpoints import read_checkpoint
+from cellvit.io.hdf5 import Store
 from cellvit.models.organ_head import OrganHead
-from cellvit.taxonomy import ORGANS
 
 
-def load_organ_head(path: Path, device: torch.device) -> OrganHead:
-    """The head of a checkpoint, ready to predict.
+@dataclass(frozen=True, slots=True)
+class LoadedOrganHead:
+    """A trained OrganHead, ready to predict; `header.organs` names its outputs in order."""
+
+    module: OrganHead
+    header: CheckpointHeader
+    device: torch.device
+
+
+def load_organ_head(path: Path, device: torch.device) -> LoadedOrganHead:
+    """The OrganHead of a checkpoint.
 
     Raises:
         MissingInputError: There is no file.
         AbsentModelError: The file says that there was nothing to train on.
-        ContractError: It holds another kind of model, weights that do not fit, or other organs than PanNuke's.
+        ContractError: It holds another kind of model, or weights that do not fit its architecture.
     """
     header, weights = read_checkpoint(path)
     remedy = f"Train it again: rm {path} && snakemake -- {path}"
-    organs = header.architecture.get("organs")
-    if header.kind != "organ_head" or organs != len(ORGANS):
-        raise ContractError(
-            f"{path}: expected an organ_head of {len(ORGANS)} organs, found {header.kind} of {organs}. {remedy}"
-        )
+    if header.kind != "organ_head":
+        raise ContractError(f"{path}: expected an OrganHead (kind organ_head), found kind {header.kind}. {remedy}")
     try:
-        head = OrganHead(**header.architecture)
-        head.load_state_dict(weights, strict=True)
+        module = OrganHead(**header.architecture)
+        module.load_state_dict(weights, strict=True)
     except (TypeError, RuntimeError) as error:
         raise ContractError(f"{path}: weights and architecture do not belong together ({error}). {remedy}") from error
-    return head.to(device).eval()
+    return LoadedOrganHead(module.to(device).eval(), header, device)
+
+
+def predict_organs(
+    head: LoadedOrganHead, features: Store, rows: Int[np.ndarray, " r"]
+) -> Float32[np.ndarray, "r organs"]:
+    """Calibrated probabilities of `head.header.organs` for the tiles at `rows` of a feature store.
+
+    Raises:
+        StaleFileError: The features come from another encoder.
+    """
+    check_same_encoder(features, head.header.encoder)
+    return organ_probabilities(head.module, read_cls(features, rows), head.device)
 
 
 @torch.inference_mode()
 def organ_probabilities(
-    head: OrganHead, cls: Float32[np.ndarray, "b dim"], device: torch.device
-) -> Float32[np.ndarray, "b 19"]:
-    """Calibrated probability of every organ, in the order of `cellvit.taxonomy.ORGANS`."""
-    probabilities: Float32[np.ndarray, "b 19"] = head.probabilities(torch.from_numpy(cls).to(device)).cpu().numpy()
-    return probabilities
+    module: OrganHead, cls: Float32[np.ndarray, "n dim"], device: torch.device
+) -> Float32[np.ndarray, "n organs"]:
+    """Calibrated probabilities; the module is left in evaluation mode."""
+    module.eval()
+    found: Float32[np.ndarray, "n organs"] = module.probabilities(torch.from_numpy(cls).to(device)).cpu().numpy()
+    return found
+
+
+def read_cls(features: Store, rows: Int[np.ndarray, " r"]) -> Float32[np.ndarray, "r dim"]:
+    """CLS tokens of the upright tiles, 6 KB a tile at H-optimus's width."""
+    return features.read_part("cls", rows, (UPRIGHT,))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 
 from cellvit.contracts.documents import Figure, Figures
 from cellvit.metrics.classification import accuracy_majority, confusion, expected_calibration_error
@@ -101,6 +101,13 @@ def organ_confusion(
 def organ_numbers(organs: Sequence[str]) -> Int64[np.ndarray, " n"]:
     """Number of each organ in `cellvit.taxonomy.ORGANS`."""
     return np.array([ORGANS.index(organ) for organ in organs], np.int64)
+
+
+def in_organ_order(probabilities: Float[np.ndarray, "n k"], names: Sequence[str]) -> Float64[np.ndarray, "n 19"]:
+    """Columns of a head that answers with the organs `names`, in the order of all organs; 0 for the others."""
+    wide = np.zeros((len(probabilities), len(ORGANS)))
+    wide[:, organ_numbers(names)] = probabilities
+    return wide
 
 
 def _figure(interval: Interval) -> Figure:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from cellvit.contracts.summary import SummaryRow
+from cellvit.contracts.summary import MEAN_SPLIT, SummaryRow
 from cellvit.inference.grading import advice
 from cellvit.inference.summary import ORGAN_HEAD, Keyed
 
@@ -46,7 +46,8 @@ def summary_text(
 
 
 def _table(split: str, families: Mapping[str, Mapping[str, SummaryRow]]) -> Iterable[str]:
-    yield f"{'split ' + split:<{_NAME_WIDTH}}{'n':>6}" + "".join(f"{name:>{_WIDTH}}" for name in COLUMNS)
+    title, unit = ("mean over splits", "splits") if split == MEAN_SPLIT else (f"split {split}", "tiles")
+    yield f"{title:<{_NAME_WIDTH}}{unit:>6}" + "".join(f"{name:>{_WIDTH}}" for name in COLUMNS)
     for family, rows in families.items():
         if family == ORGAN_HEAD:
             continue
@@ -78,7 +79,12 @@ def _organ_line(rows: Mapping[str, SummaryRow]) -> str:
 
 
 def _advice_lines(keyed: Keyed) -> list[str]:
-    return [f"split {split}, {family}: {line}" for (split, family), rows in keyed.items() for line in advice(rows)]
+    return [
+        f"split {split}, {family}: {line}"
+        for (split, family), rows in keyed.items()
+        if split != MEAN_SPLIT  # its splits say the same
+        for line in advice(rows)
+    ]
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -114,7 +114,9 @@ class HoVerNetDecoder(nn.Module):
         """
         self._check(tokens, image)
         b, taps, g, _, dim = tokens.shape
-        grids = tokens.permute(0, 2, 3, 1, 4).reshape(b, g, g, taps * dim).permute(0, 3, 1, 2)  # channels last in memory
+        grids = (
+            tokens.permute(0, 2, 3, 1, 4).reshape(b, g, g, taps * dim).permute(0, 3, 1, 2)
+        )  # channels last in memory
         x = self.project(grids.float())  # (b, widths[0], g, g)
         beside = self.stem(image) if self.stem is not None else {}
         for px, stage in zip(_STAGE_PX, self.stages, strict=True):

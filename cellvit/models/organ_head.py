@@ -36,7 +36,11 @@ class OrganHead(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("known", torch.ones(organs, dtype=torch.bool))
         self.layers = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout), nn.Linear(hidden, organs)
+            nn.LayerNorm(dim),
+            nn.Linear(dim, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, organs),
         )
 
     def forward(self, cls: Float[Tensor, "b dim"]) -> Float[Tensor, "b organs"]:

@@ -54,8 +54,8 @@ PANELS: Final = (
 
 
 def training_curves(history: pd.DataFrame) -> str:
-    """SVG of the panels that the history has columns for, the chosen epoch marked in each."""
-    panels = [panel for panel in PANELS if any(name in history for name in (*panel.train, *panel.validate))]
+    """SVG of the panels that the history has something for, the chosen epoch marked in each."""
+    panels = [panel for panel in PANELS if _says_something(panel, history)]
     rows = -(-len(panels) // _COLUMNS)
     width, height = _PANEL_INCHES
     with look():
@@ -64,6 +64,7 @@ def training_curves(history: pd.DataFrame) -> str:
         for axis, panel in zip(axes, panels, strict=False):
             _draw(axis, panel, history)
         hide_unused(axes, len(panels))
+        canvas.supxlabel("epoch", fontsize=9)
         canvas.legend(handles=_legend(), loc="outside upper left", ncols=3, frameon=False)
         return as_svg(canvas)
 
@@ -72,6 +73,12 @@ def chosen_epoch(history: pd.DataFrame) -> int | None:
     """Epoch whose weights were kept."""
     kept = history.loc[history["chosen"].astype(bool), "epoch"]
     return int(kept.iloc[0]) if len(kept) else None
+
+
+def _says_something(panel: Panel, history: pd.DataFrame) -> bool:
+    """False where no column is there, and for weights that stay as the settings give them."""
+    names = [name for name in (*panel.train, *panel.validate) if name in history]
+    return any(history[name].nunique() > 1 or "_weight_" not in name for name in names)
 
 
 def _draw(axis: Axes, panel: Panel, history: pd.DataFrame) -> None:
@@ -83,9 +90,11 @@ def _draw(axis: Axes, panel: Panel, history: pd.DataFrame) -> None:
     epoch = chosen_epoch(history)
     if epoch is not None:
         axis.axvline(epoch, color=_CHOSEN, linewidth=1, linestyle=":")
-    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axis.set_xlim(float(history["epoch"].min()) - 0.5, float(history["epoch"].max()) + 0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     axis.yaxis.set_major_locator(MaxNLocator(4))
-    axis.margins(x=0.03, y=0.12)
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.margins(y=0.12)
 
 
 def _line(axis: Axes, points: pd.DataFrame, colour: str, style: str) -> None:

@@ -46,8 +46,7 @@ def as_svg(canvas: Canvas) -> str:
     """The chart as SVG without date, without metadata and without reference to any other file."""
     buffer = io.StringIO()
     canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    svg = buffer.getvalue()
-    return svg[svg.index("<svg") :]
+    return _compact(buffer.getvalue())
 
 
 def hide_unused(axes: list[Axes], n_used: int) -> None:
@@ -56,11 +55,8 @@ def hide_unused(axes: list[Axes], n_used: int) -> None:
         axis.set_axis_off()
 
 
-def short_number(value: float) -> str:
-    """Tick label without trailing zeros.
-
-    Examples:
-        >>> short_number(0.0005), short_number(1.0)
-        ('0.0005', '1')
-    """
-    return re.sub(r"^-0$", "0", f"{value:g}")
+def _compact(svg: str) -> str:
+    """The same picture in half the bytes: no declaration, comments and indents, hundredths of a point."""
+    body = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    body = re.sub(r"\s*\n\s*", " ", body).replace("> <", "><")
+    return re.sub(r"(?<![\d.])([1-9]\d*\.\d\d)\d+", r"\1", body)

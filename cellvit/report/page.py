@@ -12,7 +12,7 @@ from cellvit.report.gates import advice_lines, gate_counts, gate_tables
 from cellvit.report.images import colour_bar_png
 from cellvit.report.origin import data_table
 from cellvit.report.verdict import absent_lines, verdict_lines
-from cellvit.report.wording import family_label, system_label
+from cellvit.report.wording import family_label, short_label
 
 _PACKAGE = "cellvit.report"
 _TEMPLATE = "index.html.j2"
@@ -25,7 +25,7 @@ def render(findings: Findings, galleries: Sequence[Gallery]) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"family": family_label, "system": system_label}
+    environment.filters |= {"family": family_label, "short": short_label}
     style, _, _ = loader.get_source(environment, _STYLE)
     return environment.get_template(_TEMPLATE).render(style=style, **_context(findings, galleries))
 

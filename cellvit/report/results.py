@@ -14,8 +14,8 @@ from cellvit.report.wording import (
     family_label,
     in_order,
     metric_of,
-    split_class,
     short_label,
+    split_class,
     system_label,
 )
 
@@ -29,6 +29,9 @@ _BESIDE = ("decoder", "pooled", "classical", "oracle")
 
 _AHEAD_OF = ("classical", "pooled")
 """Systems that the decoder is compared with on the same tiles."""
+
+_NO_NUCLEI = "undefined (n = 0): neither the truth nor any system has a nucleus of it on test tiles"
+"""Stands for the rows of a class or organ of which no figure is defined."""
 
 _INTERVALS = "Small print: 95 % bootstrap interval over tiles, and the number of tiles (n) that define the figure."
 
@@ -165,9 +168,14 @@ def _systems_table(caption: str, groups: Iterable[tuple[str, Systems, Iterable[s
     rows: list[Row] = []
     for group, systems, names in blocks:
         known = [name for name in names if any(name in figures for figures in systems.values())]
+        if group and all(_nothing(systems, name) for name in known):
+            rows.append(Row(group, (Cell(_NO_NUCLEI, kind="undefined reason", span=len(columns)),)))
+            continue
         for place, name in enumerate(known):
             rows.append(_metric_row(name, systems, columns, "" if place else group, in_group=bool(group)))
-    return Table(caption, "Metric", tuple(map(system_label, columns)), tuple(rows), note=_INTERVALS, kind="results")
+    return Table(
+        caption, "Metric", tuple(map(system_label, columns)), tuple(rows), note=_INTERVALS, kind="results systems"
+    )
 
 
 def _metric_row(name: str, systems: Systems, columns: tuple[str, ...], group: str, *, in_group: bool) -> Row:
@@ -175,6 +183,11 @@ def _metric_row(name: str, systems: Systems, columns: tuple[str, ...], group: st
     metric = class_metric(parts[0]) if parts and in_group else metric_of(name)
     cells = tuple(figure_cell(systems.get(system, {}).get(name)) for system in columns)
     return Row(metric.label, cells, note=metric.convention, group=group)
+
+
+def _nothing(systems: Systems, name: str) -> bool:
+    """True where no tile defines the metric for any system."""
+    return all(name not in figures or figures[name].n == 0 for figures in systems.values())
 
 
 def _names(systems: Systems) -> tuple[str, ...]:

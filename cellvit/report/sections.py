@@ -1,5 +1,6 @@
 """Sections of the page: which tables and charts stand under which heading."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -129,7 +130,8 @@ def _organs(split: str, head: OrganHeadEvaluation | None, routed: RoutedEvaluati
         if document is not None and document.status == "absent":
             notes.append(f"{name} is absent: {document.reason}.")
     if head is not None and head.status == "evaluated":
-        notes.append(f"{head.n_tiles:,} test tiles; temperature {head.temperature:.3g} was fitted on validation tiles.")
+        fitted = "" if math.isnan(head.temperature) else f"; temperature {head.temperature:.3g}"
+        notes.append(f"{head.n_tiles:,} test tiles{fitted}.")
         notes += [
             f"{count} test tiles of {organ}, which no training tile shows." for organ, count in head.unseen.items()
         ]

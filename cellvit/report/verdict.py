@@ -6,7 +6,9 @@ from cellvit.contracts.documents import Figure
 from cellvit.report.cells import interval, number
 from cellvit.report.findings import Findings
 from cellvit.report.gates import gate_counts
-from cellvit.report.wording import family_label, metric_of, system_label
+from cellvit.report.wording import family_label, metric_of
+
+_AGAINST = {"classical": "the classical baseline", "pooled": "one decoder for all organs"}
 
 _COMPARED = (("aji", "classical"), ("bpq", "classical"), ("aji", "pooled"), ("bpq", "pooled"))
 """Paired differences that are counted, in the order of the sentences."""
@@ -53,10 +55,10 @@ def _evaluated(findings: Findings) -> Iterable[str]:
         f"{len(there)} family decoders in {splits} {'split' if splits == 1 else 'splits'} were evaluated on test tiles "
         f"that they had not seen{missing}."
     )
-    for document in findings.routed:
-        accuracy = document.organ_head.get("accuracy")
-        if accuracy is not None:
-            yield f"OrganHead names the organ of {_share(accuracy)} of the test tiles of split {document.split}."
+    found = [(document.split, document.organ_head.get("accuracy")) for document in findings.routed]
+    accuracies = [f"{_share(figure)} in split {split}" for split, figure in found if figure is not None]
+    if accuracies:
+        yield f"Accuracy of OrganHead on test tiles: {', '.join(accuracies)}."
 
 
 def _share(figure: Figure) -> str:
@@ -73,14 +75,15 @@ def _compared(findings: Findings) -> Iterable[str]:
             if (figure := decoder.evaluation.differences.get(f"{metric}_minus_{system}")) is not None
         ]
         if found:
-            yield f"{metric_of(metric).label} of the family decoders beside “{system_label(system)}”: {_outcome(found)}."
+            yield f"{metric_of(metric).label} of the family decoders against {_AGAINST[system]}: {_outcome(found)}."
 
 
 def _outcome(differences: list[Figure]) -> str:
     better = sum(figure.low > 0 for figure in differences)
     worse = sum(figure.high < 0 for figure in differences)
-    unclear = len(differences) - better - worse
-    return f"clearly better in {better} of {len(differences)}, clearly worse in {worse}, not clear in {unclear}"
+    counts = {"clearly better": better, "clearly worse": worse, "not clear": len(differences) - better - worse}
+    parts = [f"{word} in {count} of {len(differences)}" for word, count in counts.items() if count]
+    return ", ".join(parts)
 
 
 def _graded(findings: Findings) -> Iterable[str]:

@@ -85,7 +85,7 @@ SYSTEMS: Final = MappingProxyType(
 """Systems by the names of documents, in the order of the columns."""
 
 _SHORT: Final = MappingProxyType(
-    {"decoder": "Decoder", "pooled": "One for all organs", "classical": "Classical", "oracle": "Oracle"}
+    {"decoder": "Decoder", "pooled": "All-organ decoder", "classical": "Classical", "oracle": "Oracle"}
 )
 
 GRADES: Final = ("pass", "partial", "fail", "undefined")

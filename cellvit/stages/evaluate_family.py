@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 _BLOCK_TILES = 16
 """Tiles in memory at a time for the systems without a network: about 60 MB with perfect maps."""
 
+_SYSTEMS = 4
+"""Systems that segment every test tile: decoder, pooled, classical, oracle."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
@@ -144,7 +147,7 @@ def _judged(
 ) -> dict[str, JudgedTiles]:
     """Measurements of every system on the test tiles; the oracle uses the decoder's watershed."""
     family, watershed = args.family, model.watershed
-    with workers(args.threads, len(data.test)) as pool:
+    with workers(args.threads, _SYSTEMS * len(data.test)) as pool:
         batches = data.predicted(model.path, data.test, args.device)
         judged = {"decoder": judge_maps(batches, watershed, family=family, pool=pool)}
         if pooled is not None:

@@ -19,9 +19,9 @@ from cellvit.contracts.provenance import Provenance
 from cellvit.inference.evaluation import check_belongs, check_unseen, findings
 from cellvit.inference.judge import judge_maps
 from cellvit.inference.maps import load_decoder, predict_maps
-from cellvit.inference.organs import load_organ_head, organ_probabilities
+from cellvit.inference.organs import load_organ_head, predict_organs
 from cellvit.inference.parallel import Workers, workers
-from cellvit.inference.routing import Routes, organ_confusion, organ_figures, routes_of
+from cellvit.inference.routing import Routes, in_organ_order, organ_confusion, organ_figures, routes_of
 from cellvit.inference.scoring import COLUMNS
 from cellvit.inference.segment import watershed_of
 from cellvit.io.checkpoints import read_header
@@ -204,15 +204,10 @@ def _decoded(
 
 
 def _probabilities(args: argparse.Namespace, folds: Sequence[_Fold]) -> Float64[np.ndarray, "n 19"]:
-    """Probability of every organ for every test tile, from the CLS token of the unflipped view."""
-    device = resolve_device(args.device)
-    head = load_organ_head(args.organ_head, device)
-    blocks = [
-        organ_probabilities(head, fold.features.read_part("cls", rows, (0,)), device)
-        for fold in folds
-        for rows in fold.features.blocks(_CLS_BLOCK)
-    ]
-    return np.concatenate(blocks)
+    """Probability of every organ for every test tile, in the order of the folds."""
+    head = load_organ_head(args.organ_head, resolve_device(args.device))
+    found = [predict_organs(head, fold.features, rows) for fold in folds for rows in fold.features.blocks(_CLS_BLOCK)]
+    return in_organ_order(np.concatenate(found), head.header.organs)
 
 
 def _absent(args: argparse.Namespace, origin: Provenance, reason: str, n_tiles: int) -> RoutedEvaluation:

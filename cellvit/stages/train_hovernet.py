@@ -58,9 +58,7 @@ def run(args: argparse.Namespace) -> None:
         kept = fit_decoder(data, args.settings, device=resolve_device(args.device), threads=args.threads)
     metrics = {f"train_{name}": value for name, value in kept.record.train.items()}
     metrics |= {f"validate_{name}": value for name, value in kept.record.validate.items()}
-    trained = header.model_copy(
-        update={"epoch": kept.record.epoch, "selection": kept.selection, "metrics": metrics}
-    )
+    trained = header.model_copy(update={"epoch": kept.record.epoch, "selection": kept.selection, "metrics": metrics})
     write_history(args.history, HOVERNET_HISTORY, kept.history, chosen=kept.record.epoch)
     write_checkpoint(args.checkpoint, trained, kept.weights)
 

@@ -95,9 +95,7 @@ class _Training:
         settings, rows = self.settings, self.data.train
         order, turns = generator(self.seed, Stream.ORDER), generator(self.seed, Stream.VIEWS)
         n_steps = -(-len(rows) // settings.batch_size)
-        rate_of = partial(
-            rate_at, peak=settings.learning_rate, steps=n_steps * settings.epochs, warmup=settings.warmup
-        )
+        rate_of = partial(rate_at, peak=settings.learning_rate, steps=n_steps * settings.epochs, warmup=settings.warmup)
         optimizer = adamw(
             (self.decoder, self.loss), learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
         )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cellvit.inference.routing import organ_confusion, organ_figures, routed_families, routes_of
+from cellvit.inference.routing import in_organ_order, organ_confusion, organ_figures, routed_families, routes_of
 from cellvit.taxonomy import ORGANS
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",), "urologic": ("Kidney",)}
@@ -58,3 +58,11 @@ def test_the_confusion_holds_organs_that_are_there_or_predicted() -> None:
 
     assert names == ("Colon", "Skin")
     assert counts == ((1, 1), (0, 0))
+
+
+def test_a_head_with_fewer_organs_keeps_them_in_their_places() -> None:
+    wide = in_organ_order(np.array([[0.25, 0.75]]), ("Skin", "Colon"))
+
+    assert wide.shape == (1, len(ORGANS))
+    assert wide[0, ORGANS.index("Colon")] == 0.75
+    assert wide.sum() == 1

@@ -188,3 +188,14 @@ def test_the_text_shows_marks_grades_advice_warnings_and_what_is_absent() -> Non
     assert "respiratory: no tiles in test folds [3]" in text
     assert "lies on the border" in text
     assert max(len(line) for line in text.splitlines()) <= 150
+
+
+def test_the_text_ends_with_means_over_splits_and_advises_by_split_alone() -> None:
+    keyed = summary_rows([family("1", aji=0.31), family("2", aji=0.33)], [], [], GATES)
+
+    text = summary_text(keyed, absent={})
+
+    assert text.index("split 2") < text.index("mean over splits")
+    assert "0.320~" in text
+    assert text.count(": aji ") == 2
+    assert "MARKED" not in text

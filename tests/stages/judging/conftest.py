@@ -1,21 +1,35 @@
 """A small run up to the decoders: folds, features and families on disk."""
 
 import argparse
+import dataclasses
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from cellvit.config.steps import GatherFamilySettings
+from cellvit.__main__ import main
+from cellvit.config.judging import WatershedSettings
+from cellvit.config.steps import GatherFamilySettings, TuneWatershedSettings
+from cellvit.contracts.documents import CheckpointHeader, FamilyEvaluation, WatershedChoice
+from cellvit.contracts.judgements import JudgedTiles
 from cellvit.contracts.provenance import Provenance
 from cellvit.contracts.records import FeatureBatch, TileBatch
 from cellvit.contracts.stores import FEATURES, TILES
+from cellvit.inference.scoring import COLUMNS
+from cellvit.io.checkpoints import write_checkpoint
+from cellvit.io.documents import read_document
 from cellvit.io.features import append_features
 from cellvit.io.hdf5 import writing
+from cellvit.io.judgements import read_judged
 from cellvit.io.tiles import append_tiles, open_tiles
+from cellvit.models.hovernet import HoVerNetDecoder
+from cellvit.models.organ_head import OrganHead
 from cellvit.stages import gather_family
+from cellvit.taxonomy import ORGANS
 
 GRID, DIM = 16, 8
 
@@ -62,12 +76,24 @@ def tile_batch(fold: int, organs: Sequence[str]) -> TileBatch:
     return TileBatch(image, instances, classes, tuple(organs), tuple(f"f{fold}-{row:05d}" for row in range(n)))
 
 
-@pytest.fixture
-def write_run(tmp_path: Path) -> Callable[..., Run]:
+@pytest.fixture(scope="session")
+def copy_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Run], Run]:
+    """A copy of a run that a test may change."""
+
+    def copy(run: Run) -> Run:
+        root = tmp_path_factory.mktemp("copy") / "run"
+        shutil.copytree(run.root, root)
+        return dataclasses.replace(run, root=root)
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     """Write folds with the given organs, tile by tile, and gather the families."""
 
     def write(organs_by_fold: dict[int, Sequence[str]], families: dict[str, tuple[str, ...]]) -> Run:
-        run = Run(tmp_path, families, tuple(organs_by_fold))
+        run = Run(tmp_path_factory.mktemp("run"), families, tuple(organs_by_fold))
         for fold, organs in organs_by_fold.items():
             _write_fold(run, fold, organs)
         for family, organs in families.items():
@@ -100,3 +126,114 @@ def _write_fold(run: Run, fold: int, organs: Sequence[str]) -> None:
     sizes = {"views": 1, "taps": 1, "g": GRID, "dim": DIM}
     with writing(run.features(fold), FEATURES, n, sizes, origin) as writer:
         append_features(writer, batch)
+
+
+@pytest.fixture(scope="session")
+def write_decoder() -> Callable[..., Path]:
+    """Write a tiny decoder with random weights, or one that says that it could not be trained."""
+
+    def write(
+        path: Path, family: str, *, split: str = "1", status: str = "trained", folds=(1, 2), seed: int = 0
+    ) -> Path:
+        architecture = {
+            "dim": DIM,
+            "grid": GRID,
+            "widths": [8, 8, 8, 8, 8],
+            "image_stem": "rgb",
+            "stem_widths": [8, 8],
+        }
+        torch.manual_seed(seed)
+        decoder = HoVerNetDecoder(**architecture)
+        header = CheckpointHeader(
+            provenance=Provenance(simulated=True, untrained_encoder=True),
+            kind="hovernet",
+            split=split,
+            family=family,
+            status=status,
+            reason="" if status == "trained" else f"family {family} has no tiles in training folds 1",
+            architecture=architecture,
+            encoder={"taps": [0]},
+            mpp=0.25,
+            folds={"train": folds[:1], "validate": folds[1:]},
+        )
+        write_checkpoint(path, header, decoder.state_dict() if status == "trained" else {})
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_organ_head() -> Callable[..., Path]:
+    """Write an OrganHead that can answer with the given organs alone, or one that could not be trained."""
+
+    def write(path: Path, *organs: str, status: str = "trained") -> Path:
+        architecture = {"dim": DIM, "hidden": 4, "organs": len(ORGANS), "dropout": 0.0}
+        torch.manual_seed(0)
+        head = OrganHead(**architecture)
+        if organs:
+            head.learn_only(torch.tensor([organ in organs for organ in ORGANS]))
+        header = CheckpointHeader(
+            provenance=Provenance(simulated=True),
+            kind="organ_head",
+            split="1",
+            status=status,
+            reason="" if status == "trained" else "no training tiles",
+            architecture=architecture,
+            organs=ORGANS,
+            mpp=0.25,
+            folds={"train": (1,), "validate": (2,)},
+        )
+        write_checkpoint(path, header, head.state_dict() if status == "trained" else {})
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tune() -> Callable[..., WatershedChoice]:
+    """Run tune_watershed on a family of a run; returns what it wrote."""
+
+    def call(run: Run, family: str, *options: str, settings: WatershedSettings | None = None) -> WatershedChoice:
+        watershed = settings or WatershedSettings(np_threshold=(0.5,), hv_threshold=(0.4,), min_object_px=(10,))
+        out = run.root / f"watershed/{family}.json"
+        arguments = {
+            "--settings": TuneWatershedSettings(watershed=watershed, seed=0).model_dump_json(),
+            "--split": "1",
+            "--family": family,
+            "--validate-folds": "2",
+            "--checkpoint": str(run.root / f"checkpoints/{family}.safetensors"),
+            "--features": str(run.features_of(family)),
+            "--targets": str(run.targets_of(family)),
+            "--out": str(out),
+        }
+        given = [part for pair in arguments.items() for part in pair]
+        assert main(["tune_watershed", *given, "--device", "cpu", *options]) == 0
+        return read_document(out, WatershedChoice)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def evaluate() -> Callable[..., tuple[FamilyEvaluation, dict[str, JudgedTiles]]]:
+    """Run evaluate_family on a family of a run; returns what it wrote."""
+
+    def call(run: Run, family: str, *options: str) -> tuple[FamilyEvaluation, dict[str, JudgedTiles]]:
+        out, tiles = run.root / f"evaluation/{family}.json", run.root / f"evaluation/{family}_tiles.csv"
+        arguments = {
+            "--settings": '{"seed": 0}',
+            "--split": "1",
+            "--family": family,
+            "--train-folds": "1",
+            "--test-folds": "3",
+            "--features": str(run.features_of(family)),
+            "--targets": str(run.targets_of(family)),
+            "--checkpoint": str(run.root / f"checkpoints/{family}.safetensors"),
+            "--watershed": str(run.root / f"watershed/{family}.json"),
+            "--out": str(out),
+            "--tiles-csv": str(tiles),
+        }
+        given = [part for pair in arguments.items() for part in pair]
+        assert main(["evaluate_family", *given, "--device", "cpu", *options]) == 0
+        return read_document(out, FamilyEvaluation), read_judged(tiles, COLUMNS)
+
+    return call

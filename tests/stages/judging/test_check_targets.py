@@ -16,7 +16,7 @@ def check(run, family: str, out: Path, gates: str = "{}") -> int:
     return main(["check_targets", *arguments])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run(write_run):
     return write_run({1: ["Colon", "Stomach", "Colon"], 2: ["Colon", "Breast"]}, FAMILIES)
 

@@ -1,0 +1,227 @@
+"""Stage `train_organ_head`: CLS tokens of a split's folds -> OrganHead, its history and its figures on the test folds."""
+
+import argparse
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+
+from cellvit.config.settings import Device
+from cellvit.config.steps import TrainOrganHeadSettings
+from cellvit.contracts.documents import CheckpointHeader, Figure, OrganHeadEvaluation
+from cellvit.contracts.history import ORGAN_HEAD_HISTORY
+from cellvit.contracts.provenance import Provenance
+from cellvit.errors import ContractError, StaleFileError
+from cellvit.inference.organs import organ_probabilities, read_cls
+from cellvit.inference.routing import organ_confusion, organ_figures, organ_numbers
+from cellvit.inference.taps import encoder_record
+from cellvit.io.checkpoints import write_checkpoint
+from cellvit.io.documents import write_document
+from cellvit.io.features import open_features
+from cellvit.io.hdf5 import Store
+from cellvit.io.history import write_history
+from cellvit.io.origin import origin_of
+from cellvit.io.tiles import open_tiles
+from cellvit.metrics.intervals import bootstrap_mean
+from cellvit.models.device import resolve_device
+from cellvit.taxonomy import ORGANS, TILE_MPP
+from cellvit.training.organ_head import FittedOrganHead, OrganTiles, fit_organ_head
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line; option names match the rule's input, output and params."""
+    parser.add_argument("--settings", type=TrainOrganHeadSettings.model_validate_json, required=True, help="JSON")
+    parser.add_argument("--split", required=True, help="name of the split")
+    parser.add_argument("--train-folds", type=int, nargs="+", required=True, help="folds that train")
+    parser.add_argument("--validate-folds", type=int, nargs="+", required=True, help="folds that choose and calibrate")
+    parser.add_argument("--test-folds", type=int, nargs="+", required=True, help="folds that judge")
+    parser.add_argument("--tiles", type=Path, nargs="+", required=True, help="tile stores of all these folds")
+    parser.add_argument(
+        "--features", type=Path, nargs="+", required=True, help="their feature stores, in the same order"
+    )
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint to write")
+    parser.add_argument("--history", type=Path, required=True, help="CSV to write: a row an epoch")
+    parser.add_argument("--evaluation", type=Path, required=True, help="JSON to write: figures on the test folds")
+    parser.add_argument("--code", required=True, help="fingerprint of the code, for the header")
+    parser.add_argument("--device", choices=get_args(Device), default="auto", help="where torch computes")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write checkpoint, history and evaluation; without training tiles all three say so."""
+    torch.set_num_threads(args.threads)
+    with ExitStack() as stack:
+        tiles = [stack.enter_context(open_tiles(path)) for path in args.tiles]
+        features = [stack.enter_context(open_features(path)) for path in args.features]
+        _check_pairs(tiles, features)
+        origin = _origin(args, tiles, features)
+        train, validate, test = (
+            _tiles_of(folds, tiles, features) for folds in (args.train_folds, args.validate_folds, args.test_folds)
+        )
+        header = _header(args, origin, features[0], {"train": len(train), "validate": len(validate)})
+    if not len(train):
+        _write_absent(args, header, len(test))
+        return
+    _warn_unknown("validate", validate.unknown_to(train))
+    _warn_unknown("test", test.unknown_to(train))
+    device = resolve_device(args.device)
+    fitted = fit_organ_head(train, validate, args.settings.organ_head, seed=args.settings.seed, device=device)
+    _write_trained(args, header, fitted)
+    evaluation = _evaluation(args, origin, fitted, test, train, device)
+    write_document(args.evaluation, evaluation)
+    shown = " ".join(f"{name}={figure.value:.4f}" for name, figure in evaluation.figures.items())
+    log.info("organ head split=%s status=%s n=%d %s", args.split, evaluation.status, evaluation.n_tiles, shown)
+
+
+def fold_of(tile_id: str) -> int:
+    """Number of the fold in a tile's id.
+
+    Examples:
+        >>> fold_of("f12-00034")
+        12
+    """
+    return int(tile_id[1:].partition("-")[0])
+
+
+def _check_pairs(tiles: Sequence[Store], features: Sequence[Store]) -> None:
+    if len(tiles) != len(features):
+        raise ContractError(
+            f"train_organ_head: {len(tiles)} tile stores and {len(features)} feature stores; give pairs"
+        )
+    for tile_store, feature_store in zip(tiles, features, strict=True):
+        expected, found = tile_store.content_sha256, feature_store.provenance.made_from.get("tiles")
+        if expected != found:
+            raise StaleFileError(
+                f"{feature_store.path} was extracted from other tiles than {tile_store.path} holds.\n"
+                f"  tiles: file has {str(found)[:12]}, run has {expected[:12]}\n"
+                f"Re-extract it:  snakemake --forcerun extract_features -- {feature_store.path}"
+            )
+        if encoder_record(feature_store) != encoder_record(features[0]):
+            raise ContractError(
+                f"{features[0].path} and {feature_store.path} were extracted with different settings. "
+                "Re-extract both:  snakemake --forcerun extract_features"
+            )
+
+
+def _origin(args: argparse.Namespace, tiles: Sequence[Store], features: Sequence[Store]) -> Provenance:
+    named = {f"tiles_{store.path.stem}": store for store in tiles}
+    named |= {f"features_{store.path.stem}": store for store in features}
+    return origin_of(stores=named, settings=args.settings.model_dump(mode="json"))
+
+
+def _tiles_of(folds: Sequence[int], tiles: Sequence[Store], features: Sequence[Store]) -> OrganTiles:
+    """CLS tokens and organs of every tile of `folds`."""
+    cls, organs = [np.zeros((0, features[0].shape("cls")[-1]), np.float32)], []
+    for tile_store, feature_store in zip(tiles, features, strict=True):
+        rows = np.flatnonzero([fold_of(tile_id) in folds for tile_id in tile_store.names("tile_id")])
+        names = tile_store.names("organ")
+        cls.append(read_cls(feature_store, rows))
+        organs += [names[row] for row in rows]
+    return OrganTiles(np.concatenate(cls), organ_numbers(organs))
+
+
+def _header(args: argparse.Namespace, origin: Provenance, features: Store, tiles: dict[str, int]) -> CheckpointHeader:
+    """Everything that is known before training."""
+    settings = args.settings.organ_head
+    folds = ", ".join(map(str, args.train_folds))
+    return CheckpointHeader(
+        provenance=origin,
+        kind="organ_head",
+        split=args.split,
+        status="trained" if tiles["train"] else "absent",
+        reason="" if tiles["train"] else f"no tiles in training folds {folds}",
+        architecture={
+            "dim": features.shape("cls")[-1],
+            "hidden": settings.hidden,
+            "organs": len(ORGANS),
+            "dropout": settings.dropout,
+        },
+        encoder=encoder_record(features),
+        organs=ORGANS,
+        mpp=TILE_MPP,
+        folds={"train": tuple(args.train_folds), "validate": tuple(args.validate_folds)},
+        tiles=tiles,
+        code=args.code,
+    )
+
+
+def _warn_unknown(role: str, unknown: dict[str, int]) -> None:
+    if unknown:
+        shown = " ".join(f"{organ}={count}" for organ, count in unknown.items())
+        log.warning("organs without training tiles cannot be predicted: role=%s %s", role, shown)
+
+
+def _write_absent(args: argparse.Namespace, header: CheckpointHeader, n_test: int) -> None:
+    log.warning("split=%s has no OrganHead: %s", args.split, header.reason)
+    write_history(args.history, ORGAN_HEAD_HISTORY, (), chosen=None)
+    write_checkpoint(args.checkpoint, header, {})
+    document = OrganHeadEvaluation(
+        provenance=header.provenance, split=args.split, status="absent", reason=header.reason, n_tiles=n_test
+    )
+    write_document(args.evaluation, document)
+
+
+def _write_trained(args: argparse.Namespace, header: CheckpointHeader, fitted: FittedOrganHead) -> None:
+    record = fitted.kept.record
+    metrics = {f"validate_{name}": value for name, value in record.validate.items()}
+    trained = header.model_copy(
+        update={
+            "epoch": record.epoch,
+            "selection": fitted.kept.selection,
+            "metrics": {
+                "train_total": record.train["total"],
+                **metrics,
+                "temperature": float(fitted.module.temperature),
+            },
+        }
+    )
+    write_history(args.history, ORGAN_HEAD_HISTORY, fitted.kept.history, chosen=record.epoch)
+    write_checkpoint(args.checkpoint, trained, fitted.module.state_dict())
+
+
+def _evaluation(  # six arguments: what the document says
+    args: argparse.Namespace,
+    origin: Provenance,
+    fitted: FittedOrganHead,
+    test: OrganTiles,
+    train: OrganTiles,
+    device: torch.device,
+) -> OrganHeadEvaluation:
+    if not len(test):
+        folds = ", ".join(map(str, args.test_folds))
+        return OrganHeadEvaluation(
+            provenance=origin, split=args.split, status="absent", reason=f"no tiles in test folds {folds}", n_tiles=0
+        )
+    probabilities = organ_probabilities(fitted.module, test.cls, device)
+    organs = [ORGANS[number] for number in test.organ]
+    figures = organ_figures(probabilities, organs, (), seed=args.settings.seed)
+    names, confusion = organ_confusion(probabilities, organs)
+    return OrganHeadEvaluation(
+        provenance=origin,
+        split=args.split,
+        status="evaluated",
+        n_tiles=len(test),
+        figures={name: figure for name, figure in figures.items() if name != "routing_accuracy"},
+        recall=_recall(probabilities, test.organ, args.settings.seed),
+        organ_names=names,
+        confusion=confusion,
+        temperature=float(fitted.module.temperature),
+        unseen=test.unknown_to(train),
+    )
+
+
+def _recall(probabilities: np.ndarray, organ: np.ndarray, seed: int) -> dict[str, Figure]:
+    """Recall of each organ with test tiles, with its interval."""
+    right = (probabilities.argmax(axis=1) == organ).astype(np.float64)
+    found = {
+        ORGANS[number]: bootstrap_mean(right[organ == number], rng=np.random.default_rng(seed))
+        for number in sorted(Counter(organ.tolist()))
+    }
+    return {name: Figure(**interval._asdict()) for name, interval in found.items()}

@@ -1,0 +1,118 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellvit.contracts.provenance import Provenance
+from cellvit.contracts.stores import FEATURES
+from cellvit.data.batches import AHEAD, decoder_batches, read_ahead, sequential_rows, shuffled_rows
+from cellvit.errors import ContractError
+from cellvit.io.features import open_features
+from cellvit.io.hdf5 import writing
+from cellvit.io.tiles import open_tiles
+
+
+@given(n=st.integers(0, 70), batch_size=st.integers(1, 20), seed=st.integers(0, 5))
+def test_every_row_is_in_exactly_one_batch(n, batch_size, seed):
+    rows = 3 * np.arange(n)
+
+    batches = shuffled_rows(rows, batch_size, np.random.default_rng(seed))
+
+    assert sorted(row for batch in batches for row in batch.tolist()) == rows.tolist()
+    assert all(0 < len(batch) <= batch_size for batch in batches)
+    assert len(batches) == -(-n // batch_size)
+
+
+@pytest.mark.parametrize("n", [17, 33, 49, 99])
+def test_no_batch_is_a_single_tile_that_batch_norm_would_take_for_the_data(n):
+    sizes = [len(batch) for batch in shuffled_rows(np.arange(n), 16, np.random.default_rng(0))]
+
+    assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) >= 8
+
+
+def test_one_tile_is_one_batch():
+    assert [batch.tolist() for batch in shuffled_rows(np.array([5]), 16, np.random.default_rng(0))] == [[5]]
+
+
+def test_the_order_follows_the_generator_from_epoch_to_epoch():
+    first, again = np.random.default_rng(1), np.random.default_rng(1)
+
+    epochs = [[batch.tolist() for batch in shuffled_rows(np.arange(40), 8, first)] for _ in range(2)]
+
+    assert epochs[0] != epochs[1]
+    assert epochs == [[batch.tolist() for batch in shuffled_rows(np.arange(40), 8, again)] for _ in range(2)]
+
+
+def test_sequential_rows_keep_their_order():
+    assert [batch.tolist() for batch in sequential_rows(np.array([4, 1, 9]), 2)] == [[4, 1], [9]]
+
+
+def test_reading_stays_a_few_items_ahead():
+    started = []
+
+    def read(item):
+        started.append(item)
+        return item
+
+    stream = read_ahead(read, range(100))
+    assert next(stream) == 0
+    time.sleep(0.05)
+
+    assert len(started) <= AHEAD + 2
+    stream.close()
+
+
+def test_an_error_of_the_reader_reaches_the_caller_at_its_item():
+    def read(item):
+        if item == 2:
+            raise ContractError("row 2 is broken")
+        return item
+
+    stream = read_ahead(read, range(5))
+
+    assert [next(stream), next(stream)] == [0, 1]
+    with pytest.raises(ContractError, match="row 2 is broken"):
+        next(stream)
+
+
+def test_closing_early_ends_the_thread():
+    stream = read_ahead(lambda item: item, range(1000))
+    next(stream)
+
+    stream.close()
+
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
+
+
+@pytest.fixture
+def stores(tmp_path, write_tile_store):
+    tiles = write_tile_store(tmp_path / "tiles.h5", 1, ["Colon"] * 5)
+    tokens = np.arange(5 * 3 * 2 * 2 * 4).reshape(5, 1, 3, 2, 2, 4).astype(np.float16)
+    with writing(tmp_path / "features.h5", FEATURES, 5, {"views": 1, "taps": 3, "g": 2, "dim": 4}, Provenance()) as out:
+        out.append(cls=np.zeros((5, 1, 4), np.float32), tokens=tokens)
+    with open_features(tmp_path / "features.h5") as features, open_tiles(tiles) as tile_store:
+        yield features, tile_store, tokens
+
+
+def test_a_batch_pairs_tokens_of_the_chosen_taps_with_their_tiles(stores):
+    features, tiles, tokens = stores
+
+    (batch, last) = decoder_batches(features, tiles, [np.array([0, 3]), np.array([4])], taps=(2, 0))
+
+    assert batch.tiles.tile_id == ("f1-00000", "f1-00003")
+    assert np.array_equal(batch.tokens, tokens[[0, 3], 0][:, [2, 0]])
+    assert len(last) == 1
+
+
+def test_stores_of_different_folds_are_refused(stores, tmp_path, write_tile_store):
+    features, _, _ = stores
+
+    with (
+        open_tiles(write_tile_store(tmp_path / "other.h5", 2, ["Colon"] * 2)) as others,
+        pytest.raises(ContractError, match="has 5 tiles.*has 2"),
+    ):
+        decoder_batches(features, others, [np.array([0])], taps=(0,))

@@ -1,0 +1,130 @@
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from cellvit.__main__ import main
+from cellvit.contracts.documents import RoutedEvaluation
+from cellvit.inference.scoring import COLUMNS
+from cellvit.io.documents import read_document
+from cellvit.io.judgements import read_judged
+
+FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",)}
+TEST_ORGANS = ["Colon", "Stomach", "Skin", "Breast", "Skin"]
+
+
+@pytest.fixture(scope="module")
+def written(write_run, write_decoder, tune, evaluate):
+    run = write_run({1: ["Colon", "Skin"], 2: ["Colon", "Skin"], 3: TEST_ORGANS}, FAMILIES)
+    for seed, family in enumerate(FAMILIES):
+        write_decoder(run.root / f"checkpoints/{family}.safetensors", family, seed=seed)
+        tune(run, family)
+        evaluate(run, family)
+    return run
+
+
+@pytest.fixture
+def run(written, copy_run):
+    return copy_run(written)
+
+
+def route(run) -> RoutedEvaluation:
+    root = run.root
+    arguments = [
+        *("--settings", json.dumps({"families": FAMILIES, "seed": 0}), "--split", "1", "--test-folds", "3"),
+        *("--features", str(run.features(3)), "--tiles", str(run.tiles(3))),
+        *("--organ-head", str(root / "organ_head.safetensors")),
+        *("--checkpoints", *(str(root / f"checkpoints/{family}.safetensors") for family in FAMILIES)),
+        *("--watersheds", *(str(root / f"watershed/{family}.json") for family in FAMILIES)),
+        *("--family-tiles", *(str(root / f"evaluation/{family}_tiles.csv") for family in FAMILIES)),
+        *("--out", str(root / "routed.json"), "--tiles-csv", str(root / "routed_tiles.csv"), "--device", "cpu"),
+    ]
+    assert main(["evaluate_routed", *arguments]) == 0
+    return read_document(root / "routed.json", RoutedEvaluation)
+
+
+def test_tiles_go_to_the_family_of_their_predicted_organ(run, write_organ_head) -> None:
+    write_organ_head(run.root / "organ_head.safetensors", "Colon")
+
+    evaluation = route(run)
+    tiles = read_judged(run.root / "routed_tiles.csv", COLUMNS)
+
+    assert evaluation.status == "evaluated"
+    assert evaluation.n_tiles == len(tiles["routed"]) == 4
+    assert set(tiles["routed"].family) == {"digestive"}
+    assert evaluation.organ_head["accuracy"].value == pytest.approx(1 / 5)
+    assert evaluation.organ_head["accuracy"].n == 5
+    assert evaluation.organ_head["routing_accuracy"].value == pytest.approx(2 / 4)
+    assert set(evaluation.organ_names) == {"Colon", "Stomach", "Skin", "Breast"}
+    assert sum(map(sum, evaluation.confusion)) == 5
+
+
+def test_a_tile_in_its_own_family_has_the_figures_of_its_family(run, write_organ_head) -> None:
+    write_organ_head(run.root / "organ_head.safetensors", "Colon")
+    known = read_judged(run.root / "evaluation/digestive_tiles.csv", COLUMNS)["decoder"]
+
+    route(run)
+    routed = read_judged(run.root / "routed_tiles.csv", COLUMNS)["routed"]
+
+    own = routed.where(routed.organs != "Skin")
+    assert own.tile_id == known.tile_id
+    np.testing.assert_array_equal(own.values, known.values)
+
+
+def test_a_tile_elsewhere_is_decoded_by_that_family(run, write_organ_head) -> None:
+    write_organ_head(run.root / "organ_head.safetensors", "Skin")
+
+    route(run)
+    tiles = read_judged(run.root / "routed_tiles.csv", COLUMNS)
+
+    colon = tiles["routed"].organs == "Colon"
+    assert tiles["routed"].where(colon).family == ("epidermal",)
+    sums = tiles["routed"].where(colon).column("hv_square_error")
+    assert sums != tiles["known"].where(tiles["known"].organs == "Colon").column("hv_square_error")
+
+
+def test_tiles_of_organs_without_a_family_are_counted_and_said(run, write_organ_head, caplog) -> None:
+    write_organ_head(run.root / "organ_head.safetensors", "Colon", "Skin")
+
+    with caplog.at_level(logging.WARNING):
+        evaluation = route(run)
+
+    assert evaluation.left_out == {"their organ belongs to no family": 1}
+    assert "left_out=1" in caplog.text
+
+
+def test_all_systems_stand_beside_the_routed_one(run, write_organ_head) -> None:
+    write_organ_head(run.root / "organ_head.safetensors", "Colon")
+
+    evaluation = route(run)
+
+    assert set(evaluation.systems) == {"routed", "known", "classical", "oracle", "trivial"}
+    assert evaluation.systems["known"]["aji"].n <= 4
+    assert {"aji_minus_known", "bpq_minus_classical"} <= set(evaluation.differences)
+    assert set(evaluation.organs["Skin"]) == {"routed", "known", "classical", "oracle"}
+
+
+def test_a_family_without_a_decoder_gets_no_tile(run, write_organ_head, write_decoder, tune, evaluate) -> None:
+    write_organ_head(run.root / "organ_head.safetensors", "Skin")
+    write_decoder(run.root / "checkpoints/epidermal.safetensors", "epidermal", status="absent")
+    tune(run, "epidermal")
+    evaluate(run, "epidermal")
+
+    evaluation = route(run)
+    tiles = read_judged(run.root / "routed_tiles.csv", COLUMNS)
+
+    assert set(tiles["routed"].family) == {"digestive"}
+    assert len(tiles["known"]) == 2
+    assert evaluation.organ_head["routing_accuracy"].n == 2
+
+
+def test_without_a_head_or_decoders_the_document_says_so(run, write_organ_head, write_decoder) -> None:
+    write_organ_head(run.root / "organ_head.safetensors", status="absent")
+
+    evaluation = route(run)
+
+    assert evaluation.status == "absent"
+    assert evaluation.reason == "no OrganHead: no training tiles"
+    assert evaluation.n_tiles == 5
+    assert read_judged(run.root / "routed_tiles.csv", COLUMNS) == {}

@@ -1,0 +1,58 @@
+"""Features and tiles of one small fold, open for reading."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cellvit.config.steps import TrainHovernetSettings
+from cellvit.contracts.provenance import Provenance
+from cellvit.contracts.records import TileBatch
+from cellvit.contracts.stores import FEATURES, TILES
+from cellvit.io.features import open_features
+from cellvit.io.hdf5 import writing
+from cellvit.io.tiles import append_tiles, open_tiles
+from cellvit.training.hovernet import FamilyData
+
+N_TILES, GRID, DIM = 8, 16, 4
+
+
+def _tiles() -> TileBatch:
+    """Dark discs on a bright ground, of two classes; the last tile is empty."""
+    rows, columns = np.ogrid[:256, :256]
+    instances = np.zeros((N_TILES, 256, 256), np.int32)
+    classes = np.zeros((N_TILES, 256, 256), np.uint8)
+    for tile in range(N_TILES - 1):
+        for label, (row, column) in enumerate(((40 + 9 * tile, 60), (120, 128 + 9 * tile), (200, 90)), 1):
+            inside = (rows - row) ** 2 + (columns - column) ** 2 <= 24**2
+            instances[tile][inside], classes[tile][inside] = label, 1 + label % 2
+    image = np.where(instances[..., None] > 0, np.uint8([90, 50, 140]), np.uint8([240, 210, 225]))
+    return TileBatch(image, instances, classes, ("Colon",) * N_TILES, tuple(f"f1-{row:05d}" for row in range(N_TILES)))
+
+
+@pytest.fixture
+def family_data(tmp_path: Path) -> Iterator[FamilyData]:
+    """Tiles 0 to 3 train, 4 to 7 validate; tokens are noise, so that all there is to learn is in the image."""
+    rng = np.random.default_rng(0)
+    with writing(tmp_path / "tiles.h5", TILES, N_TILES, {}, Provenance()) as writer:
+        append_tiles(writer, _tiles())
+    sizes = {"views": 1, "taps": 1, "g": GRID, "dim": DIM}
+    with writing(tmp_path / "features.h5", FEATURES, N_TILES, sizes, Provenance()) as writer:
+        writer.append(
+            cls=rng.normal(size=(N_TILES, 1, DIM)).astype(np.float32),
+            tokens=rng.normal(size=(N_TILES, 1, 1, GRID, GRID, DIM)).astype(np.float16),
+        )
+    with open_features(tmp_path / "features.h5") as features, open_tiles(tmp_path / "tiles.h5") as tiles:
+        yield FamilyData(features, tiles, np.arange(4), np.arange(4, N_TILES), (0,))
+
+
+@pytest.fixture
+def small_settings() -> TrainHovernetSettings:
+    return TrainHovernetSettings.model_validate(
+        {
+            "decoder": {"widths": [8, 8, 8, 8, 8], "stem_widths": [6, 8]},
+            "training": {"epochs": 2, "batch_size": 2, "learning_rate": 1e-2, "bpq_every": 2},
+            "seed": 0,
+        }
+    )
