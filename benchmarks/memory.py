@@ -69,13 +69,15 @@ def write_stores(folder: Path, n: int) -> int:
                 tokens = rng.standard_normal((1, 1, 1, GRID, GRID, DIM), dtype=np.float32).astype(np.float16)
                 append_features(writer, FeatureBatch(rng.standard_normal((1, 1, DIM), dtype=np.float32), tokens))
     for kind, fmt, opened in (("tiles", FAMILY_TARGETS, open_tiles), ("features", FAMILY_FEATURES, open_features)):
+        made_from = {f"fold{fold}": "0" * 64 for fold in FOLDS}
+        origin = Provenance(made_from=made_from, settings={"family": "digestive", **_encoder()})
         stores = [opened(folder / f"{kind}{fold}.h5") for fold in FOLDS]
         members = [Member(fold, store, np.arange(len(store))) for fold, store in zip(FOLDS, stores, strict=True)]
         names = {
             "organ": as_names(("Colon",) * (n + 8), "S16"),
             "tile_id": as_names(tuple(f"f0-{row:05d}" for row in range(n + 8)), "S16"),
         }
-        write_family(folder / f"family_{kind}.h5", fmt, members, names, Provenance(settings=_encoder()))
+        write_family(folder / f"family_{kind}.h5", fmt, members, names, origin)
     return sum(path.stat().st_size for path in folder.glob("*.h5"))
 
 

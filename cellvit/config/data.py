@@ -11,6 +11,17 @@ from cellvit.taxonomy import ORGANS, POOLED_FAMILY
 FAMILY_PATTERN = r"[a-z][a-z0-9_]*"
 """Names of families go into paths and shell lines: lower case, digits, underscore."""
 
+RESERVED_FAMILIES = {
+    POOLED_FAMILY: "the control (training.pooled_control)",
+    "routed": "the evaluation with predicted organs",
+    "known_organ": "the evaluation with known organs",
+    "organ_head": "OrganHead",
+}
+"""Names that stand for something else in files and in the summary."""
+
+RESERVED_SPLIT = "mean"
+"""Name of the mean over splits in the summary."""
+
 SPLIT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_]*"
 """Names of splits go into paths and shell lines."""
 
@@ -22,14 +33,16 @@ def _known_organ(organ: str) -> str:
 
 
 def _family_name(name: str) -> str:
-    if name == POOLED_FAMILY:
-        raise ValueError(f"the name {POOLED_FAMILY!r} belongs to the control (training.pooled_control); choose another")
+    if name in RESERVED_FAMILIES:
+        raise ValueError(f"the family name {name!r} belongs to {RESERVED_FAMILIES[name]}; choose another")
     if not re.fullmatch(FAMILY_PATTERN, name):
         raise ValueError(f"family name {name!r} does not match {FAMILY_PATTERN} (it becomes part of file names)")
     return name
 
 
 def _split_name(name: str) -> str:
+    if name == RESERVED_SPLIT:
+        raise ValueError(f"the split name {name!r} belongs to the mean over splits; choose another")
     if not re.fullmatch(SPLIT_PATTERN, name):
         raise ValueError(f"split name {name!r} does not match {SPLIT_PATTERN} (it becomes part of file names)")
     return name

@@ -23,7 +23,7 @@ class WatershedSettings(Section):
         description="HV gradient energy over which a pixel is a border, no marker",
     )
     min_object_px: tuple[PositiveInt, ...] = Field(
-        default=(10, 30), min_length=1, description="smallest object that is kept, in pixels"
+        default=(10, 30, 60), min_length=1, description="smallest object that is kept, in pixels"
     )
     warn_at_border: bool = Field(default=True, description="warn where the best value is the first or last of its list")
 

@@ -62,7 +62,8 @@ def check_same_encoder(store: Store, record: dict[str, Any]) -> None:
     """
     expected, found = _identity(record), _identity(encoder_record(store))
     if expected != found:
-        lines = [f"  {key}: decoder has {expected.get(key)}, file has {found.get(key)}" for key in expected | found]
+        differing = [key for key in expected | found if expected.get(key) != found.get(key)]
+        lines = [f"  {key}: decoder has {expected.get(key)}, file has {found.get(key)}" for key in differing]
         raise StaleFileError(
             f"{store.path}: features come from another encoder than those that the decoder was trained on.\n"
             + "\n".join(lines)

@@ -12,7 +12,7 @@ import numpy as np
 
 from cellvit.contracts.provenance import Provenance
 from cellvit.contracts.stores import Column, Format
-from cellvit.errors import StaleFileError
+from cellvit.errors import ContractError, StaleFileError
 from cellvit.io.atomic import replacing
 from cellvit.io.hashing import combined
 from cellvit.io.hdf5 import Store, seal
@@ -47,6 +47,27 @@ class FamilyStore(Store):
 
     def __enter__(self) -> "FamilyStore":
         return self
+
+    @property
+    def family(self) -> str:
+        """Name of the family."""
+        return str(self.provenance.settings["family"])
+
+    def fold_sha256(self, fold: int) -> str:
+        """Hash of what the family reads of one fold: the fold's store, and which of its rows.
+
+        Raises:
+            ContractError: The family was gathered without that fold.
+        """
+        if f"fold{fold}" not in self.provenance.made_from:
+            known = ", ".join(self.provenance.made_from)
+            raise ContractError(
+                f"{self.path}: has no fold {fold}, only {known}. Add it to data.folds and gather again."
+            )
+        rows = self.all("row")[self.all("fold") == fold]
+        return combined(
+            {"store": self.provenance.made_from[f"fold{fold}"], "rows": hashlib.sha256(rows.tobytes()).hexdigest()}
+        )
 
     def rows_of_folds(self, folds: Sequence[int]) -> np.ndarray:
         """Row numbers of the tiles of `folds`, in order."""

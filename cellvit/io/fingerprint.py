@@ -1,7 +1,8 @@
 """Fingerprint of the code that a module reaches by import: the same until a result could change.
 
-Syntax trees without docstrings are hashed, so comments, formatting and docstrings do not count. Imports are read, not
-run: it costs no `import torch`. Versions of third-party packages and imports by computed name are not seen.
+Syntax trees without docstrings are hashed, so comments, formatting and docstrings do not count. Data files that lie in a
+package that is reached (templates, style sheets) count whole. Imports are read, not run: it costs no `import torch`.
+Versions of third-party packages and imports by computed name are not seen.
 """
 
 import ast
@@ -21,6 +22,8 @@ def code_fingerprint(module: str) -> str:
     digest = hashlib.sha256()
     for name in sorted(reached_modules(module)):
         digest.update(f"{name}\0{_tree(name)}\0".encode())
+        for path in _data_files(name):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -43,6 +46,13 @@ def _path(name: str) -> Path | None:
         if path and path.is_file():
             return path
     return None
+
+
+def _data_files(name: str) -> list[Path]:
+    path = _path(name)
+    if path is None or path.name != "__init__.py":
+        return []
+    return sorted(item for item in path.parent.iterdir() if item.is_file() and item.suffix not in {".py", ".pyc"})
 
 
 def _source(name: str) -> ast.Module:

@@ -87,9 +87,10 @@ class Findings:
     @property
     def marks(self) -> tuple[str, ...]:
         """What must stand beside every figure: simulated data, untrained encoder."""
-        documents = (*self.evaluations, *self.routed, *self.target_checks, *self.feature_checks)
-        headers = tuple(decoder.header for decoder in self.decoders)
-        return tuple(dict.fromkeys(mark for document in (*documents, *headers) for mark in document.provenance.marks))
+        headers = (decoder.header for decoder in self.decoders)
+        checks = (*self.fold_summaries, *self.feature_checks, *self.target_checks)
+        documents = (*checks, *headers, *self.evaluations, *self.organ_heads, *self.routed)
+        return tuple(dict.fromkeys(mark for document in documents for mark in document.provenance.marks))
 
 
 def pair_decoders(

@@ -30,7 +30,7 @@ _BESIDE = ("decoder", "pooled", "classical", "oracle")
 _AHEAD_OF = ("classical", "pooled")
 """Systems that the decoder is compared with on the same tiles."""
 
-_NO_NUCLEI = "undefined (n = 0): neither the truth nor any system has a nucleus of it on test tiles"
+NO_NUCLEI = "undefined (n = 0): neither the truth nor any system has a nucleus of it on test tiles"
 """Stands for the rows of a class or organ of which no figure is defined."""
 
 _INTERVALS = "Small print: 95 % bootstrap interval over tiles, and the number of tiles (n) that define the figure."
@@ -140,7 +140,8 @@ def mean_table(rows: Iterable[SummaryRow]) -> Table:
         "Family and metric",
         _headline_columns(),
         tuple(table_rows),
-        note="Small print: least and greatest split, and the number of splits (n) that define the figure.",
+        note="Small print: least and greatest split, and the number of splits (n) that define the figure. Lead: green "
+        "(red) where it is over (under) 0 in every split.",
         kind="results headline",
     )
 
@@ -169,7 +170,7 @@ def _systems_table(caption: str, groups: Iterable[tuple[str, Systems, Iterable[s
     for group, systems, names in blocks:
         known = [name for name in names if any(name in figures for figures in systems.values())]
         if group and all(_nothing(systems, name) for name in known):
-            rows.append(Row(group, (Cell(_NO_NUCLEI, kind="undefined reason", span=len(columns)),)))
+            rows.append(Row(group, (Cell(NO_NUCLEI, kind="undefined reason", span=len(columns)),)))
             continue
         for place, name in enumerate(known):
             rows.append(_metric_row(name, systems, columns, "" if place else group, in_group=bool(group)))

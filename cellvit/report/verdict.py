@@ -31,11 +31,8 @@ def absent_lines(findings: Findings) -> tuple[str, ...]:
             lines.append(
                 f"split {decoder.header.split}, {family_label(decoder.header.family)}: {decoder.header.reason}"
             )
-    lines += [
-        f"split {document.split}, OrganHead and routing: {document.reason}"
-        for document in findings.routed
-        if document.status == "absent"
-    ]
+    for name, documents in (("OrganHead", findings.organ_heads), ("routed evaluation", findings.routed)):
+        lines += [f"split {document.split}, {name}: {document.reason}" for document in documents if document.reason]
     for document in findings.routed:
         lines += [
             f"split {document.split}, routed evaluation: {count:,} tiles left out ({reason})"

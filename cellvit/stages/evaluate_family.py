@@ -190,7 +190,8 @@ def _origin(args: argparse.Namespace, data: _Data, models: list[_Model]) -> Prov
         documents[f"{name}checkpoint"] = (model.path, model.header)
         documents[f"{name}watershed"] = (model.watershed_path, model.choice)
     return origin_of(
-        stores={"features": data.features, "targets": data.targets},
+        families={"features": data.features, "targets": data.targets},
+        folds=[*args.train_folds, *args.test_folds],
         documents=documents,
         settings={
             **args.settings.model_dump(mode="json"),

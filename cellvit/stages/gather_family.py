@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
         _check_equal_layout(features)
         rows = [_rows_of(store, args.settings.organs) for store in tiles]
         _log_counts(args.family, dict(zip(args.folds, map(len, rows), strict=True)))
-        settings = args.settings.model_dump(mode="json")
+        settings = {"family": args.family, **args.settings.model_dump(mode="json")}
         names = {
             column: np.concatenate([store.all(column)[kept] for store, kept in zip(tiles, rows, strict=True)])
             for column in ("organ", "tile_id")

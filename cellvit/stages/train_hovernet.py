@@ -86,7 +86,9 @@ def _header(
     absent = not len(data.train)
     return CheckpointHeader(
         provenance=origin_of(
-            stores={"features": features, "targets": targets}, settings=args.settings.model_dump(mode="json")
+            families={"features": features, "targets": targets},
+            folds=[*args.train_folds, *args.validate_folds],
+            settings=args.settings.model_dump(mode="json"),
         ),
         kind="hovernet",
         split=args.split,

@@ -111,7 +111,8 @@ def _origin(
     args: argparse.Namespace, header: CheckpointHeader, features: FamilyStore, targets: FamilyStore
 ) -> Provenance:
     return origin_of(
-        stores={"features": features, "targets": targets},
+        families={"features": features, "targets": targets},
+        folds=args.validate_folds,
         documents={"checkpoint": (args.checkpoint, header)},
         settings={**args.settings.model_dump(mode="json"), "validate_folds": args.validate_folds},
     )

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -92,17 +92,15 @@ class _Training:
 
     def epochs(self, pool: Workers) -> Iterator[EpochRecord]:
         """Train one epoch after the other; yield each one's record after its validation."""
-        settings, rows = self.settings, self.data.train
+        settings, n_steps = self.settings, self._n_steps
         order, turns = generator(self.seed, Stream.ORDER), generator(self.seed, Stream.VIEWS)
-        n_steps = -(-len(rows) // settings.batch_size)
         rate_of = partial(rate_at, peak=settings.learning_rate, steps=n_steps * settings.epochs, warmup=settings.warmup)
         optimizer = adamw(
             (self.decoder, self.loss), learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
         )
         for epoch in range(1, settings.epochs + 1):
             started, means, rate = time.perf_counter(), Means(), 0.0
-            self.decoder.train()
-            plan = shuffled_rows(rows, settings.batch_size, order)
+            plan = shuffled_rows(self.data.train, settings.batch_size, order)
             with closing(self._batches(plan)) as batches:
                 steps = train_steps(
                     batches,
@@ -112,16 +110,22 @@ class _Training:
                     max_norm=settings.max_norm,
                     first=(epoch - 1) * n_steps,
                 )
+                self.decoder.train()
                 for step in tqdm(steps, f"epoch {epoch}/{settings.epochs}", n_steps, leave=False, disable=None):
                     means.add(step.parts, step.n)
                     rate = step.rate
-            trained_s = time.perf_counter() - started
+            tiles_per_s = len(self.data.train) / (time.perf_counter() - started)
             measures_bpq = epoch % settings.bpq_every == 0 or epoch == settings.epochs
             record = EpochRecord(epoch, rate, means.values(), self._validated(pool if measures_bpq else None))
-            _log_epoch(record, settings.epochs, len(rows) / trained_s, time.perf_counter() - started)
+            _log_epoch(record, settings.epochs, tiles_per_s, time.perf_counter() - started)
             yield record
 
-    def _batches(self, plan: list[np.ndarray]) -> Any:
+    @property
+    def _n_steps(self) -> int:
+        """Steps an epoch, as `shuffled_rows` makes them."""
+        return -(-len(self.data.train) // self.settings.batch_size)
+
+    def _batches(self, plan: list[np.ndarray]) -> Generator[DecoderBatch]:
         return decoder_batches(self.data.features, self.data.targets, plan, taps=self.data.taps)
 
     def _parts(self, batch: DecoderBatch, *, turns: np.random.Generator) -> LossParts:

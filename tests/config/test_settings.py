@@ -59,6 +59,12 @@ def test_default_families_hold_every_organ_once():
         pytest.param({"families": {"x; touch PWNED": ["Colon"]}}, "does not match", id="shell_in_a_name"),
         pytest.param({"families": {"all": ["Colon"]}}, "belongs to the control", id="reserved_family"),
         pytest.param(
+            {"families": {"routed": ["Colon"]}}, "belongs to the evaluation", id="reserved_row_of_the_summary"
+        ),
+        pytest.param(
+            {"splits": {"mean": {"train": 1, "validate": 2, "test": 3}}}, "mean over splits", id="reserved_split"
+        ),
+        pytest.param(
             {"splits": {"../x": {"train": 1, "validate": 2, "test": 3}}}, "does not match", id="path_in_a_name"
         ),
         pytest.param(

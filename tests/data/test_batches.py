@@ -113,6 +113,6 @@ def test_stores_of_different_folds_are_refused(stores, tmp_path, write_tile_stor
 
     with (
         open_tiles(write_tile_store(tmp_path / "other.h5", 2, ["Colon"] * 2)) as others,
-        pytest.raises(ContractError, match="has 5 tiles.*has 2"),
+        pytest.raises(ContractError, match=r"has 5 tiles.*has 2"),
     ):
         decoder_batches(features, others, [np.array([0])], taps=(0,))

@@ -51,6 +51,14 @@ def test_a_change_counts_for_the_steps_that_reach_it_and_no_other(fingerprint_of
     assert fingerprint_of("gather_family", "hover/relabel.py", edit) == fingerprint_of("gather_family")
 
 
+def test_a_template_counts_for_the_report_alone(fingerprint_of):
+    def edit(text):
+        return text + "<p>more</p>"
+
+    assert fingerprint_of("build_report", "report/index.html.j2", edit) != fingerprint_of("build_report")
+    assert fingerprint_of("prepare_fold", "report/index.html.j2", edit) == fingerprint_of("prepare_fold")
+
+
 def test_imports_are_followed_through_modules_and_parents():
     reached = reached_modules("cellvit.stages.prepare_fold")
 

@@ -8,7 +8,9 @@ from cellvit.losses.hover import LossParts
 
 
 def record(epoch, accuracy):
-    return EpochRecord(epoch, 1e-3, {"total": 0.5}, {"total": math.nan, "accuracy": accuracy, "balanced_accuracy": 0.25})
+    return EpochRecord(
+        epoch, 1e-3, {"total": 0.5}, {"total": math.nan, "accuracy": accuracy, "balanced_accuracy": 0.25}
+    )
 
 
 def test_a_history_has_a_row_an_epoch_and_marks_the_kept_one(tmp_path):

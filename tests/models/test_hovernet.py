@@ -44,7 +44,9 @@ def test_the_image_joins_at_two_to_four_resolutions(stem_widths):
 
     features = decoder.stem(image_batch())
 
-    assert {px: map_.shape[1] for px, map_ in features.items()} == dict(zip((256, 128, 64, 32), stem_widths, strict=False))
+    assert {px: map_.shape[1] for px, map_ in features.items()} == dict(
+        zip((256, 128, 64, 32), stem_widths, strict=False)
+    )
     assert decoder(tokens_of(), image_batch()).np.shape == (1, 2, 256, 256)
 
 

@@ -32,7 +32,7 @@ COLUMNS = ("n_true", "aji")
 ORIGIN = Provenance(made_from={"features": "ab" * 32}, simulated=True, untrained_encoder=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings() -> Settings:
     return load_settings(
         {
@@ -44,7 +44,7 @@ def settings() -> Settings:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def judged() -> Callable[..., JudgedTiles]:
     """Tiles with an AJI and a number of nuclei each."""
 
@@ -57,7 +57,7 @@ def judged() -> Callable[..., JudgedTiles]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def history() -> pd.DataFrame:
     table = pd.DataFrame({name: np.linspace(1.0, 0.5, 6) for name in HOVERNET_HISTORY.columns})
     table["epoch"] = range(1, 7)
@@ -126,7 +126,7 @@ def watershed(family: str) -> WatershedChoice:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def decoders(settings: Settings, history: pd.DataFrame, judged: Callable[..., JudgedTiles]) -> tuple[Decoder, ...]:
     tiles = {"decoder": judged([0.2, 0.6, 0.9]), "classical": judged([0.1, 0.3, NAN])}
     control = {"decoder": judged([0.2, 0.6, 0.9], family="all")}
@@ -143,7 +143,7 @@ def decoders(settings: Settings, history: pd.DataFrame, judged: Callable[..., Ju
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def findings(settings: Settings, decoders: tuple[Decoder, ...]) -> Findings:
     organ_figures = {"accuracy": figure(0.9), "calibration_error": Figure(value=0.04, n=3)}
     confusion = {"organ_names": ("Colon", "Skin", "Liver"), "confusion": ((2, 1, 0), (0, 0, 0), (0, 0, 0))}

@@ -29,9 +29,7 @@ def test_every_figure_of_the_history_has_a_panel() -> None:
 def test_weights_are_drawn_only_where_they_are_learned(history: pd.DataFrame) -> None:
     fixed = history.assign(train_weight_np=1.0, train_weight_hv=2.0, train_weight_nt=1.0)
 
-    assert training_curves(fixed).count('id="axes_') + 3 == training_curves(history).count('id="axes_') or len(
-        training_curves(fixed)
-    ) < len(training_curves(history))
+    assert len(training_curves(fixed)) < len(training_curves(history))
 
 
 def test_history_without_validation_tiles_still_draws(history: pd.DataFrame) -> None:

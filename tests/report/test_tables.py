@@ -5,6 +5,7 @@ import pytest
 
 from cellvit.contracts.documents import Figure
 from cellvit.contracts.summary import MEAN_SPLIT, SummaryRow
+from cellvit.inference.figures import MAP_METRICS, ORGAN_METRICS
 from cellvit.report import gates, integrity, origin, results
 from cellvit.report.cells import Table, figure_cell
 from cellvit.report.findings import Findings
@@ -66,7 +67,7 @@ def test_class_without_nuclei_is_one_undefined_row(findings: Findings) -> None:
     table = results.class_table(findings.evaluations[0].systems, "By class")
 
     assert texts(table)["Neoplastic"][0] == "0.700"
-    assert texts(table)["Dead"] == [results._NO_NUCLEI]
+    assert texts(table)["Dead"] == [results.NO_NUCLEI]
 
 
 def test_gap_table_shows_training_test_and_gap(findings: Findings) -> None:
@@ -174,12 +175,22 @@ def test_absent_routing_says_why(findings: Findings) -> None:
 
     lines = absent_lines(dataclasses.replace(findings, routed=(absent,)))
 
-    assert "split 1, OrganHead and routing: no OrganHead" in lines
+    assert "split 1, routed evaluation: no OrganHead" in lines
 
 
 def test_every_metric_of_an_evaluation_has_a_name_and_a_convention() -> None:
-    from cellvit.inference.figures import _SEGMENTATION, MAP_METRICS
+    others = (
+        "aji_plus",
+        "dq",
+        "sq",
+        "bpq_image",
+        "mpq_image",
+        "mpq_strict",
+        "mpq_pooled",
+        "detection_recall",
+        "f1_dead",
+    )
 
-    unnamed = [name for name in (*_SEGMENTATION, *MAP_METRICS) if not metric_of(name).convention]
+    unnamed = [name for name in (*ORGAN_METRICS, *MAP_METRICS, *others) if not metric_of(name).convention]
 
     assert unnamed == []

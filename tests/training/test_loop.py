@@ -13,7 +13,7 @@ class Loss(NamedTuple):
     total: torch.Tensor
 
     def as_floats(self):
-        return {"total": float(self.total)}
+        return {"total": float(self.total.detach())}
 
 
 def square_loss(layer: nn.Linear):

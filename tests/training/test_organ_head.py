@@ -22,7 +22,7 @@ def tiles(n: int, *organs: int, seed: int = 0, spread: float = 0.6) -> OrganTile
 
 
 NONE = OrganTiles(np.zeros((0, 12), np.float32), np.zeros(0, np.int64))
-SETTINGS = OrganHeadSettings(epochs=15, hidden=16, batch_size=16)
+SETTINGS = OrganHeadSettings(epochs=15, hidden=16, batch_size=16, learning_rate=1e-2)
 
 
 def answers(module, of: OrganTiles) -> np.ndarray:
@@ -31,7 +31,9 @@ def answers(module, of: OrganTiles) -> np.ndarray:
 
 
 def test_organs_are_told_apart_on_unseen_tiles():
-    fitted = fit_organ_head(tiles(40, BREAST, COLON, LIVER), tiles(10, BREAST, COLON, LIVER, seed=1), SETTINGS, seed=0, device=CPU)
+    fitted = fit_organ_head(
+        tiles(40, BREAST, COLON, LIVER), tiles(10, BREAST, COLON, LIVER, seed=1), SETTINGS, seed=0, device=CPU
+    )
 
     test = tiles(20, BREAST, COLON, LIVER, seed=2)
     assert (answers(fitted.module, test).argmax(axis=1) == test.organ).mean() > 0.95

@@ -76,7 +76,7 @@ def test_a_trained_checkpoint_says_what_it_is(finished):
     assert len(header.classes) == 6
     assert header.classes[0] == "Background"
     assert header.provenance.marks == ("simulated data", "untrained encoder")
-    assert set(header.provenance.made_from) >= {"features", "targets"}
+    assert set(header.provenance.made_from) == {"features_fold1", "features_fold2", "targets_fold1", "targets_fold2"}
     assert weights
 
 

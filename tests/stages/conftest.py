@@ -1,0 +1,95 @@
+"""A small run up to the trainings: folds, features and families on disk."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cellvit.__main__ import main
+from cellvit.config.steps import GatherFamilySettings
+from cellvit.contracts.provenance import Provenance
+from cellvit.contracts.stores import FEATURES
+from cellvit.io.hdf5 import writing
+from cellvit.io.tiles import open_tiles
+from cellvit.taxonomy import ORGANS
+
+GRID, DIM = 16, 8
+
+
+@dataclass(frozen=True)
+class SmallRun:
+    """Files of a run; tokens are noise, CLS tokens lie around a centre of their organ."""
+
+    root: Path
+    folds: tuple[int, ...]
+
+    def tiles(self, fold: int) -> Path:
+        return self.root / f"tiles/fold{fold}.h5"
+
+    def features(self, fold: int) -> Path:
+        return self.root / f"features/fold{fold}.h5"
+
+    def family(self, name: str, kind: str) -> Path:
+        return self.root / f"families/{name}/{kind}.h5"
+
+    def gather(self, name: str, organs: Sequence[str]) -> None:
+        """Gather a family of the run."""
+        arguments = {
+            "--settings": [GatherFamilySettings(organs=tuple(organs)).model_dump_json()],
+            "--family": [name],
+            "--folds": self.folds,
+            "--fold-tiles": map(self.tiles, self.folds),
+            "--fold-features": map(self.features, self.folds),
+            "--features": [self.family(name, "features")],
+            "--targets": [self.family(name, "targets")],
+        }
+        assert call("gather_family", arguments) == 0
+
+
+def call(step: str, arguments: dict[str, object]) -> int:
+    """Run a stage as its rule does."""
+    return main([step, *(str(part) for name, values in arguments.items() for part in (name, *values))])
+
+
+@pytest.fixture
+def run_stage() -> Callable[[str, dict[str, object]], int]:
+    return call
+
+
+@pytest.fixture
+def write_small_run(
+    tmp_path: Path, write_tile_store: Callable[..., Path]
+) -> Callable[[dict[int, list[str]]], SmallRun]:
+    """Write tiles and features of folds, given the organ of each tile."""
+    centres = dict(zip(ORGANS, np.random.default_rng(9).normal(size=(len(ORGANS), DIM)), strict=True))
+
+    def write(organs_by_fold: dict[int, list[str]]) -> SmallRun:
+        run = SmallRun(tmp_path, tuple(organs_by_fold))
+        for fold, organs in organs_by_fold.items():
+            write_tile_store(run.tiles(fold), fold, organs, simulated=True)
+            with open_tiles(run.tiles(fold)) as store:
+                origin = Provenance(
+                    made_from={"tiles": store.content_sha256},
+                    settings=ENCODER,
+                    simulated=True,
+                    untrained_encoder=True,
+                )
+            rng, n = np.random.default_rng(fold), len(organs)
+            cls = np.array([centres[organ] for organ in organs]).reshape(n, 1, DIM) + 0.1 * rng.normal(size=(n, 1, DIM))
+            with writing(
+                run.features(fold), FEATURES, n, {"views": 1, "taps": 1, "g": GRID, "dim": DIM}, origin
+            ) as out:
+                tokens = rng.normal(size=(n, 1, 1, GRID, GRID, DIM))
+                out.append(cls=cls.astype(np.float32), tokens=tokens.astype(np.float16))
+        return run
+
+    return write
+
+
+ENCODER = {
+    "encoder": {"preset": "tiny-vit", "weights": "random", "seed": 0, "custom": None},
+    "features": {"input_px": 224, "taps": None, "precision": "auto", "batch_size": 32},
+}
+"""Settings that `extract_features` writes; tiny-vit has four blocks, of which the last is kept."""

@@ -1,0 +1,136 @@
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from cellvit.__main__ import main
+from cellvit.config.settings import load_settings
+from cellvit.config.steps import step_settings
+from cellvit.contracts.documents import OrganHeadEvaluation, RoutedEvaluation
+from cellvit.contracts.history import HOVERNET_HISTORY, EpochRecord
+from cellvit.contracts.provenance import Provenance
+from cellvit.io.documents import write_document
+from cellvit.io.history import write_history
+from cellvit.io.summary import write_summary
+
+FAMILIES = {"digestive": ("Colon",), "epidermal": ("Skin",)}
+SETTINGS = load_settings(
+    {
+        "data": {"root": None, "simulated": {}},
+        "families": FAMILIES,
+        "splits": {"1": {"train": 1, "validate": 2, "test": 3}},
+        "encoder": {"preset": "tiny-vit", "weights": "random"},
+        "training": {"pooled_control": False},
+    }
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Files of a run that is ready for its report, by the options of the stage."""
+
+    options: dict[str, list[Path]]
+    out: Path
+
+    def report(self, *more: str) -> int:
+        lists = [word for name, paths in self.options.items() for word in (f"--{name}", *map(str, paths))]
+        fixed = ["--settings", step_settings(SETTINGS, "build_report"), "--out", str(self.out), "--device", "cpu"]
+        return main(["build_report", *fixed, *lists, *more])
+
+
+def _write_history(path: Path, *, trained: bool) -> None:
+    train = dict.fromkeys(HOVERNET_HISTORY.train, 1.0)
+    record = EpochRecord(0, 1e-4, train, dict.fromkeys(HOVERNET_HISTORY.validate, 0.5))
+    write_history(path, HOVERNET_HISTORY, [record] if trained else [], chosen=0 if trained else None)
+
+
+@pytest.fixture(scope="module")
+def case(
+    write_run: Callable,
+    write_decoder: Callable,
+    tune: Callable,
+    evaluate: Callable,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Case:
+    run = write_run({1: ["Colon"] * 2, 2: ["Colon"] * 2, 3: ["Colon"] * 4}, FAMILIES)
+    root = run.root
+    for family in FAMILIES:
+        trained = family == "digestive"
+        write_decoder(root / f"checkpoints/{family}.safetensors", family, status="trained" if trained else "absent")
+        _write_history(root / f"checkpoints/{family}.csv", trained=trained)
+        tune(run, family)
+        evaluate(run, family)
+    origin = Provenance(simulated=True, untrained_encoder=True)
+    head = {"provenance": origin, "split": "1", "status": "absent", "reason": "no training tiles", "n_tiles": 0}
+    write_document(root / "routed.json", RoutedEvaluation(**head))
+    write_document(root / "organ_head.json", OrganHeadEvaluation(**head))
+    write_summary(root / "summary.csv", [])
+    of_family = {
+        "evaluations": "evaluation/{}.json",
+        "family-tiles": "evaluation/{}_tiles.csv",
+        "checkpoints": "checkpoints/{}.safetensors",
+        "histories": "checkpoints/{}.csv",
+        "watersheds": "watershed/{}.json",
+        "features": "families/{}/features.h5",
+        "targets": "families/{}/targets.h5",
+    }
+    options = {name: [root / path.format(family) for family in FAMILIES] for name, path in of_family.items()}
+    options |= {
+        "summary": [root / "summary.csv"],
+        "routed": [root / "routed.json"],
+        "organ-heads": [root / "organ_head.json"],
+    }
+    return Case(options, tmp_path_factory.mktemp("report") / "index.html")
+
+
+def test_report_shows_families_galleries_and_absences(case: Case) -> None:
+    assert case.report() == 0
+
+    page = case.out.read_text(encoding="utf-8")
+    assert page.count('class="exhibit"') == 3
+    assert re.findall(r"<h4>(\w+): AJI", page) == ["Best", "Median", "Worst"]
+    assert "family epidermal has no tiles in training folds 1" in page
+    assert "OrganHead: no training tiles" in page
+    assert "SIMULATED DATA · UNTRAINED ENCODER" in page
+    assert "instead of" not in page  # decoded again, the tiles have as many nuclei as in the evaluation
+    assert case.out.stat().st_size < 3_000_000
+
+
+def test_report_is_a_function_of_its_inputs_in_any_order(case: Case) -> None:
+    case.report()
+    first = case.out.read_bytes()
+    turned = {name: paths[::-1] for name, paths in case.options.items()}
+
+    replace(case, options=turned).report()
+
+    assert case.out.read_bytes() == first
+
+
+def test_times_come_from_benchmark_files(case: Case, tmp_path: Path) -> None:
+    (tmp_path / "train_hovernet").mkdir()
+    (tmp_path / "train_hovernet" / "a.tsv").write_text("s\th:m:s\tmax_rss\n61.0\t0:01:01\t512.0\n")
+    (tmp_path / "train_hovernet" / "b.tsv").write_text("s\th:m:s\tmax_rss\n0.1\t0:00:00\t-\n")
+
+    case.report("--timings", str(tmp_path))
+
+    assert "1 min 01 s" in case.out.read_text(encoding="utf-8")
+
+
+def test_tables_that_do_not_pair_with_their_documents_are_refused(case: Case, capsys: pytest.CaptureFixture) -> None:
+    turned = {**case.options, "family-tiles": case.options["family-tiles"][::-1]}
+    fewer = {**case.options, "histories": case.options["histories"][:1]}
+
+    assert replace(case, options=turned).report() == 1
+    assert "in the order of their evaluations" in capsys.readouterr().err
+    assert replace(case, options=fewer).report() == 1
+    assert "--histories must have one table for each of --checkpoints" in capsys.readouterr().err
+
+
+def test_a_missing_store_of_a_family_is_named(case: Case, capsys: pytest.CaptureFixture) -> None:
+    others = {**case.options, "targets": case.options["targets"][1:]}
+
+    assert replace(case, options=others).report() == 1
+
+    assert "the targets of family digestive are not among the stores given" in capsys.readouterr().err
