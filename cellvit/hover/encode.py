@@ -1,7 +1,7 @@
 """Instance map -> NP and HV maps, the targets of the decoder, on the device that holds the map."""
 
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -32,13 +32,23 @@ class _Runs(NamedTuple):
     ids: Int64[Tensor, " r"]
 
 
-def hv_maps(instances: Int[Tensor, "b h w"]) -> Float32[Tensor, "b 2 h w"]:
+@overload
+def hv_maps(instances: Tensor) -> Tensor: ...
+
+
+@overload
+def hv_maps(instances: np.ndarray) -> np.ndarray: ...
+
+
+def hv_maps(
+    instances: Int[Tensor, "b h w"] | Integer[np.ndarray, "b h w"],
+) -> Float32[Tensor, "b 2 h w"] | Float32[np.ndarray, "b 2 h w"]:
     """Distance of each nuclear pixel to its nucleus's centre of mass, in -1..1; background is 0.
 
     Channel 0 is horizontal (right is positive), channel 1 vertical (down is positive). Each side of the centre is
     divided by its own largest distance in that nucleus, so that a nucleus reaches both -1 and 1; a side without
     extent (a nucleus one pixel wide) is 0. Ids are any non-negative integers, unique in a tile, in any order, with
-    gaps; a nucleus may be cut by the border or in pieces.
+    gaps; a nucleus may be cut by the border or in pieces. A tensor gives a tensor on its device, an array an array.
 
     As in HoVer-Net (Graham et al. 2019, arXiv 1812.06499), but its program rounds the centre to a pixel and ours
     does not: distances are kept as the integers ``n * x - sum(x)`` until the one division, so that flipping or
@@ -51,6 +61,10 @@ def hv_maps(instances: Int[Tensor, "b h w"]) -> Float32[Tensor, "b 2 h w"]:
         >>> hv_maps(torch.tensor([[[0, 9, 9, 9]]]))[0, 0]
         tensor([[ 0., -1.,  0.,  1.]])
     """
+    if isinstance(instances, np.ndarray):
+        return hv_maps(
+            torch.from_numpy(np.array(instances))
+        ).numpy()  # a copy: torch warns about arrays it may not write to
     _check_instances(instances)
     n_tiles, height, width = instances.shape
     tile_px = height * width
@@ -74,13 +88,6 @@ def hv_maps(instances: Int[Tensor, "b h w"]) -> Float32[Tensor, "b 2 h w"]:
     down_scaled = _scaled(down, torch.arange(len(down), device=down.device), _reach(nucleus, n_nuclei, down, down))
     hv.scatter_(0, horizontal + tile_px, down_scaled.index_select(0, run))
     return hv.view(n_tiles, 2, height, width)
-
-
-def hv_maps_numpy(instances: Integer[np.ndarray, "*b h w"]) -> Float32[np.ndarray, "*b 2 h w"]:
-    """`hv_maps` of one tile (h, w) or of a batch (b, h, w) of NumPy arrays: the same values."""
-    tensor = torch.from_numpy(np.array(instances))  # a copy: torch warns about arrays it may not write to
-    maps: Float32[np.ndarray, "b 2 h w"] = hv_maps(tensor[None] if tensor.ndim == 2 else tensor).numpy()
-    return maps[0] if tensor.ndim == 2 else maps
 
 
 def np_map(instances: Int[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:

@@ -10,7 +10,7 @@ from cellvit.contracts.judgements import JudgedTiles
 from cellvit.contracts.predictions import MapBatch
 from cellvit.contracts.records import TileBatch
 from cellvit.hover.decode import HoverNetWatershed
-from cellvit.hover.encode import hv_maps_numpy
+from cellvit.hover.encode import hv_maps
 from cellvit.inference.parallel import Workers
 from cellvit.inference.scoring import (
     COLUMNS,
@@ -48,7 +48,7 @@ def perfect_maps(tiles: TileBatch) -> MapBatch:
     return MapBatch(
         tiles=tiles,
         np_prob=(tiles.instances > 0).astype(np.float32),
-        hv=hv_maps_numpy(tiles.instances),
+        hv=hv_maps(tiles.instances),
         nt_prob=_one_hot(tiles.classes),
     )
 
@@ -57,7 +57,7 @@ def map_sums(batch: MapBatch) -> MapSums:
     """Sums of the maps of a batch, one row a tile, against HV maps computed from the truth."""
     tiles = batch.tiles
     found_class = batch.nt_prob.argmax(axis=1)
-    hv_true = hv_maps_numpy(tiles.instances)
+    hv_true = hv_maps(tiles.instances)
     return MapSums.of(batch.np_prob, batch.hv, found_class, tiles.instances, tiles.classes, hv_true)
 
 
