@@ -1,5 +1,6 @@
 """Lookups that every rule shares: settings of a step, fingerprint of its code, members of the graph."""
 
+import sys
 from pathlib import Path
 
 from cellvit.config.settings import load_settings
@@ -60,12 +61,18 @@ def stores(kind, *roles):
 
 def content(memory):
     """Function for `params`: hash of a rule's raw inputs, so that content decides what reruns and times do not."""
-    return lambda wildcards, input: combined(
-        remembered_sha256(
-            [Path(path) for path in input],
-            Path(SETTINGS.results, memory.format(**wildcards)),
-        )
-    )
+    return lambda wildcards, input: content_of(map(Path, input), memory.format(**wildcards))
+
+
+def content_of(paths, memory):
+    """Hash of files, remembered in the output folder; says so where reading them takes a while."""
+
+    def announce(path):
+        gigabytes = path.stat().st_size / 1e9
+        if gigabytes > 1:
+            print(f"Reading {path} once to know its content ({gigabytes:.1f} GB)", file=sys.stderr)
+
+    return combined(remembered_sha256(paths, Path(SETTINGS.results, ".cellvit", memory), before_reading=announce))
 
 
 def local_weights():
@@ -78,7 +85,7 @@ def local_weights():
 
 def weights_content(wildcards):
     """Hash of local weights, so that other weights under the same name are noticed."""
-    return combined(remembered_sha256(map(Path, local_weights()), Path(SETTINGS.results, ".cellvit/weights.json")))
+    return content_of(map(Path, local_weights()), "weights.json")
 
 
 def show_summary():

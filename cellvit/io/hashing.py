@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cellvit.io.atomic import write_text
@@ -19,11 +19,16 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def remembered_sha256(paths: Iterable[Path], memory: Path) -> dict[str, str]:
+def remembered_sha256(
+    paths: Iterable[Path], memory: Path, *, before_reading: Callable[[Path], object] = lambda path: None
+) -> dict[str, str]:
     """Hex sha256 of each file by name, read again only where size or a time of the file changed.
 
-    The change time (ctime) counts too: content replaced with its modification time kept is noticed. `memory` is a JSON
-    file that this function keeps; losing it costs one reading of the files.
+    The change time (ctime) counts too: content replaced with its modification time kept is noticed.
+
+    Args:
+        memory: JSON file that this function keeps; losing it costs one reading of the files.
+        before_reading: Called with each file that is about to be read.
 
     Raises:
         FileNotFoundError: A file is not there.
@@ -35,6 +40,7 @@ def remembered_sha256(paths: Iterable[Path], memory: Path) -> dict[str, str]:
         key, stamp = str(path.resolve()), _stamp(path)
         seen_stamp, sha256 = known.get(key, ("", ""))
         if seen_stamp != stamp:
+            before_reading(path)
             sha256 = sha256_of(path)
             fresh[key] = [stamp, sha256]
         found[str(path)] = sha256
