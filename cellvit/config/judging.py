@@ -32,7 +32,7 @@ class IntegrityGates(Section):
     """Limits outside which a run stops, because its figures would be wrong."""
 
     np_coverage: tuple[Share, Share] = Field(
-        default=(0.01, 0.60), description="plausible share of nuclear pixels over all tiles of a family"
+        default=(0.005, 0.60), description="plausible share of nuclear pixels over all tiles of a family"
     )
     oracle_aji: Share = Field(
         default=0.80, description="least mean AJI of truth -> maps -> watershed; under it targets or decoder are broken"

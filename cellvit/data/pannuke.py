@@ -114,12 +114,18 @@ def read_blocks(files: FoldFiles, *, tiles: int = 16) -> Iterator[RawBlock]:
         yield RawBlock(first, images.astype(np.uint8), masks, mismatch)
 
 
-def check_fold(files: FoldFiles, *, mismatch_px: int, brightest: int, n: int) -> None:
+def check_fold(files: FoldFiles, *, mismatch_px: int, nuclear_px: int, brightest: int, n: int) -> None:
     """Judge what only a whole fold shows.
 
     Raises:
-        ContractError: The background channel contradicts the classes too often, or images are scaled to 0..1.
+        ContractError: No tile has a nucleus, the background channel contradicts the classes too often, or images are
+            scaled to 0..1.
     """
+    if n and not nuclear_px:
+        raise ContractError(
+            f"{files.masks}: channels 0 to {BACKGROUND_CHANNEL - 1} must hold instance ids, found no nucleus in {n} tiles. "
+            f"{_DOWNLOAD}"
+        )
     if n and brightest <= 1:
         raise ContractError(
             f"{files.images}: brightest value of the whole fold is {brightest}; expected 0..{_LARGEST_PIXEL}. "

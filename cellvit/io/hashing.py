@@ -20,7 +20,7 @@ def sha256_of(path: Path) -> str:
 
 
 def remembered_sha256(
-    paths: Iterable[Path], memory: Path, *, before_reading: Callable[[Path], object] = lambda path: None
+    paths: Iterable[Path], memory: Path, *, before_reading: Callable[[Path], object] | None = None
 ) -> dict[str, str]:
     """Hex sha256 of each file by name, read again only where size or a time of the file changed.
 
@@ -40,7 +40,8 @@ def remembered_sha256(
         key, stamp = str(path.resolve()), _stamp(path)
         seen_stamp, sha256 = known.get(key, ("", ""))
         if seen_stamp != stamp:
-            before_reading(path)
+            if before_reading is not None:
+                before_reading(path)
             sha256 = sha256_of(path)
             fresh[key] = [stamp, sha256]
         found[str(path)] = sha256

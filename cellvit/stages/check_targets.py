@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> None:
         oracle = judge_maps(checked, HoverNetWatershed(), family=args.family, pool=pool)
         document = _document(args, targets, oracle)
     write_document(args.out, document)
-    if not len(oracle):
-        log.warning("family=%s has no tiles; its targets cannot be checked", args.family)
+    if not document.n_nuclei:
+        log.warning("family=%s has no nucleus in %d tiles; nothing to check", args.family, document.n_tiles)
     log.info(
         "targets family=%s tiles=%d nuclei=%d coverage=%.4f oracle_aji=%.4f oracle_pq=%.4f",
         args.family,

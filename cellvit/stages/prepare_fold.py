@@ -47,7 +47,13 @@ def run(args: argparse.Namespace) -> None:
     with writing(args.tiles, TILES, len(organs), {}, origin) as writer:
         for block in read_blocks(files):
             append_tiles(writer, _painted(block, args.fold, organs, counts))
-        check_fold(files, mismatch_px=counts.mismatch_px, brightest=counts.brightest, n=len(organs))
+        check_fold(
+            files,
+            mismatch_px=counts.mismatch_px,
+            nuclear_px=counts.nuclear_px,
+            brightest=counts.brightest,
+            n=len(organs),
+        )
     counts.log_warnings()
     write_document(args.summary, counts.summary(args.fold, organs, origin))
 

@@ -96,7 +96,7 @@ def test_an_inverted_background_is_refused(files):
     mismatch = sum(block.background_mismatch_px for block in read_blocks(files))
 
     with pytest.raises(ContractError, match=r"100\.0% of pixels"):
-        check_fold(files, mismatch_px=mismatch, brightest=255, n=2)
+        check_fold(files, mismatch_px=mismatch, nuclear_px=9, brightest=255, n=2)
 
 
 def test_a_few_contradicting_background_pixels_are_counted_and_borne(files):
@@ -105,12 +105,17 @@ def test_a_few_contradicting_background_pixels_are_counted_and_borne(files):
     mismatch = sum(block.background_mismatch_px for block in read_blocks(files))
 
     assert mismatch == 9
-    check_fold(files, mismatch_px=mismatch, brightest=255, n=2)
+    check_fold(files, mismatch_px=mismatch, nuclear_px=9, brightest=255, n=2)
 
 
 def test_images_scaled_to_one_are_refused(files):
     with pytest.raises(ContractError, match=r"scaled to 0\.\.1"):
-        check_fold(files, mismatch_px=0, brightest=1, n=2)
+        check_fold(files, mismatch_px=0, nuclear_px=9, brightest=1, n=2)
+
+
+def test_a_fold_without_any_nucleus_is_refused(files):
+    with pytest.raises(ContractError, match="found no nucleus in 2 tiles"):
+        check_fold(files, mismatch_px=0, nuclear_px=0, brightest=255, n=2)
 
 
 def test_whole_numbers_of_any_dtype_are_read(files):

@@ -45,7 +45,7 @@ def test_a_family_without_tiles_is_said_and_goes_on(run, tmp_path, caplog) -> No
     assert document.n_tiles == 0
     assert math.isnan(document.coverage)
     assert math.isnan(document.oracle["aji"].value)
-    assert "family=epidermal has no tiles" in caplog.text
+    assert "family=epidermal has no nucleus in 0 tiles" in caplog.text
 
 
 def test_a_failed_check_leaves_no_file(run, tmp_path, capsys) -> None:
