@@ -19,11 +19,9 @@ OWN_FAMILIES = list(SETTINGS.families)
 DATA_ROOT = SETTINGS.data.root or f"{SETTINGS.results}/simulated"
 CHECKPOINT = "<results>/checkpoints/split{split}/hovernet_{family}.safetensors"
 WATERSHED = "<results>/watershed/split{split}/{family}.json"
-# Views on every fold. Steps of a split read them through, but depend on the stores of the folds that they read alone:
-# ancient() here and these stores beside it, so that a changed test fold retrains nothing.
 FAMILY = {
-    "features": ancient("<results>/families/{family}/features.h5"),
-    "targets": ancient("<results>/families/{family}/targets.h5"),
+    "features": "<results>/families/{family}/features.h5",
+    "targets": "<results>/families/{family}/targets.h5",
 }
 
 

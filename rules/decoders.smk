@@ -4,7 +4,7 @@
 rule train_hovernet:
     input:
         **FAMILY,
-        check=ancient("<results>/families/{family}/check.json"),
+        check="<results>/families/{family}/check.json",
         fold_tiles=stores("tiles", "train", "validate"),
         fold_features=stores("features", "train", "validate"),
     output:
@@ -23,7 +23,6 @@ rule train_hovernet:
         runtime=720,
     params:
         settings=settings("train_hovernet"),
-        organs=settings("gather_family"),
         code=code("train_hovernet"),
         train=folds_of("train"),
         validate=folds_of("validate"),

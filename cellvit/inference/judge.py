@@ -11,6 +11,7 @@ from cellvit.contracts.predictions import MapBatch
 from cellvit.contracts.records import TileBatch
 from cellvit.hover.decode import HoverNetWatershed
 from cellvit.hover.encode import hv_maps
+from cellvit.inference.map_sums import map_sums
 from cellvit.inference.parallel import Workers
 from cellvit.inference.scoring import (
     COLUMNS,
@@ -22,7 +23,6 @@ from cellvit.inference.scoring import (
     score_classical,
     score_maps,
 )
-from cellvit.metrics.maps import MapSums
 from cellvit.taxonomy import NucleusClass
 
 
@@ -51,20 +51,6 @@ def perfect_maps(tiles: TileBatch) -> MapBatch:
         hv=hv_maps(tiles.instances),
         nt_prob=_one_hot(tiles.classes),
     )
-
-
-def map_sums(batch: MapBatch) -> MapSums:
-    """Sums of the maps of a batch, one row a tile, against HV maps computed from the truth."""
-    tiles = batch.tiles
-    found_class = batch.nt_prob.argmax(axis=1)
-    hv_true = hv_maps(tiles.instances)
-    return MapSums.of(batch.np_prob, batch.hv, found_class, tiles.instances, tiles.classes, hv_true)
-
-
-def sums_of_all(batches: Iterable[MapBatch]) -> MapSums:
-    """Sums of the maps of every tile of a stream."""
-    rows = [map_sums(batch).rows for batch in batches]
-    return MapSums(np.concatenate([MapSums.empty().rows, *rows]))
 
 
 def grid_tasks(batches: Iterable[MapBatch]) -> Iterator[GridTask]:

@@ -19,7 +19,8 @@ from cellvit.contracts.records import TileBatch
 from cellvit.hover.decode import HoverNetWatershed
 from cellvit.inference.evaluation import check_belongs, check_unseen, findings, map_sums_of
 from cellvit.inference.figures import gaps, majority_class, map_figures
-from cellvit.inference.judge import judge_classical, judge_maps, judge_oracle, sums_of_all
+from cellvit.inference.judge import judge_classical, judge_maps, judge_oracle
+from cellvit.inference.map_sums import sums_of_all
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.parallel import workers
 from cellvit.inference.scoring import COLUMNS

@@ -13,7 +13,7 @@ from cellvit.contracts.history import LOSS_PARTS, MAP_FIGURES
 from cellvit.contracts.maps import HoverMaps
 from cellvit.contracts.predictions import MapBatch
 from cellvit.hover.encode import hv_maps
-from cellvit.inference.judge import map_sums
+from cellvit.inference.map_sums import map_sums
 from cellvit.inference.maps import as_map_batch, forward
 from cellvit.inference.parallel import Workers
 from cellvit.inference.tensors import on_device

@@ -9,7 +9,8 @@ from cellvit.contracts.predictions import MapBatch
 from cellvit.contracts.provenance import Provenance
 from cellvit.errors import SettingsError
 from cellvit.hover.decode import HoverNetWatershed
-from cellvit.inference.judge import grid_tasks, judge_classical, judge_maps, judge_oracle, perfect_maps, sums_of_all
+from cellvit.inference.judge import grid_tasks, judge_classical, judge_maps, judge_oracle, perfect_maps
+from cellvit.inference.map_sums import sums_of_all
 from cellvit.inference.parallel import Workers
 from cellvit.inference.scoring import COLUMNS, score_grid
 from cellvit.inference.segment import one_class, parameters_of, segment_tile, watershed_of
