@@ -57,9 +57,19 @@ def stores(kind, *roles):
     ]
 
 
-def content(memory):
-    """Function for `params`: hash of a rule's raw inputs, so that content decides what reruns and times do not."""
-    return lambda wildcards, input: content_of(map(Path, input), memory.format(**wildcards))
+def content(paths, memory):
+    """Function for `params`: hash of raw files, so that content decides what reruns and times do not.
+
+    It takes no `input`: Snakemake does not compare parameters that are derived from it. Files that an earlier step has
+    yet to make are "absent" until then: parameters are computed again when the job starts.
+    """
+
+    def of_wildcards(wildcards):
+        files = [Path(path.format(**wildcards)) for path in paths]
+        present = all(path.exists() for path in files)
+        return content_of(files, memory.format(**wildcards)) if present else "absent"
+
+    return of_wildcards
 
 
 def content_of(paths, memory):

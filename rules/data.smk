@@ -49,7 +49,7 @@ rule prepare_fold:
         mem_mb=1_000,
         runtime=60,
     params:
-        content=content("raw_fold{fold}.json"),
+        content=content(list(RAW.values()), "raw_fold{fold}.json"),
         code=code("prepare_fold"),
         root=DATA_ROOT,
     message:
