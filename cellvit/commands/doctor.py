@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,15 +53,11 @@ def run(args: argparse.Namespace) -> None:
     settings = load_settings(_merged([args.base, *args.configfile]))
     findings = [look(settings) for look in _LOOKS]
     for finding in findings:
-        _say(f"{finding.state:8}{finding.topic:9}{finding.text}")
+        sys.stdout.write(f"{finding.state:8}{finding.topic:9}{finding.text}\n")
     missing = [finding.topic for finding in findings if finding.state == "missing"]
     if missing:
         raise MissingInputError(f"the run would stop: {', '.join(missing)}. Mend what is listed above and call again.")
-    _say("ready:  snakemake --cores all")
-
-
-def _say(line: str) -> None:
-    os.write(1, f"{line}\n".encode())
+    sys.stdout.write("ready:  snakemake --cores all\n")
 
 
 def _merged(paths: list[Path]) -> dict[str, Any]:

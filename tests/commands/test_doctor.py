@@ -1,0 +1,84 @@
+import pytest
+import yaml
+
+from cellvit.__main__ import main
+
+
+@pytest.fixture
+def doctor(tmp_path, repository, capsys, monkeypatch):
+    """Run `doctor` on changes over config.yaml; exit code and everything it says."""
+
+    def run(changes):
+        path = tmp_path / "mine.yaml"
+        path.write_text(yaml.safe_dump(changes))
+        monkeypatch.chdir(tmp_path)
+        code = main(["doctor", "--base", str(repository / "config.yaml"), "--configfile", str(path)])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+def test_missing_data_and_token_are_said_together(doctor, monkeypatch, tmp_path):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+
+    code, said = doctor({"data": {"root": str(tmp_path / "nowhere")}})
+
+    assert code == 1
+    assert "images.npy" in said
+    assert "Set data.root to the folder that holds" in said
+    assert "https://huggingface.co/bioptimus/H-optimus-0" in said
+    assert "hf auth login" in said
+    assert "the run would stop: data, weights" in said
+
+
+def test_folds_that_are_there_are_counted(doctor, write_raw_fold, tmp_path):
+    for fold in (1, 2, 3):
+        write_raw_fold(tmp_path / "raw", fold, ["Colon"] * fold)
+
+    code, said = doctor(
+        {
+            "data": {"root": str(tmp_path / "raw")},
+            "encoder": {"preset": "tiny-vit", "weights": "random"},
+            "device": "cpu",
+        }
+    )
+
+    assert code == 0
+    assert "fold 1: 1 tiles, fold 2: 2 tiles, fold 3: 3 tiles" in said
+    assert "untrained" in said
+    assert said.rstrip().endswith("ready:  snakemake --cores all")
+
+
+def test_a_missing_weights_file_is_named(doctor, write_raw_fold, tmp_path):
+    for fold in (1, 2, 3):
+        write_raw_fold(tmp_path / "raw", fold, ["Colon"])
+
+    code, said = doctor({"data": {"root": str(tmp_path / "raw")}, "encoder": {"weights": "weights/none.safetensors"}})
+
+    assert code == 1
+    assert "weights/none.safetensors: no such file" in said
+
+
+def test_a_wrong_setting_is_said_before_anything_else(doctor):
+    code, said = doctor({"training": {"epoch": 3}})
+
+    assert code == 1
+    assert "training.epoch: unknown key; did you mean epochs?" in said
+
+
+def test_mappings_are_merged_as_snakemake_merges_them(doctor, write_raw_fold, tmp_path):
+    for fold in (1, 2, 3):
+        write_raw_fold(tmp_path / "raw", fold, ["Colon"])
+
+    code, said = doctor(
+        {
+            "data": {"root": str(tmp_path / "raw")},
+            "splits": {"2": None, "3": None},
+            "encoder": {"preset": "tiny-vit", "weights": "random"},
+        }
+    )
+
+    assert code == 0, said
