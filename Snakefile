@@ -8,7 +8,7 @@ min_version("9.20")
 sys.path.insert(0, workflow.basedir)
 
 
-configfile: workflow.source_path("config.yaml")
+configfile: f"{workflow.basedir}/config.yaml"
 
 
 include: "rules/common.smk"
