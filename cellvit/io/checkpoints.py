@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from cellvit.contracts.documents import CheckpointHeader
 from cellvit.errors import AbsentModelError, ContractError, MissingInputError
@@ -20,7 +20,8 @@ def write_checkpoint(path: Path, header: CheckpointHeader, weights: dict[str, to
     """Write weights (contiguous, on the CPU) and header; the bytes depend on nothing else."""
     with replacing(path) as temporary:
         tensors = {name: weights[name].detach().cpu().contiguous() for name in sorted(weights)}
-        save_file(tensors, temporary, metadata={_KEY: header.model_dump_json()})
+        # written by us: save_file gives a file that only its owner may read
+        temporary.write_bytes(save(tensors, metadata={_KEY: header.model_dump_json()}))
 
 
 def read_header(path: Path) -> CheckpointHeader:
