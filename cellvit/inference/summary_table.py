@@ -30,11 +30,7 @@ def summary_text(
         warnings: Lines on what to look at, as a watershed chosen at the border of its grid.
         absent: Why there are no figures, by what is absent.
     """
-    lines = (
-        [f"MARKED: {', '.join(marks)}. These figures say nothing about real tissue or real encoders.", ""]
-        if marks
-        else []
-    )
+    lines = [f"MARKED: {', '.join(marks)}. {_meaning(marks)}", ""] if marks else []
     for split in dict.fromkeys(split for split, _ in keyed):
         of_split = {family: rows for (name, family), rows in keyed.items() if name == split}
         lines += [*_table(split, of_split), ""]
@@ -85,6 +81,12 @@ def _advice_lines(keyed: Keyed) -> list[str]:
         if split != MEAN_SPLIT  # its splits say the same
         for line in advice(rows)
     ]
+
+
+def _meaning(marks: Sequence[str]) -> str:
+    if "simulated data" in marks:
+        return "These figures say that the pipeline runs; they say nothing about tissue."
+    return "These figures say nothing about what a foundation model's features are worth."
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:
