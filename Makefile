@@ -43,7 +43,7 @@ lint: $(READY) # format, lint, types, layers, workflow format
 	$(BIN)/snakefmt --check Snakefile rules
 
 check: lint ## format, lint, types, import layers, snakefmt and the quick tests
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -q -m "not slow and not workflow"
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 pytest -q -n auto -m "not slow and not workflow"
 
 test: lint ## everything, with runs of a small case through the real Snakemake
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest

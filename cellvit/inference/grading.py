@@ -1,9 +1,9 @@
 """Figures -> grades, and what to try where a grade is not a pass."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from cellvit.config.judging import Gate, QualityGates
 from cellvit.contracts.summary import Grade, SummaryRow
@@ -79,17 +79,38 @@ def beats_baseline(metric: str, rows: Mapping[str, SummaryRow]) -> bool:
     return sign * rows[metric].value > sign * baseline.value
 
 
-def advice(rows: Mapping[str, SummaryRow]) -> tuple[str, ...]:
-    """One line for each metric of a split and family that did not pass: value, grade, what to try."""
-    lines = []
+class Advice(NamedTuple):
+    """What to try where a metric did not pass.
+
+    Attributes:
+        finding: Metric, value and grade, and the baseline where it was not beaten.
+        remedy: What to try first.
+    """
+
+    finding: str
+    remedy: str
+
+
+def advice(rows: Mapping[str, SummaryRow]) -> tuple[Advice, ...]:
+    """Advice for each metric of a split and family that did not pass."""
+    found = []
     for metric in GRADED:
         row = rows.get(metric)
         if row is None or row.gate not in ("partial", "fail"):
             continue
         lost = BASELINE_OF[metric] if not beats_baseline(metric, rows) else ""
-        beaten = f", does not beat {lost} {rows[lost].value:.3f}" if lost else ""
-        lines.append(f"{metric} {row.value:.3f} {row.gate}{beaten}: {_remedy(metric, rows)}")
-    return tuple(lines)
+        beaten = f" (does not beat {lost} {rows[lost].value:.3f})" if lost else ""
+        found.append(Advice(f"{metric} {row.value:.3f} {row.gate}{beaten}", _remedy(metric, rows)))
+    return tuple(found)
+
+
+def by_remedy(found: Iterable[tuple[str, Advice]]) -> dict[str, tuple[str, ...]]:
+    """Findings, each after the place it was made, by what to try: most findings first."""
+    grouped: dict[str, list[str]] = {}
+    for place, one in found:
+        grouped.setdefault(one.remedy, []).append(f"{place}: {one.finding}")
+    ordered = sorted(grouped, key=lambda remedy: -len(grouped[remedy]))
+    return {remedy: tuple(grouped[remedy]) for remedy in ordered}
 
 
 def _remedy(metric: str, rows: Mapping[str, SummaryRow]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from cellvit.contracts.summary import MEAN_SPLIT, SummaryRow
-from cellvit.inference.grading import advice
+from cellvit.inference.grading import advice, by_remedy
 from cellvit.inference.summary import ORGAN_HEAD, Keyed
 
 COLUMNS: Final = ("np_dice", "hv_skill", "hv_magnitude", "nt_accuracy", "dice", "aji", "bpq", "mpq", "detection_f1")
@@ -75,11 +75,15 @@ def _organ_line(rows: Mapping[str, SummaryRow]) -> str:
 
 
 def _advice_lines(keyed: Keyed) -> list[str]:
-    return [
-        f"split {split}, {family}: {line}"
+    """A line a remedy, and one below it for each finding that calls for it."""
+    found = (
+        (f"split {split}, {family}", one)
         for (split, family), rows in keyed.items()
         if split != MEAN_SPLIT  # its splits say the same
-        for line in advice(rows)
+        for one in advice(rows)
+    )
+    return [
+        line for remedy, findings in by_remedy(found).items() for line in (remedy, *(f"    {at}" for at in findings))
     ]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from cellvit.config.judging import Gate, QualityGates
 from cellvit.contracts.documents import Figure
 from cellvit.contracts.summary import MEAN_SPLIT, SummaryRow
-from cellvit.inference.grading import BASELINE_OF, GRADED, LOWER_IS_BETTER, advice
+from cellvit.inference.grading import BASELINE_OF, GRADED, LOWER_IS_BETTER, advice, by_remedy
 from cellvit.inference.summary import Keyed
 from cellvit.report.cells import ABSENT, Cell, Row, Table, figure_cell
 from cellvit.report.wording import GRADES, family_label, metric_of, split_label
@@ -24,13 +24,13 @@ def gate_counts(rows: Iterable[SummaryRow]) -> dict[str, int]:
     return {grade: grades.count(grade) for grade in GRADES}
 
 
-def advice_lines(rows: Iterable[SummaryRow]) -> tuple[str, ...]:
-    """What to try, a line for each figure that did not pass on a split."""
-    return tuple(
-        f"{split_label(split)}, {family_label(family)}: {line}"
+def advice_by_remedy(rows: Iterable[SummaryRow]) -> dict[str, tuple[str, ...]]:
+    """What to try, with the figures on a split that did not pass and call for it."""
+    return by_remedy(
+        (f"{split_label(split)}, {family_label(family)}", one)
         for (split, family), of_family in by_split_and_family(rows).items()
         if split != MEAN_SPLIT
-        for line in advice(of_family)
+        for one in advice(of_family)
     )
 
 

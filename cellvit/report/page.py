@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cellvit.report import sections
 from cellvit.report.findings import Findings
 from cellvit.report.gallery import HV_COLOURS, NP_COLOURS, Gallery, class_swatches
-from cellvit.report.gates import advice_lines, gate_counts, gate_tables
+from cellvit.report.gates import advice_by_remedy, gate_counts, gate_tables
 from cellvit.report.images import colour_bar_png
 from cellvit.report.origin import data_table
 from cellvit.report.verdict import absent_lines, verdict_lines
@@ -41,7 +41,7 @@ def _context(findings: Findings, galleries: Sequence[Gallery]) -> dict[str, Any]
         "headlines": sections.headline_parts(findings),
         "gate_counts": gate_counts(findings.summary),
         "gates": gate_tables(findings.summary, settings.gates.quality),
-        "advice": advice_lines(findings.summary),
+        "advice": advice_by_remedy(findings.summary),
         "families": sections.family_parts(findings),
         "organs": sections.organ_parts(findings),
         "training": sections.training_parts(findings),

@@ -94,9 +94,10 @@ def test_gates_show_limit_baseline_and_grade(findings: Findings) -> None:
 
 
 def test_failed_gates_come_with_advice(findings: Findings) -> None:
-    lines = gates.advice_lines(findings.summary)
+    advice = gates.advice_by_remedy(findings.summary)
 
-    assert any("training.loss.hv_magnitude" in line and "split 1, digestive" in line for line in lines)
+    (findings_of,) = (places for remedy, places in advice.items() if "training.loss.hv_magnitude" in remedy)
+    assert any(place.startswith("split 1, digestive: ") for place in findings_of)
 
 
 def test_confusion_is_normalised_by_rows_and_an_empty_row_is_undefined() -> None:

@@ -6,7 +6,7 @@ from cellvit.config.judging import QualityGates
 from cellvit.contracts.documents import FamilyEvaluation, Figure, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.contracts.provenance import Provenance
 from cellvit.contracts.summary import SummaryRow
-from cellvit.inference.grading import advice, grade_of, graded
+from cellvit.inference.grading import Advice, advice, by_remedy, grade_of, graded
 from cellvit.inference.summary import summary_rows
 from cellvit.inference.summary_table import summary_text
 
@@ -56,28 +56,39 @@ def test_what_does_not_beat_its_baseline_fails_whatever_its_value(values, metric
 
 
 def test_advice_for_weak_vectors_is_the_magnitude_weight() -> None:
-    (line,) = advice(graded(rows(hv_magnitude=0.1), GATES))
+    (one,) = advice(graded(rows(hv_magnitude=0.1), GATES))
 
-    assert line.startswith("hv_magnitude 0.100 fail: ")
-    assert "raise the magnitude weight" in line
+    assert one.finding == "hv_magnitude 0.100 fail"
+    assert "raise the magnitude weight" in one.remedy
 
 
 def test_advice_for_strong_vectors_with_a_low_aji_is_the_watershed() -> None:
-    (line,) = advice(graded(rows(hv_magnitude=0.6, aji=0.2), GATES))
+    (one,) = advice(graded(rows(hv_magnitude=0.6, aji=0.2), GATES))
 
-    assert "tune the watershed" in line
+    assert "tune the watershed" in one.remedy
 
 
 def test_advice_for_a_low_dice_is_the_weights_of_magnitude_and_np() -> None:
-    (line,) = advice(graded(rows(np_dice=0.5), GATES))
+    (one,) = advice(graded(rows(np_dice=0.5), GATES))
 
-    assert "lower the magnitude weight" in line
+    assert "lower the magnitude weight" in one.remedy
 
 
 def test_advice_names_the_baseline_that_was_not_beaten() -> None:
-    (line,) = advice(graded(rows(bpq=0.25, bpq__classical=0.27), GATES))
+    (one,) = advice(graded(rows(bpq=0.25, bpq__classical=0.27), GATES))
 
-    assert "does not beat bpq.classical 0.270" in line
+    assert "does not beat bpq.classical 0.270" in one.finding
+
+
+def test_findings_that_call_for_the_same_stand_together() -> None:
+    weak, worse = Advice("aji 0.4 partial", "train longer"), Advice("bpq 0.1 fail", "train longer")
+
+    grouped = by_remedy(
+        [("split 1, a", Advice("np_dice 0.5 fail", "raise NP")), ("split 1, a", weak), ("split 1, b", worse)]
+    )
+
+    assert list(grouped) == ["train longer", "raise NP"]
+    assert grouped["train longer"] == ("split 1, a: aji 0.4 partial", "split 1, b: bpq 0.1 fail")
 
 
 def family(split: str, *, aji: float = 0.6, name: str = "digestive", **changes) -> FamilyEvaluation:
