@@ -45,30 +45,28 @@ _OPTIMUS_ARGUMENTS = {"img_size": 224, "init_values": 1e-5, "dynamic_img_size": 
 _SWIGLU_ARGUMENTS = {"mlp_layer": "SwiGLUPacked", "act_layer": "SiLU"}
 """Layers are named as in timm.layers or torch.nn."""
 
+_H_OPTIMUS_0 = EncoderPreset(
+    name="hf-hub:bioptimus/H-optimus-0",
+    architecture=_GIANT,
+    arguments=_OPTIMUS_ARGUMENTS,
+    mean=OPTIMUS_MEAN,
+    std=OPTIMUS_STD,
+    depth=40,
+    dim=1536,
+    cls_std=(0.70, 0.90),
+    page="https://huggingface.co/bioptimus/H-optimus-0",
+    licence="Apache-2.0, behind a form",
+)
+
 PRESETS: dict[str, EncoderPreset] = {
-    "h-optimus-0": EncoderPreset(
-        name="hf-hub:bioptimus/H-optimus-0",
-        architecture=_GIANT,
-        arguments=_OPTIMUS_ARGUMENTS,
-        mean=OPTIMUS_MEAN,
-        std=OPTIMUS_STD,
-        depth=40,
-        dim=1536,
-        cls_std=(0.70, 0.90),
-        page="https://huggingface.co/bioptimus/H-optimus-0",
-        licence="Apache-2.0, behind a form",
-    ),
-    "h-optimus-1": EncoderPreset(
-        name="hf-hub:bioptimus/H-optimus-1",
-        architecture=_GIANT,
-        arguments=_OPTIMUS_ARGUMENTS,
-        mean=OPTIMUS_MEAN,
-        std=OPTIMUS_STD,
-        depth=40,
-        dim=1536,
-        cls_std=UNMEASURED_BAND,
-        page="https://huggingface.co/bioptimus/H-optimus-1",
-        licence="non-commercial",
+    "h-optimus-0": _H_OPTIMUS_0,
+    "h-optimus-1": _H_OPTIMUS_0.model_copy(
+        update={
+            "name": "hf-hub:bioptimus/H-optimus-1",
+            "cls_std": UNMEASURED_BAND,
+            "page": "https://huggingface.co/bioptimus/H-optimus-1",
+            "licence": "non-commercial",
+        }
     ),
     "h0-mini": EncoderPreset(
         name="hf-hub:bioptimus/H0-mini",

@@ -1,18 +1,36 @@
 """Judged systems on one set of tiles -> what their evaluation says."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from cellvit.contracts.documents import CheckpointHeader, Figures, WatershedChoice
 from cellvit.contracts.judgements import JudgedTiles
 from cellvit.errors import IntegrityError, StaleFileError
+from cellvit.hover.decode import HoverNetWatershed
 from cellvit.inference.figures import differences, figures, figures_by_organ, trivial_figures
+from cellvit.inference.segment import watershed_of
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 from cellvit.metrics.maps import MapSums
 
 COMPARED: Final = ("known", "pooled", "classical")
 """Systems that a decoder is compared with tile by tile."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderFiles:
+    """A decoder with its watershed, as files."""
+
+    path: Path
+    header: CheckpointHeader
+    watershed_path: Path
+    choice: WatershedChoice
+
+    @property
+    def watershed(self) -> HoverNetWatershed:
+        """Parameters that turn its maps into nuclei."""
+        return watershed_of(self.choice)
 
 
 class Findings(NamedTuple):

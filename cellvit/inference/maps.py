@@ -16,10 +16,9 @@ from cellvit.contracts.maps import HoverMaps
 from cellvit.contracts.predictions import MapBatch
 from cellvit.contracts.records import TileBatch
 from cellvit.data.batches import decoder_batches, sequential_rows
-from cellvit.errors import ContractError
+from cellvit.inference.loading import load_module
 from cellvit.inference.taps import check_same_encoder, tap_positions
 from cellvit.inference.tensors import on_device
-from cellvit.io.checkpoints import read_checkpoint
 from cellvit.io.hdf5 import Store
 from cellvit.models.autocast import half_precision
 from cellvit.models.hovernet import HoVerNetDecoder
@@ -43,23 +42,9 @@ class LoadedDecoder:
 
 
 def load_decoder(path: Path, device: torch.device) -> LoadedDecoder:
-    """The decoder of a checkpoint.
-
-    Raises:
-        MissingInputError: There is no file.
-        AbsentModelError: The file says that there was nothing to train on.
-        ContractError: It holds another kind of model, or weights that do not fit its architecture.
-    """
-    header, weights = read_checkpoint(path)
-    remedy = f"Train it again: rm {path} && snakemake -- {path}"
-    if header.kind != "hovernet":
-        raise ContractError(f"{path}: expected a decoder (kind hovernet), found kind {header.kind}. {remedy}")
-    try:
-        module = HoVerNetDecoder(**header.architecture)
-        module.load_state_dict(weights, strict=True)
-    except (TypeError, RuntimeError) as error:
-        raise ContractError(f"{path}: weights and architecture do not belong together ({error}). {remedy}") from error
-    return LoadedDecoder(module.to(device).eval(), header, device)
+    """The decoder of a checkpoint; raises as `load_module`."""
+    module, header = load_module(path, "hovernet", HoVerNetDecoder, device)
+    return LoadedDecoder(module, header, device)
 
 
 def predict_maps(

@@ -9,9 +9,8 @@ from jaxtyping import Float32, Int
 
 from cellvit.contracts.documents import CheckpointHeader
 from cellvit.data.batches import UPRIGHT
-from cellvit.errors import ContractError
+from cellvit.inference.loading import load_module
 from cellvit.inference.taps import check_same_encoder
-from cellvit.io.checkpoints import read_checkpoint
 from cellvit.io.hdf5 import Store
 from cellvit.models.organ_head import OrganHead
 
@@ -26,23 +25,9 @@ class LoadedOrganHead:
 
 
 def load_organ_head(path: Path, device: torch.device) -> LoadedOrganHead:
-    """The OrganHead of a checkpoint.
-
-    Raises:
-        MissingInputError: There is no file.
-        AbsentModelError: The file says that there was nothing to train on.
-        ContractError: It holds another kind of model, or weights that do not fit its architecture.
-    """
-    header, weights = read_checkpoint(path)
-    remedy = f"Train it again: rm {path} && snakemake -- {path}"
-    if header.kind != "organ_head":
-        raise ContractError(f"{path}: expected an OrganHead (kind organ_head), found kind {header.kind}. {remedy}")
-    try:
-        module = OrganHead(**header.architecture)
-        module.load_state_dict(weights, strict=True)
-    except (TypeError, RuntimeError) as error:
-        raise ContractError(f"{path}: weights and architecture do not belong together ({error}). {remedy}") from error
-    return LoadedOrganHead(module.to(device).eval(), header, device)
+    """The OrganHead of a checkpoint; raises as `load_module`."""
+    module, header = load_module(path, "organ_head", OrganHead, device)
+    return LoadedOrganHead(module, header, device)
 
 
 def predict_organs(

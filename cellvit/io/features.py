@@ -6,6 +6,7 @@ import numpy as np
 
 from cellvit.contracts.records import FeatureBatch
 from cellvit.contracts.stores import FAMILY_FEATURES, FEATURES
+from cellvit.errors import StaleFileError
 from cellvit.io.family import FamilyStore
 from cellvit.io.hdf5 import Store, StoreWriter
 
@@ -18,6 +19,21 @@ def open_features(path: Path) -> Store:
 def open_family_features(path: Path) -> FamilyStore:
     """A family's features, open for reading; the stores behind it are checked."""
     return FamilyStore(path, FAMILY_FEATURES)
+
+
+def check_extracted_from(tiles: Store, features: Store) -> None:
+    """Refuse features of other tiles.
+
+    Raises:
+        StaleFileError: The features were extracted from a tile store of other content.
+    """
+    expected, found = tiles.content_sha256, features.provenance.made_from.get("tiles")
+    if expected != found:
+        raise StaleFileError(
+            f"{features.path} was extracted from other tiles than {tiles.path} holds.\n"
+            f"  tiles: file has {str(found)[:12]}, run has {expected[:12]}\n"
+            f"Re-extract it:  snakemake --forcerun extract_features -- {features.path}"
+        )
 
 
 def read_features(store: Store, rows: np.ndarray) -> FeatureBatch:

@@ -24,7 +24,7 @@ from cellvit.inference.feature_checks import (
 )
 from cellvit.inference.features import encode_rows
 from cellvit.io.documents import write_document
-from cellvit.io.features import open_features, read_features
+from cellvit.io.features import check_extracted_from, open_features, read_features
 from cellvit.io.hashing import sha256_of
 from cellvit.io.hdf5 import Store
 from cellvit.io.tiles import open_tiles
@@ -69,8 +69,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check_origin(features: Store, tiles: Store, settings: ExtractFeaturesSettings) -> None:
-    if features.provenance.made_from.get("tiles") != tiles.content_sha256:
-        raise _stale(features, f"was extracted from other tiles than {tiles.path} holds now.")
+    check_extracted_from(tiles, features)
     stored, asked = _flat(features.provenance.settings), _flat(settings.model_dump(mode="json"))
     differing = [
         f"\n  {key}: file has {stored.get(key)}, run asks for {asked.get(key)}"

@@ -11,20 +11,18 @@ import numpy as np
 
 from cellvit.config.settings import Device
 from cellvit.config.steps import EvaluateSettings
-from cellvit.contracts.documents import CheckpointHeader, Document, FamilyEvaluation, WatershedChoice
+from cellvit.contracts.documents import Document, FamilyEvaluation, WatershedChoice
 from cellvit.contracts.judgements import JudgedTiles
 from cellvit.contracts.predictions import MapBatch
 from cellvit.contracts.provenance import Provenance
 from cellvit.contracts.records import TileBatch
-from cellvit.hover.decode import HoverNetWatershed
-from cellvit.inference.evaluation import check_belongs, check_unseen, findings, map_sums_of
+from cellvit.inference.evaluation import DecoderFiles, check_belongs, check_unseen, findings, map_sums_of
 from cellvit.inference.figures import gaps, majority_class, map_figures
 from cellvit.inference.judge import judge_classical, judge_maps, judge_oracle
 from cellvit.inference.map_sums import sums_of_all
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.parallel import workers
 from cellvit.inference.scoring import COLUMNS
-from cellvit.inference.segment import watershed_of
 from cellvit.io.checkpoints import read_header
 from cellvit.io.documents import read_document, write_document
 from cellvit.io.family import FamilyStore
@@ -62,20 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tiles-csv", type=Path, required=True, help="CSV to write: measurements of every tile")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where torch computes")
     parser.add_argument("--threads", type=int, default=1, help="processes that segment and score")
-
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    """A decoder with its watershed, as files."""
-
-    path: Path
-    header: CheckpointHeader
-    watershed_path: Path
-    choice: WatershedChoice
-
-    @property
-    def watershed(self) -> HoverNetWatershed:
-        return watershed_of(self.choice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +102,14 @@ def run(args: argparse.Namespace) -> None:
     _log(evaluation)
 
 
-def _model(checkpoint: Path, watershed: Path, split: str, family: str) -> _Model:
-    model = _Model(checkpoint, read_header(checkpoint), watershed, read_document(watershed, WatershedChoice))
+def _model(checkpoint: Path, watershed: Path, split: str, family: str) -> DecoderFiles:
+    model = DecoderFiles(checkpoint, read_header(checkpoint), watershed, read_document(watershed, WatershedChoice))
     check_belongs(checkpoint, model.header, split, family)
     check_belongs(watershed, model.choice, split, family)
     return model
 
 
-def _pooled(args: argparse.Namespace) -> _Model | None:
+def _pooled(args: argparse.Namespace) -> DecoderFiles | None:
     """The decoder for all organs; None where it is not asked for or could not be trained."""
     if args.pooled_checkpoint is None or args.pooled_watershed is None:
         return None
@@ -137,14 +121,14 @@ def _pooled(args: argparse.Namespace) -> _Model | None:
     return model
 
 
-def _why_absent(args: argparse.Namespace, model: _Model, data: _Data) -> str:
+def _why_absent(args: argparse.Namespace, model: DecoderFiles, data: _Data) -> str:
     if model.header.status == "absent":
         return model.header.reason
     return "" if len(data.test) else f"no tiles in test folds {args.test_folds}"
 
 
 def _judged(
-    args: argparse.Namespace, data: _Data, model: _Model, pooled: _Model | None, majority: int
+    args: argparse.Namespace, data: _Data, model: DecoderFiles, pooled: DecoderFiles | None, majority: int
 ) -> dict[str, JudgedTiles]:
     """Measurements of every system on the test tiles; the oracle uses the decoder's watershed."""
     family, watershed = args.family, model.watershed
@@ -185,7 +169,7 @@ def _absent(args: argparse.Namespace, origin: Provenance, reason: str, n_tiles: 
     )
 
 
-def _origin(args: argparse.Namespace, data: _Data, models: list[_Model]) -> Provenance:
+def _origin(args: argparse.Namespace, data: _Data, models: list[DecoderFiles]) -> Provenance:
     documents: dict[str, tuple[Path, Document]] = {}
     for name, model in zip(("", "pooled_"), models, strict=False):
         documents[f"{name}checkpoint"] = (model.path, model.header)

@@ -16,14 +16,13 @@ from cellvit.contracts.documents import CheckpointHeader, Document, RoutedEvalua
 from cellvit.contracts.judgements import JudgedTiles
 from cellvit.contracts.predictions import MapBatch
 from cellvit.contracts.provenance import Provenance
-from cellvit.inference.evaluation import check_belongs, check_unseen, findings
+from cellvit.inference.evaluation import DecoderFiles, check_belongs, check_unseen, findings
 from cellvit.inference.judge import judge_maps
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.organs import load_organ_head, predict_organs
 from cellvit.inference.parallel import Workers, workers
 from cellvit.inference.routing import Routes, in_organ_order, organ_confusion, organ_figures, routes_of
 from cellvit.inference.scoring import COLUMNS
-from cellvit.inference.segment import watershed_of
 from cellvit.io.checkpoints import read_header
 from cellvit.io.documents import read_document, write_document
 from cellvit.io.features import open_features
@@ -58,16 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Model:
-    """A family's decoder with its watershed, as files."""
-
-    path: Path
-    header: CheckpointHeader
-    watershed_path: Path
-    choice: WatershedChoice
-
-
-@dataclass(frozen=True, slots=True)
 class _Fold:
     """Stores of a test fold: row by row the same tiles."""
 
@@ -97,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
     _log(evaluation)
 
 
-def _models(args: argparse.Namespace) -> dict[str, _Model]:
+def _models(args: argparse.Namespace) -> dict[str, DecoderFiles]:
     """Decoders of the families in use, by family; the control for all organs is none of them."""
     choices = {}
     for path in args.watersheds:
@@ -110,11 +99,11 @@ def _models(args: argparse.Namespace) -> dict[str, _Model]:
             continue
         check_belongs(path, header, args.split, header.family)
         check_unseen(path, header, args.test_folds)
-        models[header.family] = _Model(path, header, *choices[header.family])
+        models[header.family] = DecoderFiles(path, header, *choices[header.family])
     return models
 
 
-def _why_absent(organ_head: CheckpointHeader, trained: Mapping[str, _Model], folds: Sequence[_Fold]) -> str:
+def _why_absent(organ_head: CheckpointHeader, trained: Mapping[str, DecoderFiles], folds: Sequence[_Fold]) -> str:
     if organ_head.status == "absent":
         return f"no OrganHead: {organ_head.reason}"
     if not trained:
@@ -123,7 +112,7 @@ def _why_absent(organ_head: CheckpointHeader, trained: Mapping[str, _Model], fol
 
 
 def _evaluated(
-    args: argparse.Namespace, origin: Provenance, trained: Mapping[str, _Model], folds: Sequence[_Fold]
+    args: argparse.Namespace, origin: Provenance, trained: Mapping[str, DecoderFiles], folds: Sequence[_Fold]
 ) -> tuple[RoutedEvaluation, dict[str, JudgedTiles]]:
     seed = args.settings.seed
     probabilities = _probabilities(args, folds)
@@ -161,7 +150,7 @@ def _known(paths: Sequence[Path]) -> dict[str, JudgedTiles]:
 
 def _routed(
     args: argparse.Namespace,
-    trained: Mapping[str, _Model],
+    trained: Mapping[str, DecoderFiles],
     folds: Sequence[_Fold],
     routes: Routes,
     known: JudgedTiles,
@@ -185,7 +174,7 @@ def _routed(
 
 def _decoded(
     args: argparse.Namespace,
-    model: _Model,
+    model: DecoderFiles,
     folds: Sequence[_Fold],
     first_rows: np.ndarray,
     wanted: np.ndarray,
@@ -200,7 +189,7 @@ def _decoded(
             rows = wanted[(wanted >= first) & (wanted < last)] - first
             yield from predict_maps(decoder, fold.features, fold.tiles, rows)
 
-    return judge_maps(batches(), watershed_of(model.choice), family=model.header.family, pool=pool)
+    return judge_maps(batches(), model.watershed, family=model.header.family, pool=pool)
 
 
 def _probabilities(args: argparse.Namespace, folds: Sequence[_Fold]) -> Float64[np.ndarray, "n 19"]:
@@ -215,7 +204,7 @@ def _absent(args: argparse.Namespace, origin: Provenance, reason: str, n_tiles: 
 
 
 def _origin(
-    args: argparse.Namespace, organ_head: CheckpointHeader, models: Mapping[str, _Model], folds: Sequence[_Fold]
+    args: argparse.Namespace, organ_head: CheckpointHeader, models: Mapping[str, DecoderFiles], folds: Sequence[_Fold]
 ) -> Provenance:
     stores: dict[str, Store] = {}
     for number, fold in zip(args.test_folds, folds, strict=True):

@@ -10,9 +10,9 @@ import numpy as np
 from cellvit.config.steps import GatherFamilySettings
 from cellvit.contracts.provenance import Provenance
 from cellvit.contracts.stores import FAMILY_FEATURES, FAMILY_TARGETS
-from cellvit.errors import ContractError, StaleFileError
+from cellvit.errors import ContractError
 from cellvit.io.family import Member, write_family
-from cellvit.io.features import open_features
+from cellvit.io.features import check_extracted_from, open_features
 from cellvit.io.hdf5 import Store
 from cellvit.io.tiles import open_tiles
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
         tiles = [stack.enter_context(open_tiles(path)) for path in args.fold_tiles]
         features = [stack.enter_context(open_features(path)) for path in args.fold_features]
         for tile_store, feature_store in zip(tiles, features, strict=True):
-            _check_pair(tile_store, feature_store)
+            check_extracted_from(tile_store, feature_store)
         _check_equal_layout(features)
         rows = [_rows_of(store, args.settings.organs) for store in tiles]
         _log_counts(args.family, dict(zip(args.folds, map(len, rows), strict=True)))
@@ -72,16 +72,6 @@ def _origin(stores: list[Store], folds: list[int], settings: dict[str, object]) 
         simulated=any(store.provenance.simulated for store in stores),
         untrained_encoder=any(store.provenance.untrained_encoder for store in stores),
     )
-
-
-def _check_pair(tiles: Store, features: Store) -> None:
-    expected, found = tiles.content_sha256, features.provenance.made_from.get("tiles")
-    if expected != found:
-        raise StaleFileError(
-            f"{features.path} was extracted from other tiles than {tiles.path} holds.\n"
-            f"  tiles: file has {str(found)[:12]}, run has {expected[:12]}\n"
-            f"Re-extract it:  snakemake --forcerun extract_features -- {features.path}"
-        )
 
 
 def _check_equal_layout(features: list[Store]) -> None:

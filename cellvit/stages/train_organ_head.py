@@ -16,13 +16,13 @@ from cellvit.config.steps import TrainOrganHeadSettings
 from cellvit.contracts.documents import CheckpointHeader, Figure, OrganHeadEvaluation
 from cellvit.contracts.history import ORGAN_HEAD_HISTORY
 from cellvit.contracts.provenance import Provenance
-from cellvit.errors import ContractError, StaleFileError
+from cellvit.errors import ContractError
 from cellvit.inference.organs import organ_probabilities, read_cls
 from cellvit.inference.routing import organ_confusion, organ_figures, organ_numbers
 from cellvit.inference.taps import encoder_record
 from cellvit.io.checkpoints import write_checkpoint
 from cellvit.io.documents import write_document
-from cellvit.io.features import open_features
+from cellvit.io.features import check_extracted_from, open_features
 from cellvit.io.hdf5 import Store
 from cellvit.io.history import write_history
 from cellvit.io.origin import origin_of
@@ -96,13 +96,7 @@ def _check_pairs(tiles: Sequence[Store], features: Sequence[Store]) -> None:
             f"train_organ_head: {len(tiles)} tile stores and {len(features)} feature stores; give pairs"
         )
     for tile_store, feature_store in zip(tiles, features, strict=True):
-        expected, found = tile_store.content_sha256, feature_store.provenance.made_from.get("tiles")
-        if expected != found:
-            raise StaleFileError(
-                f"{feature_store.path} was extracted from other tiles than {tile_store.path} holds.\n"
-                f"  tiles: file has {str(found)[:12]}, run has {expected[:12]}\n"
-                f"Re-extract it:  snakemake --forcerun extract_features -- {feature_store.path}"
-            )
+        check_extracted_from(tile_store, feature_store)
         if encoder_record(feature_store) != encoder_record(features[0]):
             raise ContractError(
                 f"{features[0].path} and {feature_store.path} were extracted with different settings. "

@@ -71,10 +71,10 @@ def test_an_absent_model_says_why(write):
 def test_a_decoder_is_no_organ_head(write):
     path = write(HoVerNetDecoder(**ARCHITECTURE).state_dict())
 
-    with pytest.raises(ContractError, match="expected an OrganHead"):
+    with pytest.raises(ContractError, match="expected a model of kind organ_head"):
         load_organ_head(path, CPU)
 
 
 def test_an_organ_head_is_no_decoder(write):
-    with pytest.raises(ContractError, match="expected a decoder"):
+    with pytest.raises(ContractError, match="expected a model of kind hovernet"):
         load_decoder(write({"x": torch.zeros(1)}, kind="organ_head"), CPU)

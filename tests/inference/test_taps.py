@@ -67,7 +67,9 @@ def test_tokens_that_contradict_their_settings_are_refused(open_store):
 def test_other_taps_and_batches_are_no_other_encoder(open_store):
     record = encoder_record(open_store(settings_of([0]), 1))
 
-    check_same_encoder(open_store(settings_of([0, 1]), 2), {**record, "taps": [0]})
+    refused = check_same_encoder(open_store(settings_of([0, 1]), 2), {**record, "taps": [0]})
+
+    assert refused is None
 
 
 def test_another_input_size_is_refused_and_named(open_store):

@@ -190,7 +190,7 @@ def test_features_of_other_tiles_are_stale(
 
     assert fold.check() == 1
 
-    assert f"other tiles than {fold.tiles} holds now" in capsys.readouterr().err
+    assert f"other tiles than {fold.tiles} holds" in capsys.readouterr().err
 
 
 def test_weights_that_changed_since_the_extraction_are_stale(

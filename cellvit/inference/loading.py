@@ -1,0 +1,40 @@
+"""Checkpoint -> module that is ready to predict."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from cellvit.contracts.documents import CheckpointHeader
+from cellvit.errors import ContractError
+from cellvit.io.checkpoints import read_checkpoint
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+def load_module(
+    path: Path, kind: str, build: Callable[..., AnyModule], device: torch.device
+) -> tuple[AnyModule, CheckpointHeader]:
+    """The module of a checkpoint in evaluation mode on `device`, every weight loaded, and its header.
+
+    Args:
+        kind: Kind of model that the checkpoint must hold.
+        build: Makes the module from the header's architecture.
+
+    Raises:
+        MissingInputError: There is no file.
+        AbsentModelError: The file says that there was nothing to train on.
+        ContractError: It holds another kind of model, or weights that do not fit its architecture.
+    """
+    header, weights = read_checkpoint(path)
+    remedy = f"Train it again: rm {path} && snakemake -- {path}"
+    if header.kind != kind:
+        raise ContractError(f"{path}: expected a model of kind {kind}, found kind {header.kind}. {remedy}")
+    try:
+        module = build(**header.architecture)
+        module.load_state_dict(weights, strict=True)
+    except (TypeError, RuntimeError) as error:
+        raise ContractError(f"{path}: weights and architecture do not belong together ({error}). {remedy}") from error
+    return module.to(device).eval(), header
