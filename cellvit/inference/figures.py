@@ -41,8 +41,11 @@ GAP_METRICS: Final = ("np_dice", "hv_mse", "nt_accuracy")
 ORGAN_METRICS: Final = ("dice", "aji", "pq", "bpq", "mpq", *CLASS_PQ_COLUMNS, "detection_f1")
 """Figures that are reported by organ too."""
 
-PAIRED_METRICS: Final = ("aji", "bpq")
+PAIRED_METRICS: Final = ("aji", "bpq", "mpq")
 """Figures whose difference from another system on the same tiles is reported."""
+
+_OVER_ORGANS: Final = ("bpq", "mpq")
+"""Paired figures that are means over tiles and then over organs."""
 
 
 def figures(tiles: JudgedTiles, *, seed: int) -> Figures:
@@ -80,15 +83,15 @@ def has_maps(tiles: JudgedTiles) -> bool:
 def differences(tiles: JudgedTiles, others: Mapping[str, JudgedTiles], *, seed: int) -> Figures:
     """Paired differences ``{metric}_minus_{system}`` from other systems on the tiles that both judged.
 
-    Tiles are paired by id; a tile on which one of both is undefined is left out. AJI is a mean over tiles, bPQ a mean
-    over tiles and then organs. Positive: `tiles` is better.
+    Tiles are paired by id; a tile on which one of both is undefined is left out. AJI is a mean over tiles, bPQ and mPQ
+    are means over tiles and then organs. Positive: `tiles` is better.
     """
     found = {}
     for system, other in others.items():
         mine, theirs = paired(tiles, other)
         for metric in PAIRED_METRICS:
             lead = mine.column(metric) - theirs.column(metric)
-            organs = mine.organs if metric == "bpq" else np.zeros(len(mine), np.int64)
+            organs = mine.organs if metric in _OVER_ORGANS else np.zeros(len(mine), np.int64)
             interval = bootstrap_organ_mean(lead, organs, rng=_rng(seed))
             found[f"{metric}_minus_{system}"] = _figure(interval)
     return found

@@ -139,7 +139,7 @@ def test_differences_pair_tiles_by_id_and_leave_out_what_one_lacks(judged) -> No
 
 
 def test_a_system_does_not_differ_from_itself(judged) -> None:
-    tiles = judged(ORGANS, aji=[0.5, 0.6, 0.7, 0.8], bpq=[0.5, 0.5, 0.5, 0.9])
+    tiles = judged(ORGANS, aji=[0.5, 0.6, 0.7, 0.8], bpq=[0.5, 0.5, 0.5, 0.9], mpq=[0.2, 0.3, 0.4, 0.5])
 
     found = differences(tiles, {"pooled": tiles}, seed=0)
 
@@ -161,7 +161,7 @@ def test_findings_hold_systems_organs_and_differences(judged) -> None:
 
     assert set(found.systems) == {"decoder", "classical", "trivial"}
     assert set(found.organs["Colon"]) == {"decoder", "classical"}
-    assert set(found.differences) == {"aji_minus_classical", "bpq_minus_classical"}
+    assert set(found.differences) == {"aji_minus_classical", "bpq_minus_classical", "mpq_minus_classical"}
 
 
 def test_the_majority_class_has_the_most_nuclear_pixels() -> None:
