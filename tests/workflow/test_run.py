@@ -144,6 +144,17 @@ def test_a_changed_training_setting_reruns_training_and_what_follows(finished):
     assert planned["train_hovernet"] == 5
 
 
+def test_one_family_is_retrained_and_validated_alone(finished):
+    planned = finished.planned(
+        "--forcerun",
+        "results/checkpoints/split1/hovernet_digestive.safetensors",
+        "--",
+        "results/evaluation/split1/digestive.json",
+    )
+
+    assert planned == {"train_hovernet": 1, "tune_watershed": 1, "evaluate_family": 1}
+
+
 def test_a_changed_gate_reruns_no_gpu_step_but_the_report(finished):
     planned = finished.planned("--config", "gates={'quality': {'aji': {'pass': 0.6}}}")
 
