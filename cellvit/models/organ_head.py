@@ -5,13 +5,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from cellvit.errors import ContractError
+from cellvit.taxonomy import ORGANS
 
 
 class OrganHead(nn.Module):
     """Standardised CLS tokens to organ logits: LayerNorm, linear, ReLU, dropout, linear.
 
     Everything that prediction needs is in the weights: mean and spread of the training tokens, the temperature, and
-    which organs were there to learn from. An organ without training tiles is never predicted.
+    which organs were there to learn from. An organ without training tiles is never predicted. The defaults are the head
+    of the original system.
 
     Args:
         dim: Width of a CLS token.
@@ -29,7 +31,7 @@ class OrganHead(nn.Module):
     temperature: Float[Tensor, ""]
     known: Bool[Tensor, " organs"]
 
-    def __init__(self, dim: int, hidden: int, organs: int, dropout: float) -> None:
+    def __init__(self, dim: int, hidden: int = 256, organs: int = len(ORGANS), dropout: float = 0.1) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
