@@ -1,11 +1,11 @@
-"""Instance map -> NP and HV maps, the targets of the decoder, on the device that holds the map."""
+"""Instance map -> HV maps, a target of the decoder, on the device that holds the map."""
 
 from types import MappingProxyType
 from typing import Final, NamedTuple, overload
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int, Int64, Integer
+from jaxtyping import Float32, Int, Int64, Integer
 from torch import Tensor
 
 from cellvit.errors import ContractError
@@ -88,11 +88,6 @@ def hv_maps(
     down_scaled = _scaled(down, torch.arange(len(down), device=down.device), _reach(nucleus, n_nuclei, down, down))
     hv.scatter_(0, horizontal + tile_px, down_scaled.index_select(0, run))
     return hv.view(n_tiles, 2, height, width)
-
-
-def np_map(instances: Int[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:
-    """True on nuclear pixels."""
-    return instances != 0
 
 
 def _check_instances(instances: Int[Tensor, "b h w"]) -> None:

@@ -11,7 +11,6 @@ from safetensors.torch import save
 from cellvit.contracts.documents import CheckpointHeader
 from cellvit.errors import AbsentModelError, ContractError, MissingInputError
 from cellvit.io.atomic import replacing
-from cellvit.io.hashing import sha256_of
 
 _KEY = "cellvit"
 
@@ -54,8 +53,3 @@ def read_checkpoint(path: Path) -> tuple[CheckpointHeader, dict[str, torch.Tenso
         raise AbsentModelError(f"{path}: {header.reason}")
     with safe_open(path, framework="pt") as file:
         return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-
-
-def checkpoint_sha256(path: Path) -> str:
-    """Content hash of a checkpoint."""
-    return sha256_of(path)

@@ -74,7 +74,7 @@ class _Data:
     def predicted(self, path: Path, rows: np.ndarray, device: Device) -> Iterator[MapBatch]:
         yield from predict_maps(load_decoder(path, resolve_device(device)), self.features, self.targets, rows)
 
-    def test_blocks(self) -> Iterator[TileBatch]:
+    def blocks_to_judge(self) -> Iterator[TileBatch]:
         for start in range(0, len(self.test), _BLOCK_TILES):
             yield read_tiles(self.targets, self.test[start : start + _BLOCK_TILES])
 
@@ -138,8 +138,8 @@ def _judged(
         if pooled is not None:
             batches = data.predicted(pooled.path, data.test, args.device)
             judged["pooled"] = judge_maps(batches, pooled.watershed, family=POOLED_FAMILY, pool=pool)
-        judged["classical"] = judge_classical(data.test_blocks(), majority, family=family, pool=pool)
-        judged["oracle"] = judge_oracle(data.test_blocks(), watershed, family=family, pool=pool)
+        judged["classical"] = judge_classical(data.blocks_to_judge(), majority, family=family, pool=pool)
+        judged["oracle"] = judge_oracle(data.blocks_to_judge(), watershed, family=family, pool=pool)
     return judged
 
 

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
 from cellvit.errors import ContractError
-from cellvit.hover.encode import hv_maps, np_map
+from cellvit.hover.encode import hv_maps
 
 VIEWS = [(turns, flip) for turns in range(4) for flip in (False, True)]
 
@@ -130,10 +130,6 @@ def test_arrays_that_may_not_be_written_are_read() -> None:
     instances.flags.writeable = False
 
     assert encoded(instances).shape == (2, 1, 3)
-
-
-def test_np_map_is_true_on_nuclei() -> None:
-    assert np_map(torch.tensor([[[0, 300, 1]]])).tolist() == [[[False, True, True]]]
 
 
 @pytest.mark.parametrize(
