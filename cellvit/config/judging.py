@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from cellvit.config.base import Section
 
@@ -13,17 +13,24 @@ OpenShare = Annotated[float, Field(gt=0, lt=1)]
 class WatershedSettings(Section):
     """Grid that `tune_watershed` searches; each list holds the values to try."""
 
-    method: Literal["hovernet"] = Field(default="hovernet", description="decoder from maps to instances")
+    method: tuple[Literal["hovernet", "hv_flow"], ...] = Field(
+        default=("hovernet", "hv_flow"), min_length=1, description="ways from maps to nuclei"
+    )
     np_threshold: tuple[OpenShare, ...] = Field(
         default=(0.4, 0.5, 0.6), min_length=1, description="NP probability over which a pixel is nuclear"
     )
     hv_threshold: tuple[OpenShare, ...] = Field(
         default=(0.3, 0.4, 0.5, 0.6),
         min_length=1,
-        description="HV gradient energy over which a pixel is a border, no marker",
+        description="hovernet: HV gradient energy over which a pixel is a border, no marker",
     )
     min_object_px: tuple[PositiveInt, ...] = Field(
         default=(10, 30, 60), min_length=1, description="smallest object that is kept, in pixels"
+    )
+    min_gain_px: tuple[NonNegativeFloat, ...] = Field(
+        default=(2.0, 5.0, 15.0),
+        min_length=1,
+        description="hv_flow: what a cut between nuclei must explain of HV, in pixels",
     )
     warn_at_border: bool = Field(default=True, description="warn where the best value is the first or last of its list")
 

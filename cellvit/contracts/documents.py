@@ -89,7 +89,7 @@ class TargetCheck(Document):
     Attributes:
         coverage: Share of nuclear pixels.
         hv_magnitude: Mean magnitude of the true HV maps on nuclear pixels.
-        oracle: aji, pq and dice of truth -> maps -> watershed, means over tiles.
+        oracle: aji, pq and dice of truth -> maps -> nuclei, means over tiles, by method (its default parameters).
     """
 
     format: Literal["cellvit-target-check"] = "cellvit-target-check"
@@ -101,13 +101,14 @@ class TargetCheck(Document):
     nuclei_by_class: dict[str, int]
     coverage: Number
     hv_magnitude: Number
-    oracle: Figures
+    oracle: dict[str, Figures]
     checks: tuple[Check, ...]
 
 
 class GridPoint(Record):
-    """One set of watershed parameters and its AJI on the validation folds."""
+    """A method with one set of parameters, and its AJI on the validation folds."""
 
+    method: str
     parameters: dict[str, float]
     aji: Figure
 
@@ -118,7 +119,9 @@ class WatershedChoice(Document):
     Attributes:
         status: tuned on validation tiles; default where there are none; absent where there is no decoder.
         reason: Why the status is not tuned.
-        grid: Every point, best first; empty unless tuned.
+        method: hovernet or hv_flow.
+        parameters: All parameters of the method.
+        grid: Every point with the parameters that its grid varies, best first; empty unless tuned.
     """
 
     format: Literal["cellvit-watershed"] = "cellvit-watershed"

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from cellvit.contracts.documents import CheckpointHeader, Figures, WatershedChoice
 from cellvit.contracts.judgements import JudgedTiles
 from cellvit.errors import IntegrityError, StaleFileError
-from cellvit.hover.decode import HoverNetWatershed
+from cellvit.hover.decode import Watershed
 from cellvit.inference.figures import differences, figures, figures_by_organ, trivial_figures
 from cellvit.inference.segment import watershed_of
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
@@ -28,7 +28,7 @@ class DecoderFiles:
     choice: WatershedChoice
 
     @property
-    def watershed(self) -> HoverNetWatershed:
+    def watershed(self) -> Watershed:
         """Parameters that turn its maps into nuclei."""
         return watershed_of(self.choice)
 

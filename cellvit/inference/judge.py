@@ -9,7 +9,7 @@ from jaxtyping import Float32, UInt8
 from cellvit.contracts.judgements import JudgedTiles
 from cellvit.contracts.predictions import MapBatch
 from cellvit.contracts.records import TileBatch
-from cellvit.hover.decode import HoverNetWatershed
+from cellvit.hover.decode import Watershed
 from cellvit.hover.encode import hv_maps
 from cellvit.inference.map_sums import map_sums
 from cellvit.inference.parallel import Workers
@@ -26,7 +26,7 @@ from cellvit.inference.scoring import (
 from cellvit.taxonomy import NucleusClass
 
 
-def judge_maps(batches: Iterable[MapBatch], watershed: HoverNetWatershed, *, family: str, pool: Workers) -> JudgedTiles:
+def judge_maps(batches: Iterable[MapBatch], watershed: Watershed, *, family: str, pool: Workers) -> JudgedTiles:
     """Measurements of predicted maps after `watershed`; `family` is that of the decoder."""
     return _gathered(pool.map(partial(score_maps, watershed), _maps_tasks(batches)), family)
 
@@ -36,9 +36,7 @@ def judge_classical(blocks: Iterable[TileBatch], majority_class: int, *, family:
     return _gathered(pool.map(partial(score_classical, majority_class), _image_tasks(blocks)), family)
 
 
-def judge_oracle(
-    blocks: Iterable[TileBatch], watershed: HoverNetWatershed, *, family: str, pool: Workers
-) -> JudgedTiles:
+def judge_oracle(blocks: Iterable[TileBatch], watershed: Watershed, *, family: str, pool: Workers) -> JudgedTiles:
     """Measurements of perfect maps after `watershed`: the ceiling of every decoder on these tiles."""
     return judge_maps(map(perfect_maps, blocks), watershed, family=family, pool=pool)
 

@@ -8,9 +8,9 @@ from jaxtyping import Float32, Float64, Int32, UInt8
 
 from cellvit.contracts.predictions import Segmentation
 from cellvit.hover.classical import segment_classical
-from cellvit.hover.decode import HoverNetWatershed, segment_grid
+from cellvit.hover.decode import Watershed, segment_grid
 from cellvit.inference.segment import one_class, segment_tile
-from cellvit.metrics.detection import UNPAIRED, detection_counts
+from cellvit.metrics.detection import UNPAIRED, detection_counts_of
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 from cellvit.metrics.overlap import aji, aji_of, aji_plus_of, as_rows, dice_of
 from cellvit.metrics.pannuke import TileScores, tile_scores
@@ -95,7 +95,7 @@ class GridTask(NamedTuple):
     hv: Float32[np.ndarray, "2 h w"]
 
 
-def score_maps(watershed: HoverNetWatershed, task: MapsTask) -> TileRow:
+def score_maps(watershed: Watershed, task: MapsTask) -> TileRow:
     """Measurements of a tile that a decoder (or the oracle) has mapped."""
     found = segment_tile(task.np_prob, task.hv, task.nt_prob, watershed)
     values = np.concatenate([score_segmentation(task.truth, found), task.map_sums])
@@ -109,7 +109,7 @@ def score_classical(majority_class: int, task: ImageTask) -> TileRow:
     return TileRow(task.truth.tile_id, task.truth.organ, values)
 
 
-def score_grid(grid: tuple[HoverNetWatershed, ...], task: GridTask) -> Float64[np.ndarray, " p"]:
+def score_grid(grid: tuple[Watershed, ...], task: GridTask) -> Float64[np.ndarray, " p"]:
     """AJI of a tile with each point of the grid, in its order; NaN where neither truth nor found has a nucleus."""
     return np.array([aji(task.instances, found) for _, found in segment_grid(task.np_prob, task.hv, grid)])
 
@@ -117,7 +117,7 @@ def score_grid(grid: tuple[HoverNetWatershed, ...], task: GridTask) -> Float64[n
 def score_segmentation(truth: Truth, found: Segmentation) -> Float64[np.ndarray, " k"]:
     """Scores, panoptic counts and detections of one tile: all of `COLUMNS` but the sums of maps."""
     scores = tile_scores(truth.instances, truth.classes, found.instances, found.classes)
-    detections = detection_counts(truth.instances, scores.true_class_of, found.instances, scores.found_class_of)
+    detections = detection_counts_of(scores.true_at, scores.true_class_of, scores.found_at, scores.found_class_of)
     return np.concatenate([_scores(scores), as_rows(scores.counts).ravel(), detections.table.ravel()])
 
 

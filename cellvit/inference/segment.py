@@ -7,17 +7,18 @@ from jaxtyping import Float, Int32
 
 from cellvit.contracts.documents import WatershedChoice
 from cellvit.contracts.predictions import Segmentation
-from cellvit.hover.decode import HoverNetWatershed, class_map, classify, segment
+from cellvit.hover.classes import class_map, classify
+from cellvit.hover.decode import Watershed, segment_grid, watershed_of_method
 
 
 def segment_tile(
     np_prob: Float[np.ndarray, "h w"],
     hv: Float[np.ndarray, "2 h w"],
     nt_prob: Float[np.ndarray, "6 h w"],
-    watershed: HoverNetWatershed,
+    watershed: Watershed,
 ) -> Segmentation:
     """Nuclei of one tile, each with the class that most of its pixels have."""
-    instances = segment(np_prob, hv, **dataclasses.asdict(watershed))
+    ((_, instances),) = segment_grid(np_prob, hv, [watershed])
     return Segmentation(instances, class_map(instances, classify(instances, nt_prob).classes))
 
 
@@ -27,17 +28,15 @@ def one_class(instances: Int32[np.ndarray, "h w"], nucleus_class: int) -> Segmen
     return Segmentation(instances, class_map(instances, classes))
 
 
-def watershed_of(choice: WatershedChoice) -> HoverNetWatershed:
-    """The parameters of a choice; those that it does not name keep their published values.
+def watershed_of(choice: WatershedChoice) -> Watershed:
+    """The method and parameters of a choice; parameters that it does not name keep their defaults.
 
     Raises:
-        SettingsError: A value is out of its limits.
+        SettingsError: Unknown method or parameter, or a value out of its limits.
     """
-    whole = {field.name for field in dataclasses.fields(HoverNetWatershed) if field.type is int}
-    parameters = {name: int(value) if name in whole else value for name, value in choice.parameters.items()}
-    return dataclasses.replace(HoverNetWatershed(), **parameters)  # type: ignore[arg-type]  # numbers, kinds as declared
+    return watershed_of_method(choice.method, choice.parameters)
 
 
-def parameters_of(watershed: HoverNetWatershed) -> dict[str, float]:
+def parameters_of(watershed: Watershed) -> dict[str, float]:
     """Every parameter by name, as documents hold them."""
     return {name: float(value) for name, value in dataclasses.asdict(watershed).items()}

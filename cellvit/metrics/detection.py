@@ -105,8 +105,22 @@ def detection_counts(
             f"detection: expected a class for each of {len(true_at)} true and {len(found_at)} found nuclei, "
             f"found {len(true_class_of)} and {len(found_class_of)}. Use cellvit.metrics.instances.majority_classes()."
         )
+    return detection_counts_of(
+        true_at, checked_classes(true_class_of), found_at, checked_classes(found_class_of), radius_px=radius_px
+    )
+
+
+def detection_counts_of(
+    true_at: Float64[np.ndarray, "n 2"],
+    true_class_of: Integer[np.ndarray, " n"],
+    found_at: Float64[np.ndarray, "m 2"],
+    found_class_of: Integer[np.ndarray, " m"],
+    *,
+    radius_px: float = RADIUS_PX,
+) -> DetectionCounts:
+    """`detection_counts` of nuclei whose centroids (row, column) are known, as `TileScores` holds them."""
     true_partner, found_partner = pair_centroids(true_at, found_at, radius_px=radius_px)
-    return _counted(checked_classes(true_class_of), checked_classes(found_class_of), true_partner, found_partner)
+    return _counted(true_class_of, found_class_of, true_partner, found_partner)
 
 
 def pair_centroids(

@@ -60,10 +60,11 @@ def renumber(ids: Integer[np.ndarray, " p"]) -> tuple[Int64[np.ndarray, " n"], I
     if ids.size and ids.max() >= TABLE_IDS:
         labels, places = np.unique(np.append(ids, ids.dtype.type(0)), return_inverse=True)
         return labels[1:].astype(np.int64), places[:-1]
+    index = ids.astype(np.intp)
     seen = np.zeros(int(ids.max(initial=0)) + 1, bool)
-    seen[ids.astype(np.intp)] = True
+    seen[index] = True
     seen[0] = False
-    return np.flatnonzero(seen), np.cumsum(seen)[ids.astype(np.intp)]
+    return np.flatnonzero(seen), seen.cumsum()[index]
 
 
 def majority_classes(instances: InstanceMap, classes: InstanceMap) -> Int64[np.ndarray, " n"]:
@@ -81,9 +82,8 @@ def majority_classes(instances: InstanceMap, classes: InstanceMap) -> Int64[np.n
     """
     check_instance_map("instances", instances)
     check_same_shape("instances and classes", instances, classes)
-    nuclear = instances > 0
-    labels, places = renumber(instances[nuclear])
-    return vote(places - 1, checked_classes(classes[nuclear]), n_nuclei=len(labels))
+    labels, places = renumber(instances.ravel())
+    return vote(places, checked_classes(classes.ravel()), n_nuclei=len(labels))
 
 
 def checked_classes(classes: Integer[np.ndarray, " p"]) -> Integer[np.ndarray, " p"]:
@@ -102,12 +102,13 @@ def checked_classes(classes: Integer[np.ndarray, " p"]) -> Integer[np.ndarray, "
 
 
 def vote(
-    nucleus: Int64[np.ndarray, " p"], classes: Integer[np.ndarray, " p"], *, n_nuclei: int
+    places: Int64[np.ndarray, " p"], classes: Integer[np.ndarray, " p"], *, n_nuclei: int
 ) -> Int64[np.ndarray, " n"]:
-    """Most frequent nuclear class of each nucleus; `nucleus` (0..n-1) and `classes` (0..5) are those of its pixels."""
-    votes = np.bincount(nucleus * N_CLASSES + classes, minlength=n_nuclei * N_CLASSES).reshape(n_nuclei, N_CLASSES)
+    """Most frequent nuclear class of each nucleus; `places` (1..n, 0 is none) and `classes` (0..5) are of pixels."""
+    votes = np.bincount(places * N_CLASSES + classes, minlength=(n_nuclei + 1) * N_CLASSES)
+    votes = votes.reshape(n_nuclei + 1, N_CLASSES)
     votes[:, NucleusClass.BACKGROUND] = 0
-    winner: Int64[np.ndarray, " n"] = votes.argmax(axis=1)
+    winner: Int64[np.ndarray, " n"] = votes[1:].argmax(axis=1)
     return winner
 
 
@@ -126,7 +127,6 @@ def centroids(instances: InstanceMap) -> Float64[np.ndarray, "n 2"]:
     pixels = np.flatnonzero(instances > 0)
     labels, places = renumber(instances.ravel()[pixels])
     row, column = np.divmod(pixels, instances.shape[1])
-    nucleus = places - 1
-    sums = np.stack([np.bincount(nucleus, at, minlength=len(labels)) for at in (row, column)], axis=1)
-    means: Float64[np.ndarray, "n 2"] = sums / np.bincount(nucleus, minlength=len(labels))[:, None]
+    sums = np.stack([np.bincount(places - 1, at, minlength=len(labels)) for at in (row, column)], axis=1)
+    means: Float64[np.ndarray, "n 2"] = sums / np.bincount(places - 1, minlength=len(labels))[:, None]
     return means

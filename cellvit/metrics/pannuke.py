@@ -16,8 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Shaped
 
-from cellvit.metrics.contingency import Contingency, contingency_of, overlay
-from cellvit.metrics.instances import N_CLASSES, InstanceMap, check_same_shape, checked_classes, vote
+from cellvit.metrics.contingency import Contingency, Overlay, centroids_of, contingency_of, overlay
+from cellvit.metrics.instances import (
+    N_CLASSES,
+    InstanceMap,
+    check_same_shape,
+    checked_classes,
+    vote,
+)
 from cellvit.metrics.overlap import (
     MATCH_IOU,
     PanopticCounts,
@@ -36,6 +42,8 @@ class TileScores:
         table: Overlaps from which everything here was computed; AJI, AJI+ and Dice take it too.
         true_class_of: Class of each true nucleus, in the order of `table.true_labels`.
         found_class_of: Class of each found nucleus, likewise.
+        true_at: Mean (row, column) of each true nucleus in pixels, likewise.
+        found_at: Mean (row, column) of each found nucleus.
         binary: Counts of all nuclei, whatever their class.
         counts: Counts of the classes 1..5; a pair matches only within a class. They add up over tiles for mPQ+.
     """
@@ -43,6 +51,8 @@ class TileScores:
     table: Contingency
     true_class_of: Int64[np.ndarray, " n_true"]
     found_class_of: Int64[np.ndarray, " n_found"]
+    true_at: Float64[np.ndarray, "n_true 2"]
+    found_at: Float64[np.ndarray, "n_found 2"]
     binary: PanopticCounts
     counts: tuple[PanopticCounts, ...]
 
@@ -88,12 +98,16 @@ def tile_scores(
     """
     nuclear = overlay(truth, found)
     table = contingency_of(nuclear)
-    true_class_of = _class_of(nuclear.pixels, nuclear.true_place, truth_classes, truth, len(table.true_area))
-    found_class_of = _class_of(nuclear.pixels, nuclear.found_place, found_classes, found, len(table.found_area))
+    n_true, n_found = table.overlap.shape
+    true_class_of = _class_of(nuclear, nuclear.true_place, n_true, truth_classes, truth)
+    found_class_of = _class_of(nuclear, nuclear.found_place, n_found, found_classes, found)
+    true_at, found_at = centroids_of(nuclear, table)
     return TileScores(
         table=table,
         true_class_of=true_class_of,
         found_class_of=found_class_of,
+        true_at=true_at,
+        found_at=found_at,
         binary=panoptic_of(table),
         counts=class_counts(table, true_class_of, found_class_of),
     )
@@ -160,12 +174,7 @@ def pooled_mpq_of_sums(sums: Float64[np.ndarray, "*batch c 4"]) -> Float64[np.nd
 
 
 def _class_of(
-    pixels: Int64[np.ndarray, " p"],
-    place: Int64[np.ndarray, " p"],
-    classes: InstanceMap,
-    instances: InstanceMap,
-    n_nuclei: int,
+    nuclear: Overlay, places: Int64[np.ndarray, " p"], n_nuclei: int, classes: InstanceMap, instances: InstanceMap
 ) -> Int64[np.ndarray, " n"]:
     check_same_shape("instances and their classes", instances, classes)
-    nuclear = place > 0
-    return vote(place[nuclear] - 1, checked_classes(classes.ravel()[pixels[nuclear]]), n_nuclei=n_nuclei)
+    return vote(places, checked_classes(classes.ravel()[nuclear.pixels]), n_nuclei=n_nuclei)

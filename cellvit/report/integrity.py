@@ -57,7 +57,12 @@ def class_count_table(summaries: Iterable[FoldSummary]) -> Table:
 
 def target_table(checks: Iterable[TargetCheck]) -> Table:
     """Tiles, targets and oracle of each family."""
-    columns = ("Tiles", "Nuclei", "Nuclear pixels", "HV magnitude", "Oracle AJI", "Oracle PQ", "Oracle Dice")
+    methods = tuple(dict.fromkeys(method for check in checks for method in check.oracle))
+    oracles = tuple((method, name) for method in methods for name in ("aji", "pq"))
+    columns = (
+        *("Tiles", "Nuclei", "Nuclear pixels", "HV magnitude"),
+        *(f"Oracle {name.upper()}, {method}" for method, name in oracles),
+    )
     rows = []
     for check in checks:
         if not check.n_tiles:
@@ -68,15 +73,15 @@ def target_table(checks: Iterable[TargetCheck]) -> Table:
             Cell(f"{check.coverage:.1%}", kind="number"),
             Cell(number(check.hv_magnitude), kind="number"),
         )
-        oracle = tuple(figure_cell(check.oracle.get(name)) for name in ("aji", "pq", "dice"))
+        oracle = tuple(figure_cell(check.oracle.get(method, {}).get(name)) for method, name in oracles)
         rows.append(Row(family_label(check.family), (*counts, *shares, *oracle)))
     return Table(
         "Targets and oracle (all folds)",
         "Family",
         columns,
         tuple(rows),
-        note="The oracle turns the truth into perfect maps and back into nuclei: no decoder can be better with this "
-        "watershed. Means over tiles.",
+        note="The oracle turns the truth into perfect maps and back into nuclei with each watershed method and its "
+        "default parameters: about the best that any decoder can do with it. Means over tiles.",
         kind="results",
     )
 
@@ -105,9 +110,9 @@ def feature_table(checks: Iterable[FeatureCheck]) -> Table:
 
 
 def watershed_table(choices: Sequence[WatershedChoice]) -> Table:
-    """Chosen watershed parameters with the runner-up, by split and family."""
+    """Chosen watershed method and parameters with the runner-up, by split and family."""
     names = tuple(dict.fromkeys(name for choice in choices for name in _searched(choice)))
-    columns = ("Status", *names, "AJI on validation tiles", "Runner-up", "Its AJI")
+    columns = ("Status", "Method", *names, "AJI on validation tiles", "Runner-up", "Its AJI")
     rows: list[Row] = []
     for choice in choices:
         label = f"split {choice.split} · {family_label(choice.family)}"
@@ -117,6 +122,7 @@ def watershed_table(choices: Sequence[WatershedChoice]) -> Table:
         best, second = (*choice.grid[:2], None, None)[:2]
         cells = (
             Cell(choice.status, hint=choice.reason),
+            Cell(choice.method),
             *(Cell(_parameter(choice.parameters.get(name)), kind="number") for name in names),
             figure_cell(best.aji if best else None),
             _runner_up(best, second),
@@ -128,8 +134,8 @@ def watershed_table(choices: Sequence[WatershedChoice]) -> Table:
         "Decoder",
         columns,
         tuple(rows),
-        note="Probability thresholds in 0..1, sizes in pixels of 0.25 µm. Parameters outside the grid keep HoVer-Net's "
-        "published values.",
+        note="Probability thresholds in 0..1, sizes and gains in pixels of 0.25 µm. Parameters outside the grid keep "
+        "their defaults (hovernet: the published ones). The runner-up is named by what differs from the best.",
         kind="results",
     )
 
@@ -144,19 +150,21 @@ def watershed_warnings(choices: Iterable[WatershedChoice]) -> tuple[str, ...]:
 
 
 def _searched(choice: WatershedChoice) -> tuple[str, ...]:
-    """Parameters that differ within the grid; all of them where nothing was searched."""
-    if not choice.grid:
+    """Parameters of the method that differ within its part of the grid; all of them where none does."""
+    tried = [point.parameters for point in choice.grid if point.method == choice.method]
+    if not tried:
         return ()
-    return tuple(
-        name for name in choice.parameters if len({point.parameters.get(name) for point in choice.grid}) > 1
-    ) or tuple(choice.parameters)
+    return tuple(name for name in choice.parameters if len({point.get(name) for point in tried}) > 1) or tuple(
+        choice.parameters
+    )
 
 
 def _runner_up(best: GridPoint | None, second: GridPoint | None) -> Cell:
     if best is None or second is None:
         return ABSENT
     changed = {name: value for name, value in second.parameters.items() if best.parameters.get(name) != value}
-    return Cell(", ".join(f"{name} {_parameter(value)}" for name, value in changed.items()))
+    method = (second.method,) if second.method != best.method else ()
+    return Cell(", ".join((*method, *(f"{name} {_parameter(value)}" for name, value in changed.items()))))
 
 
 def _parameter(value: float | None) -> str:

@@ -9,7 +9,7 @@ import torch
 from cellvit.contracts.documents import WatershedChoice
 from cellvit.contracts.predictions import MapBatch, Segmentation
 from cellvit.errors import StaleFileError
-from cellvit.hover.decode import HoverNetWatershed
+from cellvit.hover.decode import Watershed
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.segment import segment_tile, watershed_of
 from cellvit.io.hdf5 import Store
@@ -75,7 +75,7 @@ def rows_of(targets: Store, tile_ids: Sequence[str]) -> np.ndarray:
     return np.array([row_of[tile_id] for tile_id in tile_ids], np.int64)
 
 
-def _rerun(batch: MapBatch, place: int, watershed: HoverNetWatershed) -> Rerun:
+def _rerun(batch: MapBatch, place: int, watershed: Watershed) -> Rerun:
     tiles, nt_prob = batch.tiles, batch.nt_prob[place]
     return Rerun(
         tile_id=tiles.tile_id[place],

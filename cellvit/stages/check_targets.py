@@ -8,8 +8,8 @@ from pathlib import Path
 from cellvit.config.judging import IntegrityGates
 from cellvit.contracts.documents import TargetCheck
 from cellvit.contracts.judgements import JudgedTiles
-from cellvit.contracts.records import TileBatch
-from cellvit.hover.decode import HoverNetWatershed
+from cellvit.contracts.predictions import MapBatch
+from cellvit.hover.decode import METHODS
 from cellvit.inference.judge import judge_maps, perfect_maps
 from cellvit.inference.parallel import workers
 from cellvit.inference.targets import (
@@ -48,29 +48,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write what holds for the targets; a check that fails raises IntegrityError, and no file appears."""
     with open_targets(args.targets) as targets, workers(args.threads, len(targets)) as pool:
-        checked = (checked_hv(perfect_maps(block)) for block in _blocks(targets))
-        oracle = judge_maps(checked, HoverNetWatershed(), family=args.family, pool=pool)
-        document = _document(args, targets, oracle)
+        oracles: dict[str, JudgedTiles] = {
+            method: judge_maps(_perfect_maps(targets), defaults(), family=args.family, pool=pool)
+            for method, defaults in METHODS.items()
+        }
+        document = _document(args, targets, oracles)
     write_document(args.out, document)
     if not document.n_nuclei:
         log.warning("family=%s has no nucleus in %d tiles; nothing to check", args.family, document.n_tiles)
     log.info(
-        "targets family=%s tiles=%d nuclei=%d coverage=%.4f oracle_aji=%.4f oracle_pq=%.4f",
+        "targets family=%s tiles=%d nuclei=%d coverage=%.4f %s",
         args.family,
         document.n_tiles,
         document.n_nuclei,
         document.coverage,
-        document.oracle["aji"].value,
-        document.oracle["pq"].value,
+        " ".join(f"oracle_aji_{method}={found['aji'].value:.4f}" for method, found in document.oracle.items()),
     )
 
 
-def _blocks(targets: Store) -> Iterator[TileBatch]:
-    return (read_tiles(targets, rows) for rows in targets.blocks(_BLOCK_TILES))
+def _perfect_maps(targets: Store) -> Iterator[MapBatch]:
+    return (checked_hv(perfect_maps(read_tiles(targets, rows))) for rows in targets.blocks(_BLOCK_TILES))
 
 
-def _document(args: argparse.Namespace, targets: Store, oracle: JudgedTiles) -> TargetCheck:
-    figures = oracle_figures(oracle, seed=_SEED)
+def _document(args: argparse.Namespace, targets: Store, oracles: dict[str, JudgedTiles]) -> TargetCheck:
+    figures = {method: oracle_figures(oracle, seed=_SEED) for method, oracle in oracles.items()}
+    oracle = oracles["hovernet"]  # what does not depend on the method
     settings = {"gates": args.settings.model_dump(mode="json"), "seed": _SEED}
     return TargetCheck(
         provenance=origin_of(stores={"targets": targets}, settings=settings),

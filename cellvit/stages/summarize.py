@@ -59,7 +59,7 @@ def _marks(documents: list[Document]) -> tuple[str, ...]:
 def _warnings(watersheds: list[WatershedChoice], routed: list[RoutedEvaluation]) -> list[str]:
     lines = [f"split {choice.split}, {choice.family}: {line}" for choice in watersheds for line in choice.warnings]
     lines += [
-        f"split {choice.split}, {choice.family}: watershed parameters are the published ones: {choice.reason}"
+        f"split {choice.split}, {choice.family}: the watershed is not tuned: {choice.reason}"
         for choice in watersheds
         if choice.status == "default"
     ]

@@ -1,4 +1,4 @@
-"""Stage `tune_watershed`: a family's decoder on the validation folds -> the watershed parameters of best AJI."""
+"""Stage `tune_watershed`: a family's decoder on the validation folds -> the watershed of best AJI."""
 
 import argparse
 import logging
@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from cellvit.config.steps import TuneWatershedSettings
 from cellvit.contracts.documents import CheckpointHeader, WatershedChoice
 from cellvit.contracts.provenance import Provenance
-from cellvit.hover.decode import HoverNetWatershed
+from cellvit.hover.decode import METHODS, method_of
 from cellvit.inference.evaluation import check_belongs
 from cellvit.inference.judge import grid_tasks
 from cellvit.inference.maps import load_decoder, predict_maps
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the choice: tuned; the published parameters without validation tiles; absent without a decoder."""
+    """Write the choice: tuned; the first method's defaults without validation tiles; absent without a decoder."""
     header = read_header(args.checkpoint)
     check_belongs(args.checkpoint, header, args.split, args.family)
     with ExitStack() as stack:
@@ -55,15 +55,22 @@ def run(args: argparse.Namespace) -> None:
         rows = targets.rows_of_folds(args.validate_folds)
         origin = _origin(args, header, features, targets)
         if header.status == "absent":
-            choice = _published(args, origin).model_copy(update={"status": "absent", "reason": header.reason})
+            choice = _untuned(args, origin, "").model_copy(update={"status": "absent", "reason": header.reason})
         elif not len(rows):
-            choice = _published(args, origin)
+            choice = _untuned(args, origin, f"no tiles in validation folds {args.validate_folds}")
         else:
             choice = _chosen(args, origin, _aji_of_grid(args, features, targets, rows))
     write_document(args.out, choice)
     for warning in (*choice.warnings, *([choice.reason] if choice.reason else [])):
         log.warning("watershed split=%s family=%s %s", args.split, args.family, warning)
-    log.info("watershed split=%s family=%s status=%s %s", args.split, args.family, choice.status, choice.parameters)
+    log.info(
+        "watershed split=%s family=%s status=%s method=%s %s",
+        args.split,
+        args.family,
+        choice.status,
+        choice.method,
+        choice.parameters,
+    )
 
 
 def _aji_of_grid(
@@ -81,29 +88,29 @@ def _chosen(args: argparse.Namespace, origin: Provenance, aji: Float64[np.ndarra
     points = ranked(grid_of(settings), aji, seed=args.settings.seed)
     best, figure = points[0][0], points[0][1].aji
     if not figure.n:
-        reason = "no validation tile has a nucleus in truth or prediction; the published parameters are used"
-        return _published(args, origin).model_copy(update={"reason": reason})
+        return _untuned(args, origin, "no validation tile has a nucleus in truth or prediction")
     return WatershedChoice(
         provenance=origin,
         split=args.split,
         family=args.family,
         status="tuned",
-        method=settings.method,
+        method=method_of(best),
         parameters=parameters_of(best),
         grid=tuple(point for _, point in points),
         warnings=border_warnings(best, settings) if settings.warn_at_border else (),
     )
 
 
-def _published(args: argparse.Namespace, origin: Provenance) -> WatershedChoice:
+def _untuned(args: argparse.Namespace, origin: Provenance, cause: str) -> WatershedChoice:
+    method = args.settings.watershed.method[0]
     return WatershedChoice(
         provenance=origin,
         split=args.split,
         family=args.family,
         status="default",
-        reason=f"no tiles in validation folds {args.validate_folds}; the published parameters are used",
-        method=args.settings.watershed.method,
-        parameters=parameters_of(HoverNetWatershed()),
+        reason=f"{cause}; {method}, the first method of the settings, is used with its default parameters",
+        method=method,
+        parameters=parameters_of(METHODS[method]()),
     )
 
 

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from cellvit.contracts.documents import Figure
+from cellvit.contracts.documents import Figure, GridPoint
 from cellvit.contracts.summary import MEAN_SPLIT, SummaryRow
 from cellvit.inference.figures import MAP_METRICS, ORGAN_METRICS
 from cellvit.report import gates, integrity, origin, results
@@ -115,8 +115,8 @@ def test_watershed_shows_searched_parameters_runner_up_and_warnings(findings: Fi
 
     table = integrity.watershed_table(choices)
 
-    assert table.columns == ("Status", "np_threshold", "AJI on validation tiles", "Runner-up", "Its AJI")
-    assert texts(table)["split 1 · digestive"] == ["tuned", "0.5", "0.550", "np_threshold 0.4", "0.520"]
+    assert table.columns == ("Status", "Method", "np_threshold", "AJI on validation tiles", "Runner-up", "Its AJI")
+    assert texts(table)["split 1 · digestive"] == ["tuned", "hovernet", "0.5", "0.550", "np_threshold 0.4", "0.520"]
     assert "last of its list" in integrity.watershed_warnings(choices)[0]
 
 
@@ -124,6 +124,27 @@ def test_dropped_data_of_a_fold_are_counted(findings: Findings) -> None:
     table = integrity.fold_table(findings.fold_summaries)
 
     assert texts(table)["fold 1"] == ["4", "20", "15.0%", "1", "1", "7", "0"]
+
+
+def test_runner_up_of_another_method_is_named(findings: Findings) -> None:
+    (choice, *_) = [decoder.watershed for decoder in findings.decoders if decoder.watershed]
+    second = GridPoint(method="hv_flow", parameters={"np_threshold": 0.5, "min_gain_px": 5}, aji=choice.grid[1].aji)
+
+    table = integrity.watershed_table([choice.model_copy(update={"grid": (choice.grid[0], second)})])
+
+    assert "hv_flow, min_gain_px 5" in texts(table)["split 1 · digestive"]
+
+
+def test_oracle_of_each_method_has_its_columns(findings: Findings) -> None:
+    table = integrity.target_table(findings.target_checks)
+
+    assert table.columns[4:] == (
+        "Oracle AJI, hovernet",
+        "Oracle PQ, hovernet",
+        "Oracle AJI, hv_flow",
+        "Oracle PQ, hv_flow",
+    )
+    assert [text for text in texts(table)["digestive"] if text.startswith("0.9")] == ["0.910", "0.980"]
 
 
 def test_family_without_tiles_has_no_oracle(findings: Findings) -> None:

@@ -8,7 +8,8 @@ from cellvit.contracts.documents import WatershedChoice
 from cellvit.contracts.predictions import MapBatch
 from cellvit.contracts.provenance import Provenance
 from cellvit.errors import SettingsError
-from cellvit.hover.decode import HoverNetWatershed
+from cellvit.hover.flow import HvFlow
+from cellvit.hover.hovernet import HoverNetWatershed
 from cellvit.inference.judge import grid_tasks, judge_classical, judge_maps, judge_oracle, perfect_maps
 from cellvit.inference.map_sums import sums_of_all
 from cellvit.inference.parallel import Workers
@@ -109,9 +110,11 @@ def test_a_segmented_tile_has_one_class_a_nucleus(disc_tiles) -> None:
 
 
 def test_parameters_survive_their_document() -> None:
-    watershed = HoverNetWatershed(np_threshold=0.6, min_object_px=30)
+    published = HoverNetWatershed(np_threshold=0.6, min_object_px=30)
+    flow = HvFlow(min_gain_px=2.5, min_object_px=30)
 
-    assert watershed_of(_choice(parameters_of(watershed))) == watershed
+    assert watershed_of(_choice(parameters_of(published))) == published
+    assert watershed_of(_choice(parameters_of(flow), "hv_flow")) == flow
     assert isinstance(watershed_of(_choice({"sobel_px": 11.0})).sobel_px, int)
 
 
@@ -120,7 +123,7 @@ def test_a_parameter_out_of_its_limits_is_refused() -> None:
         watershed_of(_choice({"np_threshold": 1.5}))
 
 
-def _choice(parameters: dict[str, float]) -> WatershedChoice:
+def _choice(parameters: dict[str, float], method: str = "hovernet") -> WatershedChoice:
     return WatershedChoice(
-        provenance=Provenance(), split="1", family="f", status="tuned", method="hovernet", parameters=parameters
+        provenance=Provenance(), split="1", family="f", status="tuned", method=method, parameters=parameters
     )

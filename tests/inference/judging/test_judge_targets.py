@@ -6,7 +6,7 @@ import pytest
 
 from cellvit.config.judging import IntegrityGates
 from cellvit.errors import IntegrityError
-from cellvit.hover.decode import HoverNetWatershed
+from cellvit.hover.hovernet import HoverNetWatershed
 from cellvit.inference.judge import judge_maps, perfect_maps
 from cellvit.inference.parallel import Workers
 from cellvit.inference.targets import (
@@ -36,7 +36,7 @@ def oracle(batch):
 def test_perfect_targets_pass_every_check(batch, oracle) -> None:
     figures = oracle_figures(oracle, seed=0)
 
-    checks = checks_of("digestive", oracle, figures, IntegrityGates())
+    checks = checks_of("digestive", oracle, {"hovernet": figures}, IntegrityGates())
 
     assert checked_hv(batch) is batch
     assert [check.name for check in checks] == ["hv", "np_coverage", "oracle_aji"]
@@ -77,20 +77,30 @@ def test_background_counted_as_nuclei_stops_the_run(oracle) -> None:
     gates = IntegrityGates(np_coverage=(0.001, 0.01))
 
     with pytest.raises(IntegrityError, match=r"np_coverage failed: .* found .*background channel"):
-        checks_of("digestive", oracle, oracle_figures(oracle, seed=0), gates)
+        checks_of("digestive", oracle, {"hovernet": oracle_figures(oracle, seed=0)}, gates)
 
 
 def test_a_broken_oracle_stops_the_run(oracle) -> None:
     figures = oracle_figures(oracle, seed=0)
     broken = {**figures, "aji": figures["aji"].model_copy(update={"value": 0.09})}
 
-    with pytest.raises(IntegrityError, match=r"oracle_aji failed: expected 0.8 or more, found 0.0900 on 1 tiles"):
-        checks_of("digestive", oracle, broken, IntegrityGates())
+    with pytest.raises(IntegrityError, match=r"oracle_aji failed: expected 0.8 .* found 0.0900 \(hovernet\), 0.0900"):
+        checks_of("digestive", oracle, {"hovernet": broken, "hv_flow": broken}, IntegrityGates())
+
+
+def test_the_better_method_decides_whether_the_oracle_passes(oracle) -> None:
+    figures = oracle_figures(oracle, seed=0)
+    broken = {**figures, "aji": figures["aji"].model_copy(update={"value": 0.09})}
+
+    *_, check = checks_of("digestive", oracle, {"hovernet": broken, "hv_flow": figures}, IntegrityGates())
+
+    assert check.name == "oracle_aji"
+    assert "0.0900 (hovernet)" in check.found
 
 
 def test_without_tiles_nothing_is_judged_and_nothing_defined(oracle) -> None:
     none = oracle.where(np.zeros(2, bool))
 
-    assert checks_of("digestive", none, oracle_figures(none, seed=0), IntegrityGates()) == ()
+    assert checks_of("digestive", none, {"hovernet": oracle_figures(none, seed=0)}, IntegrityGates()) == ()
     assert math.isnan(coverage(none))
     assert math.isnan(true_magnitude(none))

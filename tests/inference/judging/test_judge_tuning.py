@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 
 from cellvit.config.judging import WatershedSettings
-from cellvit.hover.decode import HoverNetWatershed
+from cellvit.hover.flow import HvFlow
+from cellvit.hover.hovernet import HoverNetWatershed
 from cellvit.inference.tuning import border_warnings, grid_of, ranked, searched_parameters
 
-SETTINGS = WatershedSettings(np_threshold=(0.5, 0.4, 0.6), hv_threshold=(0.3,), min_object_px=(10, 30))
+SETTINGS = WatershedSettings(
+    method=("hovernet",), np_threshold=(0.5, 0.4, 0.6), hv_threshold=(0.3,), min_object_px=(10, 30)
+)
+BOTH = WatershedSettings(np_threshold=(0.4, 0.5), hv_threshold=(0.3,), min_object_px=(10,), min_gain_px=(0, 5))
 
 
 def test_the_grid_is_every_combination() -> None:
@@ -15,6 +19,24 @@ def test_the_grid_is_every_combination() -> None:
 
     assert len(set(grid)) == len(grid) == 6
     assert grid[1] == HoverNetWatershed(np_threshold=0.5, hv_threshold=0.3, min_object_px=30)
+
+
+def test_each_method_has_its_own_combinations() -> None:
+    grid = grid_of(BOTH)
+
+    assert [type(point) for point in grid] == 2 * [HoverNetWatershed] + 4 * [HvFlow]
+    assert grid[3] == HvFlow(np_threshold=0.4, min_gain_px=5, min_object_px=10)
+
+
+def test_the_best_point_says_its_method() -> None:
+    aji = np.full((2, 6), 0.2)
+    aji[:, 5] = 0.4
+
+    (best, point), *_ = ranked(grid_of(BOTH), aji, seed=0)
+
+    assert isinstance(best, HvFlow)
+    assert point.method == "hv_flow"
+    assert set(point.parameters) == {"np_threshold", "min_gain_px", "min_object_px"}
 
 
 def test_the_best_point_comes_first_with_its_interval() -> None:
@@ -52,7 +74,13 @@ def test_a_best_value_on_the_border_of_its_list_is_named_with_the_side_to_extend
     assert "larger value to watershed.min_object_px" in line
 
 
+def test_a_border_is_that_of_the_lists_of_the_method() -> None:
+    (line,) = border_warnings(HvFlow(np_threshold=0.4, min_gain_px=0), BOTH)
+
+    assert "np_threshold, 0.4," in line  # and not min_gain_px: nothing lies below 0
+
+
 def test_a_list_of_one_value_has_no_border() -> None:
-    single = WatershedSettings(np_threshold=(0.5,), hv_threshold=(0.3,), min_object_px=(10,))
+    single = WatershedSettings(method=("hovernet",), np_threshold=(0.5,), hv_threshold=(0.3,), min_object_px=(10,))
 
     assert border_warnings(grid_of(single)[0], single) == ()

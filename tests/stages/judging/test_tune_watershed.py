@@ -3,11 +3,11 @@ import logging
 import pytest
 
 from cellvit.config.judging import WatershedSettings
-from cellvit.hover.decode import HoverNetWatershed
+from cellvit.hover.hovernet import HoverNetWatershed
 from cellvit.inference.segment import watershed_of
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",)}
-GRID = WatershedSettings(np_threshold=(0.4, 0.5), hv_threshold=(0.4, 0.5), min_object_px=(10,))
+GRID = WatershedSettings(np_threshold=(0.4, 0.5), hv_threshold=(0.4, 0.5), min_gain_px=(5,), min_object_px=(10,))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,8 @@ def test_every_point_of_the_grid_is_scored_on_the_validation_tiles(run, tune) ->
     choice = tune(run, "digestive", settings=GRID)
 
     assert choice.status == "tuned"
-    assert len(choice.grid) == 4
+    assert sorted(point.method for point in choice.grid) == 4 * ["hovernet"] + 2 * ["hv_flow"]
+    assert choice.method == choice.grid[0].method
     values = [point.aji.value for point in choice.grid]
     assert values == sorted(values, reverse=True)
     assert choice.grid[0].parameters.items() <= choice.parameters.items()
@@ -42,13 +43,13 @@ def test_no_warning_where_none_is_wanted(run, tune) -> None:
     assert tune(run, "digestive", settings=silent).warnings == ()
 
 
-def test_without_validation_tiles_the_published_parameters_are_used_and_said(run, tune, caplog) -> None:
+def test_without_validation_tiles_the_defaults_of_the_first_method_are_used_and_said(run, tune, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         choice = tune(run, "epidermal")
 
     assert choice.status == "default"
     assert watershed_of(choice) == HoverNetWatershed()
-    assert "no tiles in validation folds [2]" in choice.reason
+    assert "no tiles in validation folds [2]; hovernet, the first method" in choice.reason
     assert choice.reason in caplog.text
 
 

@@ -1,0 +1,79 @@
+"""NT map and nuclei of a tile -> the class of each nucleus."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Integer, UInt8
+
+from cellvit.errors import ContractError
+from cellvit.hover.limits import check_finite
+from cellvit.taxonomy import NucleusClass
+
+
+class TypedNuclei(NamedTuple):
+    """Classes of the nuclei of one tile; entry i belongs to label i + 1.
+
+    Attributes:
+        classes: Nuclear `NucleusClass`, never background.
+        probability: Mean over the nucleus's pixels of the NT probability of that class, 0..1.
+    """
+
+    classes: UInt8[np.ndarray, " n"]
+    probability: Float32[np.ndarray, " n"]
+
+
+def classify(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarray, "6 h w"]) -> TypedNuclei:
+    """Give each nucleus the nuclear class that most of its pixels have.
+
+    A pixel votes for its most probable class. Votes for background do not count; a tie, and a nucleus with no other
+    vote, go to the nuclear class of the highest mean probability.
+
+    Args:
+        instances: Labels 1..n without gaps, as `segment` gives them.
+        nt_prob: Probability of each `NucleusClass`, background first, summing to 1 over the classes.
+
+    Raises:
+        ContractError: The maps do not fit, `nt_prob` is not finite, or labels have gaps.
+    """
+    _check_types(instances, nt_prob)
+    n_classes, n_nuclei = len(nt_prob), int(instances.max(initial=0))
+    inside = instances > 0
+    nucleus, probability = instances[inside] - 1, nt_prob[:, inside]
+
+    slots = nucleus * n_classes + np.arange(n_classes)[:, None]  # (6, p): one slot a nucleus and class
+    sums = np.bincount(slots.ravel(), probability.ravel(), n_nuclei * n_classes).reshape(n_nuclei, n_classes)
+    votes = np.bincount(nucleus * n_classes + probability.argmax(axis=0), minlength=sums.size).reshape(sums.shape)
+    area_px = votes.sum(axis=1, keepdims=True)
+    if not area_px.all():
+        raise ContractError(
+            f"instance labels must be 1..{n_nuclei} without gaps, found no pixel of label {int(area_px.argmin()) + 1}. "
+            "Relabel with cellvit.hover.relabel.relabel."
+        )
+
+    mean = sums / area_px
+    score = votes + mean / 2  # the mean adds less than a vote: it decides ties alone
+    score[:, NucleusClass.BACKGROUND] = -1
+    classes = score.argmax(axis=1)
+    return TypedNuclei(classes.astype(np.uint8), mean[np.arange(n_nuclei), classes].astype(np.float32))
+
+
+def class_map(instances: Integer[np.ndarray, "h w"], classes: UInt8[np.ndarray, " n"]) -> UInt8[np.ndarray, "h w"]:
+    """Class of each pixel: that of its nucleus (``classes[i]`` is of label ``i + 1``), 0 on background.
+
+    Examples:
+        >>> class_map(np.array([[0, 2, 1]]), np.array([5, 3], np.uint8))
+        array([[0, 3, 5]], dtype=uint8)
+    """
+    lookup = np.zeros(len(classes) + 1, np.uint8)
+    lookup[1:] = classes
+    pixels: UInt8[np.ndarray, "h w"] = lookup[instances]
+    return pixels
+
+
+def _check_types(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarray, "6 h w"]) -> None:
+    if nt_prob.shape != (len(NucleusClass), *instances.shape):
+        raise ContractError(
+            f"NT probabilities must be ({len(NucleusClass)}, h, w) over instances (h, w), background first, "
+            f"found {nt_prob.shape} over {instances.shape}. Give one tile at a time, channels first."
+        )
+    check_finite("nt_prob", nt_prob)

@@ -1,0 +1,47 @@
+"""What the maps and parameters of a watershed must be."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from cellvit.errors import ContractError, SettingsError
+
+
+def check_limits(parameters: object, limits: Mapping[str, tuple[bool, str]]) -> None:
+    """Refuse the first parameter that is out of its limits: by name, whether it holds, and what is expected.
+
+    Raises:
+        SettingsError: A parameter is out of its limits.
+    """
+    for name, (holds, expected) in limits.items():
+        if not holds:
+            raise SettingsError(f"watershed parameter {name} must be {expected}, found {getattr(parameters, name)}.")
+
+
+def check_maps(np_prob: Float[np.ndarray, "h w"], hv: Float[np.ndarray, "2 h w"]) -> None:
+    """Refuse maps that do not belong together.
+
+    Raises:
+        ContractError: The maps differ in size or are not finite.
+    """
+    if np_prob.ndim != 2 or hv.shape != (2, *np_prob.shape):
+        raise ContractError(
+            f"maps of a tile must be np_prob (h, w) and hv (2, h, w), found {np_prob.shape} and {hv.shape}. "
+            "Give one tile at a time, channels first."
+        )
+    check_finite("np_prob", np_prob)
+    check_finite("hv", hv)
+
+
+def check_finite(name: str, values: Float[np.ndarray, "..."]) -> None:
+    """Refuse a map with NaN or infinity.
+
+    Raises:
+        ContractError: A value is not finite.
+    """
+    if n_wrong := values.size - np.count_nonzero(np.isfinite(values)):
+        raise ContractError(
+            f"{name} must be finite, found {n_wrong} of {values.size} values that are not. "
+            "The decoder that made it has diverged: train it again with a lower learning rate."
+        )
