@@ -131,7 +131,7 @@ def test_unknown_method_and_parameter_name_what_there_is(pair: OracleMaps) -> No
 
 def test_pixels_are_whole() -> None:
     assert watershed_of_method("hv_flow", {"min_object_px": 30.0}) == HvFlow(min_object_px=30)
-    with pytest.raises(SettingsError, match="min_object_px must be a whole number, found 30.5"):
+    with pytest.raises(SettingsError, match=r"min_object_px must be a whole number, found 30\.5"):
         watershed_of_method("hv_flow", {"min_object_px": 30.5})
 
 
