@@ -32,6 +32,11 @@ class WatershedSettings(Section):
         min_length=1,
         description="hv_flow: what a cut between nuclei must explain of HV, in pixels",
     )
+    min_fit: tuple[Share, ...] = Field(
+        default=(0.3, 0.5, 0.7),
+        min_length=1,
+        description="hv_flow: least fit of a nucleus to HV, as a share of its tile's mean",
+    )
     warn_at_border: bool = Field(default=True, description="warn where the best value is the first or last of its list")
 
 

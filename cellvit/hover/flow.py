@@ -33,6 +33,8 @@ class HvFlow:
             nucleus; with less, they are one. Larger: fewer cuts, more of touching nuclei in one; 0 or more.
         min_object_px: Area in pixels under which a nucleus goes to the neighbour that fits best, or is dropped where
             it has none.
+        min_fit: Least fit of a nucleus against that of its tile, 0..1; under it, it is dropped. Fit is what nuclei
+            explain of the HV maps, a pixel. Larger: more is dropped that NP marks and HV does not confirm; 0 keeps all.
         window_px: Side in pixels of the square over which the maps' mean is taken off before they are followed, odd,
             about a nucleus's diameter. Smaller: more and smaller pieces to choose cuts from, and more time.
 
@@ -43,6 +45,7 @@ class HvFlow:
     np_threshold: float = 0.5
     min_gain_px: float = 5.0
     min_object_px: int = 10
+    min_fit: float = 0.5
     window_px: int = 25
 
     def __post_init__(self) -> None:
@@ -50,6 +53,7 @@ class HvFlow:
             "np_threshold": (0 <= self.np_threshold <= 1, "from 0 to 1"),
             "min_gain_px": (self.min_gain_px >= 0, "0 or more"),
             "min_object_px": (self.min_object_px >= 0, "0 or more"),
+            "min_fit": (0 <= self.min_fit <= 1, "from 0 to 1"),
             "window_px": (self.window_px >= 3 and self.window_px % 2 == 1, "odd, 3 or more"),
         }
         check_limits(self, limits)
@@ -87,6 +91,18 @@ class _Pieces(NamedTuple):
     other: Int64[np.ndarray, " e"]
 
 
+class _Nuclei(NamedTuple):
+    """Pieces that have been joined.
+
+    Attributes:
+        nucleus: Nucleus of each nuclear pixel.
+        sums: One column a nucleus, as those of `_Pieces`.
+    """
+
+    nucleus: Int64[np.ndarray, " p"]
+    sums: Float64[np.ndarray, "9 n"]
+
+
 def flow_decoder(
     np_prob: Float32[np.ndarray, "h w"], hv: Float32[np.ndarray, "2 h w"]
 ) -> Callable[[HvFlow], Int32[np.ndarray, "h w"]]:
@@ -103,6 +119,8 @@ def flow_decoder(
        deviation for the reach) that depends on the division. A cut stays where the two explain `min_gain_px` more
        than their union.
     4. What is under `min_object_px` goes to the neighbour with which it explains most, or nowhere.
+    5. Nuclei that explain little, a pixel, beside the others of the tile are dropped: there NP alone speaks. The
+       measure is relative, since decoders predict shorter vectors the less sure they are.
 
     Following vectors to sinks is the idea of Cellpose (Stringer et al. 2021, Nature Methods 18), whose vectors are
     trained for it; pointer doubling is list ranking (Wyllie 1979).
@@ -116,13 +134,16 @@ def flow_decoder(
     def pieces(np_threshold: float, window_px: int) -> _Pieces:
         return _follow(pixels(np_threshold), np_prob >= np_threshold, hv, window_px)
 
+    @cache
+    def joined(np_threshold: float, window_px: int, min_gain_px: float, min_object_px: int) -> _Nuclei:
+        return _join(pieces(np_threshold, window_px), min_gain_px, min_object_px)
+
     def decode(chosen: HvFlow) -> Int32[np.ndarray, "h w"]:
-        start = pieces(chosen.np_threshold, chosen.window_px)
-        nucleus, area_px = _join(start, chosen.min_gain_px, chosen.min_object_px)
-        kept = area_px >= max(chosen.min_object_px, 1)
+        nuclei = joined(chosen.np_threshold, chosen.window_px, chosen.min_gain_px, chosen.min_object_px)
+        kept = (nuclei.sums[0] >= chosen.min_object_px) & _fits(nuclei.sums, chosen.min_fit)
         label = np.where(kept, kept.cumsum(), 0).astype(np.int32)
         labels = np.zeros(np_prob.shape, np.int32)
-        labels[np_prob >= chosen.np_threshold] = label[nucleus[start.piece]]
+        labels[np_prob >= chosen.np_threshold] = label[nuclei.nucleus]
         return labels
 
     return decode
@@ -217,10 +238,8 @@ def _distinct(
     return pairs // max(n_pieces, 1), pairs % max(n_pieces, 1)
 
 
-def _join(
-    start: _Pieces, min_gain_px: float, min_object_px: int
-) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " m"]]:
-    """Nucleus of each piece, and the area of each nucleus in pixels."""
+def _join(start: _Pieces, min_gain_px: float, min_object_px: int) -> _Nuclei:
+    """Join neighbours, best pairs first, until every cut that is left explains enough and no piece is too small."""
     sums, one, other = start.sums, start.one, start.other
     nucleus = np.arange(sums.shape[1])
     while len(one):
@@ -237,7 +256,7 @@ def _join(
         sums = np.stack([np.bincount(joined, term, n_joined) for term in sums])
         nucleus = joined[nucleus]
         one, other = _distinct(joined[one].astype(np.int64), joined[other].astype(np.int64), n_joined)
-    return nucleus, sums[0]
+    return _Nuclei(nucleus[start.piece], sums)
 
 
 def _mutually_best(
@@ -258,3 +277,11 @@ def _explained(sums: Float64[np.ndarray, "9 n"]) -> Float64[np.ndarray, " n"]:
     spread_y = np.sqrt(np.maximum(yy / area_px - (y / area_px) ** 2, 0) + _PIXEL_VARIANCE)
     explained: Float64[np.ndarray, " n"] = (hx - h * x / area_px) / spread_x + (vy - v * y / area_px) / spread_y
     return explained
+
+
+def _fits(sums: Float64[np.ndarray, "9 n"], min_fit: float) -> Bool[np.ndarray, " n"]:
+    """Whether each nucleus explains, a pixel, at least `min_fit` of what all of the tile do."""
+    explained, area_px = _explained(sums), sums[0]
+    mean = max(float(explained.sum()), 0.0) / max(float(area_px.sum()), 1.0)
+    fits: Bool[np.ndarray, " n"] = (explained >= min_fit * mean * area_px) | (min_fit == 0)
+    return fits

@@ -15,7 +15,7 @@ from cellvit.metrics.intervals import bootstrap_mean
 SEARCHED: Final = MappingProxyType(
     {
         "hovernet": ("np_threshold", "hv_threshold", "min_object_px"),
-        "hv_flow": ("np_threshold", "min_gain_px", "min_object_px"),
+        "hv_flow": ("np_threshold", "min_gain_px", "min_object_px", "min_fit"),
     }
 )
 """Parameters that the grid of each method varies, named as their settings; the others keep their defaults."""
@@ -54,8 +54,8 @@ def border_warnings(best: Watershed, settings: WatershedSettings) -> tuple[str, 
     lines = []
     for name in SEARCHED[method_of(best)]:
         values, value = sorted(getattr(settings, name)), getattr(best, name)
-        if len(values) < 2 or value not in (values[0], values[-1]) or value == 0:
-            continue  # nothing lies below 0
+        if len(values) < 2 or value not in (values[0], values[-1]) or value in (0, 1):
+            continue  # nothing lies below 0, and no share over 1
         side = "smaller" if value == values[0] else "larger"
         lines.append(
             f"the best {name}, {value:g}, lies on the border of its list {[*values]}; add a {side} value to watershed.{name}"

@@ -150,6 +150,7 @@ def test_pixels_are_whole() -> None:
         ("hv_flow", "min_gain_px", -1),
         ("hv_flow", "min_gain_px", float("nan")),
         ("hv_flow", "min_object_px", -1),
+        ("hv_flow", "min_fit", 1.1),
         ("hv_flow", "window_px", 24),
         ("hv_flow", "window_px", 1),
     ],

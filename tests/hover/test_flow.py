@@ -144,6 +144,16 @@ def test_small_piece_goes_to_its_neighbour_and_a_lone_one_is_dropped(discs: Disc
     assert flow(*oracle_maps(truth), min_object_px=1, min_gain_px=0).max() == 3
 
 
+def test_what_hv_does_not_confirm_is_dropped(discs: Discs) -> None:
+    truth = discs((20, 20), (44, 44))
+    maps = oracle_maps(truth)
+    doubtful = np.where(truth == 2, 0.2 * maps.hv, maps.hv)
+
+    assert flow(maps.np_prob, doubtful).max() == 1
+    assert flow(maps.np_prob, doubtful, min_fit=0.1).max() == 2
+    assert flow(maps.np_prob, 0.2 * maps.hv).max() == 2  # as sure of one as of the other
+
+
 def test_tile_without_nuclei_is_empty() -> None:
     assert not flow(np.zeros((32, 48)), np.ones((2, 32, 48))).any()
 

@@ -11,7 +11,9 @@ from cellvit.inference.tuning import border_warnings, grid_of, ranked, searched_
 SETTINGS = WatershedSettings(
     method=("hovernet",), np_threshold=(0.5, 0.4, 0.6), hv_threshold=(0.3,), min_object_px=(10, 30)
 )
-BOTH = WatershedSettings(np_threshold=(0.4, 0.5), hv_threshold=(0.3,), min_object_px=(10,), min_gain_px=(0, 5))
+BOTH = WatershedSettings(
+    np_threshold=(0.4, 0.5), hv_threshold=(0.3,), min_object_px=(10,), min_gain_px=(0, 5), min_fit=(0.5,)
+)
 
 
 def test_the_grid_is_every_combination() -> None:
@@ -36,7 +38,7 @@ def test_the_best_point_says_its_method() -> None:
 
     assert isinstance(best, HvFlow)
     assert point.method == "hv_flow"
-    assert set(point.parameters) == {"np_threshold", "min_gain_px", "min_object_px"}
+    assert set(point.parameters) == {"np_threshold", "min_gain_px", "min_object_px", "min_fit"}
 
 
 def test_the_best_point_comes_first_with_its_interval() -> None:
