@@ -22,13 +22,6 @@ def cast(values: Num[Array, " n"], dtype: str) -> Num[Array, " n"]:
     return values.astype(dtype) if isinstance(values, np.ndarray) else values.to(getattr(torch, dtype))
 
 
-def zeros(n: int, *, like: Shaped[Array, "..."]) -> Num[Array, " n"]:
-    """Zeros of float32."""
-    if isinstance(like, np.ndarray):
-        return np.zeros(n, np.float32)
-    return torch.zeros(n, device=like.device)
-
-
 def count(like: Shaped[Array, " n"]) -> Int64[Array, " n"]:
     """0, 1, 2 ... as long as `like`."""
     return np.arange(len(like)) if isinstance(like, np.ndarray) else torch.arange(len(like), device=like.device)
@@ -51,9 +44,10 @@ def nonzero(values: Num[Array, " n"]) -> Int64[Array, " k"]:
 
 def gaps(places: Int64[Array, " n"], *, end: int) -> Int64[Array, " n"]:
     """Distance from each place to the next, for the last one to `end`."""
-    if isinstance(places, np.ndarray):
-        return np.diff(places, append=end)
-    return torch.diff(places, append=places.new_full((1,), end))
+    distance = places.copy() if isinstance(places, np.ndarray) else places.clone()
+    distance[:-1] = places[1:] - places[:-1]
+    distance[-1:] = end - places[-1:]
+    return distance
 
 
 def cumulative(values: Integer[Array, " n"]) -> Int64[Array, " n"]:

@@ -83,13 +83,12 @@ def hv_maps(
         tensor([[ 0., -1.,  0.,  1.]])
     """
     _check_instances(instances)
-    hv: Float32[Tensor, "b 2 h w"] | Float32[np.ndarray, "b 2 h w"]
     if isinstance(instances, np.ndarray):
-        hv = _encode(instances)
-    elif instances.device.type == "cpu":
-        hv = torch.from_numpy(_encode(instances.numpy()))  # there numpy takes half of torch's time
-    else:
-        hv = _encode(instances.to(_WIDER.get(instances.dtype, instances.dtype)))
+        return _encode_one_by_one(instances)
+    if instances.device.type == "cpu":  # there numpy takes half of torch's time
+        return torch.from_numpy(_encode_one_by_one(instances.numpy()))
+    hv = torch.zeros(_shape_of_maps(instances), device=instances.device)
+    _encode(instances.to(_WIDER.get(instances.dtype, instances.dtype)), hv)
     return hv
 
 
@@ -101,8 +100,22 @@ def _check_instances(instances: Int[Tensor, "b h w"] | Integer[np.ndarray, "b h 
         )
 
 
-def _encode(instances: Integer[Array, "b h w"]) -> Float32[Array, "b 2 h w"]:
+def _shape_of_maps(instances: Integer[Array, "b h w"]) -> tuple[int, int, int, int]:
     n_tiles, height, width = instances.shape
+    return n_tiles, 2, height, width
+
+
+def _encode_one_by_one(instances: Integer[np.ndarray, "b h w"]) -> Float32[np.ndarray, "b 2 h w"]:
+    """Encode a batch tile by tile: what a processor works on then stays in its cache."""
+    hv = np.zeros(_shape_of_maps(instances), np.float32)
+    for place in range(len(instances)):
+        _encode(instances[place : place + 1], hv[place : place + 1])
+    return hv
+
+
+def _encode(instances: Integer[Array, "b h w"], hv: Float32[Array, "b 2 h w"]) -> None:
+    """Write the maps of a batch into `hv`, which is zero."""
+    _, height, width = instances.shape
     tile_px = height * width
     runs = _runs(instances.reshape(-1), width)
     tile = runs.start // tile_px
@@ -120,10 +133,9 @@ def _encode(instances: Integer[Array, "b h w"]) -> Float32[Array, "b 2 h w"]:
     to_left, to_right, up, to_bottom = farthest
     plane = pixel + (runs.start + tile * tile_px - first)[run]  # the maps have two planes a tile, the instances one
 
-    hv = arrays.zeros(n_tiles * 2 * tile_px, like=instances)
-    hv[plane] = arrays.cast(across / arrays.where(across > 0, to_right[run], to_left[run]), "float32")
-    hv[plane + tile_px] = arrays.cast(down / arrays.where(down > 0, to_bottom, up), "float32")[run]
-    return hv.reshape(n_tiles, 2, height, width)
+    flat = hv.reshape(-1)
+    flat[plane] = arrays.cast(across / arrays.where(across > 0, to_right[run], to_left[run]), "float32")
+    flat[plane + tile_px] = arrays.cast(down / arrays.where(down > 0, to_bottom, up), "float32")[run]
 
 
 def _runs(flat: Integer[Array, " n"], width: int) -> _Runs:
@@ -141,17 +153,14 @@ def _distances(runs: _Runs, tile: Int64[Array, " r"], width: int) -> _Distances:
     column = runs.start - row * width
     nucleus, n_nuclei = _number(tile, runs.ids)
 
-    def of_nucleus(values: Int64[Array, " r"]) -> Float64[Array, " r"]:
-        return arrays.sum_by(nucleus, n_nuclei, values)[nucleus]
-
-    def farthest(distance: Float64[Array, " r"]) -> Float64[Array, " r"]:
-        return arrays.max_by(nucleus, n_nuclei, distance, least=1)[nucleus]  # not 0: on a flat side, 0 is divided by it
-
-    area_px = of_nucleus(runs.length_px)
     columns = runs.length_px * (2 * column + runs.length_px - 1) // 2  # sum over the run; the product is even
-    left, down = area_px * column - of_nucleus(columns), area_px * row - of_nucleus(runs.length_px * row)
-    right = left + area_px * (runs.length_px - 1)
-    return _Distances(area_px, left, down, (farthest(-left), farthest(right), farthest(-down), farthest(down)))
+    sums = (runs.length_px, columns, runs.length_px * row)
+    area_px, x, y = (arrays.sum_by(nucleus, n_nuclei, terms)[nucleus] for terms in sums)
+    left, down = area_px * column - x, area_px * row - y
+    sides = (-left, left + area_px * (runs.length_px - 1), -down, down)
+    # At least 1, not 0: on a side without extent, 0 is divided by it.
+    farthest = tuple(arrays.max_by(nucleus, n_nuclei, side, least=1)[nucleus] for side in sides)
+    return _Distances(area_px, left, down, farthest)
 
 
 def _number(tile: Int64[Array, " r"], ids: Int64[Array, " r"]) -> tuple[Int64[Array, " r"], int]:

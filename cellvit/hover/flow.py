@@ -8,10 +8,11 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from cellvit.hover.limits import check_limits
+
+Labels = Int32[np.ndarray, "h w"]
+"""Nuclei of a tile, 1..n without gaps."""
 
 _WALK_DOUBLINGS: Final = 8
 """The pointer map is doubled this often: walks of 256 steps, longer than any nucleus at 0.25 um per pixel."""
@@ -63,12 +64,14 @@ class _Pixels(NamedTuple):
     """Nuclear pixels of a tile, in a frame one pixel wide so that no neighbour lies outside.
 
     Attributes:
-        frame: Where they lie in the framed tile, counted row by row.
+        tile: Where they lie in the tile, counted row by row.
+        frame: Where they lie in the framed tile, likewise.
         place: For each pixel of the framed tile its place among the nuclear ones, -1 for background.
         width: Columns of the framed tile.
         hv: Horizontal and vertical distance, as the decoder gave them.
     """
 
+    tile: Int64[np.ndarray, " p"]
     frame: Int64[np.ndarray, " p"]
     place: Int32[np.ndarray, " f"]
     width: int
@@ -103,9 +106,7 @@ class _Nuclei(NamedTuple):
     sums: Float64[np.ndarray, "9 n"]
 
 
-def flow_decoder(
-    np_prob: Float32[np.ndarray, "h w"], hv: Float32[np.ndarray, "2 h w"]
-) -> Callable[[HvFlow], Int32[np.ndarray, "h w"]]:
+def flow_decoder(np_prob: Float32[np.ndarray, "h w"], hv: Float32[np.ndarray, "2 h w"]) -> Callable[[HvFlow], Labels]:
     """What `hv_flow` finds on a tile, as a function of the parameters; what they have in common is computed once.
 
     1. Every nuclear pixel points to the neighbour that its HV vector comes from, one of eight, after the local mean
@@ -132,36 +133,34 @@ def flow_decoder(
 
     @cache
     def pieces(np_threshold: float, window_px: int) -> _Pieces:
-        return _follow(pixels(np_threshold), np_prob >= np_threshold, hv, window_px)
+        return _follow(pixels(np_threshold), hv, window_px)
 
     @cache
     def joined(np_threshold: float, window_px: int, min_gain_px: float, min_object_px: int) -> _Nuclei:
         return _join(pieces(np_threshold, window_px), min_gain_px, min_object_px)
 
-    def decode(chosen: HvFlow) -> Int32[np.ndarray, "h w"]:
+    def decode(chosen: HvFlow) -> Labels:  # a name: jaxtyping would make the type anew with every tile
         nuclei = joined(chosen.np_threshold, chosen.window_px, chosen.min_gain_px, chosen.min_object_px)
         kept = (nuclei.sums[0] >= chosen.min_object_px) & _fits(nuclei.sums, chosen.min_fit)
         label = np.where(kept, kept.cumsum(), 0).astype(np.int32)
-        labels = np.zeros(np_prob.shape, np.int32)
-        labels[np_prob >= chosen.np_threshold] = label[nuclei.nucleus]
-        return labels
+        labels = np.zeros(np_prob.size, np.int32)
+        labels[pixels(chosen.np_threshold).tile] = label[nuclei.nucleus]
+        return labels.reshape(np_prob.shape)
 
     return decode
 
 
 def _nuclear_pixels(mask: Bool[np.ndarray, "h w"], hv: Float32[np.ndarray, "2 h w"]) -> _Pixels:
-    framed = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), bool)
-    framed[1:-1, 1:-1] = mask
-    frame = np.flatnonzero(framed)
-    place = np.full(framed.size, -1, np.int32)
+    height, width = mask.shape
+    tile = np.flatnonzero(mask)
+    frame = tile + 2 * (tile // width) + width + 3
+    place = np.full((height + 2) * (width + 2), -1, np.int32)
     place[frame] = np.arange(len(frame), dtype=np.int32)
-    return _Pixels(frame, place, framed.shape[1], hv[:, mask])
+    return _Pixels(tile, frame, place, width + 2, hv.reshape(2, -1)[:, tile])
 
 
-def _follow(
-    pixels: _Pixels, mask: Bool[np.ndarray, "h w"], hv: Float32[np.ndarray, "2 h w"], window_px: int
-) -> _Pieces:
-    end = _pointers(pixels, hv[:, mask] - _local_mean(hv, mask, window_px))
+def _follow(pixels: _Pixels, hv: Float32[np.ndarray, "2 h w"], window_px: int) -> _Pieces:
+    end = _pointers(pixels, pixels.hv - _local_mean(pixels, hv, window_px))
     for _ in range(_WALK_DOUBLINGS):
         end = end[end]
     ends = np.zeros(len(pixels.place), np.uint8)
@@ -171,16 +170,16 @@ def _follow(
     return _Pieces(piece, _sums(pixels, piece, n_blobs - 1), *_neighbours(pixels, piece, n_blobs - 1))
 
 
-def _local_mean(
-    hv: Float32[np.ndarray, "2 h w"], mask: Bool[np.ndarray, "h w"], window_px: int
-) -> Float32[np.ndarray, "2 p"]:
+def _local_mean(pixels: _Pixels, hv: Float32[np.ndarray, "2 h w"], window_px: int) -> Float32[np.ndarray, "2 p"]:
     """Mean of the maps over the nuclear pixels of the window around each nuclear pixel."""
-
-    inside = mask.astype(np.float32)
-    planes = np.dstack([*(hv * inside), inside])
+    inside = np.zeros(hv.shape[1:], np.float32)
+    inside.reshape(-1)[pixels.tile] = 1
     side = (window_px, window_px)
-    sums = cv2.boxFilter(planes, cv2.CV_32F, side, normalize=False, borderType=cv2.BORDER_CONSTANT)[mask]
-    mean: Float32[np.ndarray, "2 p"] = (sums[:, :2] / sums[:, 2:]).T
+    sums = [
+        cv2.boxFilter(plane, cv2.CV_32F, side, normalize=False, borderType=cv2.BORDER_CONSTANT).reshape(-1)[pixels.tile]
+        for plane in (*(hv * inside), inside)
+    ]
+    mean: Float32[np.ndarray, "2 p"] = np.stack(sums[:2]) / sums[2]
     return mean
 
 
@@ -250,12 +249,11 @@ def _join(start: _Pieces, min_gain_px: float, min_object_px: int) -> _Nuclei:
         if not allowed.any():
             break
         best = _mutually_best(one[allowed], other[allowed], gain[allowed], sums.shape[1])
-        pairs = (one[allowed][best], other[allowed][best])
-        links = coo_array((np.ones(len(pairs[0]), bool), pairs), shape=(sums.shape[1],) * 2)
-        n_joined, joined = connected_components(links, directed=False)
+        joined = _joined(one[allowed][best], other[allowed][best], sums.shape[1])
+        n_joined = int(joined.max()) + 1
         sums = np.stack([np.bincount(joined, term, n_joined) for term in sums])
         nucleus = joined[nucleus]
-        one, other = _distinct(joined[one].astype(np.int64), joined[other].astype(np.int64), n_joined)
+        one, other = _distinct(joined[one], joined[other], n_joined)
     return _Nuclei(nucleus[start.piece], sums)
 
 
@@ -268,6 +266,20 @@ def _mutually_best(
     np.maximum.at(best, other, gain)
     mutual: Bool[np.ndarray, " k"] = (gain >= best[one]) & (gain >= best[other])
     return mutual
+
+
+def _joined(one: Int64[np.ndarray, " k"], other: Int64[np.ndarray, " k"], n_pieces: int) -> Int64[np.ndarray, " n"]:
+    """New number of each piece when `other` joins `one`, which has the smaller number; numbers have no gaps.
+
+    Where gains are equal, a piece may stand in two pairs: it joins one of them, and the other pair waits.
+    """
+    root = np.arange(n_pieces)
+    root[other] = one
+    while not np.array_equal(up := root[root], root):
+        root = up
+    number = (root == np.arange(n_pieces)).cumsum() - 1
+    joined: Int64[np.ndarray, " n"] = number[root]
+    return joined
 
 
 def _explained(sums: Float64[np.ndarray, "9 n"]) -> Float64[np.ndarray, " n"]:

@@ -8,11 +8,22 @@ from typing import Final
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int32, UInt8
-from scipy import ndimage
 from skimage.segmentation import watershed
 
 from cellvit.hover.limits import check_limits
 from cellvit.hover.relabel import relabel
+
+Labels = Int32[np.ndarray, "h w"]
+"""Nuclei of a tile, 1..n without gaps."""
+
+Energy = Float32[np.ndarray, "h w"]
+"""How much each pixel looks like a border between nuclei, 0..1."""
+
+Mask = Bool[np.ndarray, "h w"]
+"""Nuclear pixels."""
+
+Basins = Float64[np.ndarray, "h w"]
+"""Landscape to flood."""
 
 _LARGEST_SOBEL_PX: Final = 31
 """OpenCV computes Sobel kernels up to this size."""
@@ -64,7 +75,7 @@ class HoverNetWatershed:
 
 def hovernet_decoder(
     np_prob: Float32[np.ndarray, "h w"], hv: Float32[np.ndarray, "2 h w"]
-) -> Callable[[HoverNetWatershed], Int32[np.ndarray, "h w"]]:
+) -> Callable[[HoverNetWatershed], Labels]:
     """What `hovernet` finds on a tile, as a function of the parameters; what they have in common is computed once.
 
     Inside the nuclear mask, pixels where the horizontal and vertical maps rise smoothly seed a watershed, which meets
@@ -77,18 +88,18 @@ def hovernet_decoder(
     """
 
     @cache
-    def energy(sobel_px: int) -> Float32[np.ndarray, "h w"]:
+    def energy(sobel_px: int) -> Energy:  # names: jaxtyping would make the types anew with every tile
         return border_energy(hv, sobel_px)
 
     @cache
-    def mask(threshold: float, min_px: int) -> Bool[np.ndarray, "h w"]:
+    def mask(threshold: float, min_px: int) -> Mask:
         return _large_pieces(np_prob >= threshold, min_px) > 0
 
     @cache
-    def landscape(sobel_px: int, threshold: float, min_px: int) -> Float64[np.ndarray, "h w"]:
+    def landscape(sobel_px: int, threshold: float, min_px: int) -> Basins:
         return _landscape(energy(sobel_px), mask(threshold, min_px))
 
-    def decode(chosen: HoverNetWatershed) -> Int32[np.ndarray, "h w"]:
+    def decode(chosen: HoverNetWatershed) -> Labels:
         nuclear = mask(chosen.np_threshold, chosen.min_object_px)
         markers = _markers(energy(chosen.sobel_px), nuclear, chosen)
         basins = landscape(chosen.sobel_px, chosen.np_threshold, chosen.min_object_px)
@@ -118,11 +129,21 @@ def _unit_range(plane: Float[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
 
 def _large_pieces(mask: Bool[np.ndarray, "h w"], min_px: int) -> Int32[np.ndarray, "h w"]:
     """Label the 4-connected pieces of a mask and clear those under `min_px` pixels; labels may have gaps."""
-    pieces, n_pieces = ndimage.label(mask)
-    small = np.bincount(pieces.ravel(), minlength=n_pieces + 1) < min_px
-    pieces[small[pieces]] = 0
+    n_labels, pieces = cv2.connectedComponentsWithAlgorithm(mask.view(np.uint8), 4, cv2.CV_32S, cv2.CCL_SAUF)
     labels: Int32[np.ndarray, "h w"] = pieces
+    inside = np.flatnonzero(mask)
+    piece = labels.reshape(-1)[inside]
+    small = np.bincount(piece, minlength=n_labels) < min_px
+    labels.reshape(-1)[inside[small[piece]]] = 0
     return labels
+
+
+def _filled(mask: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+    """The mask with its holes: background that no path of side-by-side pixels joins to the border."""
+    framed = np.pad(mask, 1)
+    cv2.floodFill(framed, None, (0, 0), 2)  # what lies outside becomes 2
+    filled: UInt8[np.ndarray, "h w"] = (framed[1:-1, 1:-1] != 2).astype(np.uint8)
+    return filled
 
 
 def _landscape(energy: Float32[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"]) -> Float64[np.ndarray, "h w"]:
@@ -136,6 +157,6 @@ def _markers(
     energy: Float32[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"], chosen: HoverNetWatershed
 ) -> Int32[np.ndarray, "h w"]:
     """Inner parts of nuclei, one label each."""
-    inner: UInt8[np.ndarray, "h w"] = ndimage.binary_fill_holes(mask & (energy < chosen.hv_threshold)).astype(np.uint8)
+    inner = _filled((mask & (energy < chosen.hv_threshold)).view(np.uint8))
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (chosen.opening_px, chosen.opening_px))
     return _large_pieces(cv2.morphologyEx(inner, cv2.MORPH_OPEN, ellipse) > 0, chosen.min_marker_px)

@@ -40,6 +40,9 @@ def check_finite(name: str, values: Float[np.ndarray, "..."]) -> None:
     Raises:
         ContractError: A value is not finite.
     """
+    with np.errstate(all="ignore"):  # a sum is several times faster than a look at every value
+        if np.isfinite(values.sum()):
+            return
     if n_wrong := values.size - np.count_nonzero(np.isfinite(values)):
         raise ContractError(
             f"{name} must be finite, found {n_wrong} of {values.size} values that are not. "

@@ -12,6 +12,10 @@ _LARGEST_ID: Final = 2**53
 """Largest integer up to which float64, the dtype of masks.npy, holds every integer."""
 
 
+_TABLE_IDS: Final = 1 << 16
+"""Ids below this are ranked by a table, others by sorting, which takes ten times as long."""
+
+
 class Painted(NamedTuple):
     """Class channels of one tile painted into one map.
 
@@ -36,10 +40,11 @@ def relabel(instances: Integer[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
         array([[0, 2, 2],
                [3, 0, 1]], dtype=int32)
     """
-    labels = np.zeros(instances.shape, np.int32)
-    inside = instances != 0  # sorting only nuclear pixels is several times faster than the whole tile
-    labels[inside] = np.unique(instances[inside], return_inverse=True)[1] + 1
-    return labels
+    inside = np.flatnonzero(instances != 0)  # several times faster than on the numbers themselves
+    ids = instances.reshape(-1)[inside]
+    labels = np.zeros(instances.size, np.int32)
+    labels[inside] = _ranks(ids)
+    return labels.reshape(instances.shape)
 
 
 def paint_channels(masks: Num[np.ndarray, "h w 5"]) -> Painted:
@@ -70,6 +75,19 @@ def paint_channels(masks: Num[np.ndarray, "h w 5"]) -> Painted:
         overlap_px=int(np.count_nonzero(claimed.sum(axis=2) > 1)),
         n_lost=len(np.unique(keys[claimed])) - len(kept),
     )
+
+
+def _ranks(ids: Integer[np.ndarray, " p"]) -> Int64[np.ndarray, " p"]:
+    """Place of each id among the distinct ones, from 1."""
+    ranks: Int64[np.ndarray, " p"]
+    if ids.size and ids.min() > 0 and ids.max() < _TABLE_IDS:
+        index = ids.astype(np.intp)
+        seen = np.zeros(int(ids.max()) + 1, bool)
+        seen[index] = True
+        ranks = seen.cumsum()[index]
+    else:
+        ranks = np.unique(ids, return_inverse=True)[1] + 1
+    return ranks
 
 
 def _check_masks(masks: Num[np.ndarray, "h w 5"]) -> None:

@@ -52,8 +52,10 @@ def nucleus_table(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarr
     """
     typed = classify(instances, nt_prob)
     n_nuclei = len(typed.classes)
-    row, column = np.nonzero(instances)
-    nucleus = instances[row, column] - 1
+    inside = np.flatnonzero(instances > 0)
+    nucleus = instances.reshape(-1)[inside] - 1
+    row = inside // instances.shape[1]
+    column = inside - row * instances.shape[1]
     area_px = np.bincount(nucleus, minlength=n_nuclei)
     sums = np.stack([np.bincount(nucleus, at, n_nuclei) for at in (row, column)], axis=1)
     boxes = ndimage.find_objects(instances)

@@ -117,7 +117,8 @@ def score_grid(grid: tuple[Watershed, ...], task: GridTask) -> Float64[np.ndarra
 def score_segmentation(truth: Truth, found: Segmentation) -> Float64[np.ndarray, " k"]:
     """Scores, panoptic counts and detections of one tile: all of `COLUMNS` but the sums of maps."""
     scores = tile_scores(truth.instances, truth.classes, found.instances, found.classes)
-    detections = detection_counts_of(scores.true_at, scores.true_class_of, scores.found_at, scores.found_class_of)
+    true_at, found_at = scores.centroids
+    detections = detection_counts_of(true_at, scores.true_class_of, found_at, scores.found_class_of)
     return np.concatenate([_scores(scores), as_rows(scores.counts).ravel(), detections.table.ravel()])
 
 

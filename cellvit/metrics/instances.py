@@ -82,8 +82,9 @@ def majority_classes(instances: InstanceMap, classes: InstanceMap) -> Int64[np.n
     """
     check_instance_map("instances", instances)
     check_same_shape("instances and classes", instances, classes)
-    labels, places = renumber(instances.ravel())
-    return vote(places, checked_classes(classes.ravel()), n_nuclei=len(labels))
+    pixels = np.flatnonzero(instances > 0)
+    labels, places = renumber(instances.ravel()[pixels])
+    return vote(places, checked_classes(classes.ravel()[pixels]), n_nuclei=len(labels))
 
 
 def checked_classes(classes: Integer[np.ndarray, " p"]) -> Integer[np.ndarray, " p"]:
@@ -102,10 +103,20 @@ def checked_classes(classes: Integer[np.ndarray, " p"]) -> Integer[np.ndarray, "
 
 
 def vote(
-    places: Int64[np.ndarray, " p"], classes: Integer[np.ndarray, " p"], *, n_nuclei: int
+    places: Int64[np.ndarray, " p"],
+    classes: Integer[np.ndarray, " p"],
+    weights: Int64[np.ndarray, " p"] | None = None,
+    *,
+    n_nuclei: int,
 ) -> Int64[np.ndarray, " n"]:
-    """Most frequent nuclear class of each nucleus; `places` (1..n, 0 is none) and `classes` (0..5) are of pixels."""
-    votes = np.bincount(places * N_CLASSES + classes, minlength=(n_nuclei + 1) * N_CLASSES)
+    """Most frequent nuclear class of each nucleus.
+
+    Args:
+        places: Nuclei, 1..n, of pixels or stretches of pixels.
+        classes: Their classes, 0..5.
+        weights: Votes of each; 1 where left out.
+    """
+    votes = np.bincount(places * N_CLASSES + classes, weights, (n_nuclei + 1) * N_CLASSES)
     votes = votes.reshape(n_nuclei + 1, N_CLASSES)
     votes[:, NucleusClass.BACKGROUND] = 0
     winner: Int64[np.ndarray, " n"] = votes[1:].argmax(axis=1)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from scipy.optimize import linear_sum_assignment
 
-from cellvit.metrics.contingency import Contingency, contingency
+from cellvit.metrics.contingency import Contingency, Pairs, contingency
 from cellvit.metrics.instances import InstanceMap
 from cellvit.metrics.ratio import ratio
 
@@ -127,13 +127,14 @@ def aji_of(table: Contingency) -> float:
     """`aji` of a contingency table."""
     if not table.overlap.size:
         return _one_side_empty(table)
-    best = table.iou.argmax(axis=1)
-    shared = np.take_along_axis(table.overlap, best[:, None], axis=1)[:, 0]
-    taken = best[shared > 0]
+    pairs = table.pairs
+    best = _best_of_each_true(pairs, len(table.true_area))
+    shared = pairs.shared_px[best].sum()
+    taken = pairs.found[best]
     unused = np.ones(len(table.found_area), bool)
     unused[taken] = False
     areas = table.true_area.sum() + table.found_area[taken].sum() + table.found_area[unused].sum()
-    return float(shared.sum() / (areas - shared.sum()))
+    return float(shared / (areas - shared))
 
 
 def aji_plus(truth: InstanceMap, found: InstanceMap) -> float:
@@ -150,7 +151,11 @@ def aji_plus_of(table: Contingency) -> float:
     """`aji_plus` of a contingency table."""
     if not table.overlap.size:
         return _one_side_empty(table)
-    shared = table.overlap[linear_sum_assignment(table.iou, maximize=True)].sum()
+    pairs = table.pairs
+    alone = (np.bincount(pairs.true)[pairs.true] == 1) & (np.bincount(pairs.found)[pairs.found] == 1)
+    contested = np.ix_(np.unique(pairs.true[~alone]), np.unique(pairs.found[~alone]))
+    assigned = linear_sum_assignment(table.iou[contested], maximize=True) if not alone.all() else ([], [])
+    shared = pairs.shared_px[alone].sum() + table.overlap[contested][assigned].sum()
     # Pairs that share nothing join two full areas to the union, as two unpaired nuclei do.
     return float(shared / (table.true_area.sum() + table.found_area.sum() - shared))
 
@@ -168,7 +173,7 @@ def panoptic_quality(truth: InstanceMap, found: InstanceMap) -> PanopticCounts:
 
 def panoptic_of(table: Contingency) -> PanopticCounts:
     """`panoptic_quality` of a contingency table."""
-    iou = table.iou
+    iou = table.pairs.iou
     matched = iou[iou > MATCH_IOU]
     return PanopticCounts(
         true_positives=len(matched),
@@ -176,6 +181,16 @@ def panoptic_of(table: Contingency) -> PanopticCounts:
         false_negatives=len(table.true_area) - len(matched),
         matched_iou=float(matched.sum()),
     )
+
+
+def _best_of_each_true(pairs: Pairs, n_true: int) -> Int64[np.ndarray, " t"]:
+    """For each true nucleus with overlap its pair of greatest IoU, the first of equal ones."""
+    greatest = np.zeros(n_true)
+    np.maximum.at(greatest, pairs.true, pairs.iou)
+    best = np.flatnonzero(pairs.iou == greatest[pairs.true])
+    first = np.ones(len(best), bool)
+    np.not_equal(pairs.true[best[1:]], pairs.true[best[:-1]], out=first[1:])
+    return best[first]
 
 
 def _one_side_empty(table: Contingency) -> float:

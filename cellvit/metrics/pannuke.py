@@ -12,6 +12,7 @@ References:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Shaped
@@ -34,7 +35,7 @@ from cellvit.metrics.overlap import (
 from cellvit.metrics.ratio import mean_defined, ratio
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # no slots: `centroids` are kept
 class TileScores:
     """Panoptic quality of one tile, all nuclei together and class by class.
 
@@ -42,8 +43,7 @@ class TileScores:
         table: Overlaps from which everything here was computed; AJI, AJI+ and Dice take it too.
         true_class_of: Class of each true nucleus, in the order of `table.true_labels`.
         found_class_of: Class of each found nucleus, likewise.
-        true_at: Mean (row, column) of each true nucleus in pixels, likewise.
-        found_at: Mean (row, column) of each found nucleus.
+        laid: Both maps laid over one another.
         binary: Counts of all nuclei, whatever their class.
         counts: Counts of the classes 1..5; a pair matches only within a class. They add up over tiles for mPQ+.
     """
@@ -51,10 +51,14 @@ class TileScores:
     table: Contingency
     true_class_of: Int64[np.ndarray, " n_true"]
     found_class_of: Int64[np.ndarray, " n_found"]
-    true_at: Float64[np.ndarray, "n_true 2"]
-    found_at: Float64[np.ndarray, "n_found 2"]
+    laid: Overlay
     binary: PanopticCounts
     counts: tuple[PanopticCounts, ...]
+
+    @cached_property
+    def centroids(self) -> tuple[Float64[np.ndarray, "n_true 2"], Float64[np.ndarray, "n_found 2"]]:
+        """Mean (row, column) in pixels of the true and of the found nuclei, in the order of `table`."""
+        return centroids_of(self.laid, self.table)
 
     @property
     def bpq(self) -> float:
@@ -96,18 +100,17 @@ def tile_scores(
         >>> scores.mpq, round(scores.mpq_strict, 4)
         (0.5, 0.3333)
     """
-    nuclear = overlay(truth, found)
-    table = contingency_of(nuclear)
-    n_true, n_found = table.overlap.shape
-    true_class_of = _class_of(nuclear, nuclear.true_place, n_true, truth_classes, truth)
-    found_class_of = _class_of(nuclear, nuclear.found_place, n_found, found_classes, found)
-    true_at, found_at = centroids_of(nuclear, table)
+    check_same_shape("truth and its classes", truth, truth_classes)
+    check_same_shape("found and its classes", found, found_classes)
+    laid = overlay(truth, found, truth_classes, found_classes)
+    table = contingency_of(laid)
+    true_class_of = _class_of(laid, laid.true_place, len(table.true_area), truth_classes)
+    found_class_of = _class_of(laid, laid.found_place, len(table.found_area), found_classes)
     return TileScores(
         table=table,
         true_class_of=true_class_of,
         found_class_of=found_class_of,
-        true_at=true_at,
-        found_at=found_at,
+        laid=laid,
         binary=panoptic_of(table),
         counts=class_counts(table, true_class_of, found_class_of),
     )
@@ -117,11 +120,11 @@ def class_counts(
     table: Contingency, true_class_of: Int64[np.ndarray, " n_true"], found_class_of: Int64[np.ndarray, " n_found"]
 ) -> tuple[PanopticCounts, ...]:
     """Panoptic counts of the classes 1..5, in order: pairs of one class with IoU > 0.5."""
-    iou = table.iou
-    row, column = np.nonzero((iou > MATCH_IOU) & (true_class_of[:, None] == found_class_of[None, :]))
-    matched_class = true_class_of[row]
-    matched = np.bincount(matched_class, minlength=N_CLASSES)
-    matched_iou = np.bincount(matched_class, iou[row, column], minlength=N_CLASSES)
+    pairs = table.pairs
+    classes = true_class_of[pairs.true]
+    match = np.flatnonzero((pairs.iou > MATCH_IOU) & (classes == found_class_of[pairs.found]))
+    matched = np.bincount(classes[match], minlength=N_CLASSES)
+    matched_iou = np.bincount(classes[match], pairs.iou[match], minlength=N_CLASSES)
     n_true = np.bincount(true_class_of, minlength=N_CLASSES)
     n_found = np.bincount(found_class_of, minlength=N_CLASSES)
     columns = zip(matched, n_found - matched, n_true - matched, matched_iou, strict=True)
@@ -174,7 +177,8 @@ def pooled_mpq_of_sums(sums: Float64[np.ndarray, "*batch c 4"]) -> Float64[np.nd
 
 
 def _class_of(
-    nuclear: Overlay, places: Int64[np.ndarray, " p"], n_nuclei: int, classes: InstanceMap, instances: InstanceMap
+    laid: Overlay, places: Int64[np.ndarray, " r"], n_nuclei: int, classes: InstanceMap
 ) -> Int64[np.ndarray, " n"]:
-    check_same_shape("instances and their classes", instances, classes)
-    return vote(places, checked_classes(classes.ravel()[nuclear.pixels]), n_nuclei=n_nuclei)
+    inside = np.flatnonzero(places)
+    classes_inside = checked_classes(classes.ravel()[laid.start[inside]])
+    return vote(places[inside], classes_inside, laid.length_px[inside], n_nuclei=n_nuclei)
