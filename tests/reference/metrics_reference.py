@@ -1,19 +1,21 @@
 """Plain, slow metrics written with loops from the papers' text: what the fast ones of cellvit.metrics must equal.
 
-Nothing here imports cellvit. A nucleus is the set of its pixels; an assignment is found by trying all of them, so
-maps must be small (at most five nuclei a side).
+Nothing here imports cellvit. A nucleus is the set of its pixels. Functions whose names end in `_by_trial` try every
+assignment, so their maps must be small (at most five nuclei a side); what they find proves `least_assignment`, which
+copes with 300.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import pairwise
-from math import dist, hypot, nan
+from math import dist, inf, lcm, nan
 
 import numpy as np
 
 Pixel = tuple[int, int]
 Nuclei = dict[int, set[Pixel]]
+Pairs = list[tuple[int, int]]
+Shared = dict[tuple[int, int], int]
 
 UNPAIRED = 6
 RADIUS_PX = 12
@@ -22,10 +24,18 @@ RADIUS_PX = 12
 def nuclei(instances: np.ndarray) -> Nuclei:
     """Pixels of each nucleus, by ascending label."""
     found: Nuclei = {}
-    for at in np.ndindex(instances.shape):
-        if instances[at]:
-            found.setdefault(int(instances[at]), set()).add(at)
+    for row, labels in enumerate(instances.tolist()):
+        for column, label in enumerate(labels):
+            if label:
+                found.setdefault(int(label), set()).add((row, column))
     return dict(sorted(found.items()))
+
+
+def overlaps(truth: Nuclei, found: Nuclei) -> Shared:
+    """Pixels that each true and each found nucleus share, by ascending labels; pairs that share none are left out."""
+    owner = {at: label for label, pixels in found.items() for at in pixels}
+    shared = Counter((label, owner[at]) for label, pixels in truth.items() for at in pixels if at in owner)
+    return dict(sorted(shared.items()))
 
 
 def dice(truth: np.ndarray, found: np.ndarray) -> float:
@@ -38,12 +48,13 @@ def dice(truth: np.ndarray, found: np.ndarray) -> float:
 def aji(truth: np.ndarray, found: np.ndarray) -> float:
     """Algorithm 1 of Kumar et al. 2017."""
     true_nuclei, found_nuclei = nuclei(truth), nuclei(found)
+    shared = overlaps(true_nuclei, found_nuclei)
     intersection = union = 0
     used = set()
-    for pixels in true_nuclei.values():
+    for true_label, pixels in true_nuclei.items():
         best, best_iou = None, Fraction(0)
-        for label, others in found_nuclei.items():
-            iou = Fraction(len(pixels & others), len(pixels | others))
+        for label in (f for t, f in shared if t == true_label):
+            iou = Fraction(shared[true_label, label], len(pixels | found_nuclei[label]))
             if iou > best_iou:
                 best, best_iou = label, iou
         if best is None:
@@ -56,49 +67,123 @@ def aji(truth: np.ndarray, found: np.ndarray) -> float:
     return intersection / union if union else nan
 
 
-def aji_plus(truth: np.ndarray, found: np.ndarray) -> set[float]:
+def aji_plus_by_trial(truth: np.ndarray, found: np.ndarray) -> set[float]:
     """AJI+ of every one-to-one assignment of maximal total IoU: more than one value where assignments tie."""
     true_nuclei, found_nuclei = list(nuclei(truth).values()), list(nuclei(found).values())
+    area = sum(map(len, true_nuclei)) + sum(map(len, found_nuclei))
     totals: dict[Fraction, set[float]] = {}
     for pairs in assignments(len(true_nuclei), len(found_nuclei)):
-        intersection = union = 0
-        total = Fraction(0)
-        for i, j in pairs:
-            a, b = true_nuclei[i], found_nuclei[j]
-            total += Fraction(len(a & b), len(a | b))
-            if a & b:
-                intersection += len(a & b)
-                union += len(a | b)
-            else:
-                union += len(a) + len(b)
-        union += sum(len(a) for i, a in enumerate(true_nuclei) if i not in dict(pairs))
-        union += sum(len(b) for j, b in enumerate(found_nuclei) if j not in dict(pairs).values())
-        totals.setdefault(total, set()).add(intersection / union if union else nan)
+        shared = [len(true_nuclei[i] & found_nuclei[j]) for i, j in pairs]
+        total = sum(
+            (Fraction(px, len(true_nuclei[i] | found_nuclei[j])) for px, (i, j) in zip(shared, pairs, strict=True)),
+            Fraction(0),
+        )
+        totals.setdefault(total, set()).add(sum(shared) / (area - sum(shared)) if area else nan)
     return totals[max(totals)]
+
+
+def aji_plus(truth: np.ndarray, found: np.ndarray) -> tuple[float, float]:
+    """Least and greatest AJI+ of the one-to-one assignments of maximal total IoU; they differ where assignments tie.
+
+    Nuclei that meet, directly or through others, are assigned together, the rest apart. Pairs that share nothing add
+    their areas to the union, as unpaired nuclei do, so AJI+ rises with the pixels that the pairs share.
+    """
+    true_nuclei, found_nuclei = nuclei(truth), nuclei(found)
+    shared = overlaps(true_nuclei, found_nuclei)
+    area = sum(map(len, true_nuclei.values())) + sum(map(len, found_nuclei.values()))
+    unions = {(t, f): len(true_nuclei[t] | found_nuclei[f]) for t, f in shared}
+    least, greatest = (
+        sum(assigned_px({pair: shared[pair] for pair in group}, unions, favour) for group in groups(shared))
+        for favour in (-1, 1)
+    )
+    return (least / (area - least), greatest / (area - greatest)) if area else (nan, nan)
+
+
+def groups(pairs: Shared) -> list[set[tuple[int, int]]]:
+    """The pairs, so that no true and no found nucleus is in two groups."""
+    apart: list[set[tuple[int, int]]] = []
+    for pair in pairs:
+        joined = [group for group in apart if any(pair[0] == t or pair[1] == f for t, f in group)]
+        apart = [group for group in apart if group not in joined] + [{pair}.union(*joined)]
+    return apart
+
+
+def assigned_px(shared: Shared, unions: dict[tuple[int, int], int], favour: int) -> int:
+    """Pixels shared in the assignment of maximal total IoU; of several, that of most (`favour` 1) or fewest (-1).
+
+    Weights are whole numbers, so totals are exact: IoU over a common denominator, times more than the pixels that
+    decide between equals can add up to.
+    """
+    denominator, outweighing = lcm(*(unions[pair] for pair in shared)), sum(shared.values()) + 1
+    rows, columns = (sorted({pair[side] for pair in shared}) for side in (0, 1))
+    cost: list[list[float]] = [[0] * len(columns) for _ in rows]
+    for (t, f), px in shared.items():
+        weight = px * (denominator // unions[t, f]) * outweighing + favour * px
+        cost[rows.index(t)][columns.index(f)] = -weight
+    return sum(shared.get((rows[i], columns[j]), 0) for i, j in least_assignment(cost))
+
+
+def least_assignment(cost: list[list[float]]) -> Pairs:
+    """One-to-one pairs (row, column) of least total cost, as many as there can be (Kuhn 1955, Munkres 1957).
+
+    Row by row, the cheapest path of swaps to a free column is found by Dijkstra's method. Prices of rows and columns
+    keep every remaining cost at 0 or above, and at 0 where a row has its column.
+    """
+    if not cost or not cost[0]:
+        return []
+    if len(cost) > len(cost[0]):
+        return sorted((j, i) for i, j in least_assignment([list(column) for column in zip(*cost, strict=True)]))
+    row_of, row_price, column_price = [-1] * len(cost[0]), [0] * len(cost), [0] * len(cost[0])
+    for start in range(len(cost)):
+        far, before = [inf] * len(cost[0]), [-1] * len(cost[0])
+        open_columns, reached = list(range(len(cost[0]))), []
+        row, way, column = start, 0, -1
+        while row >= 0:
+            for j in open_columns:
+                through = way + cost[row][j] - row_price[row] - column_price[j]
+                if through < far[j]:
+                    far[j], before[j] = through, column
+            column = min(open_columns, key=far.__getitem__)
+            open_columns.remove(column)
+            reached.append(column)
+            row, way = row_of[column], far[column]
+        row_price[start] += way
+        for j in reached[:-1]:
+            row_price[row_of[j]] += way - far[j]
+            column_price[j] -= way - far[j]
+        while column >= 0:
+            row_of[column] = row_of[before[column]] if before[column] >= 0 else start
+            column = before[column]
+    return sorted((i, j) for j, i in enumerate(row_of) if i >= 0)
 
 
 def panoptic(truth: Nuclei, found: Nuclei) -> tuple[int, int, int, float]:
     """TP, FP, FN and the sum of IoU of pairs with IoU > 0.5."""
     matched_iou = 0.0
     true_positives = 0
-    for pixels in truth.values():
-        for others in found.values():
-            iou = Fraction(len(pixels & others), len(pixels | others))
-            if iou > Fraction(1, 2):
-                true_positives += 1
-                matched_iou += float(iou)
+    for t, f in overlaps(truth, found):
+        iou = Fraction(len(truth[t] & found[f]), len(truth[t] | found[f]))
+        if iou > Fraction(1, 2):
+            true_positives += 1
+            matched_iou += float(iou)
     return true_positives, len(found) - true_positives, len(truth) - true_positives, matched_iou
 
 
 def quality(counts: tuple[int, int, int, float]) -> float:
-    """PQ = DQ * SQ; 0 where nothing matches, NaN where there is nothing."""
+    """PQ of `qualities`."""
+    return qualities(counts)[2]
+
+
+def qualities(counts: tuple[int, int, int, float]) -> tuple[float, float, float]:
+    """DQ, SQ and PQ = DQ * SQ; 0 but for SQ where nothing matches, NaN where there is nothing."""
     true_positives, false_positives, false_negatives, matched_iou = counts
     if not (true_positives or false_positives or false_negatives):
-        return nan
+        return nan, nan, nan
     if not true_positives:
-        return 0.0
+        return 0.0, nan, 0.0
     detection = true_positives / (true_positives + false_positives / 2 + false_negatives / 2)
-    return detection * (matched_iou / true_positives)
+    segmentation = matched_iou / true_positives
+    return detection, segmentation, detection * segmentation
 
 
 def class_of(pixels: set[Pixel], classes: np.ndarray) -> int:
@@ -129,10 +214,15 @@ def mean(values: list[float]) -> float:
     return sum(defined) / len(defined) if defined else nan
 
 
-def detections(
+def mean_over_organs(values: list[float], organs: list[str]) -> float:
+    """Mean over the organs of the means of their tiles, tiles and organs without a value left out."""
+    return mean([mean([v for v, o in zip(values, organs, strict=True) if o == organ]) for organ in sorted(set(organs))])
+
+
+def detections_by_trial(
     truth: np.ndarray, true_class_of: list[int], found: np.ndarray, found_class_of: list[int]
 ) -> list[list[list[int]]]:
-    """Table of (true class, found class) of every assignment of least total distance (they may tie)."""
+    """Tables of (true class, found class) of every assignment of least total distance: several where they tie."""
     a, b = centroids(truth), centroids(found)
     best, tables = float("inf"), []
     for pairs in assignments(len(a), len(b)):
@@ -147,7 +237,13 @@ def detections(
     return tables
 
 
-def table_of(pairs: list[tuple[int, int]], true_class_of: list[int], found_class_of: list[int]) -> list[list[int]]:
+def least_distance(truth: np.ndarray, found: np.ndarray) -> float:
+    """Total distance of the nearest one-to-one pairs of centroids, as many as there can be."""
+    distance = [[dist(a, b) for b in centroids(found)] for a in centroids(truth)]
+    return sum(distance[i][j] for i, j in least_assignment(distance))
+
+
+def table_of(pairs: Pairs, true_class_of: list[int], found_class_of: list[int]) -> list[list[int]]:
     """Pairs, missed nuclei (last column) and spurious nuclei (last row), counted by class."""
     table = [[0] * (UNPAIRED + 1) for _ in range(UNPAIRED + 1)]
     for i, j in pairs:
@@ -161,13 +257,25 @@ def table_of(pairs: list[tuple[int, int]], true_class_of: list[int], found_class
     return table
 
 
-def class_f1(table: list[list[int]], c: int) -> float:
-    """F1 of a class by HoVer-Net's weights 2, 2, 1, 1."""
+def detection_scores(table: list[list[int]]) -> tuple[float, float, float]:
+    """Precision, recall and F1 of all nuclei, whatever their class."""
+    paired = sum(sum(row[:UNPAIRED]) for row in table[:UNPAIRED])
+    return scores(paired, sum(table[UNPAIRED]), sum(row[UNPAIRED] for row in table))
+
+
+def class_scores(table: list[list[int]], c: int) -> tuple[float, float, float]:
+    """Precision, recall and F1 of a class by HoVer-Net's weights: 2 for a pair of wrong class, 1 for no pair."""
     right = table[c][c]
     mistaken_for = sum(table[t][c] for t in range(UNPAIRED)) - right
     mistaken = sum(table[c][f] for f in range(UNPAIRED)) - right
-    weight = 2 * right + 2 * mistaken_for + 2 * mistaken + table[UNPAIRED][c] + table[c][UNPAIRED]
-    return 2 * right / weight if weight else nan
+    return scores(right, 2 * mistaken_for + table[UNPAIRED][c], 2 * mistaken + table[c][UNPAIRED])
+
+
+def scores(right: int, wrong: int, missed: int) -> tuple[float, float, float]:
+    """Precision, recall and F1, each NaN where nothing defines it."""
+    tops, bottoms = (right, right, 2 * right), (right + wrong, right + missed, 2 * right + wrong + missed)
+    precision, recall, f1 = (top / bottom if bottom else nan for top, bottom in zip(tops, bottoms, strict=True))
+    return precision, recall, f1
 
 
 def centroids(instances: np.ndarray) -> list[tuple[float, float]]:
@@ -188,57 +296,3 @@ def assignments(n: int, m: int) -> Iterator[tuple[tuple[int, int], ...]]:
                 yield ((i, j), *rest)
 
     return extend(0, frozenset(range(m)))
-
-
-def map_figures(
-    np_prob: np.ndarray,
-    hv: np.ndarray,
-    nt: np.ndarray,
-    instances: np.ndarray,
-    classes: np.ndarray,
-    hv_true: np.ndarray,
-) -> dict[str, float]:
-    """Figures of the maps, pixel by pixel over the whole batch."""
-    shared = nuclear = found = pixels = right = 0
-    error = zero = magnitude = magnitude_true = 0.0
-    by_class: Counter[int] = Counter()
-    for b, r, c in np.ndindex(instances.shape):
-        pixels += 1
-        found += np_prob[b, r, c] >= 0.5
-        if not instances[b, r, c]:
-            continue
-        nuclear += 1
-        shared += np_prob[b, r, c] >= 0.5
-        h, v = (float(x) for x in hv[b, :, r, c])
-        h_true, v_true = (float(x) for x in hv_true[b, :, r, c])
-        error += (h - h_true) ** 2 + (v - v_true) ** 2
-        zero += h_true**2 + v_true**2
-        magnitude += hypot(h, v)
-        magnitude_true += hypot(h_true, v_true)
-        right += nt[b, r, c] == classes[b, r, c]
-        by_class[int(classes[b, r, c])] += 1
-    return {
-        "np_dice": 2 * shared / (nuclear + found) if nuclear + found else nan,
-        "np_dice_all_foreground": 2 * nuclear / (nuclear + pixels),
-        "hv_mse": error / (2 * nuclear) if nuclear else nan,
-        "hv_mse_zero": zero / (2 * nuclear) if nuclear else nan,
-        "hv_skill": 1 - error / zero if zero else nan,
-        "hv_magnitude": magnitude / nuclear if nuclear else nan,
-        "hv_magnitude_true": magnitude_true / nuclear if nuclear else nan,
-        "nt_accuracy": right / nuclear if nuclear else nan,
-        "nt_accuracy_majority": max(by_class.values()) / nuclear if nuclear else nan,
-    }
-
-
-def calibration_error(probabilities: np.ndarray, truth: np.ndarray, bins: int) -> float:
-    """Equations 2 and 3 of Guo et al. 2017, bins ((m - 1) / M, m / M]."""
-    n = len(truth)
-    edges = np.linspace(0, 1, bins + 1)
-    total = 0.0
-    for low, high in pairwise(edges):
-        members = [i for i in range(n) if low < max(probabilities[i]) <= high]
-        if members:
-            right = sum(int(np.argmax(probabilities[i])) == truth[i] for i in members) / len(members)
-            confidence = sum(max(probabilities[i]) for i in members) / len(members)
-            total += len(members) / n * abs(right - confidence)
-    return total if n else nan

@@ -1,0 +1,182 @@
+"""Distance maps and HoVer-Net's watershed equal slow programs written from the paper, on maps of every awkward kind."""
+
+import importlib.util
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from cellvit.hover.decode import segment
+from cellvit.hover.encode import hv_maps
+
+
+def load(name: str) -> ModuleType:
+    """A module of tests/reference, loaded by its path (tests are no package)."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "reference" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+instance_maps = load("instance_maps")
+reference = load("hover_reference")
+
+every_kind = pytest.mark.parametrize("kind", instance_maps.KINDS)
+
+unshrunk = settings(deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+"""These tiles come from a seed: making it smaller makes no simpler tile."""
+
+LEVELS = 64
+"""Steps from 0 to 1 of the decoder maps below: so few that every sum of a Sobel filter is exact in float64, and the
+order in which a program adds cannot carry a pixel over a threshold. Hence no label may differ, and none is let off."""
+
+PARAMETERS = {
+    "published": {},
+    "half_resolution": {"sobel_px": 11, "min_object_px": 3, "min_marker_px": 3, "opening_px": 3},
+    "small_kernel": {"sobel_px": 5, "hv_threshold": 0.5, "opening_px": 1},
+    "nothing_dropped": {"sobel_px": 3, "hv_threshold": 0.6, "min_object_px": 0, "min_marker_px": 0, "opening_px": 2},
+    "low_thresholds": {"sobel_px": 15, "np_threshold": 0.25, "hv_threshold": 0.3, "opening_px": 4},
+    "thresholds_that_are_met": {
+        "sobel_px": 5,
+        "hv_threshold": 1.0,
+        "min_object_px": 4,
+        "min_marker_px": 4,
+        "opening_px": 1,
+    },
+    "much_dropped": {"sobel_px": 11, "hv_threshold": 0.7, "min_object_px": 40, "min_marker_px": 25, "opening_px": 7},
+}
+
+
+@st.composite
+def decoder_maps(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Probability and distance maps, right or noisy, of nuclei that touch, nest or are cut by the border."""
+    kind = draw(st.sampled_from(["touching", "nested", "cut_by_border", "scattered", "full_of_several"]))
+    truth = draw(instance_maps.instance_maps(kind, side_px=(24, 40)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    noise = draw(st.sampled_from([0.0, 0.05, 0.3]))
+    hv = hv_maps(truth[None])[0] + rng.normal(0, noise, (2, *truth.shape))
+    np_prob = np.where(truth > 0, 1.0, 0.0) + rng.normal(0, noise, truth.shape)
+    return (
+        np.round(np.clip(np_prob, 0, 1) * LEVELS).astype(np.float32) / LEVELS,
+        np.round(np.clip(hv, -1, 1) * LEVELS).astype(np.float32) / LEVELS,
+    )
+
+
+def largest_change(positions: np.ndarray, zero: int) -> Fraction:
+    """Bound of the change of a nucleus's values when its zero moves from the centre of mass to a pixel.
+
+    With d px from the zero on to the centre, and L and R the reach before and behind the centre: values before the zero
+    change by at most d / L, those behind it by at most d / (R + d). Mirrored where the zero lies behind the centre.
+    """
+    centre = Fraction(int(positions.sum()), len(positions))
+    reach, opposite = centre - int(positions.min()), int(positions.max()) - centre
+    if centre < zero:
+        reach, opposite = opposite, reach
+    d = abs(centre - zero)
+    return d / min(px for px in (reach, opposite + d) if px) if d else Fraction(0)
+
+
+@every_kind
+@settings(unshrunk, max_examples=8)
+@given(data=st.data())
+def test_distance_maps_equal_the_reference_bit_for_bit(kind: str, data: st.DataObject) -> None:
+    instances = data.draw(instance_maps.instance_maps(kind))
+
+    assert np.array_equal(hv_maps(instances[None])[0], reference.hv_maps(instances))
+
+
+def test_distances_too_large_for_float32_equal_the_reference_bit_for_bit() -> None:
+    instances = np.zeros((4, 2100), np.int32)  # pixels times width exceed 2^24, up to which float32 holds all integers
+    instances[0, 3:], instances[1:, :2050], instances[2, 100:1999] = 1, 2, 3
+
+    assert np.array_equal(hv_maps(instances[None])[0], reference.hv_maps(instances))
+
+
+@pytest.mark.parametrize(
+    ("first_px", "most_px"),
+    [pytest.param(0, 0.5, id="by_rounding_alone"), pytest.param(1, 1.5, id="by_the_program")],
+)
+@settings(unshrunk, max_examples=40)
+@given(data=st.data())
+def test_rounding_the_centre_changes_values_by_at_most_its_shift_over_the_reach(
+    first_px: int, most_px: float, data: st.DataObject
+) -> None:
+    kind = data.draw(st.sampled_from(["full", "touching", "nested", "cut_by_border", "single_pixels", "scattered"]))
+    instances = data.draw(instance_maps.instance_maps(kind, side_px=(16, 32)))
+
+    change = np.abs(reference.hv_maps_of_the_program(instances, first_px=first_px) - hv_maps(instances[None])[0])
+
+    for label in np.unique(instances[instances > 0]):
+        for channel, positions in enumerate(reversed(np.nonzero(instances == label))):
+            zero = int(np.floor(positions.mean() + 0.5)) - first_px
+            assert abs(positions.mean() - zero) <= most_px
+            assert change[channel][instances == label].max() <= largest_change(positions, zero) + 1e-6
+
+
+def test_program_of_the_authors_puts_zero_a_pixel_before_the_rounded_centre() -> None:
+    even, odd = np.ones((1, 6), np.int32), np.ones((1, 7), np.int32)
+
+    # Read off the authors' program (and CellViT's), where these rows lie amid larger nuclei.
+    assert reference.hv_maps_of_the_program(even)[0, 0] == pytest.approx([-1, -1 / 2, 0, 1 / 3, 2 / 3, 1])
+    assert reference.hv_maps_of_the_program(odd)[0, 0] == pytest.approx([-1, -1 / 2, 0, 1 / 4, 1 / 2, 3 / 4, 1])
+    assert hv_maps(even[None])[0, 0, 0] == pytest.approx([-1, -3 / 5, -1 / 5, 1 / 5, 3 / 5, 1])
+    assert hv_maps(odd[None])[0, 0, 0] == pytest.approx([-1, -2 / 3, -1 / 3, 0, 1 / 3, 2 / 3, 1])
+
+
+@pytest.mark.parametrize("row", [0, 1, 2, 12, 24, 25])
+@pytest.mark.parametrize("column", [0, 1, 2, 12, 24, 25])
+def test_nucleus_at_the_border_has_the_distances_of_one_in_the_middle(row: int, column: int) -> None:
+    # HoVer-Net's program gives a nucleus within 2 px of the top or the left border no distances at all.
+    nucleus = np.array([[0, 1, 1, 1, 0, 0, 0], *[[1] * 6 + [0]] * 5, [0, 0, 1, 1, 1, 1, 1]], np.int32)
+    middle, at_border = np.zeros((2, 1, 32, 32), np.int32)
+    middle[0, 12:19, 12:19] = nucleus
+    at_border[0, row : row + 7, column : column + 7] = nucleus
+
+    hv = hv_maps(at_border)[0, :, row : row + 7, column : column + 7]
+
+    assert np.array_equal(hv, hv_maps(middle)[0, :, 12:19, 12:19])
+    assert hv.min(axis=(1, 2)).tolist() == [-1, -1]
+    assert hv.max(axis=(1, 2)).tolist() == [1, 1]
+
+
+def test_nucleus_that_fills_the_tile_has_distances() -> None:
+    hv = hv_maps(np.ones((1, 3, 5), np.uint16))[0]
+
+    assert hv[0].tolist() == [[-1, -0.5, 0, 0.5, 1]] * 3
+    assert hv[1].tolist() == [[-1] * 5, [0] * 5, [1] * 5]
+
+
+@pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS)
+@settings(unshrunk, max_examples=20)
+@given(maps=decoder_maps())
+def test_watershed_equals_the_reference_label_by_label(
+    parameters: dict[str, float], maps: tuple[np.ndarray, np.ndarray]
+) -> None:
+    assert np.array_equal(segment(*maps, method="hovernet", **parameters), reference.segment(*maps, **parameters))
+
+
+def test_watershed_and_its_reference_part_two_touching_discs() -> None:
+    rows, columns = np.mgrid[:32, :40]
+    discs = [((rows - 16) ** 2 + (columns - at) ** 2 <= 81) * label for label, at in ((1, 11), (2, 28))]
+    truth = np.maximum(*discs)
+    np_prob, hv = (truth > 0).astype(np.float32), hv_maps(truth[None])[0]
+
+    labels = reference.segment(np_prob, hv)
+
+    assert np.array_equal(segment(np_prob, hv, method="hovernet"), labels)
+    assert labels.max() == 2
+    assert (labels[16, 11], labels[16, 28]) == (1, 2)
+
+
+@pytest.mark.parametrize("np_prob", [0.0, 1.0])
+def test_watershed_and_its_reference_seed_nothing_in_constant_maps(np_prob: float) -> None:
+    maps = np.full((24, 24), np_prob, np.float32), np.zeros((2, 24, 24), np.float32)
+
+    assert not segment(*maps, method="hovernet").any()
+    assert not reference.segment(*maps).any()
