@@ -57,16 +57,23 @@ def stores(kind, *roles):
     ]
 
 
-def content(paths, memory):
+def where_present(path):
+    """Function for `input`: a file that may be missing."""
+    return lambda wildcards: [found] if Path(found := path.format(**wildcards)).exists() else []
+
+
+def content(paths, memory, *, optional=()):
     """Function for `params`: hash of raw files, so that content decides what reruns and times do not.
 
     It takes no `input`: Snakemake does not compare parameters that are derived from it. Files that an earlier step has
-    yet to make are "absent" until then: parameters are computed again when the job starts.
+    yet to make are "absent" until then: parameters are computed again when the job starts. Files of `optional` count
+    where they are there: one that appears or disappears changes the hash.
     """
 
     def of_wildcards(wildcards):
         files = [Path(path.format(**wildcards)) for path in paths]
         present = all(path.exists() for path in files)
+        files += [path for name in optional if (path := Path(name.format(**wildcards))).exists()]
         return content_of(files, memory.format(**wildcards)) if present else "absent"
 
     return of_wildcards

@@ -1,6 +1,7 @@
 """PanNuke folds (simulated where asked for) to tile stores."""
 
 RAW = {name: str(path) for name, path in fold_files(Path(DATA_ROOT), "{fold}").by_name.items()}
+PATIENTS = str(fold_files(Path(DATA_ROOT), "{fold}").patients)
 
 
 if SETTINGS.data.simulated:
@@ -34,6 +35,7 @@ rule prepare_fold:
     input:
         # Content decides (params.content): a fold that was only touched is not prepared again.
         **{name: ancient(path) for name, path in RAW.items()},
+        patients=ancient(where_present(PATIENTS)),
         mark=(f"{DATA_ROOT}/Fold {{fold}}/{SIMULATED_MARK}" if SETTINGS.data.simulated else []),
     output:
         tiles="<results>/tiles/fold{fold}.h5",
@@ -49,7 +51,7 @@ rule prepare_fold:
         mem_mb=1_000,
         runtime=60,
     params:
-        content=content(list(RAW.values()), "raw_fold{fold}.json"),
+        content=content(list(RAW.values()), "raw_fold{fold}.json", optional=[PATIENTS]),
         code=code("prepare_fold"),
         root=DATA_ROOT,
     message:

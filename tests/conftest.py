@@ -56,9 +56,14 @@ WriteFold = Callable[..., Path]
 
 @pytest.fixture
 def write_raw_fold(small_masks: Callable[[int], np.ndarray]) -> WriteFold:
-    """Write a fold in the official layout: one tile an organ, the last one without nuclei where `empty_last`."""
+    """Write a fold in the official layout: one tile an organ, the last one without nuclei where `empty_last`.
 
-    def write(root: Path, fold: int, organs: Sequence[str], *, empty_last: bool = False) -> Path:
+    `patients` is written where it is given; the official folds have no such file.
+    """
+
+    def write(
+        root: Path, fold: int, organs: Sequence[str], *, empty_last: bool = False, patients: Sequence[str] = ()
+    ) -> Path:
         files = fold_files(root, fold)
         for path in files.by_name.values():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +78,8 @@ def write_raw_fold(small_masks: Callable[[int], np.ndarray]) -> WriteFold:
         np.save(files.images, images.astype(np.float64))
         np.save(files.masks, masks.astype(np.float64))
         np.save(files.types, np.array(organs, dtype=np.str_))
+        if patients:
+            np.save(files.patients, np.array(patients, dtype=np.str_))
         return root
 
     return write
@@ -82,14 +89,17 @@ def write_raw_fold(small_masks: Callable[[int], np.ndarray]) -> WriteFold:
 def write_tile_store() -> Callable[..., Path]:
     """Write a tile store with one square nucleus a tile."""
 
-    def write(path: Path, fold: int, organs: Sequence[str], *, simulated: bool = False) -> Path:
+    def write(
+        path: Path, fold: int, organs: Sequence[str], *, simulated: bool = False, patients: Sequence[str] = ()
+    ) -> Path:
         n = len(organs)
         instances = np.zeros((n, 256, 256), np.int32)
         for row in range(n):
             instances[row, 100 : 120 + row, 90:115] = 1
         classes = (instances > 0).astype(np.uint8)
         image = np.random.default_rng(fold).integers(0, 256, (n, 256, 256, 3), dtype=np.uint8)
-        batch = TileBatch(image, instances, classes, tuple(organs), tuple(f"f{fold}-{row:05d}" for row in range(n)))
+        tile_id = tuple(f"f{fold}-{row:05d}" for row in range(n))
+        batch = TileBatch(image, instances, classes, tuple(organs), tile_id, tuple(patients))
         origin = Provenance(made_from={"images": f"{fold}" * 64}, simulated=simulated)
         with writing(path, TILES, n, {}, origin) as writer:
             append_tiles(writer, batch)

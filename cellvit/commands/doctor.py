@@ -14,7 +14,7 @@ import yaml
 
 from cellvit.config.encoders import EncoderSettings
 from cellvit.config.settings import Settings, load_settings
-from cellvit.data.pannuke import fold_files, read_types
+from cellvit.data.pannuke import fold_files, read_patients, read_types
 from cellvit.errors import CellvitError, MissingInputError, SettingsError
 from cellvit.taxonomy import TILE_PX
 
@@ -83,10 +83,17 @@ def _data(settings: Settings) -> Finding:
         return Finding("data", "note", "simulated: figures of this run say nothing about tissue")
     root = Path(settings.data.root or "")
     try:
-        counts = {fold: len(read_types(fold_files(root, fold))) for fold in settings.data.folds}
+        counts = {fold: _checked_tiles(root, fold) for fold in settings.data.folds}
     except CellvitError as error:
         return Finding("data", "missing", f"{error}\n{'':17}Official download: docs/pannuke.md")
     return Finding("data", "ok", ", ".join(f"fold {fold}: {count} tiles" for fold, count in counts.items()))
+
+
+def _checked_tiles(root: Path, fold: int) -> int:
+    files = fold_files(root, fold)
+    n = len(read_types(files))
+    read_patients(files, n)
+    return n
 
 
 def _weights(settings: Settings) -> Finding:

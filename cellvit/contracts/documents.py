@@ -54,6 +54,8 @@ class FoldSummary(Document):
     """What `prepare_fold` found in a fold, and what it resolved or dropped.
 
     Attributes:
+        n_patients: Patients that patients.npy names; 0 without that file.
+        n_tiles_without_patient: Tiles whose patient is unknown.
         coverage: Share of nuclear pixels.
         empty_tiles: Ids of tiles without a nucleus.
         overlap_px: Pixels that more than one class channel claims; the later channel has them.
@@ -64,6 +66,8 @@ class FoldSummary(Document):
     format: Literal["cellvit-fold-summary"] = "cellvit-fold-summary"
     fold: int
     n_tiles: int
+    n_patients: int = 0
+    n_tiles_without_patient: int = 0
     tiles_by_organ: dict[str, int]
     nuclei_by_class: dict[str, int]
     coverage: Number
@@ -139,6 +143,9 @@ class FamilyEvaluation(Document):
     """A family's decoder on the test folds, organ known.
 
     Attributes:
+        n_patients: Patients of the tiles, which intervals draw with all their tiles; 0 where none is known: intervals
+            then draw tiles.
+        n_tiles_without_patient: Tiles of unknown patient; beside patients each is drawn by itself.
         systems: Figures by system: decoder, pooled (one decoder for all organs), classical, oracle, trivial.
         organs: The main figures by organ, then by system.
         gaps: Relative gap from training to test: np_dice, hv_mse, nt_accuracy (positive: test is worse).
@@ -152,6 +159,8 @@ class FamilyEvaluation(Document):
     status: Literal["evaluated", "absent"]
     reason: str = ""
     n_tiles: int
+    n_patients: int = 0
+    n_tiles_without_patient: int = 0
     n_nuclei: int = 0
     systems: dict[str, Figures] = Field(default_factory=dict)
     organs: dict[str, dict[str, Figures]] = Field(default_factory=dict)
@@ -164,6 +173,7 @@ class RoutedEvaluation(Document):
     """All test tiles, each decoded by the family that OrganHead predicts.
 
     Attributes:
+        n_patients: As in `FamilyEvaluation`; `n_tiles_without_patient` likewise.
         systems: Figures by system: routed (organ predicted), known (organ given), pooled, classical, oracle,
             trivial.
         organs: The main figures by true organ, then by system.
@@ -179,6 +189,8 @@ class RoutedEvaluation(Document):
     status: Literal["evaluated", "absent"]
     reason: str = ""
     n_tiles: int
+    n_patients: int = 0
+    n_tiles_without_patient: int = 0
     systems: dict[str, Figures] = Field(default_factory=dict)
     organs: dict[str, dict[str, Figures]] = Field(default_factory=dict)
     organ_head: Figures = Field(default_factory=dict)
@@ -193,6 +205,7 @@ class OrganHeadEvaluation(Document):
 
     Attributes:
         status: absent where it could not be trained, or where there is no test tile.
+        n_patients: As in `FamilyEvaluation`; `n_tiles_without_patient` likewise.
         figures: accuracy, accuracy_majority (always the most frequent organ), balanced_accuracy, calibration_error.
         recall: Part of the tiles of each organ that is found; organs without test tiles are not listed.
         organ_names: Organs that are there or predicted.
@@ -206,6 +219,8 @@ class OrganHeadEvaluation(Document):
     status: Literal["evaluated", "absent"]
     reason: str = ""
     n_tiles: int
+    n_patients: int = 0
+    n_tiles_without_patient: int = 0
     figures: Figures = Field(default_factory=dict)
     recall: Figures = Field(default_factory=dict)
     organ_names: tuple[str, ...] = ()

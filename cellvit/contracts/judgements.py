@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Shaped
 
+from cellvit.contracts.patients import Groups, groups_of, n_patients
 from cellvit.errors import ContractError
 
-KEYS: Final = ("tile_id", "organ", "fold", "family", "system")
+KEYS: Final = ("tile_id", "organ", "fold", "patient", "family", "system")
 """Columns of text that come first in the file; fold follows from the id, system names the set."""
 
 
@@ -20,6 +21,7 @@ class JudgedTiles:
     Attributes:
         tile_id: Ids of the tiles, each once.
         organ: True organ of each tile.
+        patient: Patient (or slide) of each tile; empty where unknown.
         family: Family whose decoder judged the tile.
         columns: Names of the measurements.
         values: Measurements; NaN where undefined on a tile.
@@ -27,15 +29,16 @@ class JudgedTiles:
 
     tile_id: tuple[str, ...]
     organ: tuple[str, ...]
+    patient: tuple[str, ...]
     family: tuple[str, ...]
     columns: tuple[str, ...]
     values: Float64[np.ndarray, "n k"]
 
     def __post_init__(self) -> None:
-        n, lengths = len(self.tile_id), (len(self.organ), len(self.family))
-        if lengths != (n, n) or self.values.shape != (n, len(self.columns)):
+        n, lengths = len(self.tile_id), (len(self.organ), len(self.patient), len(self.family))
+        if lengths != (n, n, n) or self.values.shape != (n, len(self.columns)):
             raise ContractError(
-                f"judged tiles: {n} ids, {lengths} organs and families and {len(self.columns)} columns do not "
+                f"judged tiles: {n} ids, {lengths} organs, patients and families and {len(self.columns)} columns do not "
                 f"belong to values of shape {self.values.shape}"
             )
         if len(set(self.tile_id)) != n or len(set(self.columns)) != len(self.columns):
@@ -54,15 +57,32 @@ class JudgedTiles:
         """Fold of each tile, as its id says."""
         return np.array([fold_of(name) for name in self.tile_id], np.int64)
 
+    @property
+    def groups(self) -> Groups:
+        """What intervals of these tiles draw: patients where any is known, else tiles (None)."""
+        return groups_of(self.patient)
+
+    @property
+    def n_patients(self) -> int:
+        """Patients that are named; 0 where none is known."""
+        return n_patients(self.patient)
+
+    @property
+    def n_tiles_without_patient(self) -> int:
+        """Tiles whose patient is unknown."""
+        return self.patient.count("")
+
     def column(self, name: str) -> Float64[np.ndarray, " n"]:
         """One measurement of every tile."""
         values: Float64[np.ndarray, " n"] = self.values[:, self.columns.index(name)]
         return values
 
     def block(self, names: Sequence[str]) -> Float64[np.ndarray, "n m"]:
-        """Several measurements of every tile, in the order asked for."""
-        block: Float64[np.ndarray, "n m"] = self.values[:, [self.columns.index(name) for name in names]]
-        return block
+        """Several measurements of every tile, in the order asked for.
+
+        Row by row in memory, so that sums over tiles add in the same order however the rows were come by.
+        """
+        return np.ascontiguousarray(self.values[:, [self.columns.index(name) for name in names]])
 
     def where(self, kept: Bool[np.ndarray, " n"]) -> "JudgedTiles":
         """The tiles for which `kept` is true, in order."""
@@ -70,6 +90,7 @@ class JudgedTiles:
         return JudgedTiles(
             tile_id=tuple(self.tile_id[row] for row in rows),
             organ=tuple(self.organ[row] for row in rows),
+            patient=tuple(self.patient[row] for row in rows),
             family=tuple(self.family[row] for row in rows),
             columns=self.columns,
             values=self.values[rows],
@@ -81,6 +102,7 @@ class JudgedTiles:
         return JudgedTiles(
             tile_id=self.tile_id + other.tile_id,
             organ=self.organ + other.organ,
+            patient=self.patient + other.patient,
             family=self.family + other.family,
             columns=self.columns,
             values=np.concatenate([self.values, other.values]),
@@ -89,7 +111,7 @@ class JudgedTiles:
     @classmethod
     def none(cls, columns: tuple[str, ...]) -> "JudgedTiles":
         """No tile, the start of a sum."""
-        return cls((), (), (), columns, np.zeros((0, len(columns))))
+        return cls((), (), (), (), columns, np.zeros((0, len(columns))))
 
 
 def fold_of(tile_id: str) -> int:

@@ -19,6 +19,7 @@ class TileBatch:
         classes: `NucleusClass` of each pixel; background exactly where `instances` is 0.
         organ: Organ of each tile, as `cellvit.taxonomy.ORGANS` spells it.
         tile_id: ``f{fold}-{row:05d}``; unique over all folds and stable across runs.
+        patient: Patient (or slide) of each tile; empty where unknown, as all are where it is left out.
     """
 
     image: UInt8[np.ndarray, "b 256 256 3"]
@@ -26,9 +27,12 @@ class TileBatch:
     classes: UInt8[np.ndarray, "b 256 256"]
     organ: tuple[str, ...]
     tile_id: tuple[str, ...]
+    patient: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.tile_id)
+        if not self.patient:
+            object.__setattr__(self, "patient", ("",) * n)
         where = f"tiles {self.tile_id[0]} to {self.tile_id[-1]}" if n else "empty batch of tiles"
         expected = {
             "image": (np.uint8, (n, TILE_PX, TILE_PX, 3)),
@@ -47,6 +51,8 @@ class TileBatch:
             raise ContractError(
                 f"{where}: {n} organs of PanNuke's 19 expected, found {len(self.organ)}, unknown {unknown}"
             )
+        if len(self.patient) != n:
+            raise ContractError(f"{where}: one patient for each of {n} tiles expected, found {len(self.patient)}")
         if n and (self.instances.min() < 0 or self.classes.max() > max(NucleusClass)):
             raise ContractError(f"{where}: instance labels are 0 and up, classes 0..{max(NucleusClass)}")
         if not np.array_equal(self.instances > 0, self.classes > 0):

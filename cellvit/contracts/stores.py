@@ -36,12 +36,19 @@ class Format:
 ID_DTYPE: Final = "S16"
 """Tile ids ``f{fold}-{row:05d}`` and organ names as fixed ASCII, so that virtual datasets can hold them."""
 
+PATIENT_BYTES: Final = 64
+"""Longest name of a patient or slide in UTF-8; a slide of TCGA with its UUID takes 60."""
+
+PATIENT_DTYPE: Final = f"S{PATIENT_BYTES}"
+"""Names of patients as fixed UTF-8; empty where unknown."""
+
 _TILE_COLUMNS = (
     Column("image", "uint8", (256, 256, 3)),
     Column("instances", "int32", (256, 256), squeezes=True),
     Column("classes", "uint8", (256, 256), squeezes=True),
     Column("organ", ID_DTYPE),
     Column("tile_id", ID_DTYPE),
+    Column("patient", PATIENT_DTYPE),
 )
 _FEATURE_COLUMNS = (
     Column("cls", "float32", ("views", "dim")),
@@ -50,7 +57,7 @@ _FEATURE_COLUMNS = (
 _MEMBER_COLUMNS = (Column("fold", "int32"), Column("row", "int32"))
 _NAME_COLUMNS = (Column("organ", ID_DTYPE), Column("tile_id", ID_DTYPE))
 
-TILES: Final = Format("cellvit-tiles", 1, _TILE_COLUMNS)
+TILES: Final = Format("cellvit-tiles", 2, _TILE_COLUMNS)
 FEATURES: Final = Format("cellvit-features", 1, _FEATURE_COLUMNS)
-FAMILY_TARGETS: Final = Format("cellvit-family-targets", 1, _TILE_COLUMNS + _MEMBER_COLUMNS)
+FAMILY_TARGETS: Final = Format("cellvit-family-targets", 2, _TILE_COLUMNS + _MEMBER_COLUMNS)
 FAMILY_FEATURES: Final = Format("cellvit-family-features", 1, _FEATURE_COLUMNS + _NAME_COLUMNS + _MEMBER_COLUMNS)

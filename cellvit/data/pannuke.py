@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Num, UInt8
 
+from cellvit.contracts.stores import PATIENT_BYTES
 from cellvit.errors import ContractError, MissingInputError
 from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS, TILE_PX
 
@@ -30,17 +31,23 @@ _BACKGROUND_TOLERANCE: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class FoldFiles:
-    """The three files of a fold in the official layout."""
+    """The files of a fold: three in the official layout, and ours that names patients, which may be missing."""
 
     fold: int | str
     images: Path
     types: Path
     masks: Path
+    patients: Path
 
     @property
     def by_name(self) -> dict[str, Path]:
-        """Files by the name of the array in them."""
+        """Files of the official layout by the name of the array in them."""
         return {"images": self.images, "types": self.types, "masks": self.masks}
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """Everything that the fold is read from: the official files, and `patients` where it is there."""
+        return self.by_name | ({"patients": self.patients} if self.patients.exists() else {})
 
     @property
     def simulated(self) -> bool:
@@ -52,7 +59,10 @@ def fold_files(root: Path, fold: int | str) -> FoldFiles:
     """Where the official layout has the files of a fold (a number, or a wildcard for it); nothing is opened."""
     home = root / f"Fold {fold}"
     images = home / "images" / f"fold{fold}"
-    return FoldFiles(fold, images / "images.npy", images / "types.npy", home / "masks" / f"fold{fold}" / "masks.npy")
+    masks = home / "masks" / f"fold{fold}"
+    return FoldFiles(
+        fold, images / "images.npy", images / "types.npy", masks / "masks.npy", patients=images / "patients.npy"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,25 @@ def read_types(files: FoldFiles) -> tuple[str, ...]:
     return names
 
 
+def read_patients(files: FoldFiles, n: int) -> tuple[str, ...]:
+    """Patient (or slide) of each of the fold's `n` tiles; empty where unknown, as all are without the file.
+
+    Raises:
+        ContractError: The file does not hold one name a tile, or a name is too long or not printable.
+    """
+    if not files.patients.exists():
+        return ("",) * n
+    names = _load(files.patients, mapped=False, remedy=_NAME_PATIENTS)
+    if names.dtype.kind not in "US" or names.shape != (n,):
+        raise ContractError(
+            f"{files.patients}: expected names of patients ({n},) as text, one for each tile of types.npy, "
+            f"found {names.dtype} {names.shape}. {_NAME_PATIENTS}"
+        )
+    patients = tuple(_decoded(name) for name in names.tolist())
+    _check_patients(files.patients, patients)
+    return patients
+
+
 def read_blocks(files: FoldFiles, *, tiles: int = 16) -> Iterator[RawBlock]:
     """Raw tiles in order, `tiles` at a time (16 take about 75 MB).
 
@@ -142,6 +171,11 @@ def check_fold(files: FoldFiles, *, mismatch_px: int, nuclear_px: int, brightest
 
 _DOWNLOAD: Final = f"Download the fold again, or convert your tiles to PanNuke's layout: {LAYOUT}."
 
+_NAME_PATIENTS: Final = (
+    "Save one name a tile, in the order of types.npy, empty where unknown: "
+    "numpy.save(path, numpy.array(names, dtype=str)); or remove the file: intervals are then over tiles."
+)
+
 
 def _check_present(files: FoldFiles) -> None:
     missing = [path for path in files.by_name.values() if not path.is_file()]
@@ -153,7 +187,7 @@ def _check_present(files: FoldFiles) -> None:
         )
 
 
-def _load(path: Path, *, mapped: bool = True) -> np.ndarray:
+def _load(path: Path, *, mapped: bool = True, remedy: str = _DOWNLOAD) -> np.ndarray:
     try:
         array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
@@ -161,7 +195,7 @@ def _load(path: Path, *, mapped: bool = True) -> np.ndarray:
             start = file.read(16)
         raise ContractError(
             f"{path}: is no readable .npy array; it starts with {start!r} and has {path.stat().st_size:,} bytes. "
-            f"A broken download or a web page saved under this name looks like this. {_DOWNLOAD}"
+            f"A broken download or a web page saved under this name looks like this, and so do pickled objects. {remedy}"
         ) from error
     return array
 
@@ -173,6 +207,22 @@ def _check_organs(path: Path, names: tuple[str, ...]) -> None:
             hint = f" Did you mean {near[0]}?" if near else ""
             raise ContractError(
                 f"{path}: row {row} is {json.dumps(name)}, none of PanNuke's 19 organs ({', '.join(ORGANS)}).{hint}"
+            )
+
+
+def _decoded(name: str | bytes) -> str:
+    """Bytes as UTF-8; those that are none become marks that `_check_patients` refuses."""
+    return name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+
+
+def _check_patients(path: Path, names: tuple[str, ...]) -> None:
+    for row, name in enumerate(names):
+        if not name.isprintable() or name != name.strip() or len(name.encode()) > PATIENT_BYTES:
+            size = len(name.encode(errors="replace"))
+            raise ContractError(
+                f"{path}: row {row} is {json.dumps(name[: 2 * PATIENT_BYTES])} ({size} bytes); "
+                f"expected at most {PATIENT_BYTES} bytes of printable UTF-8 without spaces around it. "
+                f"Shorten or clean the names, so that each is still one patient's. {_NAME_PATIENTS}"
             )
 
 

@@ -50,7 +50,7 @@ class Findings(NamedTuple):
 def findings(judged: Mapping[str, JudgedTiles], own: str, *, seed: int) -> Findings:
     """Figures of every system; `own` is the one under judgement, whose tiles the trivial answers are scored on."""
     systems = {name: figures(tiles, seed=seed) for name, tiles in judged.items()}
-    systems["trivial"] = trivial_figures(map_sums_of(judged[own]), seed=seed)
+    systems["trivial"] = trivial_figures(map_sums_of(judged[own]), seed=seed, groups=judged[own].groups)
     organs: dict[str, dict[str, Figures]] = {}
     for name, tiles in judged.items():
         for organ, found in figures_by_organ(tiles, seed=seed).items():

@@ -3,7 +3,8 @@
 Conventions: `dice`, `aji`, `aji_plus`, `dq`, `sq`, `pq` and the class PQs are means over tiles; `bpq`, `mpq` and
 `mpq_strict` are means over tiles, then over organs (`bpq_image`, `mpq_image`: over tiles alone); `mpq_pooled`,
 detection and map figures add counts over all tiles and divide once. `n` counts the tiles on which a figure is
-defined, for pooled ones those that add to it. Every interval of a set draws the same tiles, from the same seed.
+defined, for pooled ones those that add to it. Every interval of a set draws the same tiles, from the same seed; patients with
+all their tiles where the set names any (`JudgedTiles.groups`).
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from jaxtyping import Float64
 
 from cellvit.contracts.documents import Figure, Figures
 from cellvit.contracts.judgements import JudgedTiles
+from cellvit.contracts.patients import Groups
 from cellvit.inference.scoring import CLASS_KEYS, CLASS_PQ_COLUMNS, PAIR_COLUMNS, PANOPTIC_COLUMNS
 from cellvit.metrics.detection import UNPAIRED, class_scores, detection_scores
 from cellvit.metrics.intervals import Interval, Statistic, bootstrap, bootstrap_mean, bootstrap_organ_mean
@@ -52,7 +54,7 @@ def figures(tiles: JudgedTiles, *, seed: int) -> Figures:
     """Every figure of a system; those of maps only where it has maps."""
     found = {name: _figure(measure(tiles, _rng(seed))) for name, measure in _SEGMENTATION.items()}
     if has_maps(tiles):
-        found |= map_figures(MapSums(tiles.block(MAP_COLUMNS)), seed=seed)
+        found |= map_figures(MapSums(tiles.block(MAP_COLUMNS)), seed=seed, groups=tiles.groups)
     return found
 
 
@@ -65,14 +67,14 @@ def figures_by_organ(tiles: JudgedTiles, *, seed: int) -> dict[str, Figures]:
     return by_organ
 
 
-def map_figures(sums: MapSums, *, seed: int) -> Figures:
-    """Figures of NP, HV and NT maps."""
-    return {name: _of_maps(MAP_FIGURES[name], sums, seed) for name in MAP_METRICS}
+def map_figures(sums: MapSums, *, seed: int, groups: Groups) -> Figures:
+    """Figures of NP, HV and NT maps; `groups` are those of the tiles."""
+    return {name: _of_maps(MAP_FIGURES[name], sums, seed, groups) for name in MAP_METRICS}
 
 
-def trivial_figures(sums: MapSums, *, seed: int) -> Figures:
+def trivial_figures(sums: MapSums, *, seed: int, groups: Groups) -> Figures:
     """All foreground, HV of zero and the majority class, on the same tiles."""
-    return {name: _of_maps(MAP_FIGURES[baseline], sums, seed) for name, baseline in TRIVIAL.items()}
+    return {name: _of_maps(MAP_FIGURES[baseline], sums, seed, groups) for name, baseline in TRIVIAL.items()}
 
 
 def has_maps(tiles: JudgedTiles) -> bool:
@@ -92,7 +94,7 @@ def differences(tiles: JudgedTiles, others: Mapping[str, JudgedTiles], *, seed: 
         for metric in PAIRED_METRICS:
             lead = mine.column(metric) - theirs.column(metric)
             organs = mine.organs if metric in _OVER_ORGANS else np.zeros(len(mine), np.int64)
-            interval = bootstrap_organ_mean(lead, organs, rng=_rng(seed))
+            interval = bootstrap_organ_mean(lead, organs, rng=_rng(seed), groups=mine.groups)
             found[f"{metric}_minus_{system}"] = _figure(interval)
     return found
 
@@ -106,6 +108,7 @@ def paired(first: JudgedTiles, second: JudgedTiles) -> tuple[JudgedTiles, Judged
     theirs = JudgedTiles(
         tile_id=mine.tile_id,
         organ=mine.organ,
+        patient=mine.patient,
         family=tuple(second.family[row] for row in rows),
         columns=second.columns,
         values=second.values[rows],
@@ -113,14 +116,17 @@ def paired(first: JudgedTiles, second: JudgedTiles) -> tuple[JudgedTiles, Judged
     return mine, theirs
 
 
-def gaps(train: MapSums, test: MapSums, *, seed: int) -> Figures:
+def gaps(train: MapSums, test: MapSums, *, seed: int, groups: Groups) -> Figures:
     """Relative gap of each of `GAP_METRICS`, positive where the test is worse; NaN where training scores 0.
 
     Accuracies: (train - test) / train. Errors: (test - train) / train. `n` counts the tiles of both.
+
+    Args:
+        groups: Of the training tiles, then of the test tiles, numbered together.
     """
     pad_train, pad_test = np.zeros_like(train.rows), np.zeros_like(test.rows)
     both = np.block([[train.rows, pad_train], [pad_test, test.rows]])
-    return {name: _figure(bootstrap(partial(_gap, name), both, rng=_rng(seed))) for name in GAP_METRICS}
+    return {name: _figure(bootstrap(partial(_gap, name), both, rng=_rng(seed), groups=groups)) for name in GAP_METRICS}
 
 
 def majority_class(sums: MapSums) -> int:
@@ -130,11 +136,11 @@ def majority_class(sums: MapSums) -> int:
 
 
 def _tile_mean(column: str, tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
-    return bootstrap_mean(tiles.column(column), rng=rng)
+    return bootstrap_mean(tiles.column(column), rng=rng, groups=tiles.groups)
 
 
 def _organ_mean(column: str, tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
-    return bootstrap_organ_mean(tiles.column(column), tiles.organs, rng=rng)
+    return bootstrap_organ_mean(tiles.column(column), tiles.organs, rng=rng, groups=tiles.groups)
 
 
 def _mpq_plus(tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
@@ -143,13 +149,15 @@ def _mpq_plus(tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
     def quality(sums: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
         return pooled_mpq_of_sums(sums.reshape(-1, len(NUCLEUS_CLASSES), 4))
 
-    return bootstrap(quality, rows, rng=rng)._replace(n=int(rows.any(axis=1).sum()))
+    interval = bootstrap(quality, rows, rng=rng, groups=tiles.groups)
+    return interval._replace(n=int(rows.any(axis=1).sum()))
 
 
 def _detected(score: str, nucleus_class: int | None, tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
     counted = PAIR_COLUMNS if nucleus_class is None else _PAIRS_OF[nucleus_class]
     n = int(tiles.block(counted).any(axis=1).sum())
-    return bootstrap(partial(_detection, score, nucleus_class), tiles.block(PAIR_COLUMNS), rng=rng)._replace(n=n)
+    statistic = partial(_detection, score, nucleus_class)
+    return bootstrap(statistic, tiles.block(PAIR_COLUMNS), rng=rng, groups=tiles.groups)._replace(n=n)
 
 
 def _detection(score: str, nucleus_class: int | None, sums: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
@@ -167,8 +175,8 @@ def _gap(name: str, sums: Float64[np.ndarray, "r 2*k"]) -> Float64[np.ndarray, "
     return gap
 
 
-def _of_maps(statistic: Statistic, sums: MapSums, seed: int) -> Figure:
-    return _figure(bootstrap(statistic, sums.rows, rng=_rng(seed)))
+def _of_maps(statistic: Statistic, sums: MapSums, seed: int, groups: Groups) -> Figure:
+    return _figure(bootstrap(statistic, sums.rows, rng=_rng(seed), groups=groups))
 
 
 def _figure(interval: Interval) -> Figure:

@@ -72,7 +72,7 @@ def _image_tasks(blocks: Iterable[TileBatch]) -> Iterator[ImageTask]:
 
 
 def _truths(tiles: TileBatch) -> Iterator[Truth]:
-    columns = zip(tiles.tile_id, tiles.organ, tiles.instances, tiles.classes, strict=True)
+    columns = zip(tiles.tile_id, tiles.organ, tiles.instances, tiles.classes, tiles.patient, strict=True)
     return (Truth(*columns_of_tile) for columns_of_tile in columns)
 
 
@@ -81,6 +81,7 @@ def _gathered(rows: Iterable[TileRow], family: str) -> JudgedTiles:
     return JudgedTiles(
         tile_id=tuple(row.tile_id for row in rows),
         organ=tuple(row.organ for row in rows),
+        patient=tuple(row.patient for row in rows),
         family=(family,) * len(rows),
         columns=COLUMNS,
         values=np.array([row.values for row in rows], np.float64).reshape(len(rows), len(COLUMNS)),

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from cellvit.contracts.documents import Figure, Figures
+from cellvit.contracts.patients import Groups
 from cellvit.metrics.classification import accuracy_majority, confusion, expected_calibration_error
 from cellvit.metrics.intervals import Interval, bootstrap_mean, bootstrap_organ_mean
 from cellvit.taxonomy import ORGANS
@@ -18,12 +19,12 @@ class Routes:
 
     Attributes:
         family: Family whose decoder each tile goes to; empty for a tile whose organ belongs to no family.
-        right: Whether that is the tile's own family, for tiles whose family has a decoder: the others could not.
+        right: Whether that is the tile's own family; None where that has no decoder: the tile could not get there.
         left_out: Tiles that go nowhere, by reason.
     """
 
     family: tuple[str, ...]
-    right: tuple[bool, ...]
+    right: tuple[bool | None, ...]
     left_out: dict[str, int]
 
 
@@ -38,7 +39,7 @@ def routes_of(
     predicted = routed_families(probabilities, {family: families[family] for family in families if family in trained})
     sent = tuple(family if organ in own else "" for family, organ in zip(predicted, organs, strict=True))
     right = tuple(
-        family == own[organ] for family, organ in zip(sent, organs, strict=True) if family and own[organ] in trained
+        family == own[organ] if own.get(organ) in trained else None for family, organ in zip(sent, organs, strict=True)
     )
     homeless = sent.count("")
     return Routes(sent, right, {"their organ belongs to no family": homeless} if homeless else {})
@@ -64,28 +65,33 @@ def routed_families(probabilities: Float[np.ndarray, "n 19"], families: Mapping[
 
 
 def organ_figures(
-    probabilities: Float[np.ndarray, "n 19"], organs: Sequence[str], right_family: Sequence[bool], *, seed: int
+    probabilities: Float[np.ndarray, "n 19"], organs: Sequence[str], *, seed: int, groups: Groups
 ) -> Figures:
     """How well OrganHead does on tiles of known organ.
 
     Args:
-        right_family: Whether each tile of a family in use went to it; may be shorter than the tiles.
+        groups: What intervals draw: the group of each tile.
 
-    Returns accuracy, accuracy_majority (always the most frequent organ), balanced_accuracy, calibration_error (no
-    interval) and routing_accuracy.
+    Returns accuracy, accuracy_majority (always the most frequent organ), balanced_accuracy and calibration_error (no
+    interval).
     """
     truth = organ_numbers(organs)
     right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
     counts = confusion(truth, probabilities.argmax(axis=1), len(ORGANS))
     return {
-        "accuracy": _figure(bootstrap_mean(right, rng=np.random.default_rng(seed))),
+        "accuracy": _figure(bootstrap_mean(right, rng=np.random.default_rng(seed), groups=groups)),
         "accuracy_majority": Figure(value=accuracy_majority(counts), n=len(truth)),
-        "balanced_accuracy": _figure(bootstrap_organ_mean(right, truth, rng=np.random.default_rng(seed))),
-        "calibration_error": Figure(value=expected_calibration_error(probabilities, truth), n=len(truth)),
-        "routing_accuracy": _figure(
-            bootstrap_mean(np.array(right_family, np.float64), rng=np.random.default_rng(seed))
+        "balanced_accuracy": _figure(
+            bootstrap_organ_mean(right, truth, rng=np.random.default_rng(seed), groups=groups)
         ),
+        "calibration_error": Figure(value=expected_calibration_error(probabilities, truth), n=len(truth)),
     }
+
+
+def routing_accuracy(routes: Routes, *, seed: int, groups: Groups) -> Figure:
+    """Share of tiles that went to their own family, among those whose family has a decoder."""
+    right = np.array(routes.right, np.float64)  # None becomes NaN, which is left out
+    return _figure(bootstrap_mean(right, rng=np.random.default_rng(seed), groups=groups))
 
 
 def organ_confusion(

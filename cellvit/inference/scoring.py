@@ -49,12 +49,17 @@ COLUMNS: Final = (*SCORE_COLUMNS, *PANOPTIC_COLUMNS, *PAIR_COLUMNS, *MAP_COLUMNS
 
 
 class Truth(NamedTuple):
-    """Annotation of one tile."""
+    """Annotation of one tile; `patient` is empty where unknown."""
 
     tile_id: str
     organ: str
     instances: Int32[np.ndarray, "h w"]
     classes: UInt8[np.ndarray, "h w"]
+    patient: str = ""
+
+    def judged(self, values: Float64[np.ndarray, " k"]) -> "TileRow":
+        """What was measured on the tile, under its names."""
+        return TileRow(self.tile_id, self.organ, self.patient, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class TileRow(NamedTuple):
 
     tile_id: str
     organ: str
+    patient: str
     values: Float64[np.ndarray, " k"]
 
 
@@ -99,14 +105,14 @@ def score_maps(watershed: Watershed, task: MapsTask) -> TileRow:
     """Measurements of a tile that a decoder (or the oracle) has mapped."""
     found = segment_tile(task.np_prob, task.hv, task.nt_prob, watershed)
     values = np.concatenate([score_segmentation(task.truth, found), task.map_sums])
-    return TileRow(task.truth.tile_id, task.truth.organ, values)
+    return task.truth.judged(values)
 
 
 def score_classical(majority_class: int, task: ImageTask) -> TileRow:
     """Measurements of the classical baseline on a tile; it has no maps, so their columns are NaN."""
     found = one_class(segment_classical(task.image), majority_class)
     values = np.concatenate([score_segmentation(task.truth, found), np.full(len(MAP_COLUMNS), np.nan)])
-    return TileRow(task.truth.tile_id, task.truth.organ, values)
+    return task.truth.judged(values)
 
 
 def score_grid(grid: tuple[Watershed, ...], task: GridTask) -> Float64[np.ndarray, " p"]:

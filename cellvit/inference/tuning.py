@@ -9,6 +9,7 @@ from jaxtyping import Float64
 
 from cellvit.config.judging import WatershedSettings
 from cellvit.contracts.documents import Figure, GridPoint
+from cellvit.contracts.patients import Groups
 from cellvit.hover.decode import METHODS, Method, Watershed, method_of
 from cellvit.metrics.intervals import bootstrap_mean
 
@@ -32,14 +33,15 @@ def searched_parameters(watershed: Watershed) -> dict[str, float]:
 
 
 def ranked(
-    grid: tuple[Watershed, ...], aji: Float64[np.ndarray, "n p"], *, seed: int
+    grid: tuple[Watershed, ...], aji: Float64[np.ndarray, "n p"], *, seed: int, groups: Groups
 ) -> tuple[tuple[Watershed, GridPoint], ...]:
     """Points of the grid with their mean AJI, best first; equal ones in the order of the grid, undefined ones last.
 
     Args:
         aji: AJI of each tile (row) with each point (column); NaN where undefined.
+        groups: What intervals draw: the group of each tile.
     """
-    means = [bootstrap_mean(column, rng=np.random.default_rng(seed)) for column in aji.T]
+    means = [bootstrap_mean(column, rng=np.random.default_rng(seed), groups=groups) for column in aji.T]
     points = [
         GridPoint(method=method_of(chosen), parameters=searched_parameters(chosen), aji=Figure(**mean._asdict()))
         for chosen, mean in zip(grid, means, strict=True)

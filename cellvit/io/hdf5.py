@@ -134,7 +134,7 @@ class Store:
 
     def names(self, column: str) -> tuple[str, ...]:
         """A whole column of names."""
-        return tuple(name.decode("ascii") for name in self._file[column][()].tolist())
+        return tuple(name.decode() for name in self._file[column][()].tolist())
 
     def blocks(self, size: int) -> Iterator[np.ndarray]:
         """Row numbers in blocks of at most `size`, in order."""
@@ -143,12 +143,12 @@ class Store:
 
 
 def as_names(names: tuple[str, ...], dtype: str) -> np.ndarray:
-    """Names as fixed ASCII; a name that does not fit is refused, never cut."""
+    """Names as fixed UTF-8; a name that does not fit is refused, never cut."""
     width = np.dtype(dtype).itemsize
-    too_long = [name for name in names if len(name.encode("ascii")) > width]
+    too_long = [name for name in names if len(name.encode()) > width]
     if too_long:
-        raise ContractError(f"names hold at most {width} ASCII characters, found {too_long[:3]}")
-    return np.array([name.encode("ascii") for name in names], dtype=dtype)
+        raise ContractError(f"names hold at most {width} bytes of UTF-8, found {too_long[:3]}")
+    return np.array([name.encode() for name in names], dtype=dtype)
 
 
 def _shape(column: Column, n: int, sizes: Mapping[str, int]) -> tuple[int, ...]:

@@ -47,8 +47,9 @@ def read_judged(path: Path, columns: tuple[str, ...]) -> dict[str, JudgedTiles]:
 
 
 def _rows(system: str, tiles: JudgedTiles) -> Iterator[list[str]]:
-    for tile_id, organ, family, values in zip(tiles.tile_id, tiles.organ, tiles.family, tiles.values, strict=True):
-        keys = [tile_id, organ, str(fold_of(tile_id)), family, system]
+    columns = (tiles.tile_id, tiles.organ, tiles.patient, tiles.family, tiles.values)
+    for tile_id, organ, patient, family, values in zip(*columns, strict=True):
+        keys = [tile_id, organ, str(fold_of(tile_id)), patient, family, system]
         yield keys + [_text(value) for value in values.tolist()]
 
 
@@ -60,5 +61,5 @@ def _text(value: float) -> str:
 
 def _tiles(rows: list[list[str]], columns: tuple[str, ...]) -> JudgedTiles:
     values = [[float(cell) if cell else math.nan for cell in row[len(KEYS) :]] for row in rows]
-    tile_id, organ, _, family, _ = (tuple(row[place] for row in rows) for place in range(len(KEYS)))
-    return JudgedTiles(tile_id, organ, family, columns, np.array(values, np.float64))
+    tile_id, organ, _, patient, family, _ = (tuple(row[place] for row in rows) for place in range(len(KEYS)))
+    return JudgedTiles(tile_id, organ, patient, family, columns, np.array(values, np.float64))

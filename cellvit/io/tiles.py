@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cellvit.contracts.records import TileBatch
-from cellvit.contracts.stores import FAMILY_TARGETS, ID_DTYPE, TILES
+from cellvit.contracts.stores import FAMILY_TARGETS, ID_DTYPE, PATIENT_DTYPE, TILES
 from cellvit.io.family import FamilyStore
 from cellvit.io.hdf5 import Store, StoreWriter, as_names
 
@@ -26,9 +26,15 @@ def read_tiles(store: Store, rows: np.ndarray) -> TileBatch:
         image=store.read("image", rows),
         instances=store.read("instances", rows),
         classes=store.read("classes", rows),
-        organ=tuple(name.decode() for name in store.read("organ", rows).tolist()),
-        tile_id=tuple(name.decode() for name in store.read("tile_id", rows).tolist()),
+        organ=names_at(store, "organ", rows),
+        tile_id=names_at(store, "tile_id", rows),
+        patient=names_at(store, "patient", rows),
     )
+
+
+def names_at(store: Store, column: str, rows: np.ndarray) -> tuple[str, ...]:
+    """Names at `rows` of a column of names, in that order."""
+    return tuple(name.decode() for name in store.read(column, rows).tolist())
 
 
 def append_tiles(writer: StoreWriter, batch: TileBatch) -> None:
@@ -39,4 +45,5 @@ def append_tiles(writer: StoreWriter, batch: TileBatch) -> None:
         classes=batch.classes,
         organ=as_names(batch.organ, ID_DTYPE),
         tile_id=as_names(batch.tile_id, ID_DTYPE),
+        patient=as_names(batch.patient, PATIENT_DTYPE),
     )

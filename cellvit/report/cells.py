@@ -98,7 +98,7 @@ def number(value: float) -> str:
 
 
 def interval(figure: Figure) -> str:
-    """Ends of the interval; empty where there is none (fewer than two tiles)."""
+    """Ends of the interval; empty where there is none (fewer than two tiles or patients)."""
     if math.isnan(figure.low) or math.isnan(figure.high):
         return ""
     return f"{number(figure.low)} to {number(figure.high)}"

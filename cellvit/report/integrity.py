@@ -8,6 +8,8 @@ from cellvit.report.results import absent_row
 from cellvit.report.wording import family_label
 from cellvit.taxonomy import CLASS_NAMES
 
+_INTERVALS = "intervals over patients where the folds name them, else over tiles"
+
 
 def fold_table(summaries: Iterable[FoldSummary]) -> Table:
     """Tiles and nuclei of each fold, and everything that was resolved or dropped on reading."""
@@ -16,6 +18,7 @@ def fold_table(summaries: Iterable[FoldSummary]) -> Table:
             f"fold {summary.fold}",
             (
                 count_cell(summary.n_tiles),
+                _patients_cell(summary),
                 count_cell(sum(summary.nuclei_by_class.values())),
                 Cell(f"{summary.coverage:.1%}", kind="number"),
                 count_cell(len(summary.empty_tiles)),
@@ -28,6 +31,7 @@ def fold_table(summaries: Iterable[FoldSummary]) -> Table:
     )
     columns = (
         "Tiles",
+        "Patients",
         "Nuclei",
         "Nuclear pixels",
         "Tiles without nuclei",
@@ -40,7 +44,7 @@ def fold_table(summaries: Iterable[FoldSummary]) -> Table:
         (*columns, "Pixels where the background channel disagrees"),
         rows,
         note="Where class channels overlap, the later one wins, as in the official metric. A nucleus that later ones "
-        "cover completely is in no map and no figure.",
+        "cover completely is in no map and no figure. Patients: as patients.npy names them; intervals draw them as a whole.",
         kind="results",
     )
 
@@ -81,7 +85,8 @@ def target_table(checks: Iterable[TargetCheck]) -> Table:
         columns,
         tuple(rows),
         note="The oracle turns the truth into perfect maps and back into nuclei with each watershed method and its "
-        "default parameters: about the best that any decoder can do with it. Means over tiles.",
+        "default parameters: about the best that any decoder can do with it. Means over tiles; "
+        f"{_INTERVALS}.",
         kind="results",
     )
 
@@ -135,7 +140,8 @@ def watershed_table(choices: Sequence[WatershedChoice]) -> Table:
         columns,
         tuple(rows),
         note="Probability thresholds in 0..1, sizes and gains in pixels of 0.25 µm. Parameters outside the grid keep "
-        "their defaults (hovernet: the published ones). The runner-up is named by what differs from the best.",
+        "their defaults (hovernet: the published ones). The runner-up is named by what differs from the best. "
+        f"AJI: mean over tiles; {_INTERVALS}.",
         kind="results",
     )
 
@@ -157,6 +163,13 @@ def _searched(choice: WatershedChoice) -> tuple[str, ...]:
     return tuple(name for name in choice.parameters if len({point.get(name) for point in tried}) > 1) or tuple(
         choice.parameters
     )
+
+
+def _patients_cell(summary: FoldSummary) -> Cell:
+    if not summary.n_patients:
+        return Cell("–", hint="no patients.npy: intervals are over tiles")
+    without = f" (unknown: {summary.n_tiles_without_patient:,} tiles)" if summary.n_tiles_without_patient else ""
+    return Cell(f"{summary.n_patients:,}{without}", kind="number")
 
 
 def _runner_up(best: GridPoint | None, second: GridPoint | None) -> Cell:

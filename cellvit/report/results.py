@@ -2,9 +2,15 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from cellvit.contracts.documents import FamilyEvaluation, Figure, Figures, RoutedEvaluation
+from cellvit.contracts.documents import (
+    FamilyEvaluation,
+    Figure,
+    Figures,
+    OrganHeadEvaluation,
+    RoutedEvaluation,
+)
 from cellvit.contracts.summary import MEAN_SPLIT, SummaryRow
 from cellvit.report.cells import Cell, Row, Table, figure_cell
 from cellvit.report.comparison import HEADLINE
@@ -13,6 +19,7 @@ from cellvit.report.wording import (
     class_metric,
     family_label,
     in_order,
+    interval_label,
     metric_of,
     short_label,
     split_class,
@@ -20,6 +27,7 @@ from cellvit.report.wording import (
 )
 
 Systems = Mapping[str, Figures]
+Evaluation = FamilyEvaluation | RoutedEvaluation
 
 _ORGAN_METRICS = ("aji", "bpq", "mpq", "dice", "detection_f1")
 """What the tables of organs hold; the class PQs of each organ are in evaluation/split*/."""
@@ -33,12 +41,21 @@ _AHEAD_OF = ("classical", "pooled")
 NO_NUCLEI = "undefined (n = 0): neither the truth nor any system has a nucleus of it on test tiles"
 """Stands for the rows of a class or organ of which no figure is defined."""
 
-_INTERVALS = "Small print: 95 % bootstrap interval over tiles, and the number of tiles (n) that define the figure."
+_SEVERAL = "95 % bootstrap interval over patients where they are known, else over tiles (each says which below)"
+"""Intervals of evaluations that do not draw alike."""
 
 
-def headline_table(evaluations: Iterable[FamilyEvaluation], routed: RoutedEvaluation | None, split: str) -> Table:
+def small_print(*evaluations: Evaluation | OrganHeadEvaluation) -> str:
+    """What stands in small print behind the figures of `evaluations`."""
+    labels = {interval_label(one.n_patients, one.n_tiles_without_patient) for one in evaluations}
+    shown = labels.pop() if len(labels) == 1 else _SEVERAL
+    return f"Small print: {shown}, and the number of tiles (n) that define the figure."
+
+
+def headline_table(evaluations: Sequence[FamilyEvaluation], routed: RoutedEvaluation | None, split: str) -> Table:
     """AJI, bPQ and mPQ of every family of one split beside the baselines; absent families say why."""
     rows: list[Row] = []
+    drawn: list[Evaluation] = [evaluation for evaluation in evaluations if evaluation.status == "evaluated"]
     for evaluation in evaluations:
         label = family_label(evaluation.family)
         if evaluation.status == "absent":
@@ -48,35 +65,38 @@ def headline_table(evaluations: Iterable[FamilyEvaluation], routed: RoutedEvalua
     if routed is not None and routed.status == "evaluated":
         systems = as_decoder(routed.systems)
         rows.extend(_headline_rows("all test tiles, organ predicted", systems, routed.differences))
+        drawn.append(routed)
     return Table(
         f"Split {split}: test tiles",
         "Family and metric",
         _headline_columns(),
         tuple(rows),
-        note=f"{_INTERVALS} Lead: difference on the same tiles; green (red) where its interval lies over (under) 0.",
+        note=f"{small_print(*drawn)} Lead: difference on the same tiles; green (red) where its interval lies over (under) 0.",
         kind="results headline",
     )
 
 
-def metrics_table(systems: Systems, caption: str) -> Table:
+def metrics_table(evaluation: Evaluation, caption: str) -> Table:
     """Every figure of all nuclei together, with its convention."""
-    names = [name for name in _names(systems) if split_class(name) is None]
-    return _systems_table(caption, [("", systems, names)])
+    names = [name for name in _names(evaluation.systems) if split_class(name) is None]
+    return _systems_table(caption, [("", evaluation.systems, names)], small_print(evaluation))
 
 
-def class_table(systems: Systems, caption: str) -> Table:
+def class_table(evaluation: Evaluation, caption: str) -> Table:
     """Every figure of single classes."""
     groups: dict[str, list[str]] = {}
-    for name in _names(systems):
+    for name in _names(evaluation.systems):
         parts = split_class(name)
         if parts is not None:
             groups.setdefault(parts[1], []).append(name)
-    return _systems_table(caption, [(group, systems, names) for group, names in groups.items()])
+    blocks = [(group, evaluation.systems, names) for group, names in groups.items()]
+    return _systems_table(caption, blocks, small_print(evaluation))
 
 
-def organ_table(organs: Mapping[str, Systems], caption: str) -> Table:
+def organ_table(evaluation: Evaluation, caption: str) -> Table:
     """Headline figures of each organ."""
-    return _systems_table(caption, [(organ, systems, _ORGAN_METRICS) for organ, systems in organs.items()])
+    blocks = [(organ, systems, _ORGAN_METRICS) for organ, systems in evaluation.organs.items()]
+    return _systems_table(caption, blocks, small_print(evaluation))
 
 
 def gap_table(evaluation: FamilyEvaluation) -> Table:
@@ -108,7 +128,8 @@ def lead(difference: Figure | None) -> Cell:
     clear = difference.low > 0 or difference.high < 0
     kind = ("pass" if difference.value > 0 else "fail") if clear else "partial"
     sign = "+" if difference.value > 0 else ""
-    hint = "the interval of the paired difference leaves 0 out" if clear else "not clearly: the interval holds 0"
+    unclear = "no interval: fewer than two tiles or patients" if math.isnan(difference.low) else "the interval holds 0"
+    hint = "the interval of the paired difference leaves 0 out" if clear else f"not clearly: {unclear}"
     return dataclasses.replace(cell, text=sign + cell.text, kind=f"number {kind}", hint=hint)
 
 
@@ -163,7 +184,7 @@ def _headline_rows(label: str, systems: Systems, differences: Figures) -> list[R
     return rows
 
 
-def _systems_table(caption: str, groups: Iterable[tuple[str, Systems, Iterable[str]]]) -> Table:
+def _systems_table(caption: str, groups: Iterable[tuple[str, Systems, Iterable[str]]], note: str) -> Table:
     blocks = [(group, systems, tuple(names)) for group, systems, names in groups]
     columns = in_order({system for _, systems, _ in blocks for system in systems})
     rows: list[Row] = []
@@ -174,9 +195,7 @@ def _systems_table(caption: str, groups: Iterable[tuple[str, Systems, Iterable[s
             continue
         for place, name in enumerate(known):
             rows.append(_metric_row(name, systems, columns, "" if place else group, in_group=bool(group)))
-    return Table(
-        caption, "Metric", tuple(map(system_label, columns)), tuple(rows), note=_INTERVALS, kind="results systems"
-    )
+    return Table(caption, "Metric", tuple(map(system_label, columns)), tuple(rows), note=note, kind="results systems")
 
 
 def _metric_row(name: str, systems: Systems, columns: tuple[str, ...], group: str, *, in_group: bool) -> Row:

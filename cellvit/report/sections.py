@@ -12,7 +12,7 @@ from cellvit.report.curves import chosen_epoch, training_curves
 from cellvit.report.findings import Decoder, Findings
 from cellvit.report.images import svg_uri
 from cellvit.report.organs import confusion_table
-from cellvit.report.wording import family_label, metric_of
+from cellvit.report.wording import family_label, interval_label, metric_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +114,14 @@ def _family(evaluation: FamilyEvaluation) -> Part:
     if evaluation.status == "absent":
         return Part(heading, note=f"Absent: {evaluation.reason}")
     tables = (
-        results.metrics_table(evaluation.systems, "All nuclei"),
-        results.class_table(evaluation.systems, "By class"),
-        results.organ_table(evaluation.organs, "By organ"),
+        results.metrics_table(evaluation, "All nuclei"),
+        results.class_table(evaluation, "By class"),
+        results.organ_table(evaluation, "By organ"),
         results.gap_table(evaluation),
-        _figures_table("Paired differences on the same tiles", evaluation.differences),
+        _figures_table("Paired differences on the same tiles", evaluation.differences, results.small_print(evaluation)),
     )
-    note = f"{evaluation.n_tiles:,} test tiles with {evaluation.n_nuclei:,} nuclei."
+    label = interval_label(evaluation.n_patients, evaluation.n_tiles_without_patient)
+    note = f"{evaluation.n_tiles:,} test tiles with {evaluation.n_nuclei:,} nuclei; {label}."
     return Part(heading, tuple(table for table in tables if table.rows), note=note)
 
 
@@ -141,17 +142,17 @@ def _organs(split: str, head: OrganHeadEvaluation | None, routed: RoutedEvaluati
 def _organ_head_tables(document: OrganHeadEvaluation | None) -> Iterable[Table]:
     if document is None or document.status == "absent":
         return
-    yield _figures_table("OrganHead on all test tiles", document.figures)
+    yield _figures_table("OrganHead on all test tiles", document.figures, results.small_print(document))
     yield confusion_table(document.organ_names, document.confusion, "Confusion of organs on test tiles")
 
 
 def _routed_tables(document: RoutedEvaluation | None) -> Iterable[Table]:
     if document is None or document.status == "absent":
         return
-    yield results.metrics_table(document.systems, "All test tiles, each decoded by the family of its predicted organ")
-    yield results.class_table(document.systems, "The same by class")
+    yield results.metrics_table(document, "All test tiles, each decoded by the family of its predicted organ")
+    yield results.class_table(document, "The same by class")
     if document.organs:
-        yield results.organ_table(document.organs, "The same by organ")
+        yield results.organ_table(document, "The same by organ")
 
 
 def _training(decoder: Decoder) -> Part:
@@ -167,9 +168,9 @@ def _training(decoder: Decoder) -> Part:
     return Part(heading, chart=svg_uri(training_curves(decoder.history)), alt=alt, note=note)
 
 
-def _figures_table(caption: str, figures: Figures) -> Table:
+def _figures_table(caption: str, figures: Figures, note: str) -> Table:
     rows = tuple(
         Row(metric_of(name).label, (figure_cell(figure),), note=metric_of(name).convention)
         for name, figure in figures.items()
     )
-    return Table(caption, "Metric", ("Test tiles",), rows, kind="results")
+    return Table(caption, "Metric", ("Test tiles",), rows, note=note, kind="results")

@@ -165,6 +165,29 @@ def family_label(family: str) -> str:
     return _FAMILIES.get(family, family)
 
 
+def interval_label(n_patients: int, n_tiles_without: int) -> str:
+    """What the intervals of an evaluation are over.
+
+    Args:
+        n_patients: Patients of its tiles; 0 where none is known.
+        n_tiles_without: Tiles of unknown patient.
+
+    Examples:
+        >>> interval_label(0, 9), interval_label(1, 0)
+        ('95 % bootstrap interval over tiles', 'no interval, because all tiles are of one patient')
+        >>> interval_label(12, 3)
+        '95 % bootstrap interval over 12 patients and 3 tiles of unknown patient'
+    """
+    if not n_patients:
+        return "95 % bootstrap interval over tiles"
+    if n_patients + n_tiles_without == 1:
+        return "no interval, because all tiles are of one patient"
+    patients = f"{n_patients:,} {'patient' if n_patients == 1 else 'patients'}"
+    alone = f"{n_tiles_without:,} {'tile' if n_tiles_without == 1 else 'tiles'}"
+    rest = f" and {alone} of unknown patient" if n_tiles_without else ""
+    return f"95 % bootstrap interval over {patients}{rest}"
+
+
 def split_label(split: str) -> str:
     """How a split is called."""
     return "mean over splits" if split == MEAN_SPLIT else f"split {split}"

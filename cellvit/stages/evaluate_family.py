@@ -13,6 +13,7 @@ from cellvit.config.settings import Device
 from cellvit.config.steps import EvaluateSettings
 from cellvit.contracts.documents import Document, FamilyEvaluation, WatershedChoice
 from cellvit.contracts.judgements import JudgedTiles
+from cellvit.contracts.patients import groups_of
 from cellvit.contracts.predictions import MapBatch
 from cellvit.contracts.provenance import Provenance
 from cellvit.contracts.records import TileBatch
@@ -29,7 +30,7 @@ from cellvit.io.family import FamilyStore
 from cellvit.io.features import open_family_features
 from cellvit.io.judgements import write_judged
 from cellvit.io.origin import origin_of
-from cellvit.io.tiles import open_targets, read_tiles
+from cellvit.io.tiles import names_at, open_targets, read_tiles
 from cellvit.metrics.maps import MapSums
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import POOLED_FAMILY
@@ -79,6 +80,14 @@ class _Data:
             yield read_tiles(self.targets, self.test[start : start + _BLOCK_TILES])
 
 
+@dataclass(frozen=True, slots=True)
+class _Train:
+    """The decoder's maps on its own training tiles, and the patient of each tile."""
+
+    sums: MapSums
+    patient: tuple[str, ...]
+
+
 def run(args: argparse.Namespace) -> None:
     """Write figures and measurements; a family without decoder or test tiles gets a document that says so."""
     model = _model(args.checkpoint, args.watershed, args.split, args.family)
@@ -94,8 +103,9 @@ def run(args: argparse.Namespace) -> None:
             evaluation = _absent(args, origin, reason, len(data.test))
         else:
             check_unseen(model.path, model.header, args.test_folds)
-            train = sums_of_all(data.predicted(model.path, data.train, args.device))
-            judged = _judged(args, data, model, pooled, majority_class(train))
+            sums = sums_of_all(data.predicted(model.path, data.train, args.device))
+            train = _Train(sums, names_at(targets, "patient", data.train))
+            judged = _judged(args, data, model, pooled, majority_class(sums))
             evaluation = _evaluation(args, origin, judged, train)
     write_judged(args.tiles_csv, judged, COLUMNS)
     write_document(args.out, evaluation)
@@ -144,7 +154,7 @@ def _judged(
 
 
 def _evaluation(
-    args: argparse.Namespace, origin: Provenance, judged: dict[str, JudgedTiles], train: MapSums
+    args: argparse.Namespace, origin: Provenance, judged: dict[str, JudgedTiles], train: _Train
 ) -> FamilyEvaluation:
     seed, own = args.settings.seed, judged["decoder"]
     found = findings(judged, "decoder", seed=seed)
@@ -154,11 +164,13 @@ def _evaluation(
         family=args.family,
         status="evaluated",
         n_tiles=len(own),
+        n_patients=own.n_patients,
+        n_tiles_without_patient=own.n_tiles_without_patient,
         n_nuclei=int(own.column("n_true").sum()),
         systems=found.systems,
         organs=found.organs,
-        train=map_figures(train, seed=seed),
-        gaps=gaps(train, map_sums_of(own), seed=seed),
+        train=map_figures(train.sums, seed=seed, groups=groups_of(train.patient)),
+        gaps=gaps(train.sums, map_sums_of(own), seed=seed, groups=groups_of(train.patient + own.patient)),
         differences=found.differences,
     )
 

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 from cellvit.config.steps import EvaluateRoutedSettings
 from cellvit.contracts.documents import CheckpointHeader, Document, RoutedEvaluation, WatershedChoice
 from cellvit.contracts.judgements import JudgedTiles
+from cellvit.contracts.patients import groups_of
 from cellvit.contracts.predictions import MapBatch
 from cellvit.contracts.provenance import Provenance
 from cellvit.inference.evaluation import DecoderFiles, check_belongs, check_unseen, findings
@@ -21,7 +22,14 @@ from cellvit.inference.judge import judge_maps
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.organs import load_organ_head, predict_organs
 from cellvit.inference.parallel import Workers, workers
-from cellvit.inference.routing import Routes, in_organ_order, organ_confusion, organ_figures, routes_of
+from cellvit.inference.routing import (
+    Routes,
+    in_organ_order,
+    organ_confusion,
+    organ_figures,
+    routes_of,
+    routing_accuracy,
+)
 from cellvit.inference.scoring import COLUMNS
 from cellvit.io.checkpoints import read_header
 from cellvit.io.documents import read_document, write_document
@@ -116,26 +124,35 @@ def _evaluated(
 ) -> tuple[RoutedEvaluation, dict[str, JudgedTiles]]:
     seed = args.settings.seed
     probabilities = _probabilities(args, folds)
-    organs = tuple(chain.from_iterable(fold.tiles.names("organ") for fold in folds))
+    organs, patients = (_names(folds, column) for column in ("organ", "patient"))
     routes = routes_of(probabilities, organs, args.settings.families, tuple(trained))
     judged = _known(args.family_tiles)
     judged = {"routed": _routed(args, trained, folds, routes, judged["known"]), **judged}
     found = findings(judged, "routed", seed=seed)
     names, confusion = organ_confusion(probabilities, organs)
+    groups = groups_of(patients)
+    accuracy = {"routing_accuracy": routing_accuracy(routes, seed=seed, groups=groups)}
     evaluation = RoutedEvaluation(
         provenance=origin,
         split=args.split,
         status="evaluated",
         n_tiles=len(judged["routed"]),
+        n_patients=judged["routed"].n_patients,
+        n_tiles_without_patient=judged["routed"].n_tiles_without_patient,
         systems=found.systems,
         organs=found.organs,
-        organ_head=organ_figures(probabilities, organs, routes.right, seed=seed),
+        organ_head=organ_figures(probabilities, organs, seed=seed, groups=groups) | accuracy,
         organ_names=names,
         confusion=confusion,
         left_out=routes.left_out,
         differences=found.differences,
     )
     return evaluation, judged
+
+
+def _names(folds: Sequence[_Fold], column: str) -> tuple[str, ...]:
+    """A column of names of all test tiles, in the order of the folds."""
+    return tuple(chain.from_iterable(fold.tiles.names(column) for fold in folds))
 
 
 def _known(paths: Sequence[Path]) -> dict[str, JudgedTiles]:
@@ -157,7 +174,7 @@ def _routed(
 ) -> JudgedTiles:
     """Measurements of every tile by the decoder it is sent to; where that is its own, evaluate_family has them."""
     first_rows = np.cumsum([0, *(len(fold.tiles) for fold in folds)])
-    tile_ids = list(chain.from_iterable(fold.tiles.names("tile_id") for fold in folds))
+    tile_ids = _names(folds, "tile_id")
     sent_to = dict(zip(tile_ids, routes.family, strict=True))
     own = np.array(
         [sent_to.get(tile) == family for tile, family in zip(known.tile_id, known.family, strict=True)], bool

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
         settings = {"family": args.family, **args.settings.model_dump(mode="json")}
         names = {
             column: np.concatenate([store.all(column)[kept] for store, kept in zip(tiles, rows, strict=True)])
-            for column in ("organ", "tile_id")
+            for column in ("organ", "tile_id", "patient")
         }
         write_family(
             args.targets, FAMILY_TARGETS, _members(args.folds, tiles, rows), names, _origin(tiles, args.folds, settings)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from cellvit.contracts.documents import FoldSummary
+from cellvit.contracts.patients import n_patients
 from cellvit.contracts.provenance import Provenance
 from cellvit.contracts.records import TileBatch
 from cellvit.contracts.stores import TILES
-from cellvit.data.pannuke import RawBlock, check_fold, fold_files, read_blocks, read_types
+from cellvit.data.pannuke import RawBlock, check_fold, fold_files, read_blocks, read_patients, read_types
 from cellvit.errors import ContractError
 from cellvit.hover.relabel import paint_channels
 from cellvit.io.documents import write_document
@@ -39,14 +40,15 @@ def run(args: argparse.Namespace) -> None:
     """Write the tile store, and the counts of everything that was resolved on the way."""
     files = fold_files(args.root, args.fold)
     organs = read_types(files)
-    log.info("reading fold=%d tiles=%d root=%s", args.fold, len(organs), args.root)
+    patients = read_patients(files, len(organs))
+    log.info("reading fold=%d tiles=%d patients=%d root=%s", args.fold, len(organs), n_patients(patients), args.root)
     origin = Provenance(
-        made_from={name: sha256_of(path) for name, path in files.by_name.items()}, simulated=files.simulated
+        made_from={name: sha256_of(path) for name, path in files.inputs.items()}, simulated=files.simulated
     )
     counts = _Counts()
     with writing(args.tiles, TILES, len(organs), {}, origin) as writer:
         for block in read_blocks(files):
-            append_tiles(writer, _painted(block, args.fold, organs, counts))
+            append_tiles(writer, _painted(block, args.fold, organs, patients, counts))
         check_fold(
             files,
             mismatch_px=counts.mismatch_px,
@@ -55,7 +57,8 @@ def run(args: argparse.Namespace) -> None:
             n=len(organs),
         )
     counts.log_warnings()
-    write_document(args.summary, counts.summary(args.fold, organs, origin))
+    _warn_without_patient(patients)
+    write_document(args.summary, counts.summary(args.fold, organs, patients, origin))
 
 
 @dataclass
@@ -78,12 +81,14 @@ class _Counts:
         if self.mismatch_px:
             log.warning("background channel contradicts the classes: pixels=%d (the classes decide)", self.mismatch_px)
 
-    def summary(self, fold: int, organs: tuple[str, ...], origin: Provenance) -> FoldSummary:
+    def summary(self, fold: int, organs: tuple[str, ...], patients: tuple[str, ...], origin: Provenance) -> FoldSummary:
         """The counts as a document."""
         return FoldSummary(
             provenance=origin,
             fold=fold,
             n_tiles=len(organs),
+            n_patients=n_patients(patients),
+            n_tiles_without_patient=patients.count(""),
             tiles_by_organ=dict(sorted(Counter(organs).items())),
             nuclei_by_class={name: self.nuclei[number] for number, name in enumerate(CLASS_NAMES) if number},
             coverage=self.nuclear_px / (len(organs) * TILE_PX**2) if organs else float("nan"),
@@ -94,8 +99,18 @@ class _Counts:
         )
 
 
-def _painted(block: RawBlock, fold: int, organs: tuple[str, ...], counts: _Counts) -> TileBatch:
+def _warn_without_patient(patients: tuple[str, ...]) -> None:
+    """Say which part of a fold that names patients does not."""
+    without = patients.count("")
+    if 0 < without < len(patients):
+        log.warning("tiles without a patient: tiles=%d of %d (drawn one by one)", without, len(patients))
+
+
+def _painted(
+    block: RawBlock, fold: int, organs: tuple[str, ...], patients: tuple[str, ...], counts: _Counts
+) -> TileBatch:
     rows = range(block.first, block.first + len(block.images))
+    names = slice(rows.start, rows.stop)
     tile_ids = tuple(f"f{fold}-{row:05d}" for row in rows)
     instances = np.zeros(block.images.shape[:3], np.int32)
     classes = np.zeros(block.images.shape[:3], np.uint8)
@@ -117,4 +132,4 @@ def _painted(block: RawBlock, fold: int, organs: tuple[str, ...], counts: _Count
     counts.brightest = max(counts.brightest, int(block.images.max(initial=0)))
     if block.first // _PROGRESS_TILES != rows.stop // _PROGRESS_TILES:
         log.info("painted fold=%d tiles=%d/%d", fold, rows.stop, len(organs))
-    return TileBatch(block.images, instances, classes, organs[rows.start : rows.stop], tile_ids)
+    return TileBatch(block.images, instances, classes, organs[names], tile_ids, patients[names])

@@ -15,6 +15,7 @@ from cellvit.config.settings import Device
 from cellvit.config.steps import TrainOrganHeadSettings
 from cellvit.contracts.documents import CheckpointHeader, Figure, OrganHeadEvaluation
 from cellvit.contracts.history import ORGAN_HEAD_HISTORY
+from cellvit.contracts.patients import Groups, groups_of, n_patients
 from cellvit.contracts.provenance import Provenance
 from cellvit.errors import ContractError
 from cellvit.inference.organs import organ_probabilities, read_cls
@@ -26,7 +27,7 @@ from cellvit.io.features import check_extracted_from, open_features
 from cellvit.io.hdf5 import Store
 from cellvit.io.history import write_history
 from cellvit.io.origin import origin_of
-from cellvit.io.tiles import open_tiles
+from cellvit.io.tiles import names_at, open_tiles
 from cellvit.metrics.intervals import bootstrap_mean
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import ORGANS, TILE_MPP
@@ -111,14 +112,16 @@ def _origin(args: argparse.Namespace, tiles: Sequence[Store], features: Sequence
 
 
 def _tiles_of(folds: Sequence[int], tiles: Sequence[Store], features: Sequence[Store]) -> OrganTiles:
-    """CLS tokens and organs of every tile of `folds`."""
-    cls, organs = [np.zeros((0, features[0].shape("cls")[-1]), np.float32)], []
+    """CLS tokens, organs and patients of every tile of `folds`."""
+    cls = [np.zeros((0, features[0].shape("cls")[-1]), np.float32)]
+    organs: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
     for tile_store, feature_store in zip(tiles, features, strict=True):
         rows = np.flatnonzero([fold_of(tile_id) in folds for tile_id in tile_store.names("tile_id")])
-        names = tile_store.names("organ")
         cls.append(read_cls(feature_store, rows))
-        organs += [names[row] for row in rows]
-    return OrganTiles(np.concatenate(cls), organ_numbers(organs))
+        organs += names_at(tile_store, "organ", rows)
+        patients += names_at(tile_store, "patient", rows)
+    return OrganTiles(np.concatenate(cls), organ_numbers(organs), patients)
 
 
 def _header(args: argparse.Namespace, origin: Provenance, features: Store, tiles: dict[str, int]) -> CheckpointHeader:
@@ -195,15 +198,17 @@ def _evaluation(  # six arguments: what the document says
         )
     probabilities = organ_probabilities(fitted.module, test.cls, device)
     organs = [ORGANS[number] for number in test.organ]
-    figures = organ_figures(probabilities, organs, (), seed=args.settings.seed)
+    groups = groups_of(test.patient)
     names, confusion = organ_confusion(probabilities, organs)
     return OrganHeadEvaluation(
         provenance=origin,
         split=args.split,
         status="evaluated",
         n_tiles=len(test),
-        figures={name: figure for name, figure in figures.items() if name != "routing_accuracy"},
-        recall=_recall(probabilities, test.organ, args.settings.seed),
+        n_patients=n_patients(test.patient),
+        n_tiles_without_patient=test.patient.count(""),
+        figures=organ_figures(probabilities, organs, seed=args.settings.seed, groups=groups),
+        recall=_recall(probabilities, test.organ, groups, args.settings.seed),
         organ_names=names,
         confusion=confusion,
         temperature=float(fitted.module.temperature),
@@ -211,11 +216,12 @@ def _evaluation(  # six arguments: what the document says
     )
 
 
-def _recall(probabilities: np.ndarray, organ: np.ndarray, seed: int) -> dict[str, Figure]:
+def _recall(probabilities: np.ndarray, organ: np.ndarray, groups: Groups, seed: int) -> dict[str, Figure]:
     """Recall of each organ with test tiles, with its interval."""
     right = (probabilities.argmax(axis=1) == organ).astype(np.float64)
-    found = {
-        ORGANS[number]: bootstrap_mean(right[organ == number], rng=np.random.default_rng(seed))
-        for number in sorted(Counter(organ.tolist()))
-    }
-    return {name: Figure(**interval._asdict()) for name, interval in found.items()}
+    found = {}
+    for number in sorted(Counter(organ.tolist())):
+        of_organ = np.where(organ == number, right, np.nan)  # tiles of NaN are left out
+        interval = bootstrap_mean(of_organ, rng=np.random.default_rng(seed), groups=groups)
+        found[ORGANS[number]] = Figure(**interval._asdict())
+    return found

@@ -11,6 +11,7 @@ from jaxtyping import Float64
 
 from cellvit.config.steps import TuneWatershedSettings
 from cellvit.contracts.documents import CheckpointHeader, WatershedChoice
+from cellvit.contracts.patients import Groups, groups_of
 from cellvit.contracts.provenance import Provenance
 from cellvit.hover.decode import METHODS, method_of
 from cellvit.inference.evaluation import check_belongs
@@ -25,7 +26,7 @@ from cellvit.io.documents import write_document
 from cellvit.io.family import FamilyStore
 from cellvit.io.features import open_family_features
 from cellvit.io.origin import origin_of
-from cellvit.io.tiles import open_targets
+from cellvit.io.tiles import names_at, open_targets
 from cellvit.models.device import resolve_device
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,8 @@ def run(args: argparse.Namespace) -> None:
         elif not len(rows):
             choice = _untuned(args, origin, f"no tiles in validation folds {args.validate_folds}")
         else:
-            choice = _chosen(args, origin, _aji_of_grid(args, features, targets, rows))
+            groups = groups_of(names_at(targets, "patient", rows))
+            choice = _chosen(args, origin, _aji_of_grid(args, features, targets, rows), groups)
     write_document(args.out, choice)
     for warning in (*choice.warnings, *([choice.reason] if choice.reason else [])):
         log.warning("watershed split=%s family=%s %s", args.split, args.family, warning)
@@ -83,9 +85,11 @@ def _aji_of_grid(
         return np.array(list(pool.map(partial(score_grid, grid), grid_tasks(batches))))
 
 
-def _chosen(args: argparse.Namespace, origin: Provenance, aji: Float64[np.ndarray, "n p"]) -> WatershedChoice:
+def _chosen(
+    args: argparse.Namespace, origin: Provenance, aji: Float64[np.ndarray, "n p"], groups: Groups
+) -> WatershedChoice:
     settings = args.settings.watershed
-    points = ranked(grid_of(settings), aji, seed=args.settings.seed)
+    points = ranked(grid_of(settings), aji, seed=args.settings.seed, groups=groups)
     best, figure = points[0][0], points[0][1].aji
     if not figure.n:
         return _untuned(args, origin, "no validation tile has a nucleus in truth or prediction")

@@ -35,10 +35,15 @@ _TEMPERATURES: Final = (0.05, 20.0)
 
 @dataclass(frozen=True, slots=True)
 class OrganTiles:
-    """CLS tokens of tiles and the number of their organ in `cellvit.taxonomy.ORGANS`."""
+    """CLS tokens of tiles and the number of their organ in `cellvit.taxonomy.ORGANS`.
+
+    Attributes:
+        patient: Patient of each tile, for intervals; training does without.
+    """
 
     cls: Float32[np.ndarray, "n dim"]
     organ: Int64[np.ndarray, " n"]
+    patient: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.organ)

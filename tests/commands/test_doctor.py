@@ -82,3 +82,13 @@ def test_mappings_are_merged_as_snakemake_merges_them(doctor, write_raw_fold, tm
     )
 
     assert code == 0, said
+
+
+def test_patients_that_do_not_fit_their_fold_are_said(doctor, write_raw_fold, tmp_path):
+    for fold in (1, 2, 3):
+        write_raw_fold(tmp_path / "raw", fold, ["Colon"], patients=["p1"] * fold)
+
+    code, said = doctor({"data": {"root": str(tmp_path / "raw")}})
+
+    assert code == 1
+    assert "patients.npy: expected names of patients (1,) as text" in said

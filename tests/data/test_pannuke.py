@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cellvit.data.pannuke import check_fold, fold_files, read_blocks, read_types
+from cellvit.data.pannuke import check_fold, fold_files, read_blocks, read_patients, read_types
 from cellvit.errors import ContractError, MissingInputError
 
 
@@ -123,3 +123,55 @@ def test_whole_numbers_of_any_dtype_are_read(files):
     np.save(files.masks, np.load(files.masks).astype(np.uint16))
 
     assert len(list(read_blocks(files))) == 1
+
+
+def test_without_a_file_no_patient_is_known(files):
+    assert read_patients(files, 2) == ("", "")
+    assert list(files.inputs) == ["images", "types", "masks"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(np.array(["Müller", ""]), id="text"),
+        pytest.param(np.array(["Müller".encode(), b""]), id="bytes"),
+        pytest.param(np.array(["Müller", ""], dtype="U200"), id="wider_than_any_name"),
+    ],
+)
+def test_patients_come_as_their_file_names_them(files, names):
+    np.save(files.patients, names)
+
+    assert read_patients(files, 2) == ("Müller", "")
+    assert list(files.inputs) == ["images", "types", "masks", "patients"]
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        pytest.param(np.array(["p1"]), r"expected names of patients \(2,\).*found <U2 \(1,\)", id="length"),
+        pytest.param(np.array([["p1"], ["p2"]]), r"found <U2 \(2, 1\)", id="axes"),
+        pytest.param(np.array([7, 8]), r"found int64 \(2,\)", id="numbers"),
+        pytest.param(np.array(["p1", "ü" * 33]), r"row 1 is .*\(66 bytes\); expected at most 64 bytes", id="long"),
+        pytest.param(np.array(["p1", "p\n2"]), r'row 1 is "p\\n2".*printable UTF-8', id="unprintable"),
+        pytest.param(np.array(["p1 ", "p1"]), r'row 0 is "p1 ".*without spaces around it', id="space_at_the_end"),
+        pytest.param(np.array([b"M\xfcller", b"p2"]), r"row 0 is .*printable UTF-8", id="latin_1"),
+        pytest.param(np.array(["p1", "\ud800"]), r"row 1 is .*printable UTF-8", id="lone_surrogate"),
+    ],
+)
+def test_patients_that_cannot_be_read_are_refused_with_the_remedy(files, names, found):
+    np.save(files.patients, names)
+
+    with pytest.raises(ContractError, match=found) as caught:
+        read_patients(files, 2)
+
+    assert str(caught.value).startswith(f"{files.patients}: ")
+    assert "numpy.save(path, numpy.array(names, dtype=str)); or remove the file" in str(caught.value)
+
+
+def test_patients_of_a_table_saved_as_objects_are_refused_with_the_remedy(files):
+    np.save(files.patients, np.array(["p1", None], dtype=object))
+
+    with pytest.raises(ContractError, match=r"patients\.npy: is no readable \.npy array.*pickled objects") as caught:
+        read_patients(files, 2)
+
+    assert "numpy.array(names, dtype=str)" in str(caught.value)

@@ -13,7 +13,8 @@ COLUMNS = ("n_true", "aji", "bpq")
 def tiles(values: list[list[float]]) -> JudgedTiles:
     n = len(values)
     ids = tuple(f"f3-{row:05d}" for row in range(n))
-    return JudgedTiles(ids, ("Bile-duct",) * n, ("digestive",) * n, COLUMNS, np.array(values).reshape(n, 3))
+    patients = tuple(f'Müller, "{row}"' if row else "" for row in range(n))
+    return JudgedTiles(ids, ("Bile-duct",) * n, patients, ("digestive",) * n, COLUMNS, np.array(values).reshape(n, 3))
 
 
 def test_what_is_written_is_read_bit_for_bit(tmp_path) -> None:
@@ -27,6 +28,7 @@ def test_what_is_written_is_read_bit_for_bit(tmp_path) -> None:
     np.testing.assert_array_equal(found["classical"].values, classical.values)
     assert found["decoder"].tile_id == decoder.tile_id
     assert found["decoder"].fold.tolist() == [3, 3]
+    assert found["decoder"].patient == decoder.patient == ("", 'Müller, "1"')
 
 
 def test_undefined_is_an_empty_cell_and_counts_are_whole_numbers(tmp_path) -> None:
@@ -34,8 +36,8 @@ def test_undefined_is_an_empty_cell_and_counts_are_whole_numbers(tmp_path) -> No
 
     header, line = (tmp_path / "t.csv").read_text().splitlines()
 
-    assert header == "tile_id,organ,fold,family,system,n_true,aji,bpq"
-    assert line == "f3-00000,Bile-duct,3,digestive,decoder,3,,0.5"
+    assert header == "tile_id,organ,fold,patient,family,system,n_true,aji,bpq"
+    assert line == "f3-00000,Bile-duct,3,,digestive,decoder,3,,0.5"
 
 
 def test_a_file_with_the_header_alone_holds_no_system(tmp_path) -> None:

@@ -130,6 +130,39 @@ def test_names_are_never_cut():
         as_names(("f1-00000-and-much-more",), "S16")
 
 
+def test_names_of_patients_are_utf8_and_measured_in_bytes():
+    assert as_names(("Müller", ""), "S64").tolist() == ["Müller".encode(), b""]
+    with pytest.raises(ContractError, match="at most 64 bytes of UTF-8"):
+        as_names(("ü" * 33,), "S64")
+
+
+def test_patients_of_tiles_are_read_as_written(tmp_path, write_tile_store):
+    path = write_tile_store(tmp_path / "t.h5", 1, ["Lung"] * 3, patients=["Müller 2", "", "p1"])
+
+    with open_tiles(path) as store:
+        assert read_tiles(store, np.array([2, 1, 0])).patient == ("p1", "", "Müller 2")
+        assert store.names("patient") == ("Müller 2", "", "p1")
+
+
+def test_tiles_without_names_of_patients_have_empty_ones(tmp_path, write_tile_store):
+    path = write_tile_store(tmp_path / "t.h5", 1, ["Lung"] * 2)
+
+    with open_tiles(path) as store:
+        assert read_tiles(store, np.arange(2)).patient == ("", "")
+
+
+def test_a_tile_store_of_the_version_without_patients_is_refused_with_the_remedy(tmp_path, write_tile_store):
+    path = write_tile_store(tmp_path / "t.h5", 1, ["Lung"])
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = 1
+        del file["patient"]
+
+    with pytest.raises(ContractError, match="cellvit-tiles version 2, found cellvit-tiles version 1") as caught:
+        open_tiles(path)
+
+    assert f"rm {path} && snakemake -- {path}" in str(caught.value)
+
+
 @pytest.fixture
 def folds(tmp_path, write_tile_store):
     return [
@@ -209,6 +242,6 @@ def test_the_header_says_what_a_store_was_made_from(tmp_path, write_tile_store):
     with Store(path, TILES) as store:
         marks = store.provenance.marks
 
-    assert (header["format"], header["format_version"], bool(header["complete"])) == ("cellvit-tiles", 1, True)
+    assert (header["format"], header["format_version"], bool(header["complete"])) == ("cellvit-tiles", 2, True)
     assert json.loads(header["provenance"])["made_from"] == {"images": "1" * 64}
     assert marks == ("simulated data",)

@@ -52,7 +52,7 @@ def judged() -> Callable[..., JudgedTiles]:
         n = len(aji)
         values = np.column_stack([[5] * n if n_true is None else n_true, [4] * n, aji]).astype(np.float64)
         names = tuple(f"f3-{row:05d}" for row in range(n))
-        return JudgedTiles(names, ("Colon",) * n, (family,) * n, ("n_true", "n_found", "aji"), values)
+        return JudgedTiles(names, ("Colon",) * n, ("",) * n, (family,) * n, ("n_true", "n_found", "aji"), values)
 
     return make
 

@@ -1,10 +1,11 @@
 import dataclasses
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
-from cellvit.contracts.documents import Document
+from cellvit.contracts.documents import Document, FamilyEvaluation
 from cellvit.contracts.provenance import Provenance
 from cellvit.report.findings import Findings
 from cellvit.report.gallery import Gallery
@@ -143,3 +144,20 @@ def test_page_without_anything_evaluated_still_says_so(findings: Findings) -> No
 
     assert "0 family decoders in 1 split were evaluated" in page
     assert "no tiles of Skin" in page
+
+
+def test_page_of_a_single_patient_has_values_without_intervals(findings: Findings) -> None:
+    decoder = findings.decoders[0]
+    assert decoder.evaluation is not None
+    values = decoder.evaluation.model_dump()
+    single = FamilyEvaluation.model_validate(_without_intervals(values) | {"n_patients": 1})
+
+    page = render(dataclasses.replace(findings, decoders=(dataclasses.replace(decoder, evaluation=single),)), [])
+
+    assert "no interval, because all tiles are of one patient" in page
+    assert "not clear in 1 of 1" in page
+
+
+def _without_intervals(part: dict[str, Any]) -> dict[str, Any]:
+    found = {key: _without_intervals(value) if isinstance(value, dict) else value for key, value in part.items()}
+    return found | {"low": None, "high": None} if "low" in found else found

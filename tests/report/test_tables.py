@@ -55,7 +55,7 @@ def test_lead_is_clear_only_where_the_interval_leaves_zero_out(low: float, high:
 
 
 def test_published_convention_is_named_next_to_bpq(findings: Findings) -> None:
-    table = results.metrics_table(findings.evaluations[0].systems, "All")
+    table = results.metrics_table(findings.evaluations[0], "All")
 
     notes = {row.heading: row.note for row in table.rows}
 
@@ -64,10 +64,52 @@ def test_published_convention_is_named_next_to_bpq(findings: Findings) -> None:
 
 
 def test_class_without_nuclei_is_one_undefined_row(findings: Findings) -> None:
-    table = results.class_table(findings.evaluations[0].systems, "By class")
+    table = results.class_table(findings.evaluations[0], "By class")
 
     assert texts(table)["Neoplastic"][0] == "0.700"
     assert texts(table)["Dead"] == [results.NO_NUCLEI]
+
+
+@pytest.mark.parametrize(
+    ("n_patients", "without", "said"),
+    [
+        (0, 3, "95 % bootstrap interval over tiles,"),
+        (2, 0, "95 % bootstrap interval over 2 patients,"),
+        (1, 2, "95 % bootstrap interval over 1 patient and 2 tiles of unknown patient,"),
+        (1, 0, "no interval, because all tiles are of one patient,"),
+    ],
+)
+def test_tables_say_what_their_intervals_are_over(findings: Findings, n_patients: int, without: int, said: str) -> None:
+    counts = {"n_patients": n_patients, "n_tiles_without_patient": without}
+    evaluation, *others = (one.model_copy(update=counts) for one in findings.evaluations)
+    routed = findings.routed[0].model_copy(update=counts)
+
+    tables = (
+        results.metrics_table(evaluation, "All"),
+        results.class_table(evaluation, "By class"),
+        results.organ_table(evaluation, "By organ"),
+        results.headline_table([evaluation, *others], routed, "1"),
+    )
+
+    assert all(said in table.note for table in tables)
+
+
+def test_a_headline_of_evaluations_that_do_not_draw_alike_says_so(findings: Findings) -> None:
+    evaluation = findings.evaluations[0].model_copy(update={"n_patients": 2})
+
+    table = results.headline_table([evaluation], findings.routed[0], "1")
+
+    assert "over patients where they are known, else over tiles" in table.note
+
+
+def test_a_lead_without_interval_says_why(findings: Findings) -> None:
+    assert "fewer than two tiles or patients" in results.lead(Figure(value=0.2, n=9)).hint
+
+
+def test_patients_of_a_fold_are_counted(findings: Findings) -> None:
+    named = findings.fold_summaries[0].model_copy(update={"n_patients": 3, "n_tiles_without_patient": 1})
+
+    assert texts(integrity.fold_table([named]))["fold 1"][:2] == ["4", "3 (unknown: 1 tiles)"]
 
 
 def test_gap_table_shows_training_test_and_gap(findings: Findings) -> None:
@@ -123,7 +165,7 @@ def test_watershed_shows_searched_parameters_runner_up_and_warnings(findings: Fi
 def test_dropped_data_of_a_fold_are_counted(findings: Findings) -> None:
     table = integrity.fold_table(findings.fold_summaries)
 
-    assert texts(table)["fold 1"] == ["4", "20", "15.0%", "1", "1", "7", "0"]
+    assert texts(table)["fold 1"] == ["4", "–", "20", "15.0%", "1", "1", "7", "0"]
 
 
 def test_runner_up_of_another_method_is_named(findings: Findings) -> None:

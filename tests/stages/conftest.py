@@ -1,8 +1,9 @@
 """A small run up to the trainings: folds, features and families on disk."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from cellvit.io.tiles import open_tiles
 from cellvit.taxonomy import ORGANS
 
 GRID, DIM = 16, 8
+
+NO_PATIENTS: Mapping[int, Sequence[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,13 @@ def run_stage() -> Callable[[str, dict[str, object]], int]:
 def write_small_run(
     tmp_path: Path, write_tile_store: Callable[..., Path]
 ) -> Callable[[dict[int, list[str]]], SmallRun]:
-    """Write tiles and features of folds, given the organ of each tile."""
+    """Write tiles and features of folds, given the organ (and where wanted the patient) of each tile."""
     centres = dict(zip(ORGANS, np.random.default_rng(9).normal(size=(len(ORGANS), DIM)), strict=True))
 
-    def write(organs_by_fold: dict[int, list[str]]) -> SmallRun:
+    def write(organs_by_fold: dict[int, list[str]], patients: Mapping[int, Sequence[str]] = NO_PATIENTS) -> SmallRun:
         run = SmallRun(tmp_path, tuple(organs_by_fold))
         for fold, organs in organs_by_fold.items():
-            write_tile_store(run.tiles(fold), fold, organs, simulated=True)
+            write_tile_store(run.tiles(fold), fold, organs, simulated=True, patients=patients.get(fold, ()))
             with open_tiles(run.tiles(fold)) as store:
                 origin = Provenance(
                     made_from={"tiles": store.content_sha256},

@@ -30,7 +30,7 @@ def folds(tmp_path, write_tile_store):
 
     tiles = [
         write_tile_store(tmp_path / "tiles" / "fold1.h5", 1, ["Colon", "Breast", "Stomach"]),
-        write_tile_store(tmp_path / "tiles" / "fold2.h5", 2, ["Breast", "Breast"]),
+        write_tile_store(tmp_path / "tiles" / "fold2.h5", 2, ["Breast", "Breast"], patients=["p1", "Müller"]),
     ]
     return tiles, [features_of(tiles[0], 1), features_of(tiles[1], 2)], features_of
 
@@ -98,3 +98,13 @@ def test_folds_of_different_layout_are_refused(tmp_path, folds, capsys):
     assert gather(tmp_path / "d", tiles, features, ["Colon"]) == 1
 
     assert "extracted with different settings" in capsys.readouterr().err
+
+
+def test_a_family_knows_the_patients_of_its_tiles(tmp_path, folds):
+    tiles, features, _ = folds
+
+    assert gather(tmp_path / "glandular", tiles, features, ["Breast"]) == 0
+
+    with open_targets(tmp_path / "glandular" / "targets.h5") as store:
+        assert store.names("patient") == ("", "p1", "Müller")
+        assert read_tiles(store, np.array([2, 0])).patient == ("Müller", "")

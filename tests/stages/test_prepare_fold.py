@@ -110,3 +110,38 @@ def test_fractional_ids_are_refused_with_the_tile(tmp_path, write_raw_fold, prep
 
     assert code == 1
     assert "in tile f1-00001" in capsys.readouterr().err
+
+
+def test_patients_stand_beside_their_tiles_and_are_counted(tmp_path, write_raw_fold, prepare, caplog):
+    root = write_raw_fold(tmp_path / "raw", 1, ["Colon"] * 4, patients=["p2", "p1", "", "p2"])
+
+    with caplog.at_level(logging.WARNING):
+        _, tiles, summary = prepare(root)
+
+    with open_tiles(tiles) as store:
+        assert store.names("patient") == ("p2", "p1", "", "p2")
+        assert list(store.provenance.made_from) == ["images", "types", "masks", "patients"]
+    found = read_document(summary, FoldSummary)
+    assert (found.n_patients, found.n_tiles_without_patient) == (2, 1)
+    assert "tiles without a patient: tiles=1 of 4" in caplog.text
+
+
+def test_a_fold_without_patients_says_nothing_of_them(tmp_path, write_raw_fold, prepare, caplog):
+    with caplog.at_level(logging.WARNING):
+        _, tiles, summary = prepare(write_raw_fold(tmp_path / "raw", 1, ["Colon"]))
+
+    with open_tiles(tiles) as store:
+        assert store.names("patient") == ("",)
+        assert list(store.provenance.made_from) == ["images", "types", "masks"]
+    assert read_document(summary, FoldSummary).n_patients == 0
+    assert "patient" not in caplog.text
+
+
+def test_patients_of_another_number_than_tiles_leave_no_file(tmp_path, write_raw_fold, prepare, capsys):
+    root = write_raw_fold(tmp_path / "raw", 1, ["Colon", "Colon"], patients=["p1"])
+
+    code, tiles, _ = prepare(root)
+
+    assert code == 1
+    assert not tiles.exists()
+    assert "patients.npy: expected names of patients (2,)" in capsys.readouterr().err

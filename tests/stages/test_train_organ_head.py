@@ -1,5 +1,6 @@
 import json
 import logging
+import math
 
 import pandas as pd
 import pytest
@@ -63,6 +64,19 @@ def test_organs_are_told_apart_on_the_test_folds(write_small_run, train):
     table = pd.read_csv(history)
     assert tuple(table.columns) == ORGAN_HEAD_HISTORY.columns
     assert table.loc[table["chosen"] == 1, "epoch"].tolist() == [read_header(checkpoint).epoch]
+
+
+def test_intervals_of_the_head_are_over_the_patients_of_the_test_tiles(write_small_run, train):
+    patients = {3: ["p1"] * 3 + ["p2"] * 3}
+    run = write_small_run({1: 4 * THREE, 2: THREE, 3: [*THREE, "Skin", "Skin", "Skin"]}, patients)
+
+    _, _, _, evaluation = train(run)
+
+    document = read_document(evaluation, OrganHeadEvaluation)
+    accuracy = document.figures["accuracy"]
+    assert (document.n_patients, document.n_tiles_without_patient) == (2, 0)
+    assert (accuracy.value, accuracy.low, accuracy.high, accuracy.n) == (0.5, 0, 1, 6)  # p1 is right, p2 wrong
+    assert math.isnan(document.recall["Skin"].low)  # one patient
 
 
 def test_the_checkpoint_holds_all_that_prediction_needs(write_small_run, train):

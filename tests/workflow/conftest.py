@@ -24,6 +24,9 @@ ORGANS = {
 }
 """Glandular and digestive everywhere, respiratory in the test fold alone, epidermal nowhere."""
 
+PATIENTS = {3: ["p1", "p1", "p2", "p3"]}
+"""The test fold alone names them."""
+
 SETTINGS = """\
 data: {root: raw}
 families: {urologic: null}
@@ -63,10 +66,14 @@ class Workshop:
         return jobs
 
     def raw(self, fold: int) -> dict[str, Path]:
-        return fold_files(self.home / "raw", fold).by_name
+        return fold_files(self.home / "raw", fold).inputs
+
+    def patients(self, fold: int) -> Path:
+        """Where the patients of a fold are named, if they are."""
+        return fold_files(self.home / "raw", fold).patients
 
 
-def write_raw(root: Path, fold: int, organs: Sequence[str]) -> None:
+def write_raw(root: Path, fold: int, organs: Sequence[str], patients: Sequence[str] = ()) -> None:
     files = fold_files(root, fold)
     for path in files.by_name.values():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,6 +81,8 @@ def write_raw(root: Path, fold: int, organs: Sequence[str]) -> None:
     np.save(files.images, np.stack([tile.image for tile in tiles]).astype(np.float64))
     np.save(files.masks, np.stack([tile.masks for tile in tiles]).astype(np.float64))
     np.save(files.types, np.array(organs))
+    if patients:
+        np.save(files.patients, np.array(patients))
     (root / f"Fold {fold}" / SIMULATED_MARK).write_text("{}")
 
 
@@ -89,7 +98,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Work
             shutil.copy(source, home / part)
     (home / "small.yaml").write_text(SETTINGS)
     for fold, organs in ORGANS.items():
-        write_raw(home / "raw", fold, organs)
+        write_raw(home / "raw", fold, organs, PATIENTS.get(fold, ()))
     return Workshop(home)
 
 

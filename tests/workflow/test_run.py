@@ -120,6 +120,7 @@ def test_every_test_tile_is_routed_or_counted(finished):
     assert routed.status == "evaluated"
     assert routed.n_tiles + sum(routed.left_out.values()) == 4
     assert not math.isnan(routed.systems["routed"]["aji"].value)
+    assert routed.n_patients == 3
 
 
 def test_the_report_opens_offline_and_says_what_it_is_made_of(finished):
@@ -166,9 +167,30 @@ def test_another_device_reruns_nothing(finished):
 
 
 def test_a_touched_fold_reruns_nothing(finished):
-    for path in finished.raw(1).values():
+    touched = [*finished.raw(1).values(), *finished.raw(3).values()]
+    for path in touched:
         path.touch()
 
+    assert finished.patients(3) in touched
+    assert not finished.planned()
+
+
+def test_patients_that_change_disappear_or_appear_prepare_their_fold_again(finished):
+    here, elsewhere = finished.patients(3), finished.patients(1)
+    original = here.read_bytes()
+
+    np.save(here, np.array(["p1", "p2", "p2", "p3"]))
+    changed = finished.planned()
+    here.unlink()
+    disappeared = finished.planned()
+    here.write_bytes(original)
+    restored = finished.planned()
+    np.save(elsewhere, np.array(["p1"] * 5))
+    appeared = finished.planned()
+    elsewhere.unlink()
+
+    assert [jobs["prepare_fold"] for jobs in (changed, disappeared, appeared)] == [1, 1, 1]
+    assert not restored
     assert not finished.planned()
 
 

@@ -26,7 +26,13 @@ def paint(discs: Sequence[Disc]) -> tuple[np.ndarray, np.ndarray]:
 def disc_tiles() -> Callable[..., TileBatch]:
     """Tiles from lists of discs; dark purple nuclei on pale pink."""
 
-    def make(tiles: Sequence[Sequence[Disc]], organs: Sequence[str] | None = None, *, fold: int = 3) -> TileBatch:
+    def make(
+        tiles: Sequence[Sequence[Disc]],
+        organs: Sequence[str] | None = None,
+        *,
+        fold: int = 3,
+        patients: Sequence[str] = (),
+    ) -> TileBatch:
         painted = [paint(discs) for discs in tiles]
         instances = np.stack([instances for instances, _ in painted])
         image = np.where(instances[..., None] > 0, np.uint8([90, 50, 140]), np.uint8([240, 210, 225]))
@@ -37,6 +43,7 @@ def disc_tiles() -> Callable[..., TileBatch]:
             classes=np.stack([classes for _, classes in painted]),
             organ=tuple(organs or ["Colon"] * len(tiles)),
             tile_id=tuple(f"f{fold}-{row:05d}" for row in range(len(tiles))),
+            patient=tuple(patients),
         )
 
     return make
@@ -46,12 +53,15 @@ def disc_tiles() -> Callable[..., TileBatch]:
 def judged() -> Callable[..., JudgedTiles]:
     """Measured tiles: the columns that are given, the other scores undefined, all counts 0."""
 
-    def make(organs: Sequence[str], *, fold: int = 3, **columns: Sequence[float]) -> JudgedTiles:
+    def make(
+        organs: Sequence[str], *, fold: int = 3, patients: Sequence[str] = (), **columns: Sequence[float]
+    ) -> JudgedTiles:
         values = np.zeros((len(organs), len(COLUMNS)))
         values[:, [COLUMNS.index(name) for name in SCORE_COLUMNS]] = np.nan
         for name, column in columns.items():
             values[:, COLUMNS.index(name)] = column
         tile_id = tuple(f"f{fold}-{row:05d}" for row in range(len(organs)))
-        return JudgedTiles(tile_id, tuple(organs), ("digestive",) * len(organs), COLUMNS, values)
+        patient = tuple(patients) or ("",) * len(organs)
+        return JudgedTiles(tile_id, tuple(organs), patient, ("digestive",) * len(organs), COLUMNS, values)
 
     return make

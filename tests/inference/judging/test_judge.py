@@ -56,7 +56,7 @@ def test_no_tiles_give_an_empty_record_with_all_columns() -> None:
 
 
 def test_measurements_do_not_depend_on_how_tiles_are_batched(disc_tiles) -> None:
-    tiles = disc_tiles([TOUCHING, [], TOUCHING[:1]])
+    tiles = disc_tiles([TOUCHING, [], TOUCHING[:1]], patients=["p1", "", "p1"])
     whole = perfect_maps(tiles)
     singles = [_only(whole, row) for row in range(3)]
 
@@ -65,6 +65,7 @@ def test_measurements_do_not_depend_on_how_tiles_are_batched(disc_tiles) -> None
 
     np.testing.assert_array_equal(together.values, apart.values)
     assert together.tile_id == apart.tile_id
+    assert together.patient == apart.patient == ("p1", "", "p1")
 
 
 def _only(batch: MapBatch, row: int) -> MapBatch:
@@ -76,6 +77,7 @@ def _only(batch: MapBatch, row: int) -> MapBatch:
         classes=tiles.classes[[row]],
         organ=tiles.organ[row : row + 1],
         tile_id=tiles.tile_id[row : row + 1],
+        patient=tiles.patient[row : row + 1],
     )
     return MapBatch(part, batch.np_prob[[row]], batch.hv[[row]], batch.nt_prob[[row]])
 

@@ -1,8 +1,13 @@
+import dataclasses
 import math
+import time
 
 import numpy as np
 import pytest
 
+from cellvit.contracts.documents import Figure
+from cellvit.contracts.judgements import JudgedTiles
+from cellvit.contracts.patients import groups_of
 from cellvit.inference.evaluation import findings
 from cellvit.inference.figures import (
     differences,
@@ -101,6 +106,7 @@ def test_trivial_answers_score_as_their_names_say() -> None:
     found = trivial_figures(
         sums(pixels=[100, 100], nuclear_px=[20, 0], hv_true_square=[10, 0], class_1_px=[15, 0], class_3_px=[5, 0]),
         seed=0,
+        groups=None,
     )
 
     assert found["np_dice"].value == pytest.approx(2 * 20 / (20 + 200))
@@ -112,7 +118,7 @@ def test_gaps_are_relative_and_positive_where_the_test_is_worse() -> None:
     train = sums(nuclear_px=[100], np_found_px=[100], np_shared_px=[80], hv_square_error=[20], nt_correct_px=[90])
     test = sums(nuclear_px=[100], np_found_px=[100], np_shared_px=[60], hv_square_error=[30], nt_correct_px=[45])
 
-    found = gaps(train, test, seed=0)
+    found = gaps(train, test, seed=0, groups=None)
 
     assert found["np_dice"].value == pytest.approx(0.25)
     assert found["hv_mse"].value == pytest.approx(0.5)
@@ -121,7 +127,7 @@ def test_gaps_are_relative_and_positive_where_the_test_is_worse() -> None:
 
 
 def test_a_gap_from_nothing_is_undefined() -> None:
-    found = gaps(MapSums.empty(), sums(nuclear_px=[1], np_found_px=[1], np_shared_px=[1]), seed=0)
+    found = gaps(MapSums.empty(), sums(nuclear_px=[1], np_found_px=[1], np_shared_px=[1]), seed=0, groups=None)
 
     assert math.isnan(found["np_dice"].value)
 
@@ -169,4 +175,100 @@ def test_the_majority_class_has_the_most_nuclear_pixels() -> None:
 
 
 def test_map_figures_are_the_five_of_the_summary() -> None:
-    assert set(map_figures(MapSums.empty(), seed=0)) == {"np_dice", "hv_mse", "hv_skill", "hv_magnitude", "nt_accuracy"}
+    found = map_figures(MapSums.empty(), seed=0, groups=None)
+
+    assert set(found) == {"np_dice", "hv_mse", "hv_skill", "hv_magnitude", "nt_accuracy"}
+
+
+def measured(judged, tiles_each: int, *, patients: str, n_patients: int = 12) -> JudgedTiles:
+    """Tiles of random figures, `tiles_each` equal ones a patient: all that a document has figures of is defined."""
+    rng, organs = np.random.default_rng(5), ["Colon", "Stomach", "Liver"] * (n_patients // 3)
+    scores = {name: rng.random(n_patients) for name in ("aji", "dice", "pq", "bpq", "mpq", "mpq_strict")}
+    counts = {name: rng.integers(1, 50, n_patients) for name in ("tp_neoplastic", "fn_neoplastic", "fp_neoplastic")}
+    counts |= {name: rng.integers(1, 50, n_patients) for name in ("pairs_1_1", "pairs_6_1", "pairs_1_6")}
+    counts |= {"iou_neoplastic": 0.8 * counts["tp_neoplastic"], "pixels": np.full(n_patients, 5000)}
+    counts |= {name: rng.integers(500, 1000, n_patients) for name in ("nuclear_px", "np_found_px", "class_1_px")}
+    counts |= {name: rng.integers(1, 500, n_patients) for name in ("np_shared_px", "nt_correct_px", "class_2_px")}
+    counts |= {name: rng.integers(1, 500, n_patients) for name in ("hv_square_error", "hv_true_square", "hv_magnitude")}
+    columns = {name: np.repeat(column, tiles_each) for name, column in (scores | counts).items()}
+    names = [patients.format(patient) if patients else "" for patient in range(n_patients)]
+    return judged(np.repeat(organs, tiles_each), patients=np.repeat(names, tiles_each).tolist(), **columns)
+
+
+def every_figure(tiles: JudgedTiles) -> dict[str, Figure]:
+    """All figures that documents have of a set of tiles, by a name of their own."""
+    worse = dataclasses.replace(tiles, values=0.9 * tiles.values)
+    found = findings({"decoder": tiles, "classical": worse}, "decoder", seed=0)
+    sums = MapSums(tiles.block(MAP_COLUMNS))
+    both = groups_of(tiles.patient + tiles.patient)
+    named = {f"{system} {name}": figure for system, of in found.systems.items() for name, figure in of.items()}
+    named |= {f"organ {name}": figure for name, figure in found.organs["Colon"]["decoder"].items()}
+    named |= found.differences
+    named |= {f"train {name}": figure for name, figure in map_figures(sums, seed=0, groups=tiles.groups).items()}
+    return named | {f"gap {name}": figure for name, figure in gaps(sums, sums, seed=0, groups=both).items()}
+
+
+def defined(found: dict[str, Figure]) -> dict[str, Figure]:
+    return {name: figure for name, figure in found.items() if not math.isnan(figure.value)}
+
+
+def test_patients_of_one_tile_each_have_the_intervals_of_tiles_bit_for_bit(judged) -> None:
+    over_tiles = defined(every_figure(measured(judged, 1, patients="")))
+    names = measured(judged, 1, patients="z{0} comes before a{0}")  # names are in no order
+    over_patients = defined(every_figure(names))
+
+    gap_free = {name for name in over_tiles if not name.startswith("gap")}  # in gaps, train and test share patients
+    assert len(gap_free) > 50
+    assert {name: over_patients[name] for name in gap_free} == {name: over_tiles[name] for name in gap_free}
+
+
+def test_every_interval_is_wider_where_the_tiles_of_a_patient_are_copies(judged) -> None:
+    over_tiles = defined(every_figure(measured(judged, 2, patients="")))
+    over_patients = defined(every_figure(measured(judged, 2, patients="p{}")))
+
+    def width(figure: Figure) -> float:
+        return figure.high - figure.low
+
+    varied = [name for name, figure in over_tiles.items() if width(figure) > 1e-9]
+    assert len(varied) > 50
+    assert [
+        name for name in varied if "gap" not in name and width(over_patients[name]) <= width(over_tiles[name])
+    ] == []
+    for name, figure in over_patients.items():
+        assert (figure.value, figure.n) == (pytest.approx(over_tiles[name].value), over_tiles[name].n)
+
+
+def test_gaps_draw_the_patients_of_training_and_test_tiles(judged) -> None:
+    rng = np.random.default_rng(0)
+    sums_of = [
+        sums(nuclear_px=[900] * 40, np_found_px=[900] * 40, np_shared_px=np.repeat(rng.integers(1, 900, 8), 5).tolist())
+        for _ in range(2)
+    ]
+
+    over_tiles = gaps(*sums_of, seed=0, groups=None)["np_dice"]
+    over_patients = gaps(*sums_of, seed=0, groups=np.repeat(np.arange(16), 5))["np_dice"]
+
+    assert over_patients.n == over_tiles.n == 80
+    assert over_patients.high - over_patients.low > 1.5 * (over_tiles.high - over_tiles.low)
+
+
+def test_one_patient_gives_values_without_intervals(judged) -> None:
+    tiles = measured(judged, 2, patients="the only one")
+
+    found = defined(every_figure(tiles))
+
+    assert found["decoder aji"].n == 24
+    assert all(math.isnan(figure.low) and math.isnan(figure.high) for figure in found.values())
+
+
+def test_every_interval_of_a_fold_by_patient_takes_under_two_seconds(judged) -> None:
+    rng = np.random.default_rng(0)
+    patients = [f"TCGA-{number}" for number in rng.integers(0, 300, 2700)]
+    tiles = judged(["Colon"] * 2700, patients=patients, bpq=rng.random(2700), tp_dead=rng.integers(0, 9, 2700))
+
+    start = time.process_time()
+    found = figures(tiles, seed=0)
+    seconds = time.process_time() - start
+
+    assert found["bpq"].low < found["bpq"].value < found["bpq"].high
+    assert seconds < 2  # all intervals together

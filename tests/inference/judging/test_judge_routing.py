@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from cellvit.inference.routing import in_organ_order, organ_confusion, organ_figures, routed_families, routes_of
+from cellvit.inference.routing import (
+    Routes,
+    in_organ_order,
+    organ_confusion,
+    organ_figures,
+    routed_families,
+    routes_of,
+    routing_accuracy,
+)
 from cellvit.taxonomy import ORGANS
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",), "urologic": ("Kidney",)}
@@ -27,7 +35,7 @@ def test_a_family_without_a_decoder_gets_no_tile() -> None:
     routes = routes_of(tiles, ("Skin", "Colon"), FAMILIES, ("digestive", "urologic"))
 
     assert routes.family == ("urologic", "digestive")
-    assert routes.right == (True,)
+    assert routes.right == (None, True)
 
 
 def test_tiles_of_organs_without_a_family_are_left_out_and_counted() -> None:
@@ -36,21 +44,40 @@ def test_tiles_of_organs_without_a_family_are_left_out_and_counted() -> None:
     routes = routes_of(tiles, ("Colon", "Breast", "Stomach"), FAMILIES, tuple(FAMILIES))
 
     assert routes.family == ("digestive", "", "epidermal")
-    assert routes.right == (True, False)
+    assert routes.right == (True, None, False)
     assert routes.left_out == {"their organ belongs to no family": 1}
 
 
 def test_figures_of_the_head_stand_beside_its_baseline() -> None:
     tiles = probabilities({"Colon": 1.0}, {"Colon": 1.0}, {"Colon": 1.0}, {"Skin": 1.0})
 
-    found = organ_figures(tiles, ("Colon", "Colon", "Skin", "Skin"), (True, True, False, True), seed=0)
+    found = organ_figures(tiles, ("Colon", "Colon", "Skin", "Skin"), seed=0, groups=None)
 
     assert found["accuracy"].value == 0.75
     assert found["accuracy_majority"].value == 0.5
     assert found["balanced_accuracy"].value == pytest.approx((1 + 0.5) / 2)
-    assert found["routing_accuracy"].value == 0.75
     assert found["calibration_error"].value == pytest.approx(0.25)
     assert all(figure.n == 4 for figure in found.values())
+
+
+def test_tiles_whose_family_has_no_decoder_do_not_count_for_routing() -> None:
+    routes = Routes(("digestive",) * 5, (True, True, None, False, True), {})
+
+    found = routing_accuracy(routes, seed=0, groups=None)
+
+    assert (found.value, found.n) == (0.75, 4)
+
+
+def test_tiles_of_one_patient_are_drawn_together_for_organs_and_routing() -> None:
+    organs, groups = ("Colon", "Skin") * 10, np.repeat([0, 1], 10)
+    tiles = probabilities(*[{"Colon": 1.0}, {"Skin": 1.0}] * 5, *[{"Skin": 1.0}, {"Colon": 1.0}] * 5)
+    routes = Routes(("digestive",) * 20, (True,) * 10 + (False,) * 10, {})
+
+    found = organ_figures(tiles, organs, seed=0, groups=groups)
+    routing = routing_accuracy(routes, seed=0, groups=groups)
+
+    for figure in (found["accuracy"], found["balanced_accuracy"], routing):
+        assert (figure.value, figure.low, figure.high) == (0.5, 0, 1)
 
 
 def test_the_confusion_holds_organs_that_are_there_or_predicted() -> None:

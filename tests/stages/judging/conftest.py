@@ -90,12 +90,21 @@ def copy_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Run], Run]:
 
 @pytest.fixture(scope="session")
 def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
-    """Write folds with the given organs, tile by tile, and gather the families."""
+    """Write folds with the given organs, tile by tile, and gather the families.
 
-    def write(organs_by_fold: dict[int, Sequence[str]], families: dict[str, tuple[str, ...]]) -> Run:
+    `write_tiles` makes the tile store of a fold; where it is left out, the store holds what `tile_batch` draws.
+    """
+
+    def write(
+        organs_by_fold: dict[int, Sequence[str]],
+        families: dict[str, tuple[str, ...]],
+        *,
+        write_tiles: Callable[[Path, int, Sequence[str]], object] = _write_tiles,
+    ) -> Run:
         run = Run(tmp_path_factory.mktemp("run"), families, tuple(organs_by_fold))
         for fold, organs in organs_by_fold.items():
-            _write_fold(run, fold, organs)
+            write_tiles(run.tiles(fold), fold, organs)
+            _write_features(run, fold, len(organs))
         for family, organs in families.items():
             gather_family.run(
                 argparse.Namespace(
@@ -113,10 +122,13 @@ def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     return write
 
 
-def _write_fold(run: Run, fold: int, organs: Sequence[str]) -> None:
-    n, rng = len(organs), np.random.default_rng(fold)
-    with writing(run.tiles(fold), TILES, n, {}, Provenance(simulated=True)) as writer:
+def _write_tiles(path: Path, fold: int, organs: Sequence[str]) -> None:
+    with writing(path, TILES, len(organs), {}, Provenance(simulated=True)) as writer:
         append_tiles(writer, tile_batch(fold, organs))
+
+
+def _write_features(run: Run, fold: int, n: int) -> None:
+    rng = np.random.default_rng(fold)
     with open_tiles(run.tiles(fold)) as store:
         origin = Provenance(made_from={"tiles": store.content_sha256}, simulated=True, untrained_encoder=True)
     batch = FeatureBatch(

@@ -7,7 +7,9 @@ from cellvit.hover.hovernet import HoverNetWatershed
 from cellvit.inference.segment import watershed_of
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",)}
-GRID = WatershedSettings(np_threshold=(0.4, 0.5), hv_threshold=(0.4, 0.5), min_gain_px=(5,), min_object_px=(10,), min_fit=(0.5,))
+GRID = WatershedSettings(
+    np_threshold=(0.4, 0.5), hv_threshold=(0.4, 0.5), min_gain_px=(5,), min_object_px=(10,), min_fit=(0.5,)
+)
 
 
 @pytest.fixture(scope="module")
