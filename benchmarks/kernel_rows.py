@@ -19,13 +19,12 @@ from kernel_checks import (
 from kernel_tiles import Case
 
 from cellvit.contracts.predictions import Segmentation
-from cellvit.hover.classes import classify
 from cellvit.hover.decode import Method, segment
 from cellvit.hover.encode import hv_maps
+from cellvit.hover.table import nucleus_table
 from cellvit.inference.scoring import Truth, score_segmentation
 from cellvit.metrics import aji, aji_plus, dice, panoptic_quality
 from cellvit.metrics.detection import RADIUS_PX, UNPAIRED, detection_counts, pair_centroids
-from cellvit.metrics.instances import centroids
 from cellvit.metrics.overlap import aji_of, aji_plus_of, dice_of
 from cellvit.metrics.pannuke import tile_scores
 
@@ -39,7 +38,7 @@ PQ: Final = "PQ"
 DICE: Final = "Dice"
 PANNUKE: Final = "bPQ and five class PQs"
 NUCLEI: Final = "maps to nuclei"
-TYPED: Final = "maps to nuclei, classes, centroids"
+TABLE: Final = "maps to nuclei with classes, centroids, contours"
 DETECTION: Final = "detection from label maps"
 PAIRS: Final = "detection from centroids"
 ALL: Final = "bPQ, class PQs, AJI, AJI+, Dice, counts"
@@ -121,7 +120,7 @@ def _ours() -> dict[str, tuple[Contender, ...]]:
             f"{NUCLEI}, `{method}`": (_each(f'`segment(method="{method}")`', _segment_by(method)),)
             for method in _other_methods()
         },
-        TYPED: (_each("`segment`, `classify`, `centroids`", _typed),),
+        TABLE: (_each("`segment`, `nucleus_table`", _table),),
         DETECTION: (_each("`detection_counts`", _n_detected),),
         PAIRS: (_each("`pair_centroids`", lambda case: pair_centroids(case.true.at, case.found.at)),),
         ALL: (_each("`tile_scores` and the figures of its table", all_metrics),),
@@ -152,7 +151,7 @@ def _of_hover_net(net: peers.HoverNet) -> Iterator[Rival]:
     yield Rival(NUCLEI, nuclei, same_labels)
     for method in _other_methods():
         yield Rival(f"{NUCLEI}, `{method}`", nuclei, other_nuclei("another algorithm"))
-    yield Rival(TYPED, named("process", lambda case: net.process(case.branches, nr_types=6)), same_nuclei)
+    yield Rival(TABLE, named("process", lambda case: net.process(case.branches, nr_types=6)), same_nuclei)
     yield Rival(DETECTION, named("get_inst_centroid`, `pair_coordinates", n_detected), same_numbers)
 
 
@@ -169,7 +168,7 @@ def _of_cellvit(vit: peers.CellViT) -> Iterator[Rival]:
         return vit.pair(case.true.at, case.found.at, RADIUS_PX)[0].T
 
     yield Rival(HV, named("gen_instance_hv_map", lambda case: vit.hv(case.true.instances)), explained_hv(splits=False))
-    yield Rival(TYPED, named("post_process_cell_segmentation", nuclei), same_nuclei)
+    yield Rival(TABLE, named("post_process_cell_segmentation", nuclei), same_nuclei)
     yield Rival(PAIRS, named("pair_coordinates", pairs), same_pairs)
 
 
@@ -242,9 +241,10 @@ def _segment_by(method: Method) -> Callable[[Case], Any]:
     return lambda case: segment(case.np_prob, case.hv, method=method)
 
 
-def _typed(case: Case) -> tuple[Any, ...]:
+def _table(case: Case) -> tuple[Any, ...]:
     labels = segment(case.np_prob, case.hv)
-    return labels, classify(labels, case.nt_prob).classes, centroids(labels)
+    table = nucleus_table(labels, case.nt_prob)
+    return labels, table.classes, table.centroid
 
 
 def _n_detected(case: Case) -> int:

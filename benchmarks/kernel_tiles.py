@@ -55,14 +55,14 @@ class Nuclei(NamedTuple):
         classes: Class of each pixel.
         class_of: Class of each nucleus, in the order of the labels.
         at: Centroid of each nucleus, (row, column) in pixels.
-        masks: PanNuke's layout, one channel of ids a class.
+        masks: PanNuke's layout and type, one channel of ids a class.
     """
 
     instances: Int32[np.ndarray, "h w"]
     classes: UInt8[np.ndarray, "h w"]
     class_of: Int64[np.ndarray, " n"]
     at: Float64[np.ndarray, "n 2"]
-    masks: Int32[np.ndarray, "h w 5"]
+    masks: Float64[np.ndarray, "h w 5"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,5 +187,5 @@ def _neighbour(true: Nuclei) -> Int64[np.ndarray, " n"]:
 
 
 def _nuclei(instances: Int32[np.ndarray, "h w"], classes: UInt8[np.ndarray, "h w"]) -> Nuclei:
-    masks = np.stack([np.where(classes == k, instances, 0) for k in NUCLEUS_CLASSES], axis=-1)
+    masks = np.stack([np.where(classes == k, instances, 0.0) for k in NUCLEUS_CLASSES], axis=-1)
     return Nuclei(instances, classes, majority_classes(instances, classes), centroids(instances), masks)

@@ -146,6 +146,7 @@ class FamilyEvaluation(Document):
         n_patients: Patients of the tiles, which intervals draw with all their tiles; 0 where none is known: intervals
             then draw tiles.
         n_tiles_without_patient: Tiles of unknown patient; beside patients each is drawn by itself.
+        n_patients_trained_on: Patients of whom other tiles trained the decoder: figures are then too good.
         systems: Figures by system: decoder, pooled (one decoder for all organs), classical, oracle, trivial.
         organs: The main figures by organ, then by system.
         gaps: Relative gap from training to test: np_dice, hv_mse, nt_accuracy (positive: test is worse).
@@ -161,6 +162,7 @@ class FamilyEvaluation(Document):
     n_tiles: int
     n_patients: int = 0
     n_tiles_without_patient: int = 0
+    n_patients_trained_on: int = 0
     n_nuclei: int = 0
     systems: dict[str, Figures] = Field(default_factory=dict)
     organs: dict[str, dict[str, Figures]] = Field(default_factory=dict)

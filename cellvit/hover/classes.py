@@ -33,13 +33,14 @@ def classify(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarray, "
         nt_prob: Probability of each `NucleusClass`, background first, summing to 1 over the classes.
 
     Raises:
-        ContractError: The maps do not fit, `nt_prob` is not finite, or labels have gaps.
+        ContractError: The maps do not fit, `nt_prob` is not finite on a nucleus, or labels have gaps.
     """
     _check_types(instances, nt_prob)
     n_nuclei = int(instances.max(initial=0))
     inside = np.flatnonzero(instances > 0)
     nucleus = instances.reshape(-1)[inside] - 1
     probability = nt_prob.reshape(len(nt_prob), -1).take(inside, axis=1)
+    check_finite("nt_prob", probability)
 
     votes = _votes(nucleus, probability, n_nuclei)
     area_px = votes.sum(axis=1, keepdims=True)
@@ -49,11 +50,9 @@ def classify(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarray, "
             "Relabel with cellvit.hover.relabel.relabel."
         )
 
-    mean = np.stack([np.bincount(nucleus, plane, n_nuclei) for plane in probability], axis=1) / area_px
-    score = votes + mean / 2  # the mean adds less than a vote: it decides ties alone
-    score[:, NucleusClass.BACKGROUND] = -1
-    classes = score.argmax(axis=1)
-    return TypedNuclei(classes.astype(np.uint8), mean[np.arange(n_nuclei), classes].astype(np.float32))
+    classes = _elected(votes, nucleus, probability)
+    sums = np.bincount(nucleus, probability[classes[nucleus], np.arange(len(nucleus))], n_nuclei)
+    return TypedNuclei(classes.astype(np.uint8), (sums / area_px[:, 0]).astype(np.float32))
 
 
 def class_map(instances: Integer[np.ndarray, "h w"], classes: UInt8[np.ndarray, " n"]) -> UInt8[np.ndarray, "h w"]:
@@ -75,7 +74,6 @@ def _check_types(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarra
             f"NT probabilities must be ({len(NucleusClass)}, h, w) over instances (h, w), background first, "
             f"found {nt_prob.shape} over {instances.shape}. Give one tile at a time, channels first."
         )
-    check_finite("nt_prob", nt_prob)
 
 
 def _votes(
@@ -89,3 +87,19 @@ def _votes(
         np.maximum(greatest, plane, out=greatest)
     n_classes = len(probability)
     return np.bincount(nucleus * n_classes + winner, minlength=n_nuclei * n_classes).reshape(n_nuclei, n_classes)
+
+
+def _elected(
+    votes: Int64[np.ndarray, "n 6"], nucleus: Integer[np.ndarray, " p"], probability: Float[np.ndarray, "6 p"]
+) -> Int64[np.ndarray, " n"]:
+    """Nuclear class with most votes; that of greatest mean probability where several have as many."""
+    nuclear = votes[:, NucleusClass.NEOPLASTIC :]
+    most = nuclear == nuclear.max(axis=1, keepdims=True, initial=0)
+    tied = np.flatnonzero(most.sum(axis=1) > 1)
+    score = most.astype(np.float64)
+    if len(tied):
+        planes = probability[NucleusClass.NEOPLASTIC :]
+        sums = np.stack([np.bincount(nucleus, plane, len(votes)) for plane in planes], axis=1)
+        score[tied] = np.where(most[tied], sums[tied], -1)
+    elected: Int64[np.ndarray, " n"] = score.argmax(axis=1) + int(NucleusClass.NEOPLASTIC)
+    return elected

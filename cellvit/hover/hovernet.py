@@ -19,8 +19,8 @@ Labels = Int32[np.ndarray, "h w"]
 Energy = Float32[np.ndarray, "h w"]
 """How much each pixel looks like a border between nuclei, 0..1."""
 
-Mask = Bool[np.ndarray, "h w"]
-"""Nuclear pixels."""
+Pieces = Int32[np.ndarray, "h w"]
+"""Number of the 4-connected piece of the nuclear mask that a pixel is in, 0 outside; numbers may have gaps."""
 
 Basins = Float64[np.ndarray, "h w"]
 """Landscape to flood."""
@@ -92,18 +92,18 @@ def hovernet_decoder(
         return border_energy(hv, sobel_px)
 
     @cache
-    def mask(threshold: float, min_px: int) -> Mask:
-        return _large_pieces(np_prob >= threshold, min_px) > 0
+    def mask(threshold: float, min_px: int) -> Pieces:
+        return _large_pieces(np_prob >= threshold, min_px)
 
     @cache
     def landscape(sobel_px: int, threshold: float, min_px: int) -> Basins:
-        return _landscape(energy(sobel_px), mask(threshold, min_px))
+        return _landscape(energy(sobel_px), mask(threshold, min_px) > 0)
 
     def decode(chosen: HoverNetWatershed) -> Labels:
-        nuclear = mask(chosen.np_threshold, chosen.min_object_px)
-        markers = _markers(energy(chosen.sobel_px), nuclear, chosen)
+        pieces = mask(chosen.np_threshold, chosen.min_object_px)
+        markers = _markers(energy(chosen.sobel_px), pieces > 0, chosen)
         basins = landscape(chosen.sobel_px, chosen.np_threshold, chosen.min_object_px)
-        return relabel(watershed(basins, markers=markers, mask=nuclear))
+        return relabel(flood(basins, markers, pieces))
 
     return decode
 
@@ -119,6 +119,43 @@ def border_energy(hv: Float32[np.ndarray, "2 h w"], sobel_px: int) -> Float32[np
     along = 1 - _unit_range(cv2.Sobel(vertical, cv2.CV_64F, 0, 1, ksize=sobel_px))
     energy: Float32[np.ndarray, "h w"] = np.maximum(across, along)
     return energy
+
+
+def flood(
+    basins: Float64[np.ndarray, "h w"], markers: Int32[np.ndarray, "h w"], pieces: Int32[np.ndarray, "h w"]
+) -> Int32[np.ndarray, "h w"]:
+    """What `skimage.segmentation.watershed` gives on the mask `pieces > 0`, flooding no more of it than it must.
+
+    A piece that holds one marker's pixels is that marker's, and one without is nobody's. Only pieces with several
+    markers are flooded. That changes nothing there: the queue's order within a piece depends on other pieces only
+    where pixels of different markers stand at exactly one height, and then everything is flooded.
+    """
+    nuclear = np.flatnonzero(pieces > 0)
+    piece, marker = pieces.reshape(-1)[nuclear], markers.reshape(-1)[nuclear]
+    seeds = np.flatnonzero(marker)
+    owner = np.zeros(int(piece.max(initial=0)) + 1, np.int32)
+    owner[piece[seeds]] = marker[seeds]
+    shared = np.zeros(len(owner), bool)
+    shared[piece[seeds[marker[seeds] != owner[piece[seeds]]]]] = True
+
+    labels = np.zeros(pieces.size, np.int32)
+    labels[nuclear] = owner[piece]
+    contested = shared[piece]
+    rivals = seeds[contested[seeds]]
+    if _level(basins.reshape(-1)[nuclear[rivals]], marker[rivals]):
+        contested[:] = True
+    flooded = np.zeros(pieces.shape, bool)
+    flooded.reshape(-1)[nuclear[contested]] = True
+    if contested.any():
+        labels[nuclear[contested]] = watershed(basins, markers=markers, mask=flooded)[flooded]
+    return labels.reshape(pieces.shape)
+
+
+def _level(heights: Float64[np.ndarray, " m"], marker: Int32[np.ndarray, " m"]) -> bool:
+    """Whether pixels of different markers stand at exactly one height."""
+    order = heights.argsort()
+    same = heights[order][1:] == heights[order][:-1]
+    return bool((same & (marker[order][1:] != marker[order][:-1])).any())
 
 
 def _unit_range(plane: Float[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
@@ -148,8 +185,10 @@ def _filled(mask: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
 
 def _landscape(energy: Float32[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"]) -> Float64[np.ndarray, "h w"]:
     """Basins to flood: lowest where a nuclear pixel is least like a border, 0 outside the mask."""
-    depth = (1.0 - energy.astype(np.float64)) * mask
-    basins: Float64[np.ndarray, "h w"] = -cv2.GaussianBlur(depth, (_SMOOTHING_PX, _SMOOTHING_PX), 0)
+    depth = np.subtract(1.0, energy, dtype=np.float64)
+    depth *= mask
+    basins: Float64[np.ndarray, "h w"] = cv2.GaussianBlur(depth, (_SMOOTHING_PX, _SMOOTHING_PX), 0)
+    basins *= -1
     return basins
 
 

@@ -74,5 +74,5 @@ def _contour(instances: Integer[np.ndarray, "h w"], label: int, box: tuple[slice
     offset = (box[1].start, box[0].start)
     pieces, _ = cv2.findContours(own, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=offset)
     largest = pieces[0] if len(pieces) == 1 else max(pieces, key=lambda piece: (cv2.contourArea(piece), len(piece)))
-    contour: Int32[np.ndarray, "k 2"] = largest.reshape(-1, 2).astype(np.int32)
+    contour: Int32[np.ndarray, "k 2"] = largest.reshape(-1, 2)
     return contour

@@ -122,6 +122,11 @@ def _family(evaluation: FamilyEvaluation) -> Part:
     )
     label = interval_label(evaluation.n_patients, evaluation.n_tiles_without_patient)
     note = f"{evaluation.n_tiles:,} test tiles with {evaluation.n_nuclei:,} nuclei; {label}."
+    if evaluation.n_patients_trained_on:
+        note += (
+            f" {evaluation.n_patients_trained_on:,} of these patients also trained the decoder: these figures are too good. "
+            "Deal folds by patient."
+        )
     return Part(heading, tuple(table for table in tables if table.rows), note=note)
 
 

@@ -166,6 +166,7 @@ def _evaluation(
         n_tiles=len(own),
         n_patients=own.n_patients,
         n_tiles_without_patient=own.n_tiles_without_patient,
+        n_patients_trained_on=len((set(own.patient) & set(train.patient)) - {""}),
         n_nuclei=int(own.column("n_true").sum()),
         systems=found.systems,
         organs=found.organs,

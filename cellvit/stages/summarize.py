@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     text = summary_text(
         keyed,
         marks=_marks([*families, *routed, *organ_heads]),
-        warnings=_warnings(watersheds, routed),
+        warnings=[*_leaks(families), *_warnings(watersheds, routed)],
         absent=_absent([*families, *routed, *organ_heads]),
     )
     write_text(args.table, text)
@@ -54,6 +54,15 @@ def run(args: argparse.Namespace) -> None:
 
 def _marks(documents: list[Document]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(mark for document in documents for mark in document.provenance.marks))
+
+
+def _leaks(families: list[FamilyEvaluation]) -> list[str]:
+    return [
+        f"split {family.split}, {family.family}: {family.n_patients_trained_on} of {family.n_patients} test patients also "
+        "trained the decoder, so that its figures are too good: deal folds by patient"
+        for family in families
+        if family.n_patients_trained_on
+    ]
 
 
 def _warnings(watersheds: list[WatershedChoice], routed: list[RoutedEvaluation]) -> list[str]:

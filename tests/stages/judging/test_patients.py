@@ -65,6 +65,7 @@ def test_patients_of_the_folds_are_what_intervals_draw(evaluated) -> None:
     assert read_document(run.tiles(3).with_suffix(".json"), FoldSummary).n_patients == 2
     assert (family.n_patients, family.n_tiles_without_patient, family.n_tiles) == (2, 1, 5)
     assert (routed.n_patients, routed.n_tiles_without_patient) == (2, 1)
+    assert family.n_patients_trained_on == 0
     assert tiles["classical"].patient == tuple(PATIENTS[3])
     assert read_judged(run.root / "routed_tiles.csv", COLUMNS)["routed"].patient == tuple(PATIENTS[3])
     dice = tiles["classical"].column("dice")
@@ -112,5 +113,6 @@ def test_a_single_patient_gives_figures_without_intervals_everywhere(evaluated) 
         *(point.aji for point in choice.grid),
         oracle_of(run),
     ]
+    assert family.n_patients_trained_on == 1
     assert any(not math.isnan(figure.value) for figure in figures)
     assert all(math.isnan(figure.low) and math.isnan(figure.high) for figure in figures)

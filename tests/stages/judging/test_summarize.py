@@ -96,3 +96,13 @@ def test_the_text_says_what_was_left_out_and_why(written) -> None:
     assert "2 test tiles left out: their organ belongs to no family" in text
     assert "the best np_threshold lies on the border" in text
     assert "organ_accuracy 0.900 fail" in text
+
+
+def test_patients_that_also_trained_the_decoder_are_told(written) -> None:
+    evaluation = family("1", "digestive", 0.4).model_copy(update={"n_patients": 5, "n_patients_trained_on": 2})
+    write_document(written / "digestive.json", evaluation)
+
+    assert summarize(written) == 0
+
+    line = "split 1, digestive: 2 of 5 test patients also trained the decoder"
+    assert line in (written / "summary.txt").read_text()
