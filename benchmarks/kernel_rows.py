@@ -1,6 +1,6 @@
 """What is timed: our functions beside those of others that do the same, with the check that they agree."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
@@ -45,11 +45,22 @@ ALL: Final = "bPQ, class PQs, AJI, AJI+, Dice, counts"
 ALL_AND_DETECTION: Final = "the same and detection"
 
 
+def as_they_are(cases: Sequence[Case]) -> Sequence[Case]:
+    """The cases themselves."""
+    return cases
+
+
 class Contender(NamedTuple):
-    """Something to time: `run` does the work case by case and yields what comes out, which nobody has to keep."""
+    """Something to time.
+
+    Attributes:
+        run: Does the work case by case and yields what comes out, which nobody has to keep.
+        prepare: Brings the cases into the form that `run` takes; not timed.
+    """
 
     name: str
-    run: Callable[[Sequence[Case]], Iterator[Any]]
+    run: Callable[[Any], Iterator[Any]]
+    prepare: Callable[[Sequence[Case]], Any] = as_they_are
 
 
 class Rival(NamedTuple):
@@ -96,19 +107,27 @@ def with_detection(case: Case) -> np.ndarray:
     return values
 
 
-def hv_batches(cases: Sequence[Case]) -> Iterator[Any]:
-    """HV maps of all cases, made a batch at a time."""
-    for batch in _batches(cases):
-        yield from hv_maps(batch)
+def hv_of_batches(batches: Iterable[Any]) -> Iterator[Any]:
+    """HV maps of every case of the batches, made a batch at a time."""
+    for batch in batches:
+        yield from np.asarray(hv_maps(batch))
+
+
+def batches_of(cases: Sequence[Case]) -> list[np.ndarray]:
+    """Instance maps of the cases, some to a batch."""
+    return [
+        np.stack([case.true.instances for case in cases[start : start + BATCH]])
+        for start in range(0, len(cases), BATCH)
+    ]
 
 
 def _ours() -> dict[str, tuple[Contender, ...]]:
     """Our ways to do each task, in the order of the table."""
     return {
         HV: (
-            Contender(f"`hv_maps`, numpy, batches of {BATCH}", hv_batches),
+            Contender(f"`hv_maps`, numpy, batches of {BATCH}", hv_of_batches, batches_of),
             _each("`hv_maps`, numpy, one by one", lambda case: hv_maps(case.true.instances[None])[0]),
-            Contender(f"`hv_maps`, torch on the CPU, batches of {BATCH}", _hv_tensors),
+            Contender(f"`hv_maps`, torch on the CPU, batches of {BATCH}", hv_of_batches, _tensors_of),
         ),
         AJI: (_each_map("`aji`", aji),),
         AJI_PLUS: (_each_map("`aji_plus`", aji_plus),),
@@ -218,14 +237,8 @@ def _each_map(name: str, figure: Callable[[Any, Any], float]) -> Contender:
     return _each(name, lambda case: figure(case.true.instances, case.found.instances))
 
 
-def _batches(cases: Sequence[Case]) -> Iterator[np.ndarray]:
-    for start in range(0, len(cases), BATCH):
-        yield np.stack([case.true.instances for case in cases[start : start + BATCH]])
-
-
-def _hv_tensors(cases: Sequence[Case]) -> Iterator[Any]:
-    for batch in _batches(cases):
-        yield from hv_maps(torch.from_numpy(batch)).numpy()
+def _tensors_of(cases: Sequence[Case]) -> list[torch.Tensor]:
+    return [torch.from_numpy(batch) for batch in batches_of(cases)]
 
 
 def _pannuke(case: Case) -> list[float]:

@@ -22,7 +22,7 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from time import process_time
-from typing import Final
+from typing import Any, Final
 
 # Libraries read these when they are first imported; one thread each, or the figures are not those of one core.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -36,7 +36,7 @@ import scipy
 import skimage
 import torch
 from kernel_checks import Verdict
-from kernel_rows import BATCH, Contender, Rival, Task, hv_batches, tasks, with_detection
+from kernel_rows import BATCH, Contender, Rival, Task, batches_of, hv_of_batches, tasks, with_detection
 from kernel_tables import MARKS, Row, Versus, Whole, table, whole_table, write_tables
 from kernel_tiles import Case, drawn_cases, stored_cases
 
@@ -133,10 +133,11 @@ def _cases(stores: Sequence[Path], n_nuclei: int, count: int) -> list[Case]:
 def _timed(task: Task, cases: Sequence[Case], repeats: int) -> list[Row]:
     """Check every pair, then let everybody take turns."""
     everybody = [*task.ours, *(rival.contender for rival in task.rivals)]
-    results, passes = {}, {}
+    results, passes, prepared = {}, {}, {}
     for contender in everybody:
+        prepared[contender] = contender.prepare(cases)
         start = process_time()
-        results[contender] = list(contender.run(cases))
+        results[contender] = list(contender.run(prepared[contender]))
         passes[contender] = math.ceil(LEAST_S / (process_time() - start))
     verdicts = {
         (our, rival): rival.check(cases, results[our], results[rival.contender])
@@ -146,13 +147,15 @@ def _timed(task: Task, cases: Sequence[Case], repeats: int) -> list[Row]:
     times: dict[Contender, list[float]] = {contender: [] for contender in everybody}
     for _ in range(repeats):
         for contender in everybody:
-            seconds = timeit.timeit(partial(_exhaust, contender, cases), timer=process_time, number=passes[contender])
+            seconds = timeit.timeit(
+                partial(_exhaust, contender, prepared[contender]), timer=process_time, number=passes[contender]
+            )
             times[contender].append(1000 * seconds / passes[contender] / len(cases))
     _LOG.info("timed task=%r tiles=%d", task.name, len(cases))
     return list(_rows(task, times, verdicts))
 
 
-def _exhaust(contender: Contender, cases: Sequence[Case]) -> None:
+def _exhaust(contender: Contender, cases: Any) -> None:
     """Do the work and let go of each result: to keep them all would time the system's handing out of memory."""
     for _ in contender.run(cases):
         pass
@@ -185,7 +188,7 @@ def _whole_fold(cases: Sequence[Case], fold_tiles: int, hv_tiles: int) -> list[W
     def maps() -> None:
         turns = cycle(cases)
         for start in range(0, hv_tiles, BATCH):
-            for _ in hv_batches(list(islice(turns, min(BATCH, hv_tiles - start)))):
+            for _ in hv_of_batches(batches_of(list(islice(turns, min(BATCH, hv_tiles - start))))):
                 pass
 
     def pooled(sums: np.ndarray) -> np.ndarray:

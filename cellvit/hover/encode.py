@@ -11,6 +11,7 @@ from torch import Tensor
 from cellvit.errors import ContractError
 from cellvit.hover import arrays
 from cellvit.hover.arrays import Array
+from cellvit.hover.runs import Runs, runs_of
 
 _DENSE_SLOTS: Final = 2**22
 """Up to this many (tile, id) pairs a table is indexed by id (32 MiB a table); sparser ids are sorted first."""
@@ -20,20 +21,6 @@ _EXACT_IN_FLOAT32: Final = 2**24
 
 _WIDER: Final = MappingProxyType({torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64})
 """Types that torch stores but hardly computes with, and what holds their values."""
-
-
-class _Runs(NamedTuple):
-    """Nuclear pixels as stretches of one id within a row: exact sums over a nucleus need no other pixels.
-
-    Attributes:
-        start: First pixel, counted through the batch.
-        length_px: Number of pixels.
-        ids: Instance id, not 0.
-    """
-
-    start: Int64[Array, " r"]
-    length_px: Int64[Array, " r"]
-    ids: Int64[Array, " r"]
 
 
 class _Distances(NamedTuple):
@@ -117,7 +104,7 @@ def _encode(instances: Integer[Array, "b h w"], hv: Float32[Array, "b 2 h w"]) -
     """Write the maps of a batch into `hv`, which is zero."""
     _, height, width = instances.shape
     tile_px = height * width
-    runs = _runs(instances.reshape(-1), width)
+    runs = runs_of(instances.reshape(-1), width)
     tile = runs.start // tile_px
     distances = _distances(runs, tile, width)
     exact = "float32" if tile_px * max(height, width) <= _EXACT_IN_FLOAT32 else "float64"
@@ -138,17 +125,7 @@ def _encode(instances: Integer[Array, "b h w"], hv: Float32[Array, "b 2 h w"]) -
     flat[plane + tile_px] = arrays.cast(down / arrays.where(down > 0, to_bottom, up), "float32")[run]
 
 
-def _runs(flat: Integer[Array, " n"], width: int) -> _Runs:
-    begins = arrays.changes(flat)
-    begins[::width] = True
-    start = arrays.nonzero(begins)
-    length_px = arrays.gaps(start, end=len(flat))
-    ids = arrays.cast(flat[start], "int64")
-    nuclear = arrays.nonzero(ids)
-    return _Runs(start[nuclear], length_px[nuclear], ids[nuclear])
-
-
-def _distances(runs: _Runs, tile: Int64[Array, " r"], width: int) -> _Distances:
+def _distances(runs: Runs, tile: Int64[Array, " r"], width: int) -> _Distances:
     row = runs.start // width  # counted through the batch: distances do not care where counting begins
     column = runs.start - row * width
     nucleus, n_nuclei = _number(tile, runs.ids)

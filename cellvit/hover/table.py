@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, Int64, Integer, UInt8
-from scipy import ndimage
 
 from cellvit.hover.classes import classify
+from cellvit.hover.runs import runs_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,27 +52,43 @@ def nucleus_table(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarr
     """
     typed = classify(instances, nt_prob)
     n_nuclei = len(typed.classes)
-    inside = np.flatnonzero(instances > 0)
-    nucleus = instances.reshape(-1)[inside] - 1
-    row = inside // instances.shape[1]
-    column = inside - row * instances.shape[1]
-    area_px = np.bincount(nucleus, minlength=n_nuclei)
-    sums = np.stack([np.bincount(nucleus, at, n_nuclei) for at in (row, column)], axis=1)
-    boxes = ndimage.find_objects(instances)
+    width = instances.shape[1]
+    start, length_px, ids = runs_of(instances.reshape(-1), width)
+    nucleus, row = ids - 1, start // width
+    column = start - row * width
+    area_px = np.bincount(nucleus, length_px, n_nuclei)
+    columns = (2 * column + length_px - 1) * length_px / 2  # sum over the run
+    sums = np.stack([np.bincount(nucleus, at, n_nuclei) for at in (row * length_px, columns)], axis=1)
+    box = _boxes(nucleus, (row, column, row + 1, column + length_px), n_nuclei)
     return NucleusTable(
-        area_px=area_px,
+        area_px=area_px.astype(np.int64),
         centroid=sums / area_px[:, None],
-        box=np.array([(y.start, x.start, y.stop, x.stop) for y, x in boxes], np.int64).reshape(-1, 4),
+        box=box,
         classes=typed.classes,
         probability=typed.probability,
-        contour=tuple(_contour(instances, label, box) for label, box in enumerate(boxes, start=1)),
+        contour=tuple(_contour(instances, label, *corners) for label, corners in enumerate(box.tolist(), start=1)),
     )
 
 
-def _contour(instances: Integer[np.ndarray, "h w"], label: int, box: tuple[slice, slice]) -> Int32[np.ndarray, "k 2"]:
-    own = (instances[box] == label).view(np.uint8)
-    offset = (box[1].start, box[0].start)
-    pieces, _ = cv2.findContours(own, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=offset)
+def _boxes(
+    nucleus: Int64[np.ndarray, " r"], sides: tuple[Int64[np.ndarray, " r"], ...], n_nuclei: int
+) -> Int64[np.ndarray, "n 4"]:
+    """Least top and left, greatest bottom and right of the runs of each nucleus."""
+    top, left, bottom, right = sides
+    box = np.zeros((n_nuclei, 4), np.int64)
+    box[:, :2] = np.iinfo(np.int64).max
+    for place, (side, extreme) in enumerate(
+        ((top, np.minimum), (left, np.minimum), (bottom, np.maximum), (right, np.maximum))
+    ):
+        extreme.at(box[:, place], nucleus, side)
+    return box
+
+
+def _contour(
+    instances: Integer[np.ndarray, "h w"], label: int, top: int, left: int, bottom: int, right: int
+) -> Int32[np.ndarray, "k 2"]:
+    own = (instances[top:bottom, left:right] == label).view(np.uint8)
+    pieces, _ = cv2.findContours(own, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top))
     largest = pieces[0] if len(pieces) == 1 else max(pieces, key=lambda piece: (cv2.contourArea(piece), len(piece)))
     contour: Int32[np.ndarray, "k 2"] = largest.reshape(-1, 2)
     return contour

@@ -65,12 +65,11 @@ class Contingency:
 class Overlay:
     """Two instance maps laid over one another, as stretches of pixels of a row on which none of them changes.
 
-    A tile has a tenth as many stretches as nuclear pixels, and all counts are sums over them. Stretches on which
-    neither map has a nucleus are left out.
+    A tile has a tenth as many stretches as nuclear pixels, and all counts are sums over them.
 
     Attributes:
         start: First pixel, counted row by row.
-        length_px: Number of pixels.
+        length_px: Number of pixels, as the weights that numpy's bincount wants.
         width: Columns of the tile.
         true_place: The place of its true nucleus in `true_labels` plus one, 0 for background.
         found_place: Likewise for the found nucleus.
@@ -79,7 +78,7 @@ class Overlay:
     """
 
     start: Int64[np.ndarray, " r"]
-    length_px: Int64[np.ndarray, " r"]
+    length_px: Float64[np.ndarray, " r"]
     width: int
     true_place: Int64[np.ndarray, " r"]
     found_place: Int64[np.ndarray, " r"]
@@ -116,13 +115,9 @@ def overlay(truth: InstanceMap, found: InstanceMap, *others: InstanceMap) -> Ove
     check_instance_map("truth", truth)
     check_instance_map("found", found)
     start, length_px = _stretches(truth, found, *others)
-    true_ids, found_ids = truth.ravel()[start], found.ravel()[start]
-    nuclear = np.flatnonzero((true_ids > 0) | (found_ids > 0))
-    true_labels, true_place = renumber(true_ids[nuclear])
-    found_labels, found_place = renumber(found_ids[nuclear])
-    return Overlay(
-        start[nuclear], length_px[nuclear], truth.shape[1], true_place, found_place, true_labels, found_labels
-    )
+    true_labels, true_place = renumber(truth.ravel()[start])
+    found_labels, found_place = renumber(found.ravel()[start])
+    return Overlay(start, length_px, truth.shape[1], true_place, found_place, true_labels, found_labels)
 
 
 def contingency_of(laid: Overlay) -> Contingency:
@@ -146,7 +141,7 @@ def centroids_of(
     row = laid.start // laid.width
     column = laid.start - row * laid.width
     rows = row * laid.length_px
-    columns = (2 * column + laid.length_px - 1) * laid.length_px // 2  # sum over the stretch; the product is even
+    columns = (2 * column + laid.length_px - 1) * laid.length_px / 2  # sum over the stretch; the product is even
     return (
         _means(laid.true_place, rows, columns, table.true_area),
         _means(laid.found_place, rows, columns, table.found_area),
@@ -155,8 +150,8 @@ def centroids_of(
 
 def _means(
     place: Int64[np.ndarray, " r"],
-    rows: Int64[np.ndarray, " r"],
-    columns: Int64[np.ndarray, " r"],
+    rows: Float64[np.ndarray, " r"],
+    columns: Float64[np.ndarray, " r"],
     area_px: Int64[np.ndarray, " n"],
 ) -> Float64[np.ndarray, "n 2"]:
     means = np.empty((len(area_px), 2))
@@ -165,7 +160,7 @@ def _means(
     return means
 
 
-def _stretches(*maps: InstanceMap) -> tuple[Int64[np.ndarray, " s"], Int64[np.ndarray, " s"]]:
+def _stretches(*maps: InstanceMap) -> tuple[Int64[np.ndarray, " s"], Float64[np.ndarray, " s"]]:
     """First pixel and length of every stretch of a row on which no map changes."""
     flat = [values.ravel() for values in maps]
     begins = np.ones(flat[0].size, bool)
@@ -174,7 +169,7 @@ def _stretches(*maps: InstanceMap) -> tuple[Int64[np.ndarray, " s"], Int64[np.nd
         begins[1:] |= values[1:] != values[:-1]
     begins[:: max(maps[0].shape[1], 1)] = True
     start = np.flatnonzero(begins)
-    length_px = np.empty_like(start)
-    length_px[:-1] = start[1:] - start[:-1]
+    length_px = np.empty(len(start))
+    np.subtract(start[1:], start[:-1], out=length_px[:-1])
     length_px[-1:] = flat[0].size - start[-1:]
     return start, length_px

@@ -64,7 +64,9 @@ def renumber(ids: Integer[np.ndarray, " p"]) -> tuple[Int64[np.ndarray, " n"], I
     seen = np.zeros(int(ids.max(initial=0)) + 1, bool)
     seen[index] = True
     seen[0] = False
-    return np.flatnonzero(seen), seen.cumsum()[index]
+    labels = np.flatnonzero(seen)
+    without_gaps = len(labels) == len(seen) - 1
+    return labels, index if without_gaps else seen.cumsum()[index]
 
 
 def majority_classes(instances: InstanceMap, classes: InstanceMap) -> Int64[np.ndarray, " n"]:
@@ -105,14 +107,14 @@ def checked_classes(classes: Integer[np.ndarray, " p"]) -> Integer[np.ndarray, "
 def vote(
     places: Int64[np.ndarray, " p"],
     classes: Integer[np.ndarray, " p"],
-    weights: Int64[np.ndarray, " p"] | None = None,
+    weights: Float64[np.ndarray, " p"] | None = None,
     *,
     n_nuclei: int,
 ) -> Int64[np.ndarray, " n"]:
     """Most frequent nuclear class of each nucleus.
 
     Args:
-        places: Nuclei, 1..n, of pixels or stretches of pixels.
+        places: Nuclei, 1..n, of pixels or stretches of pixels; those of 0 do not vote.
         classes: Their classes, 0..5.
         weights: Votes of each; 1 where left out.
     """

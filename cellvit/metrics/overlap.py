@@ -153,9 +153,10 @@ def aji_plus_of(table: Contingency) -> float:
         return _one_side_empty(table)
     pairs = table.pairs
     alone = (np.bincount(pairs.true)[pairs.true] == 1) & (np.bincount(pairs.found)[pairs.found] == 1)
-    contested = np.ix_(np.unique(pairs.true[~alone]), np.unique(pairs.found[~alone]))
-    assigned = linear_sum_assignment(table.iou[contested], maximize=True) if not alone.all() else ([], [])
-    shared = pairs.shared_px[alone].sum() + table.overlap[contested][assigned].sum()
+    shared = pairs.shared_px[alone].sum()
+    if not alone.all():
+        contested = np.ix_(np.unique(pairs.true[~alone]), np.unique(pairs.found[~alone]))
+        shared += table.overlap[contested][linear_sum_assignment(table.iou[contested], maximize=True)].sum()
     # Pairs that share nothing join two full areas to the union, as two unpaired nuclei do.
     return float(shared / (table.true_area.sum() + table.found_area.sum() - shared))
 

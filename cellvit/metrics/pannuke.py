@@ -179,6 +179,6 @@ def pooled_mpq_of_sums(sums: Float64[np.ndarray, "*batch c 4"]) -> Float64[np.nd
 def _class_of(
     laid: Overlay, places: Int64[np.ndarray, " r"], n_nuclei: int, classes: InstanceMap
 ) -> Int64[np.ndarray, " n"]:
-    inside = np.flatnonzero(places)
-    classes_inside = checked_classes(classes.ravel()[laid.start[inside]])
-    return vote(places[inside], classes_inside, laid.length_px[inside], n_nuclei=n_nuclei)
+    class_of_stretch = classes.ravel()[laid.start]
+    class_of_stretch[places == 0] = 0  # what a class map says outside the nuclei does not matter
+    return vote(places, checked_classes(class_of_stretch), laid.length_px, n_nuclei=n_nuclei)
