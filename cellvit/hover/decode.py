@@ -42,7 +42,7 @@ def segment(
 
     Raises:
         SettingsError: Unknown method or parameter, or a parameter out of its limits.
-        ContractError: The maps differ in size or are not finite.
+        ContractError: The maps differ in size or are not finite, or `np_prob` is no probability.
 
     Examples:
         >>> np_prob, hv = np.ones((1, 6)), np.array([[[-1, 0, 1, -1, 0, 1]], [[0] * 6]])
@@ -59,10 +59,10 @@ def segment_grid(
     """Yield what `segment` finds with each set of parameters; steps that sets have in common run once.
 
     Raises:
-        ContractError: The maps differ in size or are not finite.
+        ContractError: The maps differ in size or are not finite, or `np_prob` is no probability.
     """
     check_maps(np_prob, hv)
-    np_prob, hv = np_prob.astype(np.float32, copy=False), hv.astype(np.float32, copy=False)
+    np_prob, hv = np.ascontiguousarray(np_prob, np.float32), np.ascontiguousarray(hv, np.float32)
     by_hovernet, by_flow = hovernet_decoder(np_prob, hv), flow_decoder(np_prob, hv)
     for chosen in grid:
         match chosen:

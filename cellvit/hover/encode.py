@@ -58,9 +58,9 @@ def hv_maps(
     gaps; a nucleus may be cut by the border or in pieces. A tensor gives a tensor on its device, an array an array,
     and all give the same bits.
 
-    As in HoVer-Net (Graham et al. 2019, arXiv 1812.06499), but its program rounds the centre to a pixel and ours
-    does not: distances are kept as the integers ``n * x - sum(x)`` until the one division, so that flipping or
-    rotating the map and encoding it commute bit for bit.
+    As in HoVer-Net (Graham et al. 2019, arXiv 1812.06499), but its program's maps are zero 0.5 to 1.5 px up and left
+    of the centre (decisions 0004 and 0006) and ours are not: distances are kept as the integers ``n * x - sum(x)``
+    until the one division, so that flipping or rotating the map and encoding it commute bit for bit.
 
     Raises:
         ContractError: The map is not (b, h, w), not of integers, or an id is negative.

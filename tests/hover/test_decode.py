@@ -170,6 +170,28 @@ def test_maps_that_are_not_finite_are_refused(pair: OracleMaps, wrong: float, me
         segment(pair.np_prob, hv, method=method)
 
 
+@pytest.mark.parametrize("values", [(-0.5, 0.5), (0, 255)])
+def test_what_is_no_probability_is_refused(pair: OracleMaps, values: tuple[float, float]) -> None:
+    low, high = values
+
+    with pytest.raises(ContractError, match=rf"probabilities from 0 to 1, found {low} to {high}\. Give the softmax"):
+        segment(np.where(pair.np_prob > 0, high, low), pair.hv)
+
+
+@each_method
+def test_maps_in_any_memory_layout_are_read(pair: OracleMaps, method: str) -> None:
+    expected = segment(*pair, method=method)
+
+    turned = segment(pair.np_prob[:, ::-1][:, ::-1], np.asfortranarray(pair.hv), method=method)
+
+    assert np.array_equal(turned, expected)
+
+
+def test_empty_maps_are_refused() -> None:
+    with pytest.raises(ContractError, match=r"found \(0, 4\) and \(2, 0, 4\)"):
+        segment(np.zeros((0, 4)), np.zeros((2, 0, 4)))
+
+
 def test_maps_of_different_size_are_refused(pair: OracleMaps) -> None:
     with pytest.raises(ContractError, match=r"found \(64, 64\) and \(2, 32, 64\)"):
         segment(pair.np_prob, pair.hv[:, :32])

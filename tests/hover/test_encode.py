@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
 from cellvit.errors import ContractError
-from cellvit.hover.encode import hv_maps
+from cellvit.hover.encode import _encode, hv_maps
 
 VIEWS = [(turns, flip) for turns in range(4) for flip in (False, True)]
 
@@ -101,6 +101,24 @@ def test_every_integer_type_gives_the_same(dtype: type) -> None:
     instances = np.array([[0, 200, 200], [200, 0, 3]])
 
     assert np.array_equal(encoded(instances.astype(dtype)), encoded(instances))
+
+
+@given(hnp.arrays(np.int64, (3, 6, 7), elements=st.sampled_from([0, 1, 2, 5, 300, 2**40])))
+def test_code_of_other_devices_gives_the_bits_of_numpy(instances: np.ndarray) -> None:
+    hv = torch.zeros(3, 2, 6, 7)
+
+    _encode(torch.from_numpy(instances), hv)  # CPU tensors go through numpy: this is the code that a GPU runs
+
+    assert np.array_equal(hv.numpy(), hv_maps(instances))
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: f"{90 * view[0]}{'_mirrored' if view[1] else ''}")
+def test_flips_and_turns_commute_on_large_maps_too(view: tuple[int, bool]) -> None:
+    row, column = np.mgrid[:400, :400]
+    shape = ((row - 170) / 160) ** 2 + ((column - 210) / 180) ** 2 + row * column / 90_000 <= 1
+    instances = torch.from_numpy(np.where(shape, 1, 2 * (row > 350)))[None]  # distances beyond 2**24
+
+    assert torch.equal(hv_maps(see(instances, *view)), see_vectors(hv_maps(instances), *view))
 
 
 def test_one_pixel_is_zero_and_a_line_is_flat_across() -> None:
