@@ -12,6 +12,10 @@ from cellvit.taxonomy import POOLED_FAMILY
 
 SETTINGS = load_settings(config)
 DEVICE = SETTINGS.device  # where, not what: in no rule's params, so that a change of it reruns nothing
+BATCH_SIZE = SETTINGS.features.batch_size  # likewise
+SHARDS = SETTINGS.features.shards
+PART = "fold{fold}" if SHARDS == 1 else f"fold{{fold}}_{{shard}}of{SHARDS}"
+EXTRACTED = f"<results>/features/{PART}.h5" if SHARDS == 1 else f"<results>/features/shards/{PART}.h5"
 FOLDS = SETTINGS.data.folds
 SPLITS = SETTINGS.splits
 FAMILIES = list(SETTINGS.decoder_families)
@@ -31,6 +35,7 @@ pathvars:
 
 wildcard_constraints:
     fold=r"\d+",
+    shard=r"\d+",
     split="|".join(SPLITS),
     family="|".join(FAMILIES),
 
@@ -43,6 +48,11 @@ def settings(step):
 def code(step):
     """Fingerprint of the code that `step` reaches by import."""
     return code_fingerprint(f"cellvit.stages.{step}")
+
+
+def shard_of_fold(wildcards):
+    """Part of a fold that a job extracts, as number/count."""
+    return f"{getattr(wildcards, 'shard', 1)}/{SHARDS}"
 
 
 def folds_of(role):

@@ -6,11 +6,11 @@ rule extract_features:
         tiles="<results>/tiles/fold{fold}.h5",
         weights=ancient(local_weights()),
     output:
-        features="<results>/features/fold{fold}.h5",
+        features=EXTRACTED,
     log:
-        "<results>/logs/extract_features/fold{fold}.log",
+        f"<results>/logs/extract_features/{PART}.log",
     benchmark:
-        "<results>/timings/extract_features/fold{fold}.tsv"
+        f"<results>/timings/extract_features/{PART}.tsv"
     conda:
         "../envs/gpu.yaml"
     threads: 4
@@ -20,13 +20,40 @@ rule extract_features:
         runtime=120,
     params:
         settings=settings("extract_features"),
+        shard=shard_of_fold,
         weights=weights_content,
         code=code("extract_features"),
     message:
         "Frozen features of fold {wildcards.fold}"
     shell:
         "python -m cellvit extract_features --settings {params.settings:q} --tiles {input.tiles:q} "
-        "--features {output.features:q} --device {DEVICE} --threads {threads} > {log} 2>&1"
+        "--features {output.features:q} --shard {params.shard} --batch-size {BATCH_SIZE} --device {DEVICE} "
+        "--threads {threads} > {log} 2>&1"
+
+
+if SHARDS > 1:
+
+    rule join_shards:
+        input:
+            shards=[EXTRACTED.replace("{shard}", str(number)) for number in range(1, SHARDS + 1)],
+        output:
+            features="<results>/features/fold{fold}.h5",
+        log:
+            "<results>/logs/join_shards/fold{fold}.log",
+        benchmark:
+            "<results>/timings/join_shards/fold{fold}.tsv"
+        conda:
+            "../envs/cpu.yaml"
+        threads: 1
+        resources:
+            mem_mb=2_000,
+            runtime=10,
+        params:
+            code=code("join_shards"),
+        message:
+            f"Features of fold {{wildcards.fold}} from {SHARDS} shards"
+        shell:
+            "python -m cellvit join_shards --shards {input.shards:q} --features {output.features:q} > {log} 2>&1"
 
 
 rule check_features:

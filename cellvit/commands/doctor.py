@@ -159,8 +159,8 @@ def _disk(settings: Settings) -> Finding:
 
 
 def _wanted_bytes(settings: Settings) -> int:
-    spec, taps = settings.encoder.spec, len(settings.kept_taps)
-    tokens = (settings.features.input_px // spec.patch_px) ** 2 * spec.dim * taps * _TOKEN_BYTES
+    spec, grids = settings.encoder.spec, len(settings.kept_taps) * settings.features.n_views
+    tokens = (settings.features.input_px // spec.patch_px) ** 2 * spec.dim * grids * _TOKEN_BYTES
     return _n_tiles(settings) * (tokens + _TILE_BYTES)
 
 

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from cellvit.config.base import Section
+from cellvit.config.views import GEOMETRIES, geometries_named
 
 Rgb = tuple[float, float, float]
 Band = tuple[float, float]
@@ -197,9 +198,45 @@ class FeaturesSettings(Section):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="arithmetic of the encoder; auto is float16 autocast on a GPU and float32 on a CPU"
     )
-    batch_size: PositiveInt = Field(
-        default=32, le=4096, description="tiles a forward pass; lower it where memory runs out"
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = Field(
+        default="auto",
+        description="tiles a forward pass, 1 to 4096; auto takes as many as pay and fewer where memory runs out. "
+        "A change of it recomputes nothing",
     )
+    shards: PositiveInt = Field(
+        default=1,
+        le=1000,
+        description="parts that a fold is extracted in, each by a job (and GPU) of its own. "
+        "A change of it recomputes nothing that is kept",
+    )
+
+    views: tuple[str, ...] = Field(
+        default=(GEOMETRIES[0],),
+        min_length=1,
+        description="flips and rotations of a tile that are extracted, each from the turned tile: identity first; "
+        "dihedral8 is all eight. Extraction and store grow with their number",
+    )
+    colour_views: int = Field(
+        default=0, ge=0, le=16, description="further views, of the upright tile in other stain colours (HED jitter)"
+    )
+    colour_sigma: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.5,
+        description="strength of the stain jitter: each stain is scaled by 1 +- sigma and shifted by +- sigma "
+        "(Tellez et al. 2019: light 0.05, strong 0.2)",
+    )
+    colour_seed: int = Field(default=0, ge=0, description="seed of the stain jitter")
+
+    @property
+    def n_views(self) -> int:
+        """Forward passes a tile, and entries of the store's views axis."""
+        return len(self.views) + self.colour_views
+
+    @field_validator("views")
+    @classmethod
+    def _each_view_by_name(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(GEOMETRIES[geometry] for geometry in geometries_named(names))
 
     @model_validator(mode="after")
     def _increasing(self) -> Self:

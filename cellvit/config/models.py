@@ -71,7 +71,15 @@ class TrainingSettings(Section):
         default=0.05, ge=0, lt=1, description="share of the steps that warms up linearly; cosine after"
     )
     max_norm: PositiveFloat = Field(default=1.0, description="gradients are clipped to this norm")
-    augment: bool = Field(default=True, description="flip and rotate image, tokens and instance map together")
+    augment: bool = Field(
+        default=True, description="show each tile in a view drawn anew every epoch; false shows it as it lies"
+    )
+    views: Literal["auto", "stored", "turned"] = Field(
+        default="auto",
+        description="where drawn views come from: stored (features.views, the true tokens; refused where there are none), "
+        "turned (tokens of the upright tile, turned as a map of vectors: an approximation), auto (stored where "
+        "features.views has more than identity, else turned)",
+    )
     bpq_every: PositiveInt = Field(
         default=5, description="epochs between measurements of bPQ on the validation folds; the best of them is kept"
     )

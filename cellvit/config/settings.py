@@ -70,7 +70,10 @@ class Settings(Section):
         kept = self.kept_taps
         missing = [tap for tap in self.decoder.taps or () if tap not in kept]
         if missing:
-            raise ValueError(f"decoder.taps={missing}: not among the taps that are kept, features.taps={list(kept)}")
+            raise ValueError(
+                f"decoder.taps={missing}: not among the taps that are kept, features.taps={list(kept)}; "
+                f"set features.taps: {sorted({*kept, *missing})}, which extracts again, or decoder.taps to some of these"
+            )
         return self
 
     @property

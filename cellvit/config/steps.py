@@ -81,6 +81,14 @@ class BuildReportSettings(Section):
     settings: Settings = Field(description="settings of the run; device and results are set to their defaults")
 
 
+def _of_features(settings: Settings) -> FeaturesSettings:
+    """Features without what decides only how they are computed, and without colours that no view has."""
+    defaults, unread = FeaturesSettings(), ["batch_size", "shards"]
+    if not settings.features.colour_views:
+        unread += ["colour_sigma", "colour_seed"]
+    return settings.features.model_copy(update={name: getattr(defaults, name) for name in unread})
+
+
 def _of_training(settings: Settings) -> TrainingSettings:
     """Training without what decides only which decoders there are."""
     return settings.training.model_copy(update={"pooled_control": TrainingSettings().pooled_control})
@@ -88,8 +96,8 @@ def _of_training(settings: Settings) -> TrainingSettings:
 
 _SECTIONS: Mapping[str, Callable[[Settings, str | None], Section]] = {
     "simulate_pannuke": lambda s, _: s.data.simulated or SimulatedData(),
-    "extract_features": lambda s, _: ExtractFeaturesSettings(encoder=s.encoder, features=s.features),
-    "check_features": lambda s, _: ExtractFeaturesSettings(encoder=s.encoder, features=s.features),
+    "extract_features": lambda s, _: ExtractFeaturesSettings(encoder=s.encoder, features=_of_features(s)),
+    "check_features": lambda s, _: ExtractFeaturesSettings(encoder=s.encoder, features=_of_features(s)),
     "train_organ_head": lambda s, _: TrainOrganHeadSettings(organ_head=s.organ_head, seed=s.seed),
     "gather_family": lambda s, family: GatherFamilySettings(organs=s.decoder_families[family or ""]),
     "check_targets": lambda s, _: s.gates.integrity,

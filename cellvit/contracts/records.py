@@ -72,10 +72,12 @@ class FeatureBatch:
     Attributes:
         cls: CLS token after the final LayerNorm, one a view.
         tokens: Patch tokens after the final LayerNorm, one grid a view and tap; no CLS, no registers.
+        input_sha256: Hash of what the encoder was given of each tile; None where unknown.
     """
 
     cls: Float32[np.ndarray, "b views dim"]
     tokens: Float16[np.ndarray, "b views taps g g dim"]
+    input_sha256: UInt8[np.ndarray, "b 32"] | None = None
 
     def __post_init__(self) -> None:
         cls, tokens = self.cls, self.tokens

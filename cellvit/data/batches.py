@@ -3,12 +3,12 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float16, Int
 
-from cellvit.contracts.batches import DecoderBatch
+from cellvit.contracts.batches import DecoderBatch, DrawnViews
 from cellvit.errors import ContractError
 from cellvit.io.features import read_tokens
 from cellvit.io.hdf5 import Store
@@ -23,6 +23,13 @@ UPRIGHT: Final = 0
 Rows = Int[np.ndarray, " r"]
 Item = TypeVar("Item")
 Read = TypeVar("Read")
+
+
+class DrawnRows(NamedTuple):
+    """Tiles of a training batch, and the view drawn for each."""
+
+    rows: Rows
+    views: DrawnViews
 
 
 def sequential_rows(rows: Rows, batch_size: int) -> list[Rows]:
@@ -47,7 +54,7 @@ def shuffled_rows(rows: Rows, batch_size: int, rng: np.random.Generator) -> list
 def decoder_batches(
     features: Store, tiles: Store, plan: Iterable[Rows], *, taps: Sequence[int]
 ) -> Generator[DecoderBatch]:
-    """Yield a batch for each entry of `plan`, in order; `taps` are positions in the feature store.
+    """Yield a batch of upright tiles for each entry of `plan`, in order; `taps` are positions in the feature store.
 
     Both stores are of one fold or of one family: row i is the same tile in both. Close the iterator (it is a
     generator) before the stores, where it is not read to its end.
@@ -55,15 +62,24 @@ def decoder_batches(
     Raises:
         ContractError: The stores have different lengths.
     """
-    if len(features) != len(tiles):
-        raise ContractError(
-            f"{features.path} has {len(features)} tiles, {tiles.path} has {len(tiles)}; they must be of one fold or "
-            "family. Gather them again: snakemake --forcerun gather_family"
-        )
+    _check_lengths(features, tiles)
 
     def read(rows: Rows) -> DecoderBatch:
         tokens = read_tokens(features, rows, view=UPRIGHT, taps=tuple(taps))
         return DecoderBatch(tokens=tokens, tiles=read_tiles(tiles, rows))
+
+    return read_ahead(read, plan)
+
+
+def drawn_batches(
+    features: Store, tiles: Store, plan: Iterable[DrawnRows], *, taps: Sequence[int]
+) -> Generator[DecoderBatch]:
+    """As `decoder_batches`, with the tokens of the view that is drawn for each tile; no other view is read."""
+    _check_lengths(features, tiles)
+
+    def read(drawn: DrawnRows) -> DecoderBatch:
+        tokens = _tokens_of_views(features, drawn.rows, drawn.views.stored, tuple(taps))
+        return DecoderBatch(tokens=tokens, tiles=read_tiles(tiles, drawn.rows), drawn=drawn.views)
 
     return read_ahead(read, plan)
 
@@ -90,3 +106,22 @@ def read_ahead(read: Callable[[Item], Read], plan: Iterable[Item], *, ahead: int
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _check_lengths(features: Store, tiles: Store) -> None:
+    if len(features) != len(tiles):
+        raise ContractError(
+            f"{features.path} has {len(features)} tiles, {tiles.path} has {len(tiles)}; they must be of one fold or "
+            "family. Gather them again: snakemake --forcerun gather_family"
+        )
+
+
+def _tokens_of_views(
+    features: Store, rows: Rows, views: Int[np.ndarray, " b"], taps: tuple[int, ...]
+) -> Float16[np.ndarray, "b taps g g dim"]:
+    """Tokens of each tile in its own view."""
+    tokens = np.empty((len(rows), len(taps), *features.shape("tokens")[3:]), np.float16)
+    for view in np.unique(views):
+        chosen = views == view
+        tokens[chosen] = read_tokens(features, rows[chosen], view=int(view), taps=taps)
+    return tokens

@@ -20,6 +20,8 @@ _CONSTANT_SHARE: Final = 0.5
 
 _OTHER_WEIGHTS = "other weights, another seed, or tiles with their colours swapped when the features were made"
 
+_OTHER_VIEW = "the view was made by turning the grid of another, its colours were drawn otherwise, or " + _OTHER_WEIGHTS
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -81,23 +83,18 @@ def judge_statistics(statistics: FeatureStatistics, band: Band) -> tuple[Finding
     )
 
 
-def judge_recomputed(stored: FeatureBatch, fresh: FeatureBatch, rows: tuple[int, ...]) -> tuple[Finding, ...]:
-    """Findings about features that were computed again for `rows`."""
-    cls, tokens = _cls_deviation(stored, fresh), _token_deviation(stored, fresh)
-    moved = "the grid is shifted, flipped or transposed (registers counted as patches?), or these are other taps"
-    named = f"(rows {', '.join(map(str, rows))})"
-    expected = f"relative deviation of at most {TOLERANCE:g}"
-    return (
-        Finding(
-            Check(name=f"CLS as recomputed {named}", expected=expected, found=f"{cls:.4g}"),
-            held=cls <= TOLERANCE,
-            cause=_OTHER_WEIGHTS,
-        ),
-        Finding(
-            Check(name=f"tokens as recomputed {named}", expected=expected, found=f"{tokens:.4g}"),
-            held=tokens <= TOLERANCE,
-            cause=moved if cls <= TOLERANCE else _OTHER_WEIGHTS,
-        ),
+def judge_recomputed(
+    stored: FeatureBatch, fresh: FeatureBatch, rows: tuple[int, ...], views: tuple[str, ...] = ("identity",)
+) -> tuple[Finding, ...]:
+    """Findings about features that were computed again for `rows`, view by view.
+
+    Args:
+        views: Name of each entry of the views axis.
+    """
+    return tuple(
+        finding
+        for place, view in enumerate(views)
+        for finding in _judge_view(_of_view(stored, place), _of_view(fresh, place), rows, view, upright=not place)
     )
 
 
@@ -111,6 +108,32 @@ def judge_shape(found: dict[str, int], expected: dict[str, int]) -> tuple[Findin
         )
         for name, size in expected.items()
     )
+
+
+def _judge_view(
+    stored: FeatureBatch, fresh: FeatureBatch, rows: tuple[int, ...], view: str, *, upright: bool
+) -> tuple[Finding, ...]:
+    cls, tokens = _cls_deviation(stored, fresh), _token_deviation(stored, fresh)
+    moved = "the grid is shifted, flipped or transposed (registers counted as patches?), or these are other taps"
+    other = _OTHER_WEIGHTS if upright else _OTHER_VIEW
+    named = f"(rows {', '.join(map(str, rows))}, view {view})"
+    expected = f"relative deviation of at most {TOLERANCE:g}"
+    return (
+        Finding(
+            Check(name=f"CLS as recomputed {named}", expected=expected, found=f"{cls:.4g}"),
+            held=cls <= TOLERANCE,
+            cause=other,
+        ),
+        Finding(
+            Check(name=f"tokens as recomputed {named}", expected=expected, found=f"{tokens:.4g}"),
+            held=tokens <= TOLERANCE,
+            cause=moved if cls <= TOLERANCE else other,
+        ),
+    )
+
+
+def _of_view(batch: FeatureBatch, place: int) -> FeatureBatch:
+    return FeatureBatch(batch.cls[:, [place]], batch.tokens[:, [place]])
 
 
 def _rows(name: str, rows: tuple[int, ...], cause: str) -> Finding:

@@ -7,7 +7,7 @@ from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.errors import ContractError, StaleFileError
 from cellvit.io.hdf5 import Store
 
-_SECTIONS = ("encoder", "features")
+ENCODER_SECTIONS = ("encoder", "features")
 """Parts of a feature store's settings that say what its numbers mean."""
 
 _TAPS_AXIS = 2
@@ -16,7 +16,7 @@ _TAPS_AXIS = 2
 
 def encoder_record(store: Store) -> dict[str, Any]:
     """Settings of the encoder behind a feature store, as checkpoints keep them; empty where it names none."""
-    return {name: store.provenance.settings[name] for name in _SECTIONS if name in store.provenance.settings}
+    return {name: store.provenance.settings[name] for name in ENCODER_SECTIONS if name in store.provenance.settings}
 
 
 def kept_blocks(store: Store) -> tuple[int, ...]:
@@ -27,7 +27,7 @@ def kept_blocks(store: Store) -> tuple[int, ...]:
     """
     n_taps = store.shape("tokens")[_TAPS_AXIS]
     record = encoder_record(store)
-    if len(record) < len(_SECTIONS):
+    if len(record) < len(ENCODER_SECTIONS):
         return tuple(range(n_taps))
     blocks = ExtractFeaturesSettings.model_validate(record).taps
     if len(blocks) != n_taps:
@@ -48,8 +48,9 @@ def tap_positions(store: Store, blocks: Sequence[int]) -> tuple[int, ...]:
     missing = [block for block in blocks if block not in kept]
     if missing:
         raise StaleFileError(
-            f"{store.path}: the decoder reads blocks {list(blocks)}, the store holds {list(kept)}. "
-            "Set features.taps and decoder.taps to match, then: snakemake"
+            f"{store.path}: the decoder reads blocks {list(blocks)}, the store holds {list(kept)}. Set features.taps and "
+            f"decoder.taps to match: decoder.taps to some of {list(kept)}, or features.taps: "
+            f"{sorted({*kept, *blocks})}, which extracts again. Then: snakemake"
         )
     return tuple(kept.index(block) for block in blocks)
 
@@ -72,6 +73,6 @@ def check_same_encoder(store: Store, record: dict[str, Any]) -> None:
 
 
 def _identity(record: dict[str, Any]) -> dict[str, Any]:
-    if any(name not in record for name in _SECTIONS):
+    if any(name not in record for name in ENCODER_SECTIONS):
         return {}
     return {"encoder": record["encoder"], "input_px": record["features"]["input_px"]}

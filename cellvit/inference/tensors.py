@@ -1,14 +1,15 @@
-"""Batches on the device that computes, turned where asked."""
+"""Batches on the device that computes, each tile in the view that was drawn for it."""
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float16, Int, Int32, UInt8
+from jaxtyping import Float16, Int32, UInt8
 from torch import Tensor
 
 from cellvit.contracts.batches import DecoderBatch
 from cellvit.data.views import apply_views
+from cellvit.inference.stored_views import UPRIGHT_ONLY, StoredViews
 
 
 class TensorBatch(NamedTuple):
@@ -24,16 +25,25 @@ class TensorBatch(NamedTuple):
     classes: UInt8[Tensor, "b 256 256"]
 
 
-def on_device(batch: DecoderBatch, device: torch.device, views: Int[np.ndarray, " b"] | None = None) -> TensorBatch:
-    """The batch on `device`, each tile in its view (`cellvit.data.views`) where views are given."""
+def on_device(batch: DecoderBatch, device: torch.device, stored: StoredViews = UPRIGHT_ONLY) -> TensorBatch:
+    """The batch on `device`; image and truth as the encoder saw each tile, then all turned as was drawn.
 
-    def moved(array: np.ndarray, axes: tuple[int, int]) -> Tensor:
-        tensor = torch.from_numpy(array).to(device)
-        return tensor if views is None else apply_views(tensor, views, axes=axes)
+    Args:
+        stored: Views of the store that the tokens were read from.
+    """
 
-    return TensorBatch(
-        tokens=moved(batch.tokens, (2, 3)),
-        image=moved(batch.tiles.image, (1, 2)).permute(0, 3, 1, 2),
-        instances=moved(batch.tiles.instances, (1, 2)),
-        classes=moved(batch.tiles.classes, (1, 2)),
-    )
+    def sent(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    tokens, image = sent(batch.tokens), sent(batch.tiles.image)
+    instances, classes = sent(batch.tiles.instances), sent(batch.tiles.classes)
+    if batch.drawn is not None:
+        views, turns = [stored.views[place] for place in batch.drawn.stored], batch.drawn.turns
+        image = stored.in_colours(image, batch.tiles.tile_id, views)
+        geometries = np.array([view.geometry for view in views])
+        image, instances, classes = (
+            apply_views(apply_views(pixels, geometries, axes=(1, 2)), turns, axes=(1, 2))
+            for pixels in (image, instances, classes)
+        )
+        tokens = apply_views(tokens, turns, axes=(2, 3))
+    return TensorBatch(tokens, image.permute(0, 3, 1, 2), instances, classes)

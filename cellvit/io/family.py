@@ -1,7 +1,6 @@
 """Family stores: virtual datasets on the folds' stores. No copy, and no reading through a source that changed."""
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +10,12 @@ import h5py
 import numpy as np
 
 from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.stores import Column, Format
-from cellvit.errors import ContractError, StaleFileError
+from cellvit.contracts.stores import Format
+from cellvit.errors import ContractError
 from cellvit.io.atomic import replacing
 from cellvit.io.hashing import combined
 from cellvit.io.hdf5 import Store, seal
-
-_SOURCES = "sources"
-"""Attribute with the path (relative to the family store) and content hash of every store behind it, as JSON."""
+from cellvit.io.spread import Places, SpreadStore, create_virtual, pieces_of, record_pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class Member:
     rows: np.ndarray
 
 
-class FamilyStore(Store):
+class FamilyStore(SpreadStore):
     """A family store open for reading.
 
     Raises:
@@ -38,12 +35,7 @@ class FamilyStore(Store):
     """
 
     def __init__(self, path: Path, fmt: Format) -> None:
-        super().__init__(path, fmt)
-        try:
-            _check_sources(path, json.loads(self._file.attrs[_SOURCES]))
-        except StaleFileError:
-            self._file.close()
-            raise
+        super().__init__(path, fmt, remedy=f"Gather it again:  snakemake --forcerun gather_family -- {path}")
 
     def __enter__(self) -> "FamilyStore":
         return self
@@ -85,49 +77,17 @@ def write_family(
     fold = np.concatenate([np.full(len(member.rows), member.fold, np.int32) for member in members])
     row = np.concatenate([member.rows.astype(np.int32) for member in members])
     stored = {**names, "fold": fold, "row": row}
-    sources = {
-        os.path.relpath(member.store.path.resolve(), path.resolve().parent): member.store.content_sha256
-        for member in members
-    }
+    behind = {os.path.relpath(m.store.path.resolve(), path.resolve().parent): m.store.content_sha256 for m in members}
+    pieces = [piece for member in members for piece in pieces_of(member.store, member.fold)]
     with replacing(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+        virtual = [column.name for column in fmt.columns if column.name not in stored and len(row)]
         for column in fmt.columns:
-            if column.name in stored:
-                file.create_dataset(column.name, data=stored[column.name].astype(column.dtype))
+            tail = members[0].store.shape(column.name)[1:] if column.name not in stored else ()
+            if column.name in virtual:
+                create_virtual(file, column, tail, pieces, Places(fold, row), path)
             else:
-                _create_virtual(file, column, members, path)
-        file.attrs[_SOURCES] = json.dumps(sources)
-        content = {**sources, "members": hashlib.sha256(fold.tobytes() + row.tobytes()).hexdigest()}
+                rows = stored.get(column.name, np.empty((0, *tail)))
+                file.create_dataset(column.name, data=rows.astype(column.dtype))
+        record_pieces(file, pieces, virtual, path)
+        content = {**behind, "members": hashlib.sha256(fold.tobytes() + row.tobytes()).hexdigest()}
         seal(file, fmt, combined(content), origin)
-
-
-def _create_virtual(file: h5py.File, column: Column, members: Sequence[Member], path: Path) -> None:
-    n = sum(len(member.rows) for member in members)
-    tail = members[0].store.shape(column.name)[1:]
-    if not n:
-        file.create_dataset(column.name, (0, *tail), column.dtype)
-        return
-    layout = h5py.VirtualLayout((n, *tail), column.dtype)
-    start = 0
-    for member in members:
-        if not len(member.rows):
-            continue
-        relative = os.path.relpath(member.store.path.resolve(), path.resolve().parent)
-        source = h5py.VirtualSource(relative, column.name, member.store.shape(column.name), column.dtype)
-        layout[start : start + len(member.rows)] = source[member.rows.tolist()]
-        start += len(member.rows)
-    file.create_virtual_dataset(column.name, layout)
-
-
-def _check_sources(path: Path, sources: dict[str, str]) -> None:
-    remedy = f"Gather it again:  snakemake --forcerun gather_family -- {path}"
-    for relative, expected in sources.items():
-        source = path.resolve().parent / relative
-        if not source.exists():
-            raise StaleFileError(f"{path}: the store behind it is gone: {source}. {remedy}")
-        with h5py.File(source, "r") as file:
-            found = file.attrs.get("content_sha256") if file.attrs.get("complete") else None
-        if found != expected:
-            raise StaleFileError(
-                f"{path} was gathered from another version of {source}.\n"
-                f"  content_sha256: expected {expected[:12]}, found {str(found)[:12]}\n{remedy}"
-            )

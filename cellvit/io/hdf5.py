@@ -1,6 +1,6 @@
 """HDF5 stores: written in order to a temporary name, hashed on the way, marked complete last."""
 
-import hashlib
+import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping
@@ -10,44 +10,20 @@ from types import TracebackType
 
 import h5py
 import numpy as np
+from jaxtyping import Shaped
 
 from cellvit.contracts.provenance import Provenance
 from cellvit.contracts.stores import Column, Format
 from cellvit.errors import ContractError, MissingInputError
 from cellvit.io.atomic import replacing
-from cellvit.io.hashing import combined
+from cellvit.io.rows import StoreWriter
 
 _SPARE_BYTES = 64 << 20
 """Space left on the disk beside a store; h5py dies without an exception where the disk is full."""
 
 
-class StoreWriter:
-    """Appends rows to the columns of a store in order and hashes them on the way."""
-
-    def __init__(self, file: h5py.File, fmt: Format, n: int) -> None:
-        self._file, self._format, self._n = file, fmt, n
-        self._row = 0
-        self._digests = {name: hashlib.sha256() for name in fmt.column_names}
-
-    def append(self, **columns: np.ndarray) -> None:
-        """Write the next rows; every column of the format is given, all of one length."""
-        count = len(next(iter(columns.values())))
-        for column in self._format.columns:
-            dataset, rows = self._file[column.name], np.ascontiguousarray(columns[column.name])
-            if rows.dtype != dataset.dtype or rows.shape != (count, *dataset.shape[1:]):
-                raise ContractError(
-                    f"{self._format.name}: rows of `{column.name}` must be {dataset.dtype} {(count, *dataset.shape[1:])}, "
-                    f"found {rows.dtype} {rows.shape}"
-                )
-            dataset[self._row : self._row + count] = rows
-            self._digests[column.name].update(rows.tobytes())
-        self._row += count
-
-    def content_sha256(self) -> str:
-        """Hash of everything written; raises where rows are missing."""
-        if self._row != self._n:
-            raise ContractError(f"{self._format.name}: {self._n} rows announced, {self._row} written")
-        return combined({name: digest.hexdigest() for name, digest in self._digests.items()})
+_LEAST_CHUNK = 256
+"""Bytes of a row from which a column has one chunk a row: hashes and names lie together."""
 
 
 @contextmanager
@@ -60,15 +36,31 @@ def writing(path: Path, fmt: Format, n: int, sizes: Mapping[str, int], origin: P
     Raises:
         MissingInputError: The disk has too little space.
     """
-    shapes = {column.name: _shape(column, n, sizes) for column in fmt.columns}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _check_space(path, sum(math.prod(shapes[c.name]) * np.dtype(c.dtype).itemsize for c in fmt.columns))
+    check_space(path, fmt, n, sizes)
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        for column in fmt.columns:
-            _create(file, column, shapes[column.name])
+        create_columns(file, fmt, n, sizes)
         writer = StoreWriter(file, fmt, n)
         yield writer
         seal(file, fmt, writer.content_sha256(), origin)
+
+
+def create_columns(file: h5py.File, fmt: Format, n: int, sizes: Mapping[str, int], *, allocated: bool = False) -> None:
+    """Create the datasets of a format in an empty file; `allocated` gives every chunk its place at once."""
+    for column in fmt.columns:
+        _create(file, column, _shape(column, n, sizes), allocated=allocated)
+
+
+def check_space(path: Path, fmt: Format, n: int, sizes: Mapping[str, int]) -> None:
+    """Raise MissingInputError where the disk of `path` has too little space for a store of `n` rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shapes = {column.name: _shape(column, n, sizes) for column in fmt.columns}
+    wanted = sum(math.prod(shapes[column.name]) * np.dtype(column.dtype).itemsize for column in fmt.columns)
+    free = shutil.disk_usage(path.parent).free
+    if free < wanted + _SPARE_BYTES:
+        raise MissingInputError(
+            f"{path}: needs {wanted / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free. "
+            "Free some space, or set `results` to a folder on another disk."
+        )
 
 
 def seal(file: h5py.File, fmt: Format, content_sha256: str, origin: Provenance) -> None:
@@ -79,6 +71,11 @@ def seal(file: h5py.File, fmt: Format, content_sha256: str, origin: Provenance) 
     file.attrs["provenance"] = origin.model_dump_json()
     file.flush()
     file.attrs["complete"] = True
+
+
+ELSEWHERE = "elsewhere"
+"""Attribute with the names of virtual columns, as JSON. They are not opened here: HDF5 takes seconds to unpack the rows of
+one with tens of thousands, at every opening (`cellvit.io.spread` reads what they stand for)."""
 
 
 class Store:
@@ -92,13 +89,20 @@ class Store:
     def __init__(self, path: Path, fmt: Format) -> None:
         self.path, self.format = path, fmt
         self._file = _open(path)
+        self._datasets: dict[str, h5py.Dataset] = {}
+        self.elsewhere = frozenset(json.loads(self._file.attrs.get(ELSEWHERE, "[]")))
         try:
-            _check_header(self._file, path, fmt)
+            _check_header(self._file, path, fmt, self.elsewhere)
         except ContractError:
             self._file.close()
             raise
         self.provenance = Provenance.model_validate_json(self._file.attrs["provenance"])
         self.content_sha256 = str(self._file.attrs["content_sha256"])
+
+    def attribute(self, name: str) -> str | None:
+        """Text that its writer added to the header; None where it added none of that name."""
+        found = self._file.attrs.get(name)
+        return None if found is None else str(found)
 
     def __enter__(self) -> "Store":
         return self
@@ -106,27 +110,55 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a `with` block does it by itself."""
         self._file.close()
 
     def __len__(self) -> int:
-        return int(self._file[self.format.column_names[0]].shape[0])
+        own = next(name for name in self.format.column_names if name not in self.elsewhere)
+        return int(self._dataset(own).shape[0])
 
     def shape(self, column: str) -> tuple[int, ...]:
         """Shape of a column, rows first."""
-        return tuple(self._file[column].shape)
+        return tuple(self._dataset(column).shape)
 
     def read(self, column: str, rows: np.ndarray) -> np.ndarray:
         """Rows of a column in the order asked for, one chunk a read (fancy indexing is 17 to 70 times slower)."""
         return self.read_part(column, rows, ())
 
-    def read_part(self, column: str, rows: np.ndarray, index: tuple[int | slice, ...]) -> np.ndarray:
+    def read_part(self, column: str, rows: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
         """As `read`, but only ``column[row, *index]`` of each row."""
-        dataset = self._file[column]
-        probe = np.empty(dataset.shape[1:], dtype=bool)[index].shape if index else dataset.shape[1:]
-        out = np.empty((len(rows), *probe), dataset.dtype)
-        for position, row in enumerate(rows):
-            dataset.read_direct(out, np.s_[int(row), *index], np.s_[position])
+        shape = self.shape(column)[1 + len(index) :]
+        out = np.empty((len(rows), *shape), self.format.dtype_of(column))
+        self.read_into(column, rows, out, index)
         return out
+
+    def read_into(
+        self, column: str, rows: np.ndarray, out: Shaped[np.ndarray, "..."], index: tuple[int, ...] = ()
+    ) -> None:
+        """As `read_part`, into an array whose entries are each in one piece.
+
+        Selections are made by hand: h5py's own take a fifth of the time of a chunk.
+        """
+        shape = self.shape(column)[1 + len(index) :]
+        block, memory = (1,) * (1 + len(index)) + shape, h5py.h5s.create_simple((1, *shape))
+        for position, row in enumerate(rows.tolist()):
+            dataset, own = self._place(column, row)
+            place = dataset.id.get_space()
+            place.select_hyperslab((own, *index, *(0,) * len(shape)), block)
+            dataset.id.read(memory, place, out[position : position + 1])
+
+    def _place(self, column: str, row: int) -> tuple[h5py.Dataset, int]:
+        """The dataset that holds a row, and the row's number there."""
+        return self._dataset(column), row
+
+    def _dataset(self, column: str) -> h5py.Dataset:
+        """A column; each is looked up once."""
+        if column not in self._datasets:
+            self._datasets[column] = self._file[column]
+        return self._datasets[column]
 
     def all(self, column: str) -> np.ndarray:
         """A whole small column."""
@@ -155,23 +187,18 @@ def _shape(column: Column, n: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
     return (n, *(axis if isinstance(axis, int) else sizes[axis] for axis in column.axes))
 
 
-def _create(file: h5py.File, column: Column, shape: tuple[int, ...]) -> None:
-    if not column.axes or not shape[0]:
+def _create(file: h5py.File, column: Column, shape: tuple[int, ...], *, allocated: bool) -> None:
+    if math.prod(shape[1:]) * np.dtype(column.dtype).itemsize < _LEAST_CHUNK or not shape[0]:
         file.create_dataset(column.name, shape, column.dtype)
         return
     lead = (1, 1, 1) if column.name == "tokens" else (1,)  # one chunk a tile, view and tap
     chunk = (*lead, *shape[len(lead) :])
     squeeze = {"compression": "lzf", "shuffle": True} if column.squeezes else {}
+    if allocated:
+        early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        squeeze["dcpl"] = early
     file.create_dataset(column.name, shape, column.dtype, chunks=chunk, fletcher32=True, **squeeze)
-
-
-def _check_space(path: Path, wanted: int) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if free < wanted + _SPARE_BYTES:
-        raise MissingInputError(
-            f"{path}: needs {wanted / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free. "
-            "Free some space, or set `results` to a folder on another disk."
-        )
 
 
 def _open(path: Path) -> h5py.File:
@@ -185,7 +212,7 @@ def _open(path: Path) -> h5py.File:
         ) from error
 
 
-def _check_header(file: h5py.File, path: Path, fmt: Format) -> None:
+def _check_header(file: h5py.File, path: Path, fmt: Format, elsewhere: frozenset[str]) -> None:
     remedy = f"Make it again: rm {path} && snakemake -- {path}"
     found = {name: file.attrs.get(name) for name in ("format", "format_version")}
     if (found["format"], found["format_version"]) != (fmt.name, fmt.version):
@@ -197,6 +224,8 @@ def _check_header(file: h5py.File, path: Path, fmt: Format) -> None:
         raise ContractError(f"{path}: the mark of completeness is missing; its writer was stopped. {remedy}")
     n = None
     for column in fmt.columns:
+        if column.name in elsewhere:
+            continue
         dataset = file.get(column.name)
         if dataset is None or dataset.dtype != np.dtype(column.dtype) or not _fits(dataset.shape, column, n):
             shown = "nothing" if dataset is None else f"{dataset.dtype} {dataset.shape}"

@@ -7,7 +7,8 @@ import numpy as np
 from cellvit.contracts.records import TileBatch
 from cellvit.contracts.stores import FAMILY_TARGETS, ID_DTYPE, PATIENT_DTYPE, TILES
 from cellvit.io.family import FamilyStore
-from cellvit.io.hdf5 import Store, StoreWriter, as_names
+from cellvit.io.hdf5 import Store, as_names
+from cellvit.io.rows import StoreWriter
 
 
 def open_tiles(path: Path) -> Store:

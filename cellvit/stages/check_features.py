@@ -9,10 +9,12 @@ from typing import Any, Final, get_args
 import numpy as np
 import torch
 
+from cellvit.config.encoders import FeaturesSettings
 from cellvit.config.settings import Device
 from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.contracts.documents import FeatureCheck
 from cellvit.contracts.provenance import Provenance
+from cellvit.data.views import named, views_of
 from cellvit.errors import IntegrityError, StaleFileError
 from cellvit.inference.feature_checks import (
     FeatureStatistics,
@@ -22,11 +24,12 @@ from cellvit.inference.feature_checks import (
     judge_shape,
     judge_statistics,
 )
-from cellvit.inference.features import encode_rows
+from cellvit.inference.features import Extraction
 from cellvit.io.documents import write_document
 from cellvit.io.features import check_extracted_from, open_features, read_features
 from cellvit.io.hashing import sha256_of
 from cellvit.io.hdf5 import Store
+from cellvit.io.kept import forget
 from cellvit.io.tiles import open_tiles
 from cellvit.models.device import resolve_device
 from cellvit.models.encoder import Encoder, load_encoder
@@ -60,10 +63,11 @@ def run(args: argparse.Namespace) -> None:
         _check_origin(features, tiles, settings)
         encoder = load_encoder(settings.encoder, settings.features, resolve_device(args.device))
         _check_weights(features, encoder)
-        findings = judge_shape(_sizes(features), _expected_sizes(tiles, encoder))
+        findings = judge_shape(_sizes(features), _expected_sizes(tiles, encoder, settings.features))
         _stop_on_failure(features.path, findings)
         statistics = feature_statistics(read_features(features, rows) for rows in features.blocks(_BLOCK))
-        findings += judge_statistics(statistics, settings.encoder.cls_std) + _recomputed(features, tiles, encoder)
+        findings += judge_statistics(statistics, settings.encoder.cls_std)
+        findings += _recomputed(features, tiles, encoder, settings.features)
         _stop_on_failure(features.path, findings)
         write_document(args.out, _proof(features, statistics, findings))
 
@@ -108,17 +112,19 @@ def _sizes(features: Store) -> dict[str, int]:
     return {"tiles": n, "views": views, "taps": taps, "grid": grid, "dim": dim}
 
 
-def _expected_sizes(tiles: Store, encoder: Encoder) -> dict[str, int]:
-    return {"tiles": len(tiles), "views": 1, "taps": len(encoder.taps), "grid": encoder.grid, "dim": encoder.dim}
+def _expected_sizes(tiles: Store, encoder: Encoder, asked: FeaturesSettings) -> dict[str, int]:
+    sizes = {"taps": len(encoder.taps), "grid": encoder.grid, "dim": encoder.dim}
+    return {"tiles": len(tiles), "views": asked.n_views, **sizes}
 
 
-def _recomputed(features: Store, tiles: Store, encoder: Encoder) -> tuple[Finding, ...]:
-    """Findings about the first and the last tile, through the encoder again."""
+def _recomputed(features: Store, tiles: Store, encoder: Encoder, asked: FeaturesSettings) -> tuple[Finding, ...]:
+    """Findings about every view of the first and the last tile, through the encoder again."""
     rows = np.unique([0, len(tiles) - 1]) if len(tiles) else np.empty(0, np.int64)
     if not len(rows):
         log.warning("no tiles to recompute features=%s", features.path)
         return ()
-    return judge_recomputed(read_features(features, rows), encode_rows(encoder, tiles, rows), tuple(rows.tolist()))
+    stored, fresh = read_features(features, rows), Extraction(encoder, tiles, asked).of_rows(rows)
+    return judge_recomputed(stored, fresh, tuple(rows.tolist()), tuple(map(named, views_of(asked))))
 
 
 def _stop_on_failure(path: Path, findings: tuple[Finding, ...]) -> None:
@@ -128,6 +134,7 @@ def _stop_on_failure(path: Path, findings: tuple[Finding, ...]) -> None:
         outcome = "held" if finding.held else "failed"
         log.info("check %s: %s expected=%s found=%s", outcome, check.name, check.expected, check.found)
     if failed:
+        forget(path)  # else the next extraction would take the same features over
         lines = [
             f"\n  {finding.check.name}: expected {finding.check.expected}, found {finding.check.found}. "
             f"Likely cause: {finding.cause}"

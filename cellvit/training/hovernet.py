@@ -17,15 +17,16 @@ from cellvit.config.models import DecoderSettings, LossSettings, TrainingSetting
 from cellvit.config.steps import TrainHovernetSettings
 from cellvit.contracts.batches import DecoderBatch
 from cellvit.contracts.history import EpochRecord
-from cellvit.data.batches import decoder_batches, sequential_rows, shuffled_rows
-from cellvit.data.views import random_views
+from cellvit.data.batches import DrawnRows, decoder_batches, drawn_batches, sequential_rows, shuffled_rows
 from cellvit.hover.encode import hv_maps
 from cellvit.inference.parallel import Workers, workers
+from cellvit.inference.stored_views import stored_views
 from cellvit.inference.tensors import on_device
 from cellvit.io.hdf5 import Store
 from cellvit.losses.hover import HoVerNetLoss, LossParts
 from cellvit.models.autocast import half_precision
 from cellvit.models.hovernet import HoVerNetDecoder
+from cellvit.training.augmentation import Augmentation, augmentation_of
 from cellvit.training.class_weights import pixel_counts, pixel_weights
 from cellvit.training.loop import Means, adamw, train_steps
 from cellvit.training.schedule import rate_at
@@ -69,13 +70,15 @@ def fit_decoder(data: FamilyData, settings: TrainHovernetSettings, *, device: to
         threads: Processes that segment validation tiles for bPQ.
 
     Raises:
+        StaleFileError: `training.views` asks for views that the features do not hold.
         TrainingDivergedError: Loss or gradient is not finite.
     """
+    augmentation = augmentation_of(settings.training, stored_views(data.features), data.features.path)
     log.info("tiles train=%d validate=%d device=%s", len(data.train), len(data.validate), device)
     with seeded(settings.seed, device), workers(threads, len(data.validate)) as pool:
         decoder = HoVerNetDecoder(**architecture_of(settings.decoder, data)).to(device)
         loss = _loss(settings.training.loss, data).to(device)
-        training = _Training(decoder, loss, data, settings.training, settings.seed, device)
+        training = _Training(decoder, loss, data, settings.training, augmentation, settings.seed, device)
         return keep_best(training.epochs(pool), decoder, "bpq")
 
 
@@ -87,6 +90,7 @@ class _Training:
     loss: HoVerNetLoss
     data: FamilyData
     settings: TrainingSettings
+    augmentation: Augmentation
     seed: int
     device: torch.device
 
@@ -101,10 +105,10 @@ class _Training:
         for epoch in range(1, settings.epochs + 1):
             started, means, rate = time.perf_counter(), Means(), 0.0
             plan = shuffled_rows(self.data.train, settings.batch_size, order)
-            with closing(self._batches(plan)) as batches:
+            with closing(self._drawn_batches(self.augmentation.drawn(plan, turns))) as batches:
                 steps = train_steps(
                     batches,
-                    partial(self._parts, turns=turns),
+                    self._parts,
                     optimizer,
                     rate_of,
                     max_norm=settings.max_norm,
@@ -125,13 +129,12 @@ class _Training:
         """Steps an epoch, as `shuffled_rows` makes them."""
         return -(-len(self.data.train) // self.settings.batch_size)
 
-    def _batches(self, plan: list[np.ndarray]) -> Generator[DecoderBatch]:
-        return decoder_batches(self.data.features, self.data.targets, plan, taps=self.data.taps)
+    def _drawn_batches(self, plan: list[DrawnRows]) -> Generator[DecoderBatch]:
+        return drawn_batches(self.data.features, self.data.targets, plan, taps=self.data.taps)
 
-    def _parts(self, batch: DecoderBatch, *, turns: np.random.Generator) -> LossParts:
+    def _parts(self, batch: DecoderBatch) -> LossParts:
         """Loss of a training batch; HV is computed after the turn, from the turned instances."""
-        views = random_views(len(batch), turns) if self.settings.augment else None
-        tensors = on_device(batch, self.device, views)
+        tensors = on_device(batch, self.device, self.augmentation.stored)
         with half_precision(self.device):
             maps = self.decoder(tensors.tokens, tensors.image if self.decoder.reads_image else None)
         parts: LossParts = self.loss(maps, tensors.instances, tensors.classes, hv_maps(tensors.instances))
@@ -141,7 +144,7 @@ class _Training:
         if not len(self.data.validate):
             return dict(NOT_MEASURED)
         plan = sequential_rows(self.data.validate, self.settings.batch_size)
-        with closing(self._batches(plan)) as batches:
+        with closing(decoder_batches(self.data.features, self.data.targets, plan, taps=self.data.taps)) as batches:
             return validate(self.decoder, self.loss, batches, device=self.device, bpq_by=bpq_by)
 
 

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import yaml
 
@@ -92,3 +94,16 @@ def test_patients_that_do_not_fit_their_fold_are_said(doctor, write_raw_fold, tm
 
     assert code == 1
     assert "patients.npy: expected names of patients (1,) as text" in said
+
+
+def test_every_view_and_tap_counts_for_the_disk(doctor, tmp_path):
+    encoder = {"encoder": {"preset": "tiny-vit", "weights": "random"}, "data": {"root": str(tmp_path / "nowhere")}}
+
+    wanted = [
+        float(re.search(r"about ([\d.]+) GB wanted", doctor({**encoder, "features": features})[1])[1])
+        for features in ({}, {"taps": [0, 3]}, {"views": ["dihedral8"], "colour_views": 2})
+    ]
+
+    grid = 7901 * 16 * 16 * 96 * 2 / 1e9  # PanNuke's tiles, tiny-vit's tokens in float16
+    assert wanted[1] - wanted[0] == pytest.approx(grid, abs=0.11)
+    assert wanted[2] - wanted[0] == pytest.approx(9 * grid, abs=0.11)

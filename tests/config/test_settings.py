@@ -53,7 +53,20 @@ def test_default_families_hold_every_organ_once():
         pytest.param({"features": {"input_px": 225}}, "nearest valid values: 224, 238", id="remedy_is_computed"),
         pytest.param({"features": {"taps": [3, 40]}}, "has 40 blocks, numbered 0 to 39", id="tap_beyond_depth"),
         pytest.param({"features": {"taps": [39, 9]}}, "must rise without repeats: [9, 39]", id="taps_out_of_order"),
+        pytest.param(
+            {"features": {"views": ["identity", "mirror"]}},
+            "unknown mirror; views are dihedral8, identity, rotate90",
+            id="unknown_view",
+        ),
+        pytest.param({"features": {"views": ["flip"]}}, "identity must be the first view", id="no_identity"),
+        pytest.param({"features": {"views": ["dihedral8", "flip"]}}, "each may stand once", id="view_twice"),
         pytest.param({"decoder": {"taps": [9]}}, "not among the taps that are kept", id="tap_not_kept"),
+        pytest.param({"decoder": {"taps": [9]}}, "set features.taps: [9, 39], which extracts again", id="tap_remedy"),
+        pytest.param(
+            {"features": {"taps": [9, 39]}, "decoder": {"taps": [9, 19]}},
+            "decoder.taps=[19]: not among the taps that are kept, features.taps=[9, 39]",
+            id="one_tap_not_kept",
+        ),
         pytest.param({"families": {"a": ["Colon"], "digestive": ["Colon"]}}, "organ Colon is in", id="two_families"),
         pytest.param({"families": {"a": ["colon"]}}, "unknown organ 'colon'", id="organ_case"),
         pytest.param({"families": {"x; touch PWNED": ["Colon"]}}, "does not match", id="shell_in_a_name"),
@@ -133,6 +146,18 @@ def test_the_pooled_control_covers_every_organ_in_use():
             {"features": {"input_px": 448}}, {"extract_features", "check_features", "build_report"}, id="features"
         ),
         pytest.param(
+            {"features": {"views": ["dihedral8"], "colour_views": 2}},
+            {"extract_features", "check_features", "build_report"},
+            id="views",
+        ),
+        pytest.param({"features": {"colour_sigma": 0.2}}, {"build_report"}, id="colours_that_no_view_has"),
+        pytest.param(
+            {"features": {"colour_views": 1, "colour_sigma": 0.2}},
+            {"extract_features", "check_features", "build_report"},
+            id="colours_of_a_view",
+        ),
+        pytest.param({"training": {"views": "turned"}}, {"train_hovernet", "build_report"}, id="training_views"),
+        pytest.param(
             {"training": {"pooled_control": False}}, {"build_report"}, id="control_leaves_family_decoders_alone"
         ),
     ],
@@ -147,3 +172,19 @@ def test_a_changed_setting_reaches_the_steps_that_read_it_and_no_other(change, s
     after = {name: step_settings(load_settings(change), name, "digestive") for name in names}
 
     assert {name for name in names if before[name] != after[name]} == steps
+
+
+def test_a_decoder_chooses_among_stored_taps_without_another_extraction():
+    stored = {"features": {"taps": [9, 19, 29, 39]}}
+
+    before, after = load_settings(stored), load_settings({**stored, "decoder": {"taps": [39, 19]}})
+
+    assert step_settings(before, "extract_features") == step_settings(after, "extract_features")
+    assert step_settings(before, "train_hovernet") != step_settings(after, "train_hovernet")
+
+
+def test_dihedral8_and_its_eight_names_are_the_same_setting():
+    short = load_settings({"features": {"views": ["dihedral8"]}})
+
+    assert len(short.features.views) == short.features.n_views == 8
+    assert short == load_settings({"features": {"views": list(short.features.views)}})

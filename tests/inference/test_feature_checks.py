@@ -130,3 +130,20 @@ def test_sizes_are_compared_one_by_one() -> None:
 
     assert (tiles.held, grid.held) == (False, True)
     assert (tiles.check.expected, tiles.check.found) == ("4", "3")
+
+
+def test_each_view_is_judged_by_itself_and_named() -> None:
+    batch = FeatureBatch(
+        *(np.concatenate(pair, axis=1) for pair in zip(arrays(features(2)), arrays(features(2, 1)), strict=True))
+    )
+    turned = batch.tokens.copy()
+    turned[:, 1] = np.rot90(batch.tokens[:, 1], axes=(2, 3))
+
+    findings = judge_recomputed(FeatureBatch(batch.cls, turned), batch, (0, 1), ("identity", "rotate90"))
+
+    assert [finding.held for finding in findings] == [True, True, True, False]
+    assert "view rotate90" in findings[-1].check.name
+
+
+def arrays(batch: FeatureBatch) -> tuple[np.ndarray, np.ndarray]:
+    return batch.cls, batch.tokens

@@ -1,6 +1,8 @@
-"""Features as a stream: each tile's own, whatever the batches."""
+"""Features as a stream: each tile's own, whatever the blocks, views and threads."""
 
+import hashlib
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,18 +12,20 @@ import torch
 
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.contracts.records import FeatureBatch
+from cellvit.data.views import apply_view
 from cellvit.errors import IntegrityError
-from cellvit.inference.features import encode_rows, extract
+from cellvit.inference.features import Extraction
 from cellvit.io.hdf5 import Store
 from cellvit.io.tiles import open_tiles
 from cellvit.models.encoder import Encoder, load_encoder
 
 TilesOf = Callable[[int], Store]
+TAPS = (1, 3)
 
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    return load_encoder(EncoderSettings(preset="tiny-vit", weights="random"), FeaturesSettings(taps=(1, 3)), "cpu")
+    return load_encoder(EncoderSettings(preset="tiny-vit", weights="random"), FeaturesSettings(taps=TAPS), "cpu")
 
 
 @pytest.fixture
@@ -33,49 +37,116 @@ def joined(batches: list[FeatureBatch]) -> FeatureBatch:
     return FeatureBatch(np.concatenate([b.cls for b in batches]), np.concatenate([b.tokens for b in batches]))
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
-def test_batches_cover_every_tile_in_order_and_do_not_change_its_features(
-    encoder: Encoder, tiles_of: TilesOf, batch_size: int
+def extraction(encoder: Encoder, tiles: Store, **asked: object) -> Extraction:
+    return Extraction(encoder, tiles, FeaturesSettings(taps=TAPS, **asked))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 64, "auto"])
+def test_blocks_cover_every_tile_in_order_and_do_not_change_its_features(
+    encoder: Encoder, tiles_of: TilesOf, batch_size: int | str
 ) -> None:
     with tiles_of(5) as tiles:
-        batches = list(extract(encoder, tiles, batch_size=batch_size))
-        alone = joined([encode_rows(encoder, tiles, np.array([row])) for row in range(5)])
+        batches = list(extraction(encoder, tiles, batch_size=batch_size).blocks(range(5)))
+        alone = joined([extraction(encoder, tiles).of_rows(np.array([row])) for row in range(5)])
 
     found = joined(batches)
 
-    assert max(len(batch) for batch in batches) <= batch_size
+    assert batch_size == "auto" or max(len(batch) for batch in batches) <= batch_size
     assert (found.cls.shape, found.tokens.shape) == ((5, 1, 96), (5, 1, 2, 16, 16, 96))
     np.testing.assert_allclose(found.cls, alone.cls, atol=1e-4)
     np.testing.assert_allclose(found.tokens.astype(np.float32), alone.tokens.astype(np.float32), atol=5e-3)
 
 
+def test_a_part_of_the_rows_is_what_it_is_in_the_whole(encoder: Encoder, tiles_of: TilesOf) -> None:
+    with tiles_of(6) as tiles:
+        stream = extraction(encoder, tiles, batch_size=2)
+        whole, part = joined(list(stream.blocks(range(6)))), joined(list(stream.blocks(range(2, 6))))
+
+    np.testing.assert_array_equal(part.tokens, whole.tokens[2:])
+    np.testing.assert_array_equal(part.cls, whole.cls[2:])
+
+
 def test_rows_are_encoded_in_the_order_asked_for(encoder: Encoder, tiles_of: TilesOf) -> None:
     with tiles_of(3) as tiles:
-        forward = encode_rows(encoder, tiles, np.array([0, 2]))
-        backward = encode_rows(encoder, tiles, np.array([2, 0]))
+        forward = extraction(encoder, tiles).of_rows(np.array([0, 2]))
+        backward = extraction(encoder, tiles).of_rows(np.array([2, 0]))
 
     np.testing.assert_allclose(forward.cls, backward.cls[::-1], atol=1e-5)
     assert np.abs(forward.cls[0] - forward.cls[1]).max() > 0.05
 
 
-def test_a_store_without_tiles_gives_no_batch(encoder: Encoder, tiles_of: TilesOf) -> None:
-    with tiles_of(0) as tiles:
-        assert list(extract(encoder, tiles, batch_size=4)) == []
+def test_each_view_is_the_turned_tile_through_the_encoder(encoder: Encoder, tiles_of: TilesOf) -> None:
+    with tiles_of(2) as tiles:
+        (batch,) = extraction(encoder, tiles, views=("identity", "rotate90")).blocks(range(2))
+        images = torch.from_numpy(tiles.read("image", np.arange(2)))
+
+    turned = encoder(apply_view(images, 1, axes=(1, 2)).contiguous())
+    np.testing.assert_array_equal(batch.tokens[:, 1], turned.tokens.numpy())
+    np.testing.assert_array_equal(batch.cls[:, 1], turned.cls.numpy())
 
 
-def test_nothing_is_encoded_before_it_is_asked_for(encoder: Encoder, tiles_of: TilesOf) -> None:
+def test_each_tile_carries_the_hash_of_its_image(encoder: Encoder, tiles_of: TilesOf) -> None:
+    with tiles_of(2) as tiles:
+        (batch,) = extraction(encoder, tiles).blocks(range(2))
+        image = tiles.read("image", np.array([1]))[0]
+
+    assert batch.input_sha256 is not None
+    assert batch.input_sha256[1].tobytes() == hashlib.sha256(image.tobytes()).digest()
+
+
+def test_where_colours_are_drawn_by_tile_its_id_is_part_of_the_hash(encoder: Encoder, tiles_of: TilesOf) -> None:
+    with tiles_of(1) as tiles:
+        drawn = extraction(encoder, tiles, colour_views=1).of_rows(np.array([0])).input_sha256
+        image = tiles.read("image", np.array([0]))[0]
+
+    assert drawn is not None
+    assert drawn[0].tobytes() == hashlib.sha256(b"f1-00000" + image.tobytes()).digest()
+
+
+def test_known_blocks_are_not_computed(encoder: Encoder, tiles_of: TilesOf) -> None:
+    known = FeatureBatch(np.ones((2, 1, 96), np.float32), np.ones((2, 1, 2, 16, 16, 96), np.float16))
+    asked: list[bytes] = []
+
+    def first_alone(hashes: np.ndarray) -> FeatureBatch | None:
+        asked.append(hashes.tobytes())
+        return known if len(asked) == 1 else None
+
     with tiles_of(4) as tiles:
-        stream = extract(encoder, tiles, batch_size=1)
+        first, second = extraction(encoder, tiles, batch_size=2).blocks(range(4), known=first_alone)
+
+    assert first is known
+    assert second.cls.std() == pytest.approx(1, abs=0.1)
+
+
+def test_no_rows_give_no_block(encoder: Encoder, tiles_of: TilesOf) -> None:
+    with tiles_of(0) as tiles:
+        assert list(extraction(encoder, tiles).blocks(range(0))) == []
+
+
+def test_a_stream_that_is_left_early_stops_its_reader(encoder: Encoder, tiles_of: TilesOf) -> None:
+    with tiles_of(9) as tiles:
+        stream = extraction(encoder, tiles, batch_size=1).blocks(range(9))
 
         assert len(next(stream)) == 1
         stream.close()  # type: ignore[attr-defined]
+
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
+
+
+def test_a_fault_of_the_reader_ends_the_stream_with_that_fault(encoder: Encoder, tiles_of: TilesOf) -> None:
+    with tiles_of(3) as tiles, pytest.raises(ValueError, match="rowless"):
+        list(extraction(encoder, tiles, batch_size=1).blocks(range(3), known=_fail))
+
+
+def _fail(_: np.ndarray) -> None:
+    raise ValueError("rowless")
 
 
 def test_progress_is_logged_about_every_tenth(
     encoder: Encoder, tiles_of: TilesOf, caplog: pytest.LogCaptureFixture
 ) -> None:
     with tiles_of(24) as tiles, caplog.at_level(logging.INFO):
-        list(extract(encoder, tiles, batch_size=1))
+        list(extraction(encoder, tiles, batch_size=1).blocks(range(24)))
 
     lines = [record.message for record in caplog.records if "features extracted" in record.message]
     assert len(lines) == 10
@@ -87,6 +158,6 @@ def test_tokens_out_of_range_say_which_rows(tiles_of: TilesOf) -> None:
     broken.vit.norm.weight.fill_(1e6)
 
     with tiles_of(3) as tiles, pytest.raises(IntegrityError) as caught:
-        list(extract(broken, tiles, batch_size=2))
+        list(Extraction(broken, tiles, FeaturesSettings(batch_size=2)).blocks(range(3)))
 
     assert "rows 0 to 1" in caught.value.__notes__[0]

@@ -212,3 +212,25 @@ def test_a_model_that_is_not_what_the_settings_say_is_refused(update: dict[str, 
 def test_a_model_whose_norm_comes_after_pooling_is_refused() -> None:
     with pytest.raises(ContractError, match="final LayerNorm"):
         encoder(small("h-optimus-0", global_pool="avg"))
+
+
+def test_matrices_held_in_16_bits_give_the_tokens_that_autocast_gives() -> None:
+    settings = EncoderSettings(preset="tiny-vit", weights="random")
+    features = FeaturesSettings(precision="bfloat16")
+    held, cast = load_encoder(settings, features, "cpu"), load_encoder(settings, features, "cpu")
+    cast.vit.float()
+
+    kept, found = held(noise(2)), cast(noise(2))
+
+    assert {weight.dtype for weight in held.vit.blocks[0].attn.parameters()} == {torch.bfloat16}  # type: ignore[index]
+    assert held.vit.norm.weight.dtype == torch.float32
+    assert torch.equal(kept.tokens, found.tokens)
+    assert torch.equal(kept.cls, found.cls)
+
+
+def test_attention_is_one_kernel_in_every_block_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("timm.layers.config._USE_FUSED_ATTN", 0)
+
+    vit = load_encoder(EncoderSettings(preset="tiny-vit", weights="random"), FeaturesSettings(), "cpu").vit
+
+    assert [block.attn.fused_attn for block in vit.blocks] == [True] * 4  # type: ignore[union-attr]

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -36,6 +37,29 @@ def test_any_grid_gives_maps_at_tile_resolution(grid):
     assert maps.np.shape == (2, 2, 256, 256)
     assert maps.hv.shape == (2, 2, 256, 256)
     assert maps.nt.shape == (2, 6, 256, 256)
+
+
+@pytest.mark.parametrize("grid", [16, 18, 24, 32])
+def test_no_cell_of_a_grid_up_to_32_is_averaged_away(grid):
+    decoder = small(grid=grid, image_stem="none").eval()
+    rows, columns = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
+    pattern = (1.0 - 2 * ((rows + columns) % 2))[None, None, :, :, None].expand(1, 1, grid, grid, 12)
+
+    found, inverted, flat = (decoder(tokens).hv for tokens in (pattern, -pattern, 0 * pattern))
+
+    assert (found - inverted).abs().mean() > 0.1 * flat.abs().mean()
+
+
+def test_a_cell_reaches_the_pixels_that_it_covers_first():
+    decoder = small(grid=32, image_stem="none").eval()
+    tokens = torch.zeros(1, 1, 32, 32, 12)
+    marked = tokens.clone()
+    marked[0, 0, 20, 5] = 3
+
+    moved = (decoder(marked).np - decoder(tokens).np).abs().sum(dim=1)[0]
+
+    row, column = np.unravel_index(int(moved.argmax()), moved.shape)
+    assert max(abs(row - 20.5 * 8), abs(column - 5.5 * 8)) < 24  # two stages of 3 x 3 spread it
 
 
 @pytest.mark.parametrize("stem_widths", [(4, 6), (4, 6, 8), (4, 6, 8, 10)])

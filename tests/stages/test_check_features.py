@@ -209,3 +209,61 @@ def test_weights_that_changed_since_the_extraction_are_stale(
     assert fold.check(json) == 1
 
     assert "other weights than" in capsys.readouterr().err
+
+
+VIEWS = {"views": ["dihedral8"], "colour_views": 1}
+
+
+def test_every_view_is_recomputed_and_stands_in_the_proof(fold: Fold) -> None:
+    fold.extract(settings(**VIEWS))
+
+    assert fold.check(settings(**VIEWS)) == 0
+
+    names = [check.name for check in read_document(fold.out, FeatureCheck).checks]
+    for view in ("identity", "rotate90", "flip_rotate270", "colour 1"):
+        assert f"tokens as recomputed (rows 0, 3, view {view})" in names
+    assert len(names) == len(set(names))
+
+
+def two_views_swapped(cls: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = [0, 2, 1, *range(3, 9)]
+    return cls, tokens[:, order]
+
+
+def turned_instead_of_extracted(cls: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    tokens[:, 4] = tokens[:, 0, :, :, ::-1]
+    return cls, tokens
+
+
+def colours_of_another_draw(cls: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    tokens[:, 8], cls[:, 8] = tokens[:, 0], cls[:, 0]
+    return cls, tokens
+
+
+@pytest.mark.parametrize(
+    ("edit", "view"),
+    [(two_views_swapped, "rotate90"), (turned_instead_of_extracted, "flip"), (colours_of_another_draw, "colour 1")],
+)
+def test_a_view_that_the_encoder_did_not_see_stops_the_run_and_is_named(
+    fold: Fold, edit: Edit, view: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fold.extract(settings(**VIEWS))
+    rewrite(fold.features, edit)
+
+    assert fold.check(settings(**VIEWS)) == 1
+
+    message = capsys.readouterr().err
+    assert f"tokens as recomputed (rows 0, 3, view {view})" in message
+    assert "view identity): expected" not in message
+    assert not fold.out.exists()
+
+
+def test_features_without_the_views_that_are_asked_for_are_stale(
+    fold: Fold, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fold.check(settings(**VIEWS)) == 1
+
+    message = capsys.readouterr().err
+    assert "StaleFileError" in message
+    assert "features.views: file has ['identity'], run asks for ['identity', 'rotate90'" in message
+    assert "features.colour_views: file has 0, run asks for 1" in message

@@ -19,11 +19,17 @@ from cellvit.models.encoder import load_encoder
 TINY = EncoderSettings(preset="tiny-vit", weights="random")
 
 
-def extract(tiles: Path, features: Path, encoder: EncoderSettings = TINY, **kept: object) -> int:
+def arguments(
+    tiles: Path, features: Path, encoder: EncoderSettings = TINY, *, batch_size: int | str = "auto", **kept: object
+) -> list[str]:
     settings = Settings(encoder=encoder, features=FeaturesSettings(**kept))
     json = step_settings(settings, "extract_features")
     given = ["--settings", json, "--tiles", str(tiles), "--features", str(features), "--device", "cpu"]
-    return main(["extract_features", *given])
+    return ["extract_features", *given, "--batch-size", str(batch_size)]
+
+
+def extract(tiles: Path, features: Path, encoder: EncoderSettings = TINY, **kept: object) -> int:
+    return main(arguments(tiles, features, encoder, **kept))
 
 
 @pytest.fixture
@@ -36,7 +42,7 @@ def test_the_store_holds_what_the_encoder_gives_and_where_it_came_from(tiles: Pa
 
     assert extract(tiles, path, taps=(0, 3), batch_size=2) == 0
 
-    settings = ExtractFeaturesSettings(encoder=TINY, features=FeaturesSettings(taps=(0, 3), batch_size=2))
+    settings = ExtractFeaturesSettings(encoder=TINY, features=FeaturesSettings(taps=(0, 3)))
     with open_features(path) as features, open_tiles(tiles) as source:
         batch = read_features(features, np.arange(3))
         assert features.provenance.made_from == {"tiles": source.content_sha256}

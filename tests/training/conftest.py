@@ -1,6 +1,7 @@
 """Features and tiles of one small fold, open for reading."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -32,19 +33,39 @@ def _tiles() -> TileBatch:
 
 
 @pytest.fixture
-def family_data(tmp_path: Path) -> Iterator[FamilyData]:
-    """Tiles 0 to 3 train, 4 and 7 validate; tokens are noise, so that all there is to learn is in the image."""
-    rng = np.random.default_rng(0)
-    with writing(tmp_path / "tiles.h5", TILES, N_TILES, {}, Provenance()) as writer:
-        append_tiles(writer, _tiles())
-    sizes = {"views": 1, "taps": 1, "g": GRID, "dim": DIM}
-    with writing(tmp_path / "features.h5", FEATURES, N_TILES, sizes, Provenance()) as writer:
-        writer.append(
-            cls=rng.normal(size=(N_TILES, 1, DIM)).astype(np.float32),
-            tokens=rng.normal(size=(N_TILES, 1, 1, GRID, GRID, DIM)).astype(np.float16),
-        )
-    with open_features(tmp_path / "features.h5") as features, open_tiles(tmp_path / "tiles.h5") as tiles:
-        yield FamilyData(features, tiles, np.arange(4), np.array([4, 7]), (0,))
+def open_family_data(tmp_path: Path) -> Iterator[Callable[..., FamilyData]]:
+    """Tiles 0 to 3 train, 4 and 7 validate; tokens are noise, so that all there is to learn is in the image.
+
+    `damaged` are rows and views whose tokens are not finite: whoever reads them fails.
+    """
+
+    def make(
+        n_views: int = 1, settings: dict[str, object] | None = None, damaged: Sequence[tuple[int, int]] = ()
+    ) -> FamilyData:
+        rng = np.random.default_rng(0)
+        tokens = rng.normal(size=(N_TILES, n_views, 1, GRID, GRID, DIM)).astype(np.float16)
+        for row, view in damaged:
+            tokens[row, view] = np.nan
+        with writing(tmp_path / "tiles.h5", TILES, N_TILES, {}, Provenance()) as writer:
+            append_tiles(writer, _tiles())
+        sizes = {"views": n_views, "taps": 1, "g": GRID, "dim": DIM}
+        origin = Provenance(settings=settings or {})
+        with writing(tmp_path / "features.h5", FEATURES, N_TILES, sizes, origin) as writer:
+            writer.append(
+                cls=rng.normal(size=(N_TILES, n_views, DIM)).astype(np.float32),
+                tokens=tokens,
+            )
+        features = stack.enter_context(open_features(tmp_path / "features.h5"))
+        tiles = stack.enter_context(open_tiles(tmp_path / "tiles.h5"))
+        return FamilyData(features, tiles, np.arange(4), np.array([4, 7]), (0,))
+
+    with ExitStack() as stack:
+        yield make
+
+
+@pytest.fixture
+def family_data(open_family_data: Callable[..., FamilyData]) -> FamilyData:
+    return open_family_data()
 
 
 @pytest.fixture

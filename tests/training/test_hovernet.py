@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from cellvit.config.steps import TrainHovernetSettings
+from cellvit.config.encoders import EncoderSettings, FeaturesSettings
+from cellvit.config.steps import ExtractFeaturesSettings, TrainHovernetSettings
 from cellvit.contracts.history import LOSS_PARTS, MAP_FIGURES
-from cellvit.errors import TrainingDivergedError
+from cellvit.errors import StaleFileError, TrainingDivergedError
 from cellvit.training.hovernet import FamilyData, fit_decoder
 
 CPU = torch.device("cpu")
@@ -126,3 +127,54 @@ def test_one_line_an_epoch_is_logged(family_data, small_settings, caplog):
     assert "train_hv_magnitude=" in lines[0]
     assert "tiles_per_s=" in lines[0]
     assert "validate_bpq=" in lines[1]
+
+
+def with_views(open_family_data, *, damaged=(), **features) -> FamilyData:
+    """Noise as the features of an encoder that was shown the views that are asked for."""
+    settings = ExtractFeaturesSettings(
+        encoder=EncoderSettings(preset="tiny-vit", weights="random"), features=FeaturesSettings(**features)
+    )
+    return open_family_data(settings.features.n_views, settings.model_dump(mode="json"), damaged)
+
+
+def test_validation_reads_the_upright_tile_alone(open_family_data, small_settings):
+    unread = [(row, view) for row in (4, 7) for view in range(1, 9)]
+    data = with_views(open_family_data, damaged=unread, views=("dihedral8",), colour_views=1)
+
+    kept = fit_decoder(data, small_settings, device=CPU)
+
+    assert math.isfinite(kept.record.validate["total"])
+
+
+@pytest.mark.parametrize("view", [0, 3, 8])
+def test_training_reads_every_stored_view(open_family_data, small_settings, view):
+    damaged = [(row, view) for row in range(4)]
+    data = with_views(open_family_data, damaged=damaged, views=("dihedral8",), colour_views=1)
+
+    with pytest.raises(TrainingDivergedError):
+        fit_decoder(data, changed(small_settings, epochs=20, bpq_every=20), device=CPU)
+
+
+def test_without_augmentation_no_other_view_is_read(open_family_data, small_settings):
+    unread = [(row, view) for row in range(8) for view in range(1, 8)]
+    data = with_views(open_family_data, damaged=unread, views=("dihedral8",))
+
+    kept = fit_decoder(data, changed(small_settings, augment=False), device=CPU)
+
+    assert all(value.isfinite().all() for value in kept.weights.values())
+
+
+def test_turned_tokens_stored_views_and_none_train_other_decoders(open_family_data, small_settings):
+    data = with_views(open_family_data, views=("dihedral8",))
+    ways = ({"views": "auto"}, {"views": "stored"}, {"views": "turned"}, {"augment": False})
+
+    auto, stored, turned, none = (fit_decoder(data, changed(small_settings, **way), device=CPU) for way in ways)
+
+    assert torch.equal(auto.weights["hv.weight"], stored.weights["hv.weight"])
+    assert not torch.equal(stored.weights["hv.weight"], turned.weights["hv.weight"])
+    assert not torch.equal(stored.weights["hv.weight"], none.weights["hv.weight"])
+
+
+def test_stored_views_that_are_not_there_stop_the_training(family_data, small_settings):
+    with pytest.raises(StaleFileError, match="the file has only identity"):
+        fit_decoder(family_data, changed(small_settings, views="stored"), device=CPU)

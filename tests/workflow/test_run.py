@@ -15,6 +15,7 @@ from cellvit.io.tiles import open_targets
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
+GPU_STEPS = {"extract_features", "check_features", "train_organ_head", "train_hovernet"}
 AFTER_TRAINING = {"tune_watershed", "evaluate_family", "evaluate_routed", "summarize", "build_report"}
 
 
@@ -166,6 +167,44 @@ def test_another_device_reruns_nothing(finished):
     assert not finished.planned("--config", "device=cuda")
 
 
+def test_another_batch_size_reruns_nothing_but_the_report_that_names_it(finished):
+    assert set(finished.planned("--config", "features={'batch_size': 4}")) == {"build_report"}
+
+
+def test_shards_are_jobs_of_their_own_that_meet_in_one_file(finished):
+    planned = finished.planned("--config", "features={'shards': 3}", "--", "results/features/fold1_check.json")
+
+    assert (planned["extract_features"], planned["join_shards"], planned["check_features"]) == (3, 1, 1)
+    assert "prepare_fold" not in planned
+
+
+def test_a_lost_shard_costs_only_itself(finished):
+    sharded = ("--config", "features={'shards': 2, 'batch_size': 2}", "results='sharded'")
+    target = "sharded/features/fold2.h5"
+    done = finished.snakemake("--cores", "2", *sharded, "--", target)
+    assert done.returncode == 0, done.stderr[-4000:]
+    shard = finished.home / "sharded/features/shards/fold2_2of2.h5"
+
+    shard.unlink()
+    alone = finished.planned(*sharded, "--", "sharded/features/shards/fold2_2of2.h5")
+    (finished.home / target).unlink()
+    with_the_fold = finished.planned(*sharded, "--", target)
+
+    assert alone == {"extract_features": 1}
+    assert with_the_fold == {"extract_features": 1, "join_shards": 1}
+
+
+def test_moved_results_rerun_nothing_on_a_gpu(finished):
+    moved = finished.home / "moved"
+    finished.results.rename(moved)
+    try:
+        planned = finished.planned("--config", "results=moved")
+    finally:
+        moved.rename(finished.results)
+
+    assert not set(planned) & GPU_STEPS
+
+
 def test_a_touched_fold_reruns_nothing(finished):
     touched = [*finished.raw(1).values(), *finished.raw(3).values()]
     for path in touched:
@@ -244,4 +283,6 @@ def test_a_changed_fold_reruns_what_depends_on_it_and_then_nothing(finished):
     assert planned["gather_family"] == planned["evaluate_family"] == 5
     assert "simulate_pannuke" not in planned
     assert done.returncode == 0, done.stderr[-4000:]
+    log = (finished.results / "logs/extract_features/fold3.log").read_text()
+    assert "features written tiles=4 of which reused=0" in log, "one block of eight holds the changed tile"
     assert not finished.planned()

@@ -1,0 +1,60 @@
+"""Work that is done behind the caller's back: in one thread, in order, at most a few items late."""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Final, Generic, TypeVar
+
+Item = TypeVar("Item")
+
+BEHIND: Final = 2
+"""Items that wait while one is worked on: enough to hide uneven writing, and memory stays that of three."""
+
+
+class Behind(Generic[Item]):
+    """Calls ``work(item)`` for each item in a thread; use it in a `with` block, whose end waits for the last item.
+
+    After an exception of `work` nothing more is worked on; it is raised by the next `put`, or at the end of the block.
+
+    Examples:
+        >>> done = []
+        >>> with Behind(done.append) as behind:
+        ...     behind.put("a")
+        ...     behind.put("b")
+        >>> done
+        ['a', 'b']
+    """
+
+    def __init__(self, work: Callable[[Item], object], *, behind: int = BEHIND) -> None:
+        self._work, self._behind = work, behind
+        self._waiting: deque[Future[None]] = deque()
+        self._stopped = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="behind")
+
+    def __enter__(self) -> "Behind[Item]":
+        return self
+
+    def put(self, item: Item) -> None:
+        """Hand over an item; waits while too many wait already."""
+        self._waiting.append(self._thread.submit(self._worked, item))
+        while len(self._waiting) > self._behind or (self._waiting and self._waiting[0].done()):
+            self._waiting.popleft().result()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped = self._stopped or error is not None
+        self._thread.shutdown(wait=True, cancel_futures=error is not None)
+        if error is None:
+            for future in self._waiting:
+                future.result()
+
+    def _worked(self, item: Item) -> None:
+        if self._stopped:
+            return
+        try:
+            self._work(item)
+        except BaseException:
+            self._stopped = True
+            raise

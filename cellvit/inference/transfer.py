@@ -1,0 +1,65 @@
+"""Copies between the host and the device that run beside the computation; where there is no GPU, no copy at all."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+
+class Landing:
+    """Tensors on their way to the host."""
+
+    def __init__(self, tensors: tuple[Tensor, ...], arrived: torch.cuda.Event | None) -> None:
+        self._tensors, self._arrived = tensors, arrived
+
+    def arrays(self) -> tuple[Shaped[np.ndarray, "..."], ...]:
+        """The tensors as arrays; waits until all of them are there."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return tuple(tensor.numpy() for tensor in self._tensors)
+
+
+class _Streams(NamedTuple):
+    up: torch.cuda.Stream
+    down: torch.cuda.Stream
+
+
+class Transfer:
+    """Copies in streams of their own, from and to pinned memory that torch's allocator uses again."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._streams = _Streams(torch.cuda.Stream(device), torch.cuda.Stream(device)) if self.pinned else None
+
+    @property
+    def pinned(self) -> bool:
+        """True where buffers on the host should be pinned."""
+        return self._device.type == "cuda"
+
+    def up(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+        """The tensor on the device; what is computed from now on waits for it, the host does not."""
+        if self._streams is None:
+            return tensor
+        with torch.cuda.stream(self._streams.up):
+            moved = tensor.to(self._device, non_blocking=True)
+        computing = torch.cuda.current_stream(self._device)
+        computing.wait_stream(self._streams.up)
+        moved.record_stream(computing)
+        return moved
+
+    def down(self, tensors: tuple[Tensor, ...]) -> Landing:
+        """The tensors on their way to the host, after all that computes them; the host does not wait."""
+        if self._streams is None:
+            return Landing(tensors, None)
+        self._streams.down.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._streams.down):
+            landed = []
+            for tensor in tensors:
+                host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+                landed.append(host.copy_(tensor, non_blocking=True))
+                tensor.record_stream(self._streams.down)
+            arrived = torch.cuda.Event()
+            arrived.record(self._streams.down)
+        return Landing(tuple(landed), arrived)

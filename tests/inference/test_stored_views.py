@@ -1,0 +1,182 @@
+"""Tokens of a view, and the image and truth that a decoder is given beside them, show the same tile."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from cellvit.config.encoders import EncoderSettings, FeaturesSettings
+from cellvit.config.steps import ExtractFeaturesSettings
+from cellvit.contracts.batches import DrawnViews
+from cellvit.contracts.provenance import Provenance
+from cellvit.contracts.records import TileBatch
+from cellvit.contracts.stores import FEATURES, TILES
+from cellvit.data.batches import DrawnRows, drawn_batches
+from cellvit.data.views import VIEWS, View, apply_view, seen, views_of
+from cellvit.errors import StaleFileError
+from cellvit.hover.encode import hv_maps
+from cellvit.inference.stored_views import UPRIGHT_ONLY, stored_views
+from cellvit.inference.tensors import TensorBatch, on_device
+from cellvit.io.features import open_features
+from cellvit.io.hdf5 import Store, writing
+from cellvit.io.tiles import append_tiles, open_tiles
+from cellvit.models.encoder import load_encoder
+
+CPU = torch.device("cpu")
+CELL_PX, CELL = 16, (3, 11)
+"""The marked cell: in no symmetric place, so that the eight views put it in eight cells."""
+
+SETTINGS = ExtractFeaturesSettings(
+    encoder=EncoderSettings(preset="tiny-vit", weights="random"),
+    features=FeaturesSettings(views=("dihedral8",), colour_views=2, colour_seed=5, colour_sigma=0.1),
+)
+
+
+class Marked(NamedTuple):
+    """Stores of two grey tiles, the first with a bright patch that is its one nucleus."""
+
+    features: Store
+    tiles: Store
+    images: torch.Tensor
+    ids: tuple[str, str]
+
+    def shown(self, place: int) -> TensorBatch:
+        """Both tiles in the stored view at `place`, as a decoder in training gets them."""
+        drawn = DrawnViews(stored=np.array([place, place]), turns=np.array([0, 0]))
+        (batch,) = drawn_batches(self.features, self.tiles, [DrawnRows(np.arange(2), drawn)], taps=(0,))
+        return on_device(batch, CPU, stored_views(self.features))
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Marked]:
+    folder, ids = tmp_path_factory.mktemp("marked"), ("f1-00000", "f1-00001")
+    patch = tuple(slice(side * CELL_PX, (side + 1) * CELL_PX) for side in CELL)
+    images, instances = np.full((2, 256, 256, 3), 128, np.uint8), np.zeros((2, 256, 256), np.int32)
+    images[0][patch], instances[0][patch] = 255, 1
+    with writing(folder / "tiles.h5", TILES, 2, {}, Provenance()) as out:
+        append_tiles(out, TileBatch(images, instances, instances.astype(np.uint8), ("Colon", "Colon"), ids))
+    encoder, features = load_encoder(SETTINGS.encoder, SETTINGS.features, CPU), SETTINGS.features
+    tiles = torch.from_numpy(images)
+    encoded = [
+        encoder(seen(tiles, ids, view, seed=features.colour_seed, sigma=features.colour_sigma))
+        for view in views_of(features)
+    ]
+    sizes = {"views": len(encoded), "taps": 1, "g": encoder.grid, "dim": encoder.dim}
+    origin = Provenance(settings=SETTINGS.model_dump(mode="json"))
+    with writing(folder / "features.h5", FEATURES, 2, sizes, origin) as out:
+        out.append(
+            cls=torch.stack([each.cls for each in encoded], dim=1).numpy(),
+            tokens=torch.stack([each.tokens for each in encoded], dim=1).numpy(),
+        )
+    with open_features(folder / "features.h5") as store, open_tiles(folder / "tiles.h5") as tile_store:
+        yield Marked(store, tile_store, tiles, ids)
+
+
+def cell_of(pixels: torch.Tensor) -> tuple[int, ...]:
+    """Cell that holds all pixels that are set."""
+    (cell,) = {tuple(where) for where in (pixels.nonzero() // CELL_PX).tolist()}
+    return cell
+
+
+@pytest.mark.parametrize("geometry", range(len(VIEWS)), ids=VIEWS)
+def test_tokens_image_and_nucleus_lie_where_the_view_puts_them(marked: Marked, geometry: int) -> None:
+    mark = torch.zeros(16, 16)
+    mark[CELL] = 1
+    expected = np.unravel_index(int(apply_view(mark, geometry, axes=(0, 1)).argmax()), (16, 16))
+
+    shown = marked.shown(geometry)
+
+    moved = (shown.tokens[0, 0].float() - shown.tokens[1, 0].float()).norm(dim=-1)
+    assert np.unravel_index(int(moved.argmax()), (16, 16)) == expected
+    assert cell_of(shown.image[0, 0] == 255) == expected
+    assert cell_of(shown.instances[0] > 0) == expected
+    assert cell_of(shown.classes[0] > 0) == expected
+
+
+@pytest.mark.parametrize("geometry", range(len(VIEWS)), ids=VIEWS)
+def test_targets_of_a_view_are_those_of_the_turned_nuclei(marked: Marked, geometry: int) -> None:
+    upright = torch.from_numpy(marked.tiles.read("instances", np.arange(2)))
+
+    shown = marked.shown(geometry)
+
+    turned = apply_view(upright, geometry, axes=(1, 2))
+    assert torch.equal(shown.instances, turned)
+    assert torch.equal(hv_maps(shown.instances), hv_maps(turned))
+
+
+@pytest.mark.parametrize("place", range(10))
+def test_the_decoders_image_is_the_one_that_the_encoder_saw(marked: Marked, place: int) -> None:
+    view = views_of(SETTINGS.features)[place]
+
+    shown = marked.shown(place)
+
+    expected = seen(marked.images, marked.ids, view, seed=5, sigma=0.1)
+    assert torch.equal(shown.image.permute(0, 2, 3, 1), expected)
+    assert view.colour == 0 or not torch.equal(expected, marked.images)
+
+
+def test_each_tile_is_read_in_its_own_view_and_turned_as_drawn(marked: Marked) -> None:
+    drawn = DrawnViews(stored=np.array([9, 2]), turns=np.array([0, 5]))
+
+    (batch,) = drawn_batches(marked.features, marked.tiles, [DrawnRows(np.array([1, 0]), drawn)], taps=(0,))
+    shown = on_device(batch, CPU, stored_views(marked.features))
+
+    tokens = torch.from_numpy(marked.features.read("tokens", np.array([1, 0])))[:, :, 0]
+    assert torch.equal(shown.tokens[0, 0], tokens[0, 9])
+    assert torch.equal(shown.tokens[1, 0], apply_view(tokens[1, 2], 5, axes=(0, 1)))
+    image = apply_view(apply_view(marked.images[0], 2, axes=(0, 1)), 5, axes=(0, 1))
+    assert torch.equal(shown.image[1].permute(1, 2, 0), image)
+
+
+def test_true_views_differ_from_turned_tokens(marked: Marked) -> None:
+    tokens = torch.from_numpy(marked.features.read("tokens", np.array([0])))[0, :, 0].float()
+
+    turned = torch.stack([apply_view(tokens[0], geometry, axes=(0, 1)) for geometry in range(8)])
+
+    differing = (tokens[:8] - turned).norm(dim=-1).mean(dim=(1, 2))
+    assert differing[0] == 0
+    assert differing[1:].min() > 0.1
+
+
+def test_the_views_axis_is_geometries_and_then_colours() -> None:
+    features = FeaturesSettings(views=("identity", "rotate180"), colour_views=2)
+
+    assert views_of(features) == (View(0, 0), View(2, 0), View(0, 1), View(0, 2))
+    assert views_of(FeaturesSettings()) == UPRIGHT_ONLY.views
+    assert features.n_views == 4
+
+
+@pytest.fixture
+def open_forged(tmp_path: Path) -> Iterator[Callable[[dict[str, object], int], Store]]:
+    opened: list[Store] = []
+
+    def make(settings: dict[str, object], n_views: int) -> Store:
+        path = tmp_path / "forged.h5"
+        with writing(
+            path, FEATURES, 0, {"views": n_views, "taps": 1, "g": 16, "dim": 96}, Provenance(settings=settings)
+        ):
+            pass
+        opened.append(open_features(path))
+        return opened[-1]
+
+    yield make
+    for store in opened:
+        store.__exit__(None, None, None)
+
+
+def test_a_store_without_the_views_of_its_settings_is_stale(open_forged) -> None:
+    store = open_forged(SETTINGS.model_dump(mode="json"), 1)
+
+    with pytest.raises(StaleFileError, match=r"ask for 10 views .* its tokens have 1.\s.*forcerun extract_features"):
+        stored_views(store)
+
+
+def test_a_store_from_before_there_were_views_holds_the_upright_tile(open_forged) -> None:
+    older = SETTINGS.model_dump(mode="json")
+    older["features"] = {"input_px": 224, "taps": None, "precision": "auto", "batch_size": 32}
+
+    assert stored_views(open_forged(older, 1)).views == UPRIGHT_ONLY.views
+    assert stored_views(open_forged({}, 1)) == UPRIGHT_ONLY
