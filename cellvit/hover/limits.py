@@ -8,7 +8,6 @@ from jaxtyping import Float
 
 from cellvit.errors import ContractError, SettingsError
 
-
 _ROUNDING: Final = 1e-3
 """How far a probability of half precision may lie outside 0..1."""
 

@@ -23,7 +23,7 @@ from cellvit.metrics.detection import UNPAIRED, class_scores, detection_scores
 from cellvit.metrics.intervals import Interval, Statistic, bootstrap, bootstrap_mean, bootstrap_organ_mean
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 from cellvit.metrics.maps import FIGURES as MAP_FIGURES
-from cellvit.metrics.maps import MapSums
+from cellvit.metrics.maps import MapSums, nt_accuracy_of_class
 from cellvit.metrics.pannuke import pooled_mpq_of_sums
 from cellvit.taxonomy import NUCLEUS_CLASSES
 
@@ -73,8 +73,13 @@ def map_figures(sums: MapSums, *, seed: int, groups: Groups) -> Figures:
 
 
 def trivial_figures(sums: MapSums, *, seed: int, groups: Groups) -> Figures:
-    """All foreground, HV of zero and the majority class, on the same tiles."""
-    return {name: _of_maps(MAP_FIGURES[baseline], sums, seed, groups) for name, baseline in TRIVIAL.items()}
+    """All foreground, HV of zero and the majority class, on the same tiles.
+
+    The majority class is that of all tiles in every draw, else an interval would lie over its own value.
+    """
+    statistics = {name: MAP_FIGURES[baseline] for name, baseline in TRIVIAL.items()}
+    statistics["nt_accuracy"] = partial(nt_accuracy_of_class, nucleus_class=majority_class(sums))
+    return {name: _of_maps(statistic, sums, seed, groups) for name, statistic in statistics.items()}
 
 
 def has_maps(tiles: JudgedTiles) -> bool:

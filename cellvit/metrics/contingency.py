@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from cellvit.metrics.instances import InstanceMap, check_instance_map, check_same_shape, renumber
+from cellvit.metrics.instances import InstanceMap, check_ids, check_kind, check_same_shape, renumber
 
 
 class Pairs(NamedTuple):
@@ -112,11 +112,14 @@ def overlay(truth: InstanceMap, found: InstanceMap, *others: InstanceMap) -> Ove
         ContractError: The shapes differ, or one is no map of non-negative integers.
     """
     check_same_shape("truth and found", truth, found)
-    check_instance_map("truth", truth)
-    check_instance_map("found", found)
+    check_kind("truth", truth)
+    check_kind("found", found)
     start, length_px = _stretches(truth, found, *others)
-    true_labels, true_place = renumber(truth.ravel()[start])
-    found_labels, found_place = renumber(found.ravel()[start])
+    true_ids, found_ids = truth.ravel()[start], found.ravel()[start]
+    check_ids("truth", true_ids)
+    check_ids("found", found_ids)
+    true_labels, true_place = renumber(true_ids)
+    found_labels, found_place = renumber(found_ids)
     return Overlay(start, length_px, truth.shape[1], true_place, found_place, true_labels, found_labels)
 
 

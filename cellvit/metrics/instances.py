@@ -24,14 +24,32 @@ def check_instance_map(name: str, instances: InstanceMap) -> None:
     Raises:
         ContractError: Not two axes, not integers, or an id below zero.
     """
+    check_kind(name, instances)
+    check_ids(name, instances)
+
+
+def check_kind(name: str, instances: InstanceMap) -> None:
+    """Refuse what does not have two axes of integers.
+
+    Raises:
+        ContractError: Not two axes, or not integers.
+    """
     if instances.ndim != 2 or instances.dtype.kind not in "biu":
         raise ContractError(
             f"{name}: expected an instance map, (h, w) integers, found shape {instances.shape} of {instances.dtype}. "
             "Pass one tile at a time, and label the nuclei of a probability map first (cellvit.hover.decode.segment)."
         )
-    if instances.dtype.kind == "i" and instances.size and instances.min() < 0:
+
+
+def check_ids(name: str, ids: Integer[np.ndarray, "..."]) -> None:
+    """Refuse ids that cannot be; those of one pixel a stretch stand for all.
+
+    Raises:
+        ContractError: An id below zero.
+    """
+    if ids.dtype.kind == "i" and ids.size and ids.min() < 0:
         raise ContractError(
-            f"{name}: expected ids of 0 (background) and above, found {instances.min()}. "
+            f"{name}: expected ids of 0 (background) and above, found {ids.min()}. "
             "Set pixels that carry a marker (such as watershed lines at -1) to 0."
         )
 

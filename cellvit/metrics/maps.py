@@ -193,6 +193,11 @@ def nt_accuracy_majority(sums: Sums) -> Figure:
     return ratio(by_class.max(axis=0), _column(sums, "nuclear_px"))
 
 
+def nt_accuracy_of_class(sums: Sums, nucleus_class: int) -> Figure:
+    """Accuracy of answering one class, 1..5, on all nuclear pixels; NaN without nuclei."""
+    return ratio(_column(sums, CLASS_COLUMNS[nucleus_class]), _column(sums, "nuclear_px"))
+
+
 FIGURES: Final[Mapping[str, Callable[[Sums], Figure]]] = MappingProxyType(
     {
         figure.__name__: figure

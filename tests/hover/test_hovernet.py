@@ -2,9 +2,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from skimage.segmentation import watershed
 
 from cellvit.hover.decode import segment
-from cellvit.hover.hovernet import border_energy
+from cellvit.hover.hovernet import border_energy, flood
 from cellvit.hover.oracle import OracleMaps, oracle_maps
 
 Discs = Callable[..., np.ndarray]
@@ -48,3 +52,24 @@ def test_larger_sobel_kernel_gives_a_smoother_energy(pair: OracleMaps) -> None:
     roughness = [np.abs(np.diff(border_energy(hv, sobel_px))).mean() for sobel_px in (5, 11, 21)]
 
     assert roughness[0] > roughness[1] > roughness[2]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    levels=st.sampled_from([2, 5, 50, 10**6]),
+    coverage=st.sampled_from([0.3, 0.6, 0.8, 1.0]),
+    n_markers=st.integers(0, 30),
+)
+def test_flooding_contested_pieces_alone_gives_what_flooding_everything_gives(
+    seed: int, levels: int, coverage: float, n_markers: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    basins = -rng.integers(0, levels, (20, 24)) / levels
+    pieces, _ = ndimage.label(rng.random((20, 24)) < coverage)
+    markers = np.zeros((20, 24), np.int32)
+    for number in range(1, n_markers + 1):  # markers of several pixels, some outside the mask, some over one another
+        row, column = rng.integers(0, 20), rng.integers(0, 24)
+        markers[row : row + rng.integers(1, 4), column : column + rng.integers(1, 4)] = number
+
+    assert np.array_equal(flood(basins, markers, pieces), watershed(basins, markers=markers, mask=pieces > 0))

@@ -102,6 +102,18 @@ def test_figures_of_maps_stand_only_where_there_are_maps(judged) -> None:
     assert "np_dice" not in figures(without, seed=0)
 
 
+def test_interval_of_the_majority_class_holds_its_value() -> None:
+    rows = np.zeros((40, len(MAP_COLUMNS)))
+    rows[:, MAP_COLUMNS.index("nuclear_px")] = 10
+    rows[::2, MAP_COLUMNS.index("class_1_px")] = 10  # in half of the tiles one class, in the other half another
+    rows[1::2, MAP_COLUMNS.index("class_3_px")] = 10
+
+    accuracy = trivial_figures(MapSums(rows), seed=0, groups=None)["nt_accuracy"]
+
+    assert accuracy.value == 0.5
+    assert accuracy.low < 0.5 < accuracy.high
+
+
 def test_trivial_answers_score_as_their_names_say() -> None:
     found = trivial_figures(
         sums(pixels=[100, 100], nuclear_px=[20, 0], hv_true_square=[10, 0], class_1_px=[15, 0], class_3_px=[5, 0]),
