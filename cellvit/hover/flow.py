@@ -10,9 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from cellvit.hover.limits import check_limits
-
-Labels = Int32[np.ndarray, "h w"]
-"""Nuclei of a tile, 1..n without gaps."""
+from cellvit.hover.relabel import Labels
 
 _WALK_DOUBLINGS: Final = 8
 """The pointer map is doubled this often: walks of 256 steps, longer than any nucleus at 0.25 um per pixel."""

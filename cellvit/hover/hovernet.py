@@ -11,10 +11,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int32, UInt8
 from skimage.segmentation import watershed
 
 from cellvit.hover.limits import check_limits
-from cellvit.hover.relabel import relabel
-
-Labels = Int32[np.ndarray, "h w"]
-"""Nuclei of a tile, 1..n without gaps."""
+from cellvit.hover.relabel import Labels, relabel
 
 Energy = Float32[np.ndarray, "h w"]
 """How much each pixel looks like a border between nuclei, 0..1."""

@@ -6,14 +6,14 @@ import numpy as np
 from jaxtyping import Int32, Int64, Integer, Num, UInt8
 
 from cellvit.errors import ContractError
+from cellvit.ids import renumber
 from cellvit.taxonomy import BACKGROUND_CHANNEL, NUCLEUS_CLASSES
+
+Labels = Int32[np.ndarray, "h w"]
+"""Nuclei of a tile, 1..n without gaps, 0 is background."""
 
 _LARGEST_ID: Final = 2**53
 """Largest integer up to which float64, the dtype of masks.npy, holds every integer."""
-
-
-_TABLE_IDS: Final = 1 << 16
-"""Ids below this are ranked by a table, others by sorting, which takes ten times as long."""
 
 
 class Painted(NamedTuple):
@@ -41,9 +41,8 @@ def relabel(instances: Integer[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
                [3, 0, 1]], dtype=int32)
     """
     inside = np.flatnonzero(instances != 0)  # several times faster than on the numbers themselves
-    ids = instances.reshape(-1)[inside]
     labels = np.zeros(instances.size, np.int32)
-    labels[inside] = _ranks(ids)
+    labels[inside] = renumber(instances.reshape(-1)[inside])[1]
     return labels.reshape(instances.shape)
 
 
@@ -75,19 +74,6 @@ def paint_channels(masks: Num[np.ndarray, "h w 5"]) -> Painted:
         overlap_px=int(np.count_nonzero(claimed.sum(axis=2) > 1)),
         n_lost=len(np.unique(keys[claimed])) - len(kept),
     )
-
-
-def _ranks(ids: Integer[np.ndarray, " p"]) -> Int64[np.ndarray, " p"]:
-    """Place of each id among the distinct ones, from 1."""
-    ranks: Int64[np.ndarray, " p"]
-    if ids.size and ids.min() > 0 and ids.max() < _TABLE_IDS:
-        index = ids.astype(np.intp)
-        seen = np.zeros(int(ids.max()) + 1, bool)
-        seen[index] = True
-        ranks = seen.cumsum()[index]
-    else:
-        ranks = np.unique(ids, return_inverse=True)[1] + 1
-    return ranks
 
 
 def _check_masks(masks: Num[np.ndarray, "h w 5"]) -> None:

@@ -6,13 +6,11 @@ import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
 from cellvit.errors import ContractError
+from cellvit.ids import renumber
 from cellvit.taxonomy import NucleusClass
 
 N_CLASSES: Final = len(NucleusClass)
 """Classes of a pixel, background included."""
-
-TABLE_IDS: Final = 1 << 16
-"""Ids below this (all 16-bit maps) are renumbered by a table, larger ones by sorting, which takes ten times as long."""
 
 InstanceMap = Integer[np.ndarray, "h w"]
 """Instance ids, 0 is background; gaps and any integer type are fine, a boolean mask is one nucleus."""
@@ -65,26 +63,6 @@ def check_same_shape(names: str, first: np.ndarray, second: np.ndarray) -> None:
             f"{names}: expected two maps of one shape, found {first.shape} and {second.shape}. "
             "Bring both to the resolution of the tile (nearest neighbour for ids and classes)."
         )
-
-
-def renumber(ids: Integer[np.ndarray, " p"]) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " p"]]:
-    """Sorted labels other than 0, and for each pixel its label's place among them plus one (0 stays 0).
-
-    Examples:
-        >>> labels, places = renumber(np.array([7, 0, 3, 7]))
-        >>> labels.tolist(), places.tolist()
-        ([3, 7], [2, 0, 1, 2])
-    """
-    if ids.size and ids.max() >= TABLE_IDS:
-        labels, places = np.unique(np.append(ids, ids.dtype.type(0)), return_inverse=True)
-        return labels[1:].astype(np.int64), places[:-1]
-    index = ids.astype(np.intp)
-    seen = np.zeros(int(ids.max(initial=0)) + 1, bool)
-    seen[index] = True
-    seen[0] = False
-    labels = np.flatnonzero(seen)
-    without_gaps = len(labels) == len(seen) - 1
-    return labels, index if without_gaps else seen.cumsum()[index]
 
 
 def majority_classes(instances: InstanceMap, classes: InstanceMap) -> Int64[np.ndarray, " n"]:

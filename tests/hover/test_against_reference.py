@@ -1,10 +1,9 @@
 """Distance maps and HoVer-Net's watershed equal slow programs written from the paper, on maps of every awkward kind."""
 
-import importlib.util
 from fractions import Fraction
-from pathlib import Path
-from types import ModuleType
 
+import hover_reference as reference
+import instance_maps
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
@@ -12,20 +11,6 @@ from hypothesis import strategies as st
 
 from cellvit.hover.decode import segment
 from cellvit.hover.encode import hv_maps
-
-
-def load(name: str) -> ModuleType:
-    """A module of tests/reference, loaded by its path (tests are no package)."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "reference" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-instance_maps = load("instance_maps")
-reference = load("hover_reference")
 
 every_kind = pytest.mark.parametrize("kind", instance_maps.KINDS)
 

@@ -3,11 +3,11 @@
 Whole numbers, and quotients of two of them, are equal to the last bit; sums of quotients to 1e-12.
 """
 
-import importlib.util
 from math import inf, isnan
-from pathlib import Path
-from types import ModuleType
 
+import instance_maps
+import maps_reference
+import metrics_reference as reference
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
@@ -22,19 +22,6 @@ from cellvit.metrics.instances import centroids, majority_classes
 from cellvit.metrics.maps import FIGURES, MapSums
 from cellvit.metrics.pannuke import mean_over_organs, pooled_mpq, tile_scores
 
-
-def load(name: str) -> ModuleType:
-    """A module of tests/reference, loaded by its path (tests are no package)."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "reference" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-instance_maps = load("instance_maps")
-maps_reference = load("maps_reference")
 Tile = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 every_kind = pytest.mark.parametrize("kind", instance_maps.KINDS)
@@ -49,7 +36,7 @@ def same(value: float, expected: float) -> bool:
     return value == expected or (isnan(value) and isnan(expected))
 
 
-def check_overlap_figures(reference: ModuleType, truth: np.ndarray, found: np.ndarray) -> None:
+def assert_equal_overlap_figures(truth: np.ndarray, found: np.ndarray) -> None:
     counts = panoptic_quality(truth, found)
 
     expected = reference.panoptic(reference.nuclei(truth), reference.nuclei(found))
@@ -64,7 +51,7 @@ def check_overlap_figures(reference: ModuleType, truth: np.ndarray, found: np.nd
     assert least <= value <= greatest or (isnan(value) and isnan(least))
 
 
-def check_tile_scores(reference: ModuleType, tile: Tile) -> None:
+def assert_equal_tile_scores(tile: Tile) -> None:
     scores = tile_scores(*tile)
 
     bpq, by_class, mpq, mpq_strict, counts = reference.pannuke(*tile)
@@ -77,7 +64,7 @@ def check_tile_scores(reference: ModuleType, tile: Tile) -> None:
         assert found.matched_iou == pytest.approx(expected[3], abs=1e-12)
 
 
-def check_scores_of_detections(reference: ModuleType, counts: DetectionCounts) -> None:
+def assert_equal_scores_of_detections(counts: DetectionCounts) -> None:
     table = counts.table.tolist()
     assert all(map(same, counts.detection, reference.detection_scores(table)))
     for c in range(1, 6):
@@ -87,9 +74,7 @@ def check_scores_of_detections(reference: ModuleType, counts: DetectionCounts) -
 @every_kind
 @unshrunk
 @given(data=st.data())
-def test_shared_pixels_areas_labels_and_classes_equal_the_reference(
-    reference: ModuleType, kind: str, data: st.DataObject
-) -> None:
+def test_shared_pixels_areas_labels_and_classes_equal_the_reference(kind: str, data: st.DataObject) -> None:
     truth, classes, found, _ = data.draw(instance_maps.tiles(kind))
 
     table = contingency(truth, found)
@@ -110,23 +95,23 @@ def test_shared_pixels_areas_labels_and_classes_equal_the_reference(
 @every_kind
 @unshrunk
 @given(data=st.data())
-def test_overlap_figures_equal_the_reference(reference: ModuleType, kind: str, data: st.DataObject) -> None:
+def test_overlap_figures_equal_the_reference(kind: str, data: st.DataObject) -> None:
     truth, _, found, _ = data.draw(instance_maps.tiles(kind))
 
-    check_overlap_figures(reference, truth, found)
+    assert_equal_overlap_figures(truth, found)
 
 
 @every_kind
 @unshrunk
 @given(data=st.data())
-def test_tile_scores_equal_the_reference(reference: ModuleType, kind: str, data: st.DataObject) -> None:
-    check_tile_scores(reference, data.draw(instance_maps.tiles(kind)))
+def test_tile_scores_equal_the_reference(kind: str, data: st.DataObject) -> None:
+    assert_equal_tile_scores(data.draw(instance_maps.tiles(kind)))
 
 
 @every_kind
 @unshrunk
 @given(data=st.data())
-def test_detections_are_pairs_of_least_total_distance(reference: ModuleType, kind: str, data: st.DataObject) -> None:
+def test_detections_are_pairs_of_least_total_distance(kind: str, data: st.DataObject) -> None:
     truth, truth_classes, found, found_classes = data.draw(instance_maps.tiles(kind))
     true_class_of, found_class_of = majority_classes(truth, truth_classes), majority_classes(found, found_classes)
     true_at, found_at = centroids(truth), centroids(found)
@@ -143,24 +128,22 @@ def test_detections_are_pairs_of_least_total_distance(reference: ModuleType, kin
     pairs = list(zip(rows[near].tolist(), columns[near].tolist(), strict=True))
     assert counts.table.tolist() == reference.table_of(pairs, true_class_of.tolist(), found_class_of.tolist())
     assert true_at.tolist() == [list(at) for at in reference.centroids(truth)]
-    check_scores_of_detections(reference, counts)
+    assert_equal_scores_of_detections(counts)
 
 
 @settings(max_examples=150, deadline=None)
 @given(tile=instance_maps.small_tiles())
-def test_figures_of_a_few_nuclei_equal_the_reference(reference: ModuleType, tile: Tile) -> None:
+def test_figures_of_a_few_nuclei_equal_the_reference(tile: Tile) -> None:
     truth, _, found, _ = tile
 
-    check_overlap_figures(reference, truth, found)
-    check_tile_scores(reference, tile)
+    assert_equal_overlap_figures(truth, found)
+    assert_equal_tile_scores(tile)
     assert any(same(aji_plus(truth, found), value) for value in reference.aji_plus_by_trial(truth, found))
 
 
 @settings(max_examples=100, deadline=None)
 @given(tile=instance_maps.small_tiles(), scale=st.sampled_from([1, 6]))
-def test_detections_of_a_few_nuclei_are_those_of_one_of_all_assignments(
-    reference: ModuleType, tile: Tile, scale: int
-) -> None:
+def test_detections_of_a_few_nuclei_are_those_of_one_of_all_assignments(tile: Tile, scale: int) -> None:
     truth, truth_classes, found, found_classes = (np.kron(m, np.ones((scale, scale), m.dtype)) for m in tile)
     true_class_of, found_class_of = majority_classes(truth, truth_classes), majority_classes(found, found_classes)
 
@@ -168,7 +151,7 @@ def test_detections_of_a_few_nuclei_are_those_of_one_of_all_assignments(
 
     tables = reference.detections_by_trial(truth, true_class_of.tolist(), found, found_class_of.tolist())
     assert counts.table.tolist() in tables
-    check_scores_of_detections(reference, counts)
+    assert_equal_scores_of_detections(counts)
 
 
 @settings(max_examples=100, deadline=None)
@@ -177,7 +160,7 @@ def test_detections_of_a_few_nuclei_are_those_of_one_of_all_assignments(
         lambda shape: hnp.arrays(np.int64, shape, elements=st.integers(-5, 5))
     )
 )
-def test_assignment_of_the_reference_is_the_least_of_all(reference: ModuleType, cost: np.ndarray) -> None:
+def test_assignment_of_the_reference_is_the_least_of_all(cost: np.ndarray) -> None:
     pairs = reference.least_assignment(cost.tolist())
 
     complete = [tried for tried in reference.assignments(*cost.shape) if len(tried) == min(cost.shape)]
@@ -187,7 +170,7 @@ def test_assignment_of_the_reference_is_the_least_of_all(reference: ModuleType, 
 
 @settings(max_examples=100, deadline=None)
 @given(tile=instance_maps.small_tiles())
-def test_ties_of_the_reference_are_those_of_all_assignments(reference: ModuleType, tile: Tile) -> None:
+def test_ties_of_the_reference_are_those_of_all_assignments(tile: Tile) -> None:
     truth, _, found, _ = tile
 
     bounds = reference.aji_plus(truth, found)
@@ -198,9 +181,7 @@ def test_ties_of_the_reference_are_those_of_all_assignments(reference: ModuleTyp
 
 @settings(max_examples=50, deadline=None)
 @given(several=st.lists(st.tuples(instance_maps.small_tiles(), st.sampled_from(["Breast", "Colon"])), min_size=1))
-def test_means_over_organs_and_pooled_mpq_equal_the_reference(
-    reference: ModuleType, several: list[tuple[Tile, str]]
-) -> None:
+def test_means_over_organs_and_pooled_mpq_equal_the_reference(several: list[tuple[Tile, str]]) -> None:
     scores = [tile_scores(*tile) for tile, _ in several]
     organs = [organ for _, organ in several]
 

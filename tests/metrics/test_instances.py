@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from cellvit.errors import ContractError
-from cellvit.metrics.instances import TABLE_IDS, centroids, majority_classes, renumber
+from cellvit.ids import TABLE_IDS, renumber
+from cellvit.metrics.instances import centroids, majority_classes
 
 
 @pytest.mark.parametrize("shift", [0, TABLE_IDS], ids=["by_table", "by_sorting"])
