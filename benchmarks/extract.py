@@ -31,6 +31,7 @@ from cellvit.inference.features import Extraction
 from cellvit.io.family import Member, write_family
 from cellvit.io.features import append_features, open_family_features, open_features, read_tokens
 from cellvit.io.hdf5 import Store, as_names, writing
+from cellvit.io.partial import Unfinished, continuing
 from cellvit.io.tiles import append_tiles, open_tiles
 from cellvit.models.device import resolve_device
 from cellvit.models.encoder import Encoder, load_encoder
@@ -136,7 +137,7 @@ def seconds(work: Callable[[], object], encoder: Encoder) -> float:
 def extract_to(path: Path, extraction: Extraction, tiles: Store, encoder: Encoder) -> None:
     sizes = {"views": 1, "taps": len(encoder.taps), "g": encoder.grid, "dim": encoder.dim}
     with (
-        writing(path, FEATURES, len(tiles), sizes, Provenance()) as writer,
+        continuing(Unfinished(path, FEATURES, len(tiles), sizes, {}), Provenance()) as writer,
         Behind[FeatureBatch](lambda batch: append_features(writer, batch)) as behind,
     ):
         for batch in extraction.blocks(range(len(tiles))):

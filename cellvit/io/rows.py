@@ -1,12 +1,12 @@
 """Rows of a store as they are written: checked, hashed on the way, in order."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from cellvit.contracts.stores import ROW_SHA256, SHA256_BYTES, Format
 from cellvit.errors import ContractError
@@ -43,9 +43,8 @@ class StoreWriter:
         count = len(next(iter(columns.values())))
         given = self._checked(columns, count)
         if self._format.row_hashes:
-            pending = self._hashers.map(
-                lambda row: row_sha256({name: given[name][row] for name in given}), range(count)
-            )
+            parts = np.array_split(np.arange(count), _HASHERS)
+            pending = self._hashers.map(lambda rows: b"".join(_rows_sha256(given, rows)), parts)
             self._write(given)
             given = {ROW_SHA256: np.frombuffer(b"".join(pending), np.uint8).reshape(count, SHA256_BYTES)}
         self._write(given)
@@ -89,6 +88,10 @@ class StoreWriter:
             self._datasets[name][self._row : self._row + len(rows)] = rows
             if not self._format.row_hashes or name == ROW_SHA256:
                 self._digests[name].update(rows.tobytes())
+
+
+def _rows_sha256(columns: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " r"]) -> Iterator[bytes]:
+    return (row_sha256({name: values[row] for name, values in columns.items()}) for row in rows)
 
 
 def row_sha256(columns: Mapping[str, np.ndarray]) -> bytes:

@@ -145,8 +145,6 @@ def decoders(settings: Settings, history: pd.DataFrame, judged: Callable[..., Ju
 
 @pytest.fixture(scope="session")
 def findings(settings: Settings, decoders: tuple[Decoder, ...]) -> Findings:
-    organ_figures = {"accuracy": figure(0.9), "calibration_error": Figure(value=0.04, n=3)}
-    confusion = {"organ_names": ("Colon", "Skin", "Liver"), "confusion": ((2, 1, 0), (0, 0, 0), (0, 0, 0))}
     return Findings(
         settings=settings,
         summary=(
@@ -156,60 +154,64 @@ def findings(settings: Settings, decoders: tuple[Decoder, ...]) -> Findings:
             SummaryRow("1", "epidermal", "aji", NAN, NAN, NAN, 0, "undefined"),
         ),
         decoders=decoders,
-        routed=(
-            RoutedEvaluation(
-                provenance=ORIGIN,
-                split="1",
-                status="evaluated",
-                n_tiles=3,
-                systems={"routed": {"aji": figure(0.55)}, "known": {"aji": figure(0.6)}},
-                organ_head=organ_figures,
-                left_out={"epidermal has no decoder": 2},
-                **confusion,
-            ),
-        ),
-        organ_heads=(
-            OrganHeadEvaluation(
-                provenance=ORIGIN, split="1", status="evaluated", n_tiles=3, figures=organ_figures, **confusion
-            ),
-        ),
-        target_checks=(
-            TargetCheck(
-                provenance=ORIGIN,
-                family="digestive",
-                n_tiles=12,
-                n_nuclei=60,
-                tiles_by_fold={},
-                tiles_by_organ={},
-                nuclei_by_class={},
-                coverage=0.15,
-                hv_magnitude=0.66,
-                oracle={"hovernet": {"aji": figure(0.91)}, "hv_flow": {"aji": figure(0.98)}},
-                checks=(),
-            ),
-        ),
-        feature_checks=(
-            FeatureCheck(
-                provenance=ORIGIN,
-                fold_id="fold1",
-                n_tiles=4,
-                cls_std=0.98,
-                checks=(Check(name="finite", expected="all", found="all"),),
-            ),
-        ),
-        fold_summaries=(
-            FoldSummary(
-                provenance=ORIGIN,
-                fold=1,
-                n_tiles=4,
-                tiles_by_organ={"Colon": 4},
-                nuclei_by_class={"Neoplastic": 20},
-                coverage=0.15,
-                empty_tiles=("f1-00003",),
-                overlap_px=7,
-                nuclei_painted_over=1,
-                background_mismatch_px=0,
-            ),
-        ),
+        routed=(ROUTED,),
+        organ_heads=(ORGAN_HEAD,),
+        target_checks=(TARGET_CHECK,),
+        feature_checks=(FEATURE_CHECK,),
+        fold_summaries=(FOLD_SUMMARY,),
         timings=pd.DataFrame({"step": ["train_hovernet"], "job": ["a"], "s": [75.0], "max_rss": [2048.0]}),
     )
+
+
+CONFUSION = {"organ_names": ("Colon", "Skin", "Liver"), "confusion": ((2, 1, 0), (0, 0, 0), (0, 0, 0))}
+ORGAN_FIGURES = {"accuracy": figure(0.9), "calibration_error": Figure(value=0.04, n=3)}
+
+ORGAN_HEAD = OrganHeadEvaluation(
+    provenance=ORIGIN, split="1", status="evaluated", n_tiles=3, figures=ORGAN_FIGURES, **CONFUSION
+)
+
+ROUTED = RoutedEvaluation(
+    provenance=ORIGIN,
+    split="1",
+    status="evaluated",
+    n_tiles=3,
+    systems={"routed": {"aji": figure(0.55)}, "known": {"aji": figure(0.6)}},
+    organ_head=ORGAN_FIGURES,
+    left_out={"epidermal has no decoder": 2},
+    **CONFUSION,
+)
+
+TARGET_CHECK = TargetCheck(
+    provenance=ORIGIN,
+    family="digestive",
+    n_tiles=12,
+    n_nuclei=60,
+    tiles_by_fold={},
+    tiles_by_organ={},
+    nuclei_by_class={},
+    coverage=0.15,
+    hv_magnitude=0.66,
+    oracle={"hovernet": {"aji": figure(0.91)}, "hv_flow": {"aji": figure(0.98)}},
+    checks=(),
+)
+
+FEATURE_CHECK = FeatureCheck(
+    provenance=ORIGIN,
+    fold_id="fold1",
+    n_tiles=4,
+    cls_std=0.98,
+    checks=(Check(name="finite", expected="all", found="all"),),
+)
+
+FOLD_SUMMARY = FoldSummary(
+    provenance=ORIGIN,
+    fold=1,
+    n_tiles=4,
+    tiles_by_organ={"Colon": 4},
+    nuclei_by_class={"Neoplastic": 20},
+    coverage=0.15,
+    empty_tiles=("f1-00003",),
+    overlap_px=7,
+    nuclei_painted_over=1,
+    background_mismatch_px=0,
+)
