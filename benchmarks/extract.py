@@ -1,6 +1,7 @@
 """Extraction beside the bare forward pass of the same model, its memory, and reading back what it wrote.
 
-    python benchmarks/extract.py [--preset h-optimus-0 --weights hub] [--tiles 256] [--out docs/benchmarks.md]
+    python benchmarks/extract.py [--presets tiny-vit h0-mini] [--tiles 256 32] [--out docs/benchmarks.md]
+    python benchmarks/extract.py --presets h-optimus-0 --tiles 4096                    # on a GPU
 
 In turns: the bare forward pass on prepared tiles that lie on the device, the same with resizing and normalising, the whole
 extraction without writing, and with writing into a store. The share is that of the bare pass in the same turn, so that
@@ -46,9 +47,9 @@ _MATMUL = 8192
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="tiny-vit", help="encoder")
+    parser.add_argument("--presets", nargs="+", default=["tiny-vit"], help="encoders")
     parser.add_argument("--weights", default="random", help="hub, random or a file; random ones compute as fast")
-    parser.add_argument("--tiles", type=int, default=256, help="tiles a turn")
+    parser.add_argument("--tiles", type=int, nargs="+", default=[256], help="tiles a turn, for each encoder")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
     parser.add_argument("--device", default="auto")
@@ -56,15 +57,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="page whose tables are replaced; printed where not given")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    settings = ExtractFeaturesSettings(
-        encoder=EncoderSettings(preset=args.preset, weights=args.weights), features=FeaturesSettings()
-    )
+    lines = []
     with tempfile.TemporaryDirectory() as folder:
-        lines = [
-            *speed(settings, args, Path(folder)),
-            *memory(settings, args, Path(folder)),
-            *reading(args, Path(folder)),
-        ]
+        for preset, n in zip(args.presets, args.tiles, strict=True):
+            settings = ExtractFeaturesSettings(
+                encoder=EncoderSettings(preset=preset, weights=args.weights), features=FeaturesSettings()
+            )
+            lines += [f"Encoder {preset}, {n} tiles a turn:", "", *speed(settings, args, n, Path(folder))]
+            lines += [*memory(settings, args, n, Path(folder)), ""]
+        lines += ["| reading from a warm cache | |", "|---|--:|", *reading(args, Path(folder))]
     text = "\n".join([*machine(args), "", *lines, *missing(args)])
     if args.out is None:
         print(text)
@@ -75,9 +76,7 @@ def main() -> None:
 def machine(args: argparse.Namespace) -> list[str]:
     device = resolve_device(args.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {args.threads} thread of torch"
-    return [
-        f"{name}; torch {torch.__version__}; encoder {args.preset}, {args.tiles} tiles, median of {args.turns} turns."
-    ]
+    return [f"{name}; torch {torch.__version__}; median of {args.turns} turns."]
 
 
 def write_tiles(path: Path, n: int) -> Path:
@@ -89,23 +88,23 @@ def write_tiles(path: Path, n: int) -> Path:
     return path
 
 
-def speed(settings: ExtractFeaturesSettings, args: argparse.Namespace, folder: Path) -> list[str]:
+def speed(settings: ExtractFeaturesSettings, args: argparse.Namespace, n: int, folder: Path) -> list[str]:
     encoder = load_encoder(settings.encoder, settings.features, resolve_device(args.device))
-    with open_tiles(write_tiles(folder / "speed.h5", args.tiles)) as tiles:
+    with open_tiles(write_tiles(folder / "speed.h5", n)) as tiles:
         extraction = Extraction(encoder, tiles, settings.features)
-        images = torch.from_numpy(tiles.read("image", np.arange(min(extraction.block_size, args.tiles))))
+        images = torch.from_numpy(tiles.read("image", np.arange(min(extraction.block_size, n))))
         images = images.to(encoder.device)
         prepared = encoder.prepared(images)
-        passes = args.tiles // len(images)
+        passes = n // len(images)
         timed: dict[str, Callable[[], object]] = {
             "bare forward pass, tiles prepared and resident": lambda: [
                 encoder.encoded(prepared) for _ in range(passes)
             ],
             "forward pass with resizing, tiles resident": lambda: [encoder(images) for _ in range(passes)],
-            "extraction without writing": lambda: list(map(len, extraction.blocks(range(args.tiles)))),
+            "extraction without writing": lambda: list(map(len, extraction.blocks(range(n)))),
             "extraction with writing": lambda: extract_to(folder / "speed_features.h5", extraction, tiles, encoder),
         }
-        done = {name: args.tiles if "extraction" in name else passes * len(images) for name in timed}
+        done = {name: n if "extraction" in name else passes * len(images) for name in timed}
         rates: dict[str, list[float]] = {name: [] for name in timed}
         busy: dict[str, list[float]] = {name: [] for name in timed}
         for name in timed:
@@ -169,15 +168,14 @@ def operations(encoder: Encoder) -> float:
     return 2.0 * tokens * matrices + 4.0 * tokens**2 * encoder.dim * len(encoder.vit.blocks)
 
 
-def memory(settings: ExtractFeaturesSettings, args: argparse.Namespace, folder: Path) -> list[str]:
+def memory(settings: ExtractFeaturesSettings, args: argparse.Namespace, n: int, folder: Path) -> list[str]:
     """Peak host memory of the stage on two sizes of data, and of loading the model alone."""
     rows = [
         f"| peak host memory, encoder loaded and nothing else | {host_peak(settings, args, folder, 0) / 1e9:.2f} GB |"
     ]
-    for n in (args.tiles, 8 * args.tiles):
-        rows.append(
-            f"| peak host memory of `extract_features`, {n} tiles | {host_peak(settings, args, folder, n) / 1e9:.2f} GB |"
-        )
+    for count in (n, 8 * n):
+        peak = host_peak(settings, args, folder, count) / 1e9
+        rows.append(f"| peak host memory of `extract_features`, {count} tiles | {peak:.2f} GB |")
     return rows
 
 
