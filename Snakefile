@@ -25,22 +25,25 @@ rule report:
 
 rule features:
     input:
-        expand("<results>/features/fold{fold}_check.json", fold=FOLDS),
+        expand(FEATURE_CHECK, fold=FOLDS),
 
 
 rule organ_head:
     input:
         expand("<results>/checkpoints/split{split}/organ_head.safetensors", split=SPLITS),
+        expand(FEATURE_CHECK, fold=FOLDS),
 
 
 rule families:
     input:
-        expand("<results>/families/{family}/check.json", family=FAMILIES),
+        expand(TARGET_CHECK, family=FAMILIES),
 
 
 rule decoders:
     input:
-        expand(WATERSHED, split=SPLITS, family=FAMILIES),
+        everywhere(WATERSHED),
+        expand(FEATURE_CHECK, fold=FOLDS),
+        expand(TARGET_CHECK, family=FAMILIES),
 
 
 rule validation:

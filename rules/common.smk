@@ -1,5 +1,13 @@
-"""Lookups that every rule shares: settings of a step, fingerprint of its code, members of the graph."""
+"""Lookups that every rule shares: settings of a step, fingerprint of its code, members of the graph, reasons to run.
 
+Content decides what runs (docs/rebuilds.md). Large files are `ancient()` inputs, whose times say nothing; beside them stand
+`reasons`, small files: seals of stores and checkpoints, documents, tables. They are hashed into `params`, so that a step runs
+where one changed or is missing, and `gates`, checks that must have passed, whatever they say. Every step is a
+`checkpoint`, after which Snakemake judges again what depends on it directly; `behind` names the steps further up, else
+they would be judged by what was planned and not by what came out.
+"""
+
+import hashlib
 import sys
 from pathlib import Path
 
@@ -14,19 +22,13 @@ SETTINGS = load_settings(config)
 DEVICE = SETTINGS.device  # where, not what: in no rule's params, so that a change of it reruns nothing
 BATCH_SIZE = SETTINGS.features.batch_size  # likewise
 SHARDS = SETTINGS.features.shards
-PART = "fold{fold}" if SHARDS == 1 else f"fold{{fold}}_{{shard}}of{SHARDS}"
-EXTRACTED = f"<results>/features/{PART}.h5" if SHARDS == 1 else f"<results>/features/shards/{PART}.h5"
+PART = "fold{fold}" if SHARDS == 1 else f"shards/fold{{fold}}_{{shard}}of{SHARDS}"
 FOLDS = SETTINGS.data.folds
 SPLITS = SETTINGS.splits
 FAMILIES = list(SETTINGS.decoder_families)
 OWN_FAMILIES = list(SETTINGS.families)
+MODELS = ["organ_head", *(f"hovernet_{family}" for family in FAMILIES)]
 DATA_ROOT = SETTINGS.data.root or f"{SETTINGS.results}/simulated"
-CHECKPOINT = "<results>/checkpoints/split{split}/hovernet_{family}.safetensors"
-WATERSHED = "<results>/watershed/split{split}/{family}.json"
-FAMILY = {
-    "features": "<results>/families/{family}/features.h5",
-    "targets": "<results>/families/{family}/targets.h5",
-}
 
 
 pathvars:
@@ -38,6 +40,31 @@ wildcard_constraints:
     shard=r"\d+",
     split="|".join(SPLITS),
     family="|".join(FAMILIES),
+    model="|".join(MODELS),
+
+
+def seal(product):
+    """Seal of a store or checkpoint: the hash of what it says."""
+    return f"<results>/seals/{product}.json"
+
+
+TILES = "<results>/tiles/fold{fold}.h5"
+FEATURES = "<results>/features/fold{fold}.h5"
+FEATURE_CHECK = "<results>/features/fold{fold}_check.json"
+TARGET_CHECK = "<results>/families/{family}/check.json"
+TRAINED = "<results>/checkpoints/split{split}/training/{model}"
+CHECKPOINT = "<results>/checkpoints/split{split}/hovernet_{family}.safetensors"
+WATERSHED = "<results>/watershed/split{split}/{family}.json"
+EVALUATION = "<results>/evaluation/split{split}/{family}"
+ORGAN_HEAD_EVALUATION = "<results>/evaluation/split{split}/organ_head.json"
+FAMILY = {
+    "features": ancient("<results>/families/{family}/features.h5"),
+    "targets": ancient("<results>/families/{family}/targets.h5"),
+}
+SEALED_TILES, SEALED_FEATURES = seal("tiles/fold{fold}"), seal("features/fold{fold}")
+SEALED_FAMILY = seal("families/{family}/fold{fold}")
+SEALED_DECODER = seal("checkpoints/split{split}/hovernet_{family}")
+SEALED_ORGAN_HEAD = seal("checkpoints/split{split}/organ_head")
 
 
 def settings(step):
@@ -55,16 +82,15 @@ def shard_of_fold(wildcards):
     return f"{getattr(wildcards, 'shard', 1)}/{SHARDS}"
 
 
-def folds_of(role):
-    """Function for `params`: folds that train, validate or test in a split."""
-    return lambda wildcards: SPLITS[wildcards.split].roles[role]
+def folds_of(*roles):
+    """Function for `params`: folds that have one of `roles` in the split."""
+    return lambda wildcards: [fold for role in roles for fold in SPLITS[wildcards.split].roles[role]]
 
 
-def stores(kind, *roles):
-    """Function for `input`: stores (tiles, features) of the folds that have one of `roles` in a split."""
-    return lambda wildcards: [
-        f"<results>/{kind}/fold{fold}.h5" for role in roles for fold in SPLITS[wildcards.split].roles[role]
-    ]
+def of_folds(path, *roles):
+    """Function for `input`: a file of each fold that has one of `roles` in the split."""
+    folds = folds_of(*roles)
+    return lambda wildcards: expand(path, fold=folds(wildcards), **wildcards)
 
 
 def where_present(path):
@@ -72,12 +98,34 @@ def where_present(path):
     return lambda wildcards: [found] if Path(found := path.format(**wildcards)).exists() else []
 
 
+def together(*groups):
+    """Function for `input`: files of several groups (a path, paths, or a function for `input`)."""
+    return lambda wildcards: [path for group in groups for path in _paths(group, wildcards)]
+
+
+def hashed(*reasons, gates=()):
+    """Function for `params`: hash of small files, and which of `gates` are there.
+
+    It takes no `input`: Snakemake does not compare parameters that are derived from it. A file that an earlier step has yet
+    to make is "absent" until then: parameters are computed again when the job starts.
+    """
+
+    def of_wildcards(wildcards):
+        files = {path: _located(path) for path in together(*reasons)(wildcards)}
+        passed = {path: _located(path) for path in together(*gates)(wildcards)}
+        said = {path: hashlib.sha256(file.read_bytes()).hexdigest() for path, file in files.items() if file.exists()}
+        return combined(
+            {**dict.fromkeys(files, "absent"), **said, **{path: str(file.exists()) for path, file in passed.items()}}
+        )
+
+    return of_wildcards
+
+
 def content(paths, memory, *, optional=()):
     """Function for `params`: hash of raw files, so that content decides what reruns and times do not.
 
-    It takes no `input`: Snakemake does not compare parameters that are derived from it. Files that an earlier step has
-    yet to make are "absent" until then: parameters are computed again when the job starts. Files of `optional` count
-    where they are there: one that appears or disappears changes the hash.
+    Files that an earlier step has yet to make are "absent" until then. Files of `optional` count where they are there: one
+    that appears or disappears changes the hash.
     """
 
     def of_wildcards(wildcards):
@@ -118,3 +166,45 @@ def show_summary():
     table = Path(SETTINGS.results, "summary.txt")
     if table.exists():
         print(table.read_text(encoding="utf-8"), file=sys.stderr)
+
+
+def _paths(group, wildcards):
+    if callable(group):
+        group = group(wildcards)
+    return [path.format(**wildcards) for path in ([group] if isinstance(group, str) else group)]
+
+
+def _located(path):
+    return Path(path.replace("<results>", SETTINGS.results))
+
+
+# Steps by how far down they stand, for `behind`.
+OF_FOLDS = [
+    *expand(SEALED_TILES, fold=FOLDS),
+    *expand(seal(f"features/{PART}"), fold=FOLDS, shard=range(1, SHARDS + 1)),
+    *expand([SEALED_FEATURES, FEATURE_CHECK], fold=FOLDS),
+]
+OF_FAMILY = [*expand(SEALED_FAMILY, fold=FOLDS, allow_missing=True), TARGET_CHECK]
+OF_TRAINING = ["<results>/checkpoints/split{split}/training/hovernet_{family}.safetensors", SEALED_DECODER]
+OF_DECODER = [*OF_TRAINING, WATERSHED]
+OF_ORGAN_HEAD = [ORGAN_HEAD_EVALUATION, SEALED_ORGAN_HEAD]
+
+
+def behind_model(wildcards):
+    """Function for `input`: steps behind a trained model."""
+    family = wildcards.model.removeprefix("hovernet_")
+    return OF_FOLDS + (expand(OF_FAMILY, family=family) if family in FAMILIES else [])
+
+
+def of_families(paths, families):
+    """Paths of every family, other wildcards left open."""
+    return expand(paths, family=families, allow_missing=True)
+
+
+def everywhere(paths):
+    """Paths of every split and family."""
+    return expand(paths, split=SPLITS, family=FAMILIES)
+
+
+OF_FAMILY_AND_DECODER = OF_FAMILY + OF_DECODER
+OF_EVERYTHING = [*OF_FOLDS, *everywhere(OF_FAMILY_AND_DECODER), *expand(OF_ORGAN_HEAD, split=SPLITS)]

@@ -31,15 +31,16 @@ if SETTINGS.data.simulated:
             "--fold {wildcards.fold} > {log} 2>&1"
 
 
-rule prepare_fold:
+checkpoint prepare_fold:
     input:
         # Content decides (params.content): a fold that was only touched is not prepared again.
         **{name: ancient(path) for name, path in RAW.items()},
         patients=ancient(where_present(PATIENTS)),
         mark=(f"{DATA_ROOT}/Fold {{fold}}/{SIMULATED_MARK}" if SETTINGS.data.simulated else []),
     output:
-        tiles="<results>/tiles/fold{fold}.h5",
+        tiles=TILES,
         summary="<results>/tiles/fold{fold}.json",
+        seal=SEALED_TILES,
     log:
         "<results>/logs/prepare_fold/fold{fold}.log",
     benchmark:
@@ -53,9 +54,8 @@ rule prepare_fold:
     params:
         content=content(list(RAW.values()), "raw_fold{fold}.json", optional=[PATIENTS]),
         code=code("prepare_fold"),
-        root=DATA_ROOT,
     message:
         "Tile store of fold {wildcards.fold}, every claim about the raw data checked"
     shell:
-        "python -m cellvit prepare_fold --root {params.root:q} --fold {wildcards.fold} "
-        "--tiles {output.tiles:q} --summary {output.summary:q} > {log} 2>&1"
+        "python -m cellvit prepare_fold --root {DATA_ROOT:q} --fold {wildcards.fold} "
+        "--tiles {output.tiles:q} --summary {output.summary:q} --seal {output.seal:q} > {log} 2>&1"

@@ -1,15 +1,15 @@
-"""One HoVer-Net decoder a family, and its watershed parameters."""
+"""One HoVer-Net decoder a family, checkpoints in their place, and watershed parameters."""
 
 
-rule train_hovernet:
+checkpoint train_hovernet:
     input:
         **FAMILY,
-        check="<results>/families/{family}/check.json",
-        fold_tiles=stores("tiles", "train", "validate"),
-        fold_features=stores("features", "train", "validate"),
+        reasons=of_folds(SEALED_FAMILY, "train", "validate"),
+        gates=ancient(TARGET_CHECK),
+        behind=ancient(OF_FOLDS + OF_FAMILY),
     output:
-        checkpoint=CHECKPOINT,
-        history="<results>/checkpoints/split{split}/hovernet_{family}_history.csv",
+        checkpoint="<results>/checkpoints/split{split}/training/hovernet_{family}.safetensors",
+        history="<results>/checkpoints/split{split}/training/hovernet_{family}_history.csv",
     log:
         "<results>/logs/train_hovernet/split{split}_{family}.log",
     benchmark:
@@ -23,6 +23,7 @@ rule train_hovernet:
         runtime=720,
     params:
         settings=settings("train_hovernet"),
+        reasons=hashed(of_folds(SEALED_FAMILY, "train", "validate"), gates=[TARGET_CHECK]),
         code=code("train_hovernet"),
         train=folds_of("train"),
         validate=folds_of("validate"),
@@ -35,12 +36,41 @@ rule train_hovernet:
         "--history {output.history:q} --code {params.code} --device {DEVICE} --threads {threads} > {log} 2>&1"
 
 
-rule tune_watershed:
+checkpoint publish_checkpoint:
+    input:
+        trained=f"{TRAINED}.safetensors",
+        history=f"{TRAINED}_history.csv",
+        behind=ancient(behind_model),
+    output:
+        checkpoint="<results>/checkpoints/split{split}/{model}.safetensors",
+        history="<results>/checkpoints/split{split}/{model}_history.csv",
+        seal=seal("checkpoints/split{split}/{model}"),
+    log:
+        "<results>/logs/publish_checkpoint/split{split}_{model}.log",
+    benchmark:
+        "<results>/timings/publish_checkpoint/split{split}_{model}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=10,
+    params:
+        reasons=hashed([f"{TRAINED}.safetensors", f"{TRAINED}_history.csv"]),
+        code=code("publish_checkpoint"),
+    message:
+        "Checkpoint {wildcards.model} of split {wildcards.split} in its place"
+    shell:
+        "python -m cellvit publish_checkpoint --trained {input.trained:q} --trained-history {input.history:q} "
+        "--checkpoint {output.checkpoint:q} --history {output.history:q} --seal {output.seal:q} > {log} 2>&1"
+
+
+checkpoint tune_watershed:
     input:
         **FAMILY,
-        checkpoint=CHECKPOINT,
-        fold_tiles=stores("tiles", "validate"),
-        fold_features=stores("features", "validate"),
+        checkpoint=ancient(CHECKPOINT),
+        reasons=together(SEALED_DECODER, of_folds(SEALED_FAMILY, "validate")),
+        behind=ancient(OF_FOLDS + OF_FAMILY + OF_TRAINING),
     output:
         choice=WATERSHED,
     log:
@@ -56,6 +86,7 @@ rule tune_watershed:
         runtime=120,
     params:
         settings=settings("tune_watershed"),
+        reasons=hashed(SEALED_DECODER, of_folds(SEALED_FAMILY, "validate")),
         code=code("tune_watershed"),
         validate=folds_of("validate"),
     message:

@@ -1,14 +1,21 @@
 """A family's features and targets as views on the folds' stores, and the check of its targets."""
 
+SEALED_FOLDS = expand([SEALED_TILES, SEALED_FEATURES], fold=FOLDS)
+FEATURE_CHECKS = expand(FEATURE_CHECK, fold=FOLDS)
+SEALED_FAMILY_FOLDS = expand(SEALED_FAMILY, fold=FOLDS, allow_missing=True)
 
-rule gather_family:
+
+checkpoint gather_family:
     input:
-        tiles=expand("<results>/tiles/fold{fold}.h5", fold=FOLDS),
-        features=expand("<results>/features/fold{fold}.h5", fold=FOLDS),
-        checks=expand("<results>/features/fold{fold}_check.json", fold=FOLDS),
+        tiles=ancient(expand(TILES, fold=FOLDS)),
+        features=ancient(expand(FEATURES, fold=FOLDS)),
+        reasons=SEALED_FOLDS,
+        gates=ancient(FEATURE_CHECKS),
+        behind=ancient(OF_FOLDS),
     output:
         features="<results>/families/{family}/features.h5",
         targets="<results>/families/{family}/targets.h5",
+        seals=SEALED_FAMILY_FOLDS,
     log:
         "<results>/logs/gather_family/{family}.log",
     benchmark:
@@ -21,6 +28,7 @@ rule gather_family:
         runtime=10,
     params:
         settings=settings("gather_family"),
+        reasons=hashed(SEALED_FOLDS, gates=[FEATURE_CHECKS]),
         code=code("gather_family"),
         folds=FOLDS,
     message:
@@ -28,14 +36,16 @@ rule gather_family:
     shell:
         "python -m cellvit gather_family --settings {params.settings:q} --family {wildcards.family} "
         "--folds {params.folds} --fold-tiles {input.tiles:q} --fold-features {input.features:q} "
-        "--features {output.features:q} --targets {output.targets:q} > {log} 2>&1"
+        "--features {output.features:q} --targets {output.targets:q} --seals {output.seals:q} > {log} 2>&1"
 
 
-rule check_targets:
+checkpoint check_targets:
     input:
-        targets="<results>/families/{family}/targets.h5",
+        targets=FAMILY["targets"],
+        reasons=SEALED_FAMILY_FOLDS,
+        behind=ancient(OF_FOLDS),
     output:
-        check="<results>/families/{family}/check.json",
+        check=TARGET_CHECK,
     log:
         "<results>/logs/check_targets/{family}.log",
     benchmark:
@@ -48,6 +58,7 @@ rule check_targets:
         runtime=60,
     params:
         settings=settings("check_targets"),
+        reasons=hashed(SEALED_FAMILY_FOLDS),
         code=code("check_targets"),
     message:
         "Targets of family {wildcards.family} against the oracle"

@@ -1,12 +1,14 @@
 """Tile stores through the frozen encoder, once a fold, and the proof that the features are what they claim to be."""
 
 
-rule extract_features:
+checkpoint extract_features:
     input:
-        tiles="<results>/tiles/fold{fold}.h5",
+        tiles=ancient(TILES),
         weights=ancient(local_weights()),
+        reasons=SEALED_TILES,
     output:
-        features=EXTRACTED,
+        features=f"<results>/features/{PART}.h5",
+        seal=seal(f"features/{PART}"),
     log:
         f"<results>/logs/extract_features/{PART}.log",
     benchmark:
@@ -22,22 +24,28 @@ rule extract_features:
         settings=settings("extract_features"),
         shard=shard_of_fold,
         weights=weights_content,
+        reasons=hashed(SEALED_TILES),
         code=code("extract_features"),
     message:
         "Frozen features of fold {wildcards.fold}"
     shell:
         "python -m cellvit extract_features --settings {params.settings:q} --tiles {input.tiles:q} "
-        "--features {output.features:q} --shard {params.shard} --batch-size {BATCH_SIZE} --device {DEVICE} "
-        "--threads {threads} > {log} 2>&1"
+        "--features {output.features:q} --seal {output.seal:q} --shard {params.shard} --batch-size {BATCH_SIZE} "
+        "--device {DEVICE} --threads {threads} > {log} 2>&1"
 
 
 if SHARDS > 1:
 
-    rule join_shards:
+    OF_SHARDS = expand(seal(f"features/{PART}"), shard=range(1, SHARDS + 1), allow_missing=True)
+
+    checkpoint join_shards:
         input:
-            shards=[EXTRACTED.replace("{shard}", str(number)) for number in range(1, SHARDS + 1)],
+            shards=ancient(expand(f"<results>/features/{PART}.h5", shard=range(1, SHARDS + 1), allow_missing=True)),
+            reasons=OF_SHARDS,
+            behind=ancient(SEALED_TILES),
         output:
-            features="<results>/features/fold{fold}.h5",
+            features=FEATURES,
+            seal=SEALED_FEATURES,
         log:
             "<results>/logs/join_shards/fold{fold}.log",
         benchmark:
@@ -49,19 +57,23 @@ if SHARDS > 1:
             mem_mb=2_000,
             runtime=10,
         params:
+            reasons=hashed(OF_SHARDS),
             code=code("join_shards"),
         message:
             f"Features of fold {{wildcards.fold}} from {SHARDS} shards"
         shell:
-            "python -m cellvit join_shards --shards {input.shards:q} --features {output.features:q} > {log} 2>&1"
+            "python -m cellvit join_shards --shards {input.shards:q} --features {output.features:q} "
+            "--seal {output.seal:q} > {log} 2>&1"
 
 
-rule check_features:
+checkpoint check_features:
     input:
-        tiles="<results>/tiles/fold{fold}.h5",
-        features="<results>/features/fold{fold}.h5",
+        tiles=ancient(TILES),
+        features=ancient(FEATURES),
+        reasons=[SEALED_TILES, SEALED_FEATURES],
+        behind=ancient(expand(seal(f"features/{PART}"), shard=range(1, SHARDS + 1), allow_missing=True)),
     output:
-        check="<results>/features/fold{fold}_check.json",
+        check=FEATURE_CHECK,
     log:
         "<results>/logs/check_features/fold{fold}.log",
     benchmark:
@@ -75,6 +87,7 @@ rule check_features:
         runtime=30,
     params:
         settings=settings("check_features"),
+        reasons=hashed([SEALED_TILES, SEALED_FEATURES]),
         code=code("check_features"),
     message:
         "Features of fold {wildcards.fold} compared with a fresh forward pass"

@@ -1,19 +1,20 @@
 """OrganHead: the organ of a tile from its CLS token."""
 
+ROLES = ("train", "validate", "test")
+SEALED_ROLES = together(of_folds(SEALED_TILES, *ROLES), of_folds(SEALED_FEATURES, *ROLES))
 
-rule train_organ_head:
+
+checkpoint train_organ_head:
     input:
-        tiles=stores("tiles", "train", "validate", "test"),
-        features=stores("features", "train", "validate", "test"),
-        checks=lambda wildcards: [
-            f"<results>/features/fold{fold}_check.json"
-            for folds in SPLITS[wildcards.split].roles.values()
-            for fold in folds
-        ],
+        tiles=ancient(of_folds(TILES, *ROLES)),
+        features=ancient(of_folds(FEATURES, *ROLES)),
+        reasons=SEALED_ROLES,
+        gates=ancient(of_folds(FEATURE_CHECK, *ROLES)),
+        behind=ancient(OF_FOLDS),
     output:
-        checkpoint="<results>/checkpoints/split{split}/organ_head.safetensors",
-        history="<results>/checkpoints/split{split}/organ_head_history.csv",
-        evaluation="<results>/evaluation/split{split}/organ_head.json",
+        checkpoint="<results>/checkpoints/split{split}/training/organ_head.safetensors",
+        history="<results>/checkpoints/split{split}/training/organ_head_history.csv",
+        evaluation=ORGAN_HEAD_EVALUATION,
     log:
         "<results>/logs/train_organ_head/split{split}.log",
     benchmark:
@@ -27,6 +28,7 @@ rule train_organ_head:
         runtime=60,
     params:
         settings=settings("train_organ_head"),
+        reasons=hashed(SEALED_ROLES, gates=[of_folds(FEATURE_CHECK, *ROLES)]),
         code=code("train_organ_head"),
         train=folds_of("train"),
         validate=folds_of("validate"),

@@ -1,33 +1,32 @@
 """The page that shows what was run and what came out."""
 
+REPORTED = [
+    "<results>/summary.csv",
+    *everywhere([f"{EVALUATION}.json", f"{EVALUATION}_tiles.csv", WATERSHED, SEALED_DECODER]),
+    *everywhere("<results>/checkpoints/split{split}/hovernet_{family}_history.csv"),
+    *expand(["<results>/evaluation/split{split}/routed.json", ORGAN_HEAD_EVALUATION], split=SPLITS),
+    *expand(["<results>/tiles/fold{fold}.json", FEATURE_CHECK], fold=FOLDS),
+    *expand([TARGET_CHECK, *SEALED_FAMILY_FOLDS], family=FAMILIES),
+]
+
 
 rule build_report:
     input:
         summary="<results>/summary.csv",
-        evaluations=expand(
-            "<results>/evaluation/split{split}/{family}.json",
-            split=SPLITS,
-            family=FAMILIES,
-        ),
-        family_tiles=expand(
-            "<results>/evaluation/split{split}/{family}_tiles.csv",
-            split=SPLITS,
-            family=FAMILIES,
-        ),
+        evaluations=everywhere(f"{EVALUATION}.json"),
+        family_tiles=everywhere(f"{EVALUATION}_tiles.csv"),
         routed=expand("<results>/evaluation/split{split}/routed.json", split=SPLITS),
-        organ_heads=expand("<results>/evaluation/split{split}/organ_head.json", split=SPLITS),
-        histories=expand(
-            "<results>/checkpoints/split{split}/hovernet_{family}_history.csv",
-            split=SPLITS,
-            family=FAMILIES,
-        ),
-        checkpoints=expand(CHECKPOINT, split=SPLITS, family=FAMILIES),
-        watersheds=expand(WATERSHED, split=SPLITS, family=FAMILIES),
+        organ_heads=expand(ORGAN_HEAD_EVALUATION, split=SPLITS),
+        histories=everywhere("<results>/checkpoints/split{split}/hovernet_{family}_history.csv"),
+        checkpoints=ancient(everywhere(CHECKPOINT)),
+        watersheds=everywhere(WATERSHED),
         folds=expand("<results>/tiles/fold{fold}.json", fold=FOLDS),
-        feature_checks=expand("<results>/features/fold{fold}_check.json", fold=FOLDS),
-        target_checks=expand("<results>/families/{family}/check.json", family=FAMILIES),
-        features=expand("<results>/families/{family}/features.h5", family=FAMILIES),
-        targets=expand("<results>/families/{family}/targets.h5", family=FAMILIES),
+        feature_checks=expand(FEATURE_CHECK, fold=FOLDS),
+        target_checks=expand(TARGET_CHECK, family=FAMILIES),
+        features=ancient(expand("<results>/families/{family}/features.h5", family=FAMILIES)),
+        targets=ancient(expand("<results>/families/{family}/targets.h5", family=FAMILIES)),
+        reasons=everywhere(SEALED_DECODER) + expand(SEALED_FAMILY, family=FAMILIES, fold=FOLDS),
+        behind=ancient(OF_EVERYTHING),
     output:
         page="<results>/report/index.html",
     log:
@@ -43,6 +42,7 @@ rule build_report:
         runtime=30,
     params:
         settings=settings("build_report"),
+        reasons=hashed(REPORTED),
         code=code("build_report"),
         timings=lambda wildcards: f"{SETTINGS.results}/timings",
     message:

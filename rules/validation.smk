@@ -1,27 +1,44 @@
 """Decoders on the test folds, once: organ known, then organ predicted; and the summary with graded gates."""
 
 
-def pooled(path):
-    """Function for `input`: a file of the pooled control, for every family but itself."""
+def pooled(*paths):
+    """Function for `input`: files of the pooled control, for every family but itself."""
     return lambda wildcards: (
-        path.format(split=wildcards.split, family=POOLED_FAMILY)
+        expand(paths, split=wildcards.split, family=POOLED_FAMILY)
         if POOLED_FAMILY in FAMILIES and wildcards.family != POOLED_FAMILY
         else []
     )
 
 
-rule evaluate_family:
+EVALUATED = together(
+    [SEALED_DECODER, WATERSHED],
+    pooled(SEALED_DECODER, WATERSHED),
+    of_folds(SEALED_FAMILY, "train", "test"),
+)
+ROUTED = together(
+    of_folds(SEALED_TILES, "test"),
+    of_folds(SEALED_FEATURES, "test"),
+    [SEALED_ORGAN_HEAD, *of_families([SEALED_DECODER, WATERSHED, f"{EVALUATION}_tiles.csv"], OWN_FAMILIES)],
+)
+SUMMARIZED = [
+    *everywhere([f"{EVALUATION}.json", WATERSHED]),
+    *expand(["<results>/evaluation/split{split}/routed.json", ORGAN_HEAD_EVALUATION], split=SPLITS),
+]
+
+
+checkpoint evaluate_family:
     input:
         **FAMILY,
-        checkpoint=CHECKPOINT,
+        checkpoint=ancient(CHECKPOINT),
         watershed=WATERSHED,
-        pooled_checkpoint=pooled(CHECKPOINT),
+        pooled_checkpoint=ancient(pooled(CHECKPOINT)),
         pooled_watershed=pooled(WATERSHED),
-        fold_tiles=stores("tiles", "train", "test"),
-        fold_features=stores("features", "train", "test"),
+        reasons=EVALUATED,
+        gates=ancient(TARGET_CHECK),
+        behind=ancient(together(OF_FOLDS + OF_FAMILY + OF_DECODER, pooled(*OF_FAMILY_AND_DECODER))),
     output:
-        evaluation="<results>/evaluation/split{split}/{family}.json",
-        tiles="<results>/evaluation/split{split}/{family}_tiles.csv",
+        evaluation=f"{EVALUATION}.json",
+        tiles=f"{EVALUATION}_tiles.csv",
     log:
         "<results>/logs/evaluate_family/split{split}_{family}.log",
     benchmark:
@@ -35,6 +52,7 @@ rule evaluate_family:
         runtime=120,
     params:
         settings=settings("evaluate_family"),
+        reasons=hashed(EVALUATED, gates=[TARGET_CHECK]),
         code=code("evaluate_family"),
         train=folds_of("train"),
         test=folds_of("test"),
@@ -53,18 +71,16 @@ rule evaluate_family:
         "--device {DEVICE} --threads {threads} > {log} 2>&1"
 
 
-rule evaluate_routed:
+checkpoint evaluate_routed:
     input:
-        tiles=stores("tiles", "test"),
-        features=stores("features", "test"),
-        organ_head="<results>/checkpoints/split{split}/organ_head.safetensors",
-        checkpoints=expand(CHECKPOINT, family=OWN_FAMILIES, allow_missing=True),
-        watersheds=expand(WATERSHED, family=OWN_FAMILIES, allow_missing=True),
-        family_tiles=expand(
-            "<results>/evaluation/split{split}/{family}_tiles.csv",
-            family=OWN_FAMILIES,
-            allow_missing=True,
-        ),
+        tiles=ancient(of_folds(TILES, "test")),
+        features=ancient(of_folds(FEATURES, "test")),
+        organ_head=ancient("<results>/checkpoints/split{split}/organ_head.safetensors"),
+        checkpoints=ancient(of_families(CHECKPOINT, OWN_FAMILIES)),
+        watersheds=of_families(WATERSHED, OWN_FAMILIES),
+        family_tiles=of_families(f"{EVALUATION}_tiles.csv", OWN_FAMILIES),
+        reasons=ROUTED,
+        behind=ancient(OF_FOLDS + OF_ORGAN_HEAD + of_families(OF_FAMILY + OF_DECODER, FAMILIES)),
     output:
         evaluation="<results>/evaluation/split{split}/routed.json",
         tiles="<results>/evaluation/split{split}/routed_tiles.csv",
@@ -81,6 +97,7 @@ rule evaluate_routed:
         runtime=120,
     params:
         settings=settings("evaluate_routed"),
+        reasons=hashed(ROUTED),
         code=code("evaluate_routed"),
         test=folds_of("test"),
     message:
@@ -93,16 +110,13 @@ rule evaluate_routed:
         "--device {DEVICE} --threads {threads} > {log} 2>&1"
 
 
-rule summarize:
+checkpoint summarize:
     input:
-        evaluations=expand(
-            "<results>/evaluation/split{split}/{family}.json",
-            split=SPLITS,
-            family=FAMILIES,
-        ),
+        evaluations=everywhere(f"{EVALUATION}.json"),
         routed=expand("<results>/evaluation/split{split}/routed.json", split=SPLITS),
-        organ_heads=expand("<results>/evaluation/split{split}/organ_head.json", split=SPLITS),
-        watersheds=expand(WATERSHED, split=SPLITS, family=FAMILIES),
+        organ_heads=expand(ORGAN_HEAD_EVALUATION, split=SPLITS),
+        watersheds=everywhere(WATERSHED),
+        behind=ancient(OF_EVERYTHING),
     output:
         summary="<results>/summary.csv",
         table="<results>/summary.txt",
@@ -118,6 +132,7 @@ rule summarize:
         runtime=10,
     params:
         settings=settings("summarize"),
+        reasons=hashed(SUMMARIZED),
         code=code("summarize"),
     message:
         "Summary of every family and split, gates graded"

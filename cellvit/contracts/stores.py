@@ -74,16 +74,18 @@ _FEATURE_COLUMNS = (
 _MEMBER_COLUMNS = (Column("fold", "int32"), Column("row", "int32"))
 _NAME_COLUMNS = (Column("organ", ID_DTYPE), Column("tile_id", ID_DTYPE))
 
-TILES: Final = Format("cellvit-tiles", 2, _TILE_COLUMNS)
+_ROW_COLUMN = Column(ROW_SHA256, "uint8", (SHA256_BYTES,))
+
+TILES: Final = Format("cellvit-tiles", 3, (*_TILE_COLUMNS, _ROW_COLUMN), row_hashes=True)
 FEATURES: Final = Format(
     "cellvit-features",
     2,
     (
         *_FEATURE_COLUMNS,
         Column("input_sha256", "uint8", (SHA256_BYTES,), unknown=True),
-        Column(ROW_SHA256, "uint8", (SHA256_BYTES,)),
+        _ROW_COLUMN,
     ),
     row_hashes=True,
 )
-FAMILY_TARGETS: Final = Format("cellvit-family-targets", 3, _TILE_COLUMNS + _MEMBER_COLUMNS)
-FAMILY_FEATURES: Final = Format("cellvit-family-features", 2, _FEATURE_COLUMNS + _NAME_COLUMNS + _MEMBER_COLUMNS)
+FAMILY_TARGETS: Final = Format("cellvit-family-targets", 4, _TILE_COLUMNS + _MEMBER_COLUMNS)
+FAMILY_FEATURES: Final = Format("cellvit-family-features", 3, _FEATURE_COLUMNS + _NAME_COLUMNS + _MEMBER_COLUMNS)

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.stores import Format
+from cellvit.contracts.stores import ROW_SHA256, Format
 from cellvit.errors import ContractError
 from cellvit.io.atomic import replacing
 from cellvit.io.hashing import combined
@@ -25,6 +25,11 @@ class Member:
     fold: int
     store: Store
     rows: np.ndarray
+
+    @property
+    def sha256(self) -> str:
+        """Hash of those rows, in order."""
+        return hashlib.sha256(self.store.all(ROW_SHA256)[self.rows].tobytes()).hexdigest()
 
 
 class FamilyStore(SpreadStore):
@@ -46,7 +51,7 @@ class FamilyStore(SpreadStore):
         return str(self.provenance.settings["family"])
 
     def fold_sha256(self, fold: int) -> str:
-        """Hash of what the family reads of one fold: the fold's store, and which of its rows.
+        """Hash of the rows that the family reads of one fold; other rows of that fold do not count.
 
         Raises:
             ContractError: The family was gathered without that fold.
@@ -56,10 +61,7 @@ class FamilyStore(SpreadStore):
             raise ContractError(
                 f"{self.path}: has no fold {fold}, only {known}. Add it to data.folds and gather again."
             )
-        rows = self.all("row")[self.all("fold") == fold]
-        return combined(
-            {"store": self.provenance.made_from[f"fold{fold}"], "rows": hashlib.sha256(rows.tobytes()).hexdigest()}
-        )
+        return self.provenance.made_from[f"fold{fold}"]
 
     def rows_of_folds(self, folds: Sequence[int]) -> np.ndarray:
         """Row numbers of the tiles of `folds`, in order."""

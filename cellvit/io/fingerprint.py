@@ -61,6 +61,7 @@ def _source(name: str) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@cache
 def _imports(name: str) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(_source(name)):
@@ -77,6 +78,7 @@ def _parents(name: str) -> list[str]:
     return [name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)]
 
 
+@cache
 def _tree(name: str) -> str:
     tree = _source(name)
     for node in ast.walk(tree):

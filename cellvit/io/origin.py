@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellvit.contracts.documents import Document
+from cellvit.contracts.documents import CheckpointHeader, Document
 from cellvit.contracts.provenance import Provenance
 from cellvit.io.family import FamilyStore
 from cellvit.io.hashing import sha256_of
 from cellvit.io.hdf5 import Store
+from cellvit.io.seals import said_by_checkpoint
 
 
 def origin_of(
@@ -25,16 +26,23 @@ def origin_of(
     Args:
         families: Family stores, of which only `folds` were read: hashed fold by fold, so that a change of another fold
             leaves the origin as it is.
-        documents: JSON documents and checkpoints, each with what was read from it.
+        documents: JSON documents and checkpoints, each with what was read from it. A checkpoint counts by what it says,
+            so that the code that wrote it does not.
         tables: Files that carry no origin of their own; their marks must come from another input.
     """
     stores, families, documents, tables = stores or {}, families or {}, documents or {}, tables or {}
-    files = {name: path for name, (path, _) in documents.items()} | dict(tables)
+    files = {name: path for name, (path, read) in documents.items() if not isinstance(read, CheckpointHeader)}
+    files |= dict(tables)
     parents = [store.provenance for store in (*stores.values(), *families.values())]
     parents += [document.provenance for _, document in documents.values()]
     return Provenance(
         made_from={name: store.content_sha256 for name, store in stores.items()}
         | {f"{name}_fold{fold}": store.fold_sha256(fold) for name, store in families.items() for fold in folds}
+        | {
+            name: said_by_checkpoint(path, read)
+            for name, (path, read) in documents.items()
+            if isinstance(read, CheckpointHeader)
+        }
         | {name: sha256_of(path) for name, path in files.items()},
         settings=dict(settings),
         simulated=any(parent.simulated for parent in parents),

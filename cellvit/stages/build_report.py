@@ -24,10 +24,10 @@ from cellvit.contracts.documents import (
 from cellvit.errors import ContractError, MissingInputError, StaleFileError
 from cellvit.inference.scoring import COLUMNS
 from cellvit.io.atomic import write_text
-from cellvit.io.checkpoints import read_header
 from cellvit.io.documents import read_document
 from cellvit.io.family import FamilyStore
 from cellvit.io.features import open_family_features
+from cellvit.io.headers import read_header
 from cellvit.io.judgements import read_judged
 from cellvit.io.summary import read_summary
 from cellvit.io.tiles import open_targets

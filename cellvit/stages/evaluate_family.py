@@ -24,10 +24,10 @@ from cellvit.inference.map_sums import sums_of_all
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.parallel import workers
 from cellvit.inference.scoring import COLUMNS
-from cellvit.io.checkpoints import read_header
 from cellvit.io.documents import read_document, write_document
 from cellvit.io.family import FamilyStore
 from cellvit.io.features import open_family_features
+from cellvit.io.headers import read_header
 from cellvit.io.judgements import write_judged
 from cellvit.io.origin import origin_of
 from cellvit.io.tiles import names_at, open_targets, read_tiles

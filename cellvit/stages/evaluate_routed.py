@@ -31,10 +31,10 @@ from cellvit.inference.routing import (
     routing_accuracy,
 )
 from cellvit.inference.scoring import COLUMNS
-from cellvit.io.checkpoints import read_header
 from cellvit.io.documents import read_document, write_document
 from cellvit.io.features import open_features
 from cellvit.io.hdf5 import Store
+from cellvit.io.headers import read_header
 from cellvit.io.judgements import read_judged, write_judged
 from cellvit.io.origin import origin_of
 from cellvit.io.tiles import open_tiles

@@ -23,6 +23,7 @@ from cellvit.io.hdf5 import Store
 from cellvit.io.kept import EXTRACTION, Kept, forget, keep, kept_of
 from cellvit.io.partial import Unfinished, continuing
 from cellvit.io.rows import StoreWriter
+from cellvit.io.seals import said_by_store, write_seal
 from cellvit.io.shards import SHARD, Shard
 from cellvit.io.tiles import open_tiles
 from cellvit.models.device import resolve_device
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", type=ExtractFeaturesSettings.model_validate_json, required=True, help="JSON")
     parser.add_argument("--tiles", type=Path, required=True, help="tile store of one fold")
     parser.add_argument("--features", type=Path, required=True, help="feature store to write")
+    parser.add_argument("--seal", type=Path, help="seal of the feature store to write")
     parser.add_argument("--batch-size", type=_batch_size, default="auto", help="tiles a forward pass, or auto")
     parser.add_argument("--shard", type=Shard.parse, default=Shard(1, 1), help="number/count: part of the fold")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the encoder computes")
@@ -66,6 +68,9 @@ def run(args: argparse.Namespace) -> None:
             kept_of(args.features, made_by, block=extraction.block_size) as kept,
         ):
             _write(extraction, rows[writer.row :], writer, kept)
+    if args.seal:
+        with Store(args.features, FEATURES) as made:
+            write_seal(args.seal, said_by_store(made))
     keep(args.features)
     if args.shard.of == 1:
         forget(args.features, but=(args.features,))

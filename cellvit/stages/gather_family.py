@@ -14,6 +14,7 @@ from cellvit.errors import ContractError
 from cellvit.io.family import Member, write_family
 from cellvit.io.features import check_extracted_from, open_features
 from cellvit.io.hdf5 import Store
+from cellvit.io.seals import said_of_rows, write_seal
 from cellvit.io.tiles import open_tiles
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold-features", type=Path, nargs="+", required=True, help="feature stores, one a fold")
     parser.add_argument("--features", type=Path, required=True, help="the family's features to write")
     parser.add_argument("--targets", type=Path, required=True, help="the family's targets to write")
+    parser.add_argument("--seals", type=Path, nargs="+", default=[], help="seals to write, one a fold")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -45,16 +47,14 @@ def run(args: argparse.Namespace) -> None:
             column: np.concatenate([store.all(column)[kept] for store, kept in zip(tiles, rows, strict=True)])
             for column in ("organ", "tile_id", "patient")
         }
-        write_family(
-            args.targets, FAMILY_TARGETS, _members(args.folds, tiles, rows), names, _origin(tiles, args.folds, settings)
-        )
-        write_family(
-            args.features,
-            FAMILY_FEATURES,
-            _members(args.folds, features, rows),
-            names,
-            _origin(features, args.folds, {**features[0].provenance.settings, **settings}),
-        )
+        targets = _members(args.folds, tiles, rows)
+        write_family(args.targets, FAMILY_TARGETS, targets, names, _origin(targets, settings))
+        tokens = _members(args.folds, features, rows)
+        encoded = {**features[0].provenance.settings, **settings}
+        write_family(args.features, FAMILY_FEATURES, tokens, names, _origin(tokens, encoded))
+        if args.seals:
+            for path, *of_fold in zip(args.seals, targets, tokens, strict=True):
+                write_seal(path, said_of_rows(*of_fold))
 
 
 def _rows_of(store: Store, organs: tuple[str, ...]) -> np.ndarray:
@@ -65,12 +65,13 @@ def _members(folds: list[int], stores: list[Store], rows: list[np.ndarray]) -> l
     return [Member(fold, store, kept) for fold, store, kept in zip(folds, stores, rows, strict=True)]
 
 
-def _origin(stores: list[Store], folds: list[int], settings: dict[str, object]) -> Provenance:
+def _origin(members: list[Member], settings: dict[str, object]) -> Provenance:
+    origins = [member.store.provenance for member in members]
     return Provenance(
-        made_from={f"fold{fold}": store.content_sha256 for fold, store in zip(folds, stores, strict=True)},
+        made_from={f"fold{member.fold}": member.sha256 for member in members},
         settings=settings,
-        simulated=any(store.provenance.simulated for store in stores),
-        untrained_encoder=any(store.provenance.untrained_encoder for store in stores),
+        simulated=any(origin.simulated for origin in origins),
+        untrained_encoder=any(origin.untrained_encoder for origin in origins),
     )
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from cellvit.contracts.stores import FEATURES
 from cellvit.errors import StaleFileError
-from cellvit.io.features import write_joined
+from cellvit.io.features import open_features, write_joined
 from cellvit.io.hdf5 import Store
 from cellvit.io.kept import forget
+from cellvit.io.seals import said_by_store, write_seal
 from cellvit.io.shards import SHARD
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line; option names match the rule's input and output."""
     parser.add_argument("--shards", type=Path, nargs="+", required=True, help="feature stores of the shards, in order")
     parser.add_argument("--features", type=Path, required=True, help="feature store of the fold to write")
+    parser.add_argument("--seal", type=Path, help="seal of that store to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -32,6 +34,9 @@ def run(args: argparse.Namespace) -> None:
         _check_belong_together(shards)
         write_joined(args.features, shards, shards[0].provenance)
         log.info("shards joined shards=%d tiles=%d", len(shards), sum(map(len, shards)))
+    if args.seal:
+        with open_features(args.features) as made:
+            write_seal(args.seal, said_by_store(made))
     forget(args.features, but=tuple(args.shards))
 
 

@@ -19,7 +19,8 @@ from cellvit.hover.relabel import paint_channels
 from cellvit.io.documents import write_document
 from cellvit.io.hashing import sha256_of
 from cellvit.io.hdf5 import writing
-from cellvit.io.tiles import append_tiles
+from cellvit.io.seals import said_by_store, write_seal
+from cellvit.io.tiles import append_tiles, open_tiles
 from cellvit.taxonomy import CLASS_NAMES, TILE_PX
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold", type=int, required=True, help="number of the fold")
     parser.add_argument("--tiles", type=Path, required=True, help="tile store to write")
     parser.add_argument("--summary", type=Path, required=True, help="JSON to write: what was found and dropped")
+    parser.add_argument("--seal", type=Path, help="seal of the tile store to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -59,6 +61,9 @@ def run(args: argparse.Namespace) -> None:
     counts.log_warnings()
     _warn_without_patient(patients)
     write_document(args.summary, counts.summary(args.fold, organs, patients, origin))
+    if args.seal:
+        with open_tiles(args.tiles) as store:
+            write_seal(args.seal, said_by_store(store))
 
 
 @dataclass

@@ -21,10 +21,10 @@ from cellvit.inference.parallel import workers
 from cellvit.inference.scoring import score_grid
 from cellvit.inference.segment import parameters_of
 from cellvit.inference.tuning import border_warnings, grid_of, ranked
-from cellvit.io.checkpoints import read_header
 from cellvit.io.documents import write_document
 from cellvit.io.family import FamilyStore
 from cellvit.io.features import open_family_features
+from cellvit.io.headers import read_header
 from cellvit.io.origin import origin_of
 from cellvit.io.tiles import names_at, open_targets
 from cellvit.models.device import resolve_device

@@ -6,7 +6,8 @@ import torch
 from cellvit.contracts.documents import CheckpointHeader
 from cellvit.contracts.provenance import Provenance
 from cellvit.errors import AbsentModelError, ContractError, MissingInputError
-from cellvit.io.checkpoints import read_checkpoint, read_header, write_checkpoint
+from cellvit.io.checkpoints import read_checkpoint, write_checkpoint
+from cellvit.io.headers import read_header
 
 
 def header(**changes):

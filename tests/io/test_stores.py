@@ -157,7 +157,7 @@ def test_a_tile_store_of_the_version_without_patients_is_refused_with_the_remedy
         file.attrs["format_version"] = 1
         del file["patient"]
 
-    with pytest.raises(ContractError, match="cellvit-tiles version 2, found cellvit-tiles version 1") as caught:
+    with pytest.raises(ContractError, match="cellvit-tiles version 3, found cellvit-tiles version 1") as caught:
         open_tiles(path)
 
     assert f"rm {path} && snakemake -- {path}" in str(caught.value)
@@ -242,6 +242,6 @@ def test_the_header_says_what_a_store_was_made_from(tmp_path, write_tile_store):
     with Store(path, TILES) as store:
         marks = store.provenance.marks
 
-    assert (header["format"], header["format_version"], bool(header["complete"])) == ("cellvit-tiles", 2, True)
+    assert (header["format"], header["format_version"], bool(header["complete"])) == ("cellvit-tiles", 3, True)
     assert json.loads(header["provenance"])["made_from"] == {"images": "1" * 64}
     assert marks == ("simulated data",)

@@ -10,9 +10,9 @@ from cellvit.contracts.documents import OrganHeadEvaluation
 from cellvit.contracts.history import ORGAN_HEAD_HISTORY
 from cellvit.errors import AbsentModelError
 from cellvit.inference.organs import load_organ_head, predict_organs
-from cellvit.io.checkpoints import read_header
 from cellvit.io.documents import read_document
 from cellvit.io.features import open_features
+from cellvit.io.headers import read_header
 from cellvit.taxonomy import ORGANS
 
 CPU = torch.device("cpu")

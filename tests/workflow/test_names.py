@@ -14,7 +14,7 @@ from cellvit.config import steps
 def rules(repository):
     """Text of every rule by name."""
     text = "\n".join(path.read_text() for path in sorted((repository / "rules").glob("*.smk")))
-    parts = re.split(r"^ *rule (\w+):\n", text, flags=re.MULTILINE)
+    parts = re.split(r"^ *(?:rule|checkpoint) (\w+):\n", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from cellvit.contracts.documents import FamilyEvaluation, RoutedEvaluation, TargetCheck, WatershedChoice
-from cellvit.io.checkpoints import read_checkpoint, read_header
+from cellvit.io.checkpoints import read_checkpoint
 from cellvit.io.documents import read_document
+from cellvit.io.headers import read_header
 from cellvit.io.tiles import open_targets
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]

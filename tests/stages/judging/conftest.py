@@ -115,6 +115,7 @@ def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
                     fold_features=[run.features(fold) for fold in run.folds],
                     features=run.features_of(family),
                     targets=run.targets_of(family),
+                    seals=[],
                 )
             )
         return run
