@@ -10,25 +10,43 @@ from pathlib import Path
 
 import cellvit
 from cellvit.errors import CellvitError
+from cellvit.io.gpu.assignment import assign_gpu
 
 _PACKAGES = ("stages", "commands")
 """Where subcommands live: steps of the graph (each has a rule of the same name), and helpers."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; 0 on success, 1 on a fault that the user can mend (said in one message)."""
+    """Run one subcommand; 0 on success, 1 on a fault that the user can mend (said in one message).
+
+    A process of its own (no `arguments`) that computes on a GPU holds one until it ends.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    args = _parser(given[0] if given else "").parse_args(given)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
     try:
+        if arguments is None and _device_asked(given) in {"auto", "cuda"}:
+            assign_gpu(given[0])
+        args = _parser(given[0] if given else "").parse_args(given)
         args.run(args)
     except CellvitError as error:
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
         sys.stderr.write(f"{type(error).__name__}: {error}{notes}\n")
         return 1
     return 0
+
+
+def _device_asked(given: Sequence[str]) -> str | None:
+    """Value of --device where the subcommand has one, read without importing the step: with it comes torch."""
+    path = Path(__file__).parent / "stages" / f"{given[0]}.py" if given and given[0].isidentifier() else None
+    if path is None or not path.is_file() or '"--device"' not in path.read_text(encoding="utf-8"):
+        return None
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("-h", "--help", dest="device", action="store_const", const=None)
+    asked: str | None = parser.parse_known_args(given)[0].device
+    return asked
 
 
 def _parser(chosen: str) -> argparse.ArgumentParser:

@@ -16,6 +16,8 @@ from cellvit.config.encoders import EncoderSettings
 from cellvit.config.settings import Settings, load_settings
 from cellvit.data.pannuke import fold_files, read_patients, read_types
 from cellvit.errors import CellvitError, MissingInputError, SettingsError
+from cellvit.io.gpu.assignment import in_use, lock_folder
+from cellvit.io.gpu.listing import listed_gpus, visible_gpus
 from cellvit.taxonomy import TILE_PX
 
 _TOKEN_BYTES: Final = 2
@@ -140,6 +142,23 @@ def _gpu(settings: Settings) -> Finding:
     return Finding("gpu", "note", f"none: everything runs on the CPU{hint}")
 
 
+def _devices(_: Settings) -> Finding:
+    """The GPUs that steps of this run may hold, and who holds them now."""
+    try:
+        folder = lock_folder(os.environ)
+        if folder is None:
+            return Finding("devices", "ok", "left to the scheduler, which binds them")
+        gpus = visible_gpus(listed_gpus(), os.environ)
+    except SettingsError as error:
+        return Finding("devices", "missing", str(error))
+    if not gpus:
+        return Finding("devices", "note", "none that nvidia-smi lists and CUDA_VISIBLE_DEVICES allows")
+    lines = in_use(gpus, folder)
+    if len(gpus) > 1:
+        lines.append("A step holds one; several at a time: snakemake --workflow-profile profiles/workstation")
+    return Finding("devices", "ok", f"\n{'':17}".join(lines))
+
+
 def _memory(_: Settings) -> Finding:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return Finding("memory", "ok" if total >= _HOST_GB else "note", f"{total:.0f} GB ({_HOST_GB} GB suffice)")
@@ -171,4 +190,4 @@ def _n_tiles(settings: Settings) -> int:
     return sum(len(np.load(path, allow_pickle=False)) for path in paths if path.is_file()) or _PANNUKE_TILES
 
 
-_LOOKS: Final[tuple[Callable[[Settings], Finding], ...]] = (_data, _weights, _gpu, _memory, _disk)
+_LOOKS: Final[tuple[Callable[[Settings], Finding], ...]] = (_data, _weights, _gpu, _devices, _memory, _disk)

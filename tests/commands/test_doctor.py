@@ -2,6 +2,7 @@ import re
 
 import pytest
 import yaml
+from pretend_gpus import FIRST, HOLD, SECOND, environment, first_line, start
 
 from cellvit.__main__ import main
 
@@ -107,3 +108,56 @@ def test_every_view_and_tap_counts_for_the_disk(doctor, tmp_path):
     grid = 7901 * 16 * 16 * 96 * 2 / 1e9  # PanNuke's tiles, tiny-vit's tokens in float16
     assert wanted[1] - wanted[0] == pytest.approx(grid, abs=0.11)
     assert wanted[2] - wanted[0] == pytest.approx(9 * grid, abs=0.11)
+
+
+@pytest.fixture
+def two_gpus(tmp_path, monkeypatch):
+    """Two pretend GPUs, one of which a process holds; its id."""
+    machine = environment(tmp_path)
+    for name in ("PATH", "CELLVIT_GPU_LOCKS"):
+        monkeypatch.setenv(name, machine[name])
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    holder = start(HOLD, machine)
+    assert first_line(holder) == FIRST
+    yield holder.pid
+    holder.communicate("")
+
+
+SMALL = {"data": {"root": "nowhere"}, "encoder": {"preset": "tiny-vit", "weights": "random"}}
+
+
+def test_devices_are_listed_with_who_holds_them(doctor, two_gpus):
+    _, said = doctor(SMALL)
+
+    assert f"0 Pretend P1 {FIRST}: held by pid {two_gpus}, train_hovernet, since " in said
+    assert f"1 Pretend P1 {SECOND}: free" in said
+    assert "snakemake --workflow-profile profiles/workstation" in said
+
+
+def test_only_devices_that_the_user_allows_are_listed(doctor, two_gpus, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+
+    _, said = doctor(SMALL)
+
+    assert FIRST not in said
+    assert f"1 Pretend P1 {SECOND}: free" in said
+
+
+def test_a_choice_of_devices_that_would_stop_a_step_is_said_with_the_rest(doctor, two_gpus, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+
+    code, said = doctor(SMALL)
+
+    assert code == 1
+    assert "no device is named '5'" in said
+    assert "the run would stop: data, devices" in said
+
+
+def test_in_a_slurm_job_devices_are_the_schedulers(doctor, two_gpus, monkeypatch):
+    monkeypatch.delenv("CELLVIT_GPU_LOCKS")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+
+    _, said = doctor(SMALL)
+
+    assert "left to the scheduler" in said

@@ -1,0 +1,112 @@
+"""``python -m cellvit`` in processes of its own, on pretend GPUs."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from extracting import arguments
+from pretend_gpus import FIRST, HOLD, SECOND, TWO, environment, first_line, locks, start, until
+
+ONE = TWO.splitlines(keepends=True)[0]
+
+
+@pytest.fixture
+def extraction(tmp_path: Path, write_tile_store: Callable[..., Path]) -> Callable[[str], list[str]]:
+    """Command of a real extraction of one tile with that --device."""
+    tiles = write_tile_store(tmp_path / "tiles.h5", 1, ["Colon"])
+
+    def command(device: str) -> list[str]:
+        given = arguments(tiles, tmp_path / "features" / "fold1.h5")
+        return [sys.executable, "-m", "cellvit", *[device if word == "cpu" else word for word in given]]
+
+    return command
+
+
+def run(command: list[str], machine: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=machine, capture_output=True, text=True, timeout=120, check=False)
+
+
+@contextmanager
+def held(machine: dict[str, str]) -> Iterator[None]:
+    """Another process holds a GPU meanwhile."""
+    holder = start(HOLD, machine)
+    first_line(holder)
+    try:
+        yield
+    finally:
+        holder.communicate("")
+
+
+@pytest.mark.slow
+def test_a_step_takes_a_gpu_that_is_free(tmp_path: Path, extraction: Callable[[str], list[str]]) -> None:
+    machine = environment(tmp_path)
+
+    with held(machine):
+        done = run(extraction("auto"), machine)
+
+    assert done.returncode == 0, done.stderr
+    assert f"this step has a GPU for itself gpu=1 Pretend P1 {SECOND}" in done.stderr
+    assert (locks(tmp_path) / FIRST).exists()
+
+
+@pytest.mark.slow
+def test_a_step_on_the_cpu_takes_none(tmp_path: Path, extraction: Callable[[str], list[str]]) -> None:
+    done = run(extraction("cpu"), environment(tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    assert not locks(tmp_path).exists()
+
+
+@pytest.mark.slow
+def test_a_step_that_waits_for_a_gpu_has_not_loaded_torch(
+    tmp_path: Path, extraction: Callable[[str], list[str]]
+) -> None:
+    machine, log = environment(tmp_path, ONE), tmp_path / "log"
+
+    with held(machine), log.open("w") as errors:
+        waiting = subprocess.Popen(extraction("auto"), env=machine, stderr=errors)
+        until(lambda: "every GPU is held" in log.read_text())
+        loaded = Path(f"/proc/{waiting.pid}/maps").read_text()
+
+    assert waiting.wait(120) == 0, log.read_text()
+    assert "python" in loaded
+    assert "torch" not in loaded
+    assert f"gpu=0 Pretend P1 {FIRST}" in log.read_text()
+
+
+def test_help_waits_for_no_gpu(tmp_path: Path) -> None:
+    machine = environment(tmp_path, ONE)
+
+    with held(machine):
+        done = run([sys.executable, "-m", "cellvit", "train_hovernet", "--device", "cuda", "--help"], machine)
+
+    assert done.returncode == 0
+    assert "--device" in done.stdout
+
+
+def test_a_step_without_a_device_takes_none(tmp_path: Path) -> None:
+    done = run([sys.executable, "-m", "cellvit", "prepare_fold"], environment(tmp_path))
+
+    assert "the following arguments are required" in done.stderr
+    assert not locks(tmp_path).exists()
+
+
+def test_a_wrong_choice_of_devices_is_one_message(tmp_path: Path, extraction: Callable[[str], list[str]]) -> None:
+    done = run(extraction("auto"), environment(tmp_path, CUDA_VISIBLE_DEVICES="7"))
+
+    assert done.returncode == 1
+    assert "SettingsError: CUDA_VISIBLE_DEVICES=7: no device is named '7'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_cuda_without_a_gpu_says_what_to_do(tmp_path: Path, extraction: Callable[[str], list[str]]) -> None:
+    done = run(extraction("cuda"), environment(tmp_path, listing=""))
+
+    assert done.returncode == 1
+    assert "device: cuda is asked for, but torch" in done.stderr
+    assert not locks(tmp_path).exists()
