@@ -1,0 +1,100 @@
+"""A copy of the repository in which a small case runs through the real Snakemake."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from cellvit.data.pannuke import SIMULATED_MARK, fold_files
+from cellvit.data.simulate.fold import Plan, make_tile
+
+PARTS = ("Snakefile", "config.yaml", "rules", "profiles", "envs", "cellvit", "pyproject.toml")
+
+
+NO_PATIENTS: Mapping[int, Sequence[str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """A copy of the repository with small simulated folds in raw/."""
+
+    home: Path
+
+    @property
+    def results(self) -> Path:
+        return self.home / "results"
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the real Snakemake with the small settings."""
+        command = ["snakemake", "--configfile", "small.yaml", "--workflow-profile", "profiles/default", *arguments]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, cwd=self.home, env=environment, capture_output=True, text=True, check=False)
+
+    def ran(self, *arguments: str) -> set[str]:
+        """Run what is needed to its end; the jobs that ran, as step/name of their logs."""
+        before = self._logs()
+        done = self.snakemake("--cores", "2", *arguments)
+        assert done.returncode == 0, done.stderr[-6000:]
+        return {job for job, stamp in self._logs().items() if before.get(job) != stamp}
+
+    def _logs(self) -> dict[str, int]:
+        """When the log of each job was written last."""
+        logs = self.results / "logs"
+        return {str(path.relative_to(logs).with_suffix("")): path.stat().st_mtime_ns for path in logs.rglob("*.log")}
+
+    def planned(self, *arguments: str) -> Counter[str]:
+        """Jobs by rule that a dry run would start."""
+        done = self.snakemake("-n", *arguments)
+        assert done.returncode == 0, done.stderr
+        table = re.search(r"^job +count\n[- ]+\n(.*?)^total", done.stdout + done.stderr, re.MULTILINE | re.DOTALL)
+        rows = re.findall(r"^(\w+) +(\d+)$", table.group(1), re.MULTILINE) if table else []
+        jobs = Counter({rule: int(count) for rule, count in rows})
+        jobs.pop("report", None)  # the target itself is no step
+        return jobs
+
+    def raw(self, fold: int) -> dict[str, Path]:
+        return fold_files(self.home / "raw", fold).inputs
+
+    def patients(self, fold: int) -> Path:
+        """Where the patients of a fold are named, if they are."""
+        return fold_files(self.home / "raw", fold).patients
+
+
+def write_raw(root: Path, fold: int, organs: Sequence[str], patients: Sequence[str] = ()) -> None:
+    files = fold_files(root, fold)
+    for path in files.by_name.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    tiles = [make_tile(Plan(organ, empty=False), fold, row, seed=0) for row, organ in enumerate(organs)]
+    np.save(files.images, np.stack([tile.image for tile in tiles]).astype(np.float64))
+    np.save(files.masks, np.stack([tile.masks for tile in tiles]).astype(np.float64))
+    np.save(files.types, np.array(organs))
+    if patients:
+        np.save(files.patients, np.array(patients))
+    (root / f"Fold {fold}" / SIMULATED_MARK).write_text("{}")
+
+
+def make_workshop(
+    home: Path,
+    repository: Path,
+    settings: str,
+    organs: Mapping[int, Sequence[str]],
+    patients: Mapping[int, Sequence[str]] = NO_PATIENTS,
+) -> Workshop:
+    """The repository's parts, the settings and raw folds of simulated tiles; nothing has run yet."""
+    for part in PARTS:
+        source = repository / part
+        if source.is_dir():
+            shutil.copytree(source, home / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, home / part)
+    (home / "small.yaml").write_text(settings)
+    for fold, names in organs.items():
+        write_raw(home / "raw", fold, names, patients.get(fold, ()))
+    return Workshop(home)
