@@ -60,5 +60,11 @@ include: "rules/validation.smk"
 include: "rules/report.smk"
 
 
+onstart:
+    greet_moved_results()
+
+
 onsuccess:
     show_summary()
+    if "--touch" in sys.argv:
+        settle(Path(SETTINGS.results))

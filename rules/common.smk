@@ -16,6 +16,7 @@ from cellvit.config.steps import step_settings
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
 from cellvit.io.fingerprint import code_fingerprint
 from cellvit.io.hashing import combined, remembered_sha256
+from cellvit.io.home import moved_from, settle
 from cellvit.taxonomy import POOLED_FAMILY
 
 SETTINGS = load_settings(config)
@@ -159,6 +160,20 @@ def local_weights():
 def weights_content(wildcards):
     """Hash of local weights, so that other weights under the same name are noticed."""
     return content_of(map(Path, local_weights()), "weights.json")
+
+
+def greet_moved_results():
+    """Say what is not known of results that lie elsewhere than they were made."""
+    results = Path(SETTINGS.results)
+    home = moved_from(results)
+    if home is None:
+        settle(results)
+    elif "--touch" not in sys.argv:
+        print(
+            f"WARNING: {results} was made in {home}, and Snakemake's records of settings and code are kept by path: a change "
+            "since then is NOT noticed here. Check and accept what there is:  make verify && snakemake --touch",
+            file=sys.stderr,
+        )
 
 
 def show_summary():

@@ -307,6 +307,29 @@ def test_a_lost_store_is_made_again_when_it_is_read(made: Workshop) -> None:
     assert asked == {"extract_features/fold3"}
 
 
+def test_moved_results_rerun_nothing_and_changes_count_again_once_they_are_accepted(made: Workshop) -> None:
+    made.results.rename(made.home / "moved")
+    change(made, results="moved")
+    logs = made.home / "moved" / "logs"
+    before = {path: path.stat().st_mtime_ns for path in logs.rglob("*.log")}
+
+    moved = made.snakemake("--cores", "2", "--forcerun", "summarize", "--", "moved/summary.csv")
+    ran = {path.parent.name for path in logs.rglob("*.log") if before.get(path) != path.stat().st_mtime_ns}
+    accepted = made.snakemake("--cores", "2", "--touch")
+    quiet = made.snakemake("--cores", "2", "--forcerun", "summarize", "--", "moved/summary.csv")
+    change(made, gates={"quality": {"aji": {"pass": 0.62}}})
+    noticed = made.planned()
+    change(made, gates={"quality": {"aji": {"pass": 0.61}}}, results="results")
+    (made.home / "moved").rename(made.results)
+    made.snakemake("--cores", "2", "--touch")
+
+    assert moved.returncode == accepted.returncode == 0, moved.stderr + accepted.stderr
+    assert ran == {"summarize"}
+    assert "make verify && snakemake --touch" in moved.stderr
+    assert "make verify" not in quiet.stderr
+    assert set(noticed) == {"summarize", "build_report"}
+
+
 def test_a_failed_training_leaves_the_old_checkpoint_and_is_not_forgotten(made: Workshop) -> None:
     checkpoint = made.results / "checkpoints/split1/hovernet_digestive.safetensors"
     before = checkpoint.read_bytes()

@@ -1,0 +1,21 @@
+"""Where the results of a run lie. Snakemake keeps what it knows of them by path, and knows nothing once they have moved."""
+
+import json
+from pathlib import Path
+from typing import Final
+
+from cellvit.io.atomic import write_text
+
+_NAME: Final = ".cellvit/home.json"
+
+
+def moved_from(results: Path) -> Path | None:
+    """The folder in which these results were made or last accepted, where that is another one; else None."""
+    memory = results / _NAME
+    home = Path(json.loads(memory.read_text(encoding="utf-8"))["home"]) if memory.exists() else results.resolve()
+    return home if home != results.resolve() else None
+
+
+def settle(results: Path) -> None:
+    """From now on these results are at home in their folder."""
+    write_text(results / _NAME, json.dumps({"home": str(results.resolve())}) + "\n")
