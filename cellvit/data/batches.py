@@ -121,7 +121,8 @@ def _tokens_of_views(
 ) -> Float16[np.ndarray, "b taps g g dim"]:
     """Tokens of each tile in its own view."""
     tokens = np.empty((len(rows), len(taps), *features.shape("tokens")[3:]), np.float16)
-    for view in np.unique(views):
-        chosen = views == view
-        tokens[chosen] = read_tokens(features, rows[chosen], view=int(view), taps=taps)
+    for position, view in enumerate(views.tolist()):
+        one = slice(position, position + 1)
+        for place, tap in enumerate(taps):
+            features.read_into("tokens", rows[one], tokens[one, place], (view, tap))
     return tokens

@@ -143,6 +143,11 @@ def _relative(piece: Piece, path: Path) -> str:
     return os.path.relpath(piece.path, path.resolve().parent)
 
 
+def _near(piece: Piece, path: Path) -> Path:
+    """A store behind that at `path`, named as that one is."""
+    return Path(os.path.normpath(path.parent / _relative(piece, path)))
+
+
 def _pieces(store: Store) -> list[Piece]:
     folder = store.path.resolve().parent
     recorded = json.loads(store.attribute(PIECES) or "[]")
@@ -150,10 +155,16 @@ def _pieces(store: Store) -> list[Piece]:
 
 
 def _opened(piece: Piece, path: Path, remedy: str) -> h5py.File:
-    remedy = remedy.replace("{piece}", str(path.parent / _relative(piece, path)))
+    remedy = remedy.replace("{piece}", str(_near(piece, path)))
     if not piece.path.exists():
         raise StaleFileError(f"{path}: the store behind it is gone: {piece.path}. {remedy}")
-    file = h5py.File(piece.path, "r")
+    try:
+        file = h5py.File(piece.path, "r")
+    except OSError as error:
+        raise StaleFileError(
+            f"{path}: the store behind it is no readable HDF5 file: {piece.path} ({error}). "
+            f"Remove it and make it again:  rm {_near(piece, path)} && snakemake -- {_near(piece, path)}"
+        ) from error
     found = file.attrs.get("content_sha256") if file.attrs.get("complete") else None
     if found != piece.content_sha256:
         file.close()

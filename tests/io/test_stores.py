@@ -224,6 +224,14 @@ def test_a_family_whose_fold_is_gone_is_stale_and_not_zero(tmp_path, folds):
         open_targets(tmp_path / "f.h5")
 
 
+def test_a_family_whose_fold_was_truncated_is_stale_and_the_remedy_removes_the_fold(tmp_path, folds):
+    gather(tmp_path / "f.h5", folds, [[0], [0]])
+    folds[0].write_bytes(folds[0].read_bytes()[:-1000])
+
+    with pytest.raises(StaleFileError, match=rf"no readable HDF5 file(.|\n)*rm {folds[0]} && snakemake -- {folds[0]}"):
+        open_targets(tmp_path / "f.h5")
+
+
 def test_results_moved_as_a_whole_still_read(tmp_path, folds):
     gather(tmp_path / "families" / "a.h5", folds, [[0], [1]])
     (tmp_path / "moved").mkdir()
