@@ -11,7 +11,7 @@ from cellvit.config.encoders import EncoderSettings, FeaturesSettings, check_fit
 from cellvit.config.faults import settings_error
 from cellvit.config.judging import GatesSettings, WatershedSettings
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
-from cellvit.taxonomy import DEFAULT_FAMILIES, POOLED_FAMILY
+from cellvit.taxonomy import DEFAULT_FAMILIES, ORGANS, POOLED_FAMILY
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -83,11 +83,15 @@ class Settings(Section):
 
     @property
     def decoder_families(self) -> dict[str, tuple[str, ...]]:
-        """Organs by family, with the pooled control last where it is wanted."""
+        """Organs by family, with the pooled control last where it is wanted.
+
+        Organs stand in the order of the taxonomy: in which order, and in which family of the control, settings name them
+        makes no difference.
+        """
         families = dict(self.families)
         if self.training.pooled_control:
             families[POOLED_FAMILY] = tuple(organ for organs in self.families.values() for organ in organs)
-        return families
+        return {name: tuple(organ for organ in ORGANS if organ in organs) for name, organs in families.items()}
 
 
 def load_settings(raw: Mapping[str, object]) -> Settings:
