@@ -1,6 +1,8 @@
 """Work spread over processes that start once, in order and with bounded memory."""
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -74,3 +76,11 @@ def workers(threads: int, n_items: int) -> Iterator[Workers]:
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)  # the processes share the cores already
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone: a pool's workers outlive a parent that was killed."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)

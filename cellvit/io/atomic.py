@@ -1,22 +1,46 @@
 """Files that are written whole or not at all."""
 
+import glob
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
+
+_TEMPORARY: Final = ".{name}.{writer}.part"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it there on success, remove it on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(_TEMPORARY.format(name=path.name, writer=os.getpid()))
     try:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
     finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_together(first: Path, *others: Path) -> Iterator[tuple[Path, ...]]:
+    """Yield a temporary path for each; all are renamed on success, and files of two writings never lie side by side.
+
+    What an earlier writing left at `others` is removed before `first` is replaced, and they follow it: who is killed in
+    between leaves some of them missing, and none that belongs to another `first`.
+    """
+    with ExitStack() as stack:
+        following = [stack.enter_context(replacing(path)) for path in others]
+        yield (stack.enter_context(replacing(first)), *following)
+        for path in others:
+            path.unlink(missing_ok=True)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what writers of `path` left that were killed; for a caller that alone writes it."""
+    for temporary in path.parent.glob(_TEMPORARY.format(name=glob.escape(path.name), writer="*")):
         temporary.unlink(missing_ok=True)
 
 

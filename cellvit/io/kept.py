@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 from cellvit.contracts.records import FeatureBatch
 from cellvit.contracts.stores import FEATURES, ROW_SHA256
 from cellvit.errors import CellvitError
+from cellvit.io.differences import differences
 from cellvit.io.features import read_features
 from cellvit.io.hdf5 import Store
 from cellvit.io.rows import row_sha256
@@ -101,10 +102,8 @@ def kept_of(path: Path, extraction: Mapping[str, str], *, block: int) -> Iterato
                 log.warning("kept features are not used store=%s because %s", candidate, str(error).splitlines()[0])
                 continue
             made = json.loads(store.attribute(EXTRACTION) or "{}")
-            differing = [key for key in sorted(made.keys() | extraction.keys()) if made.get(key) != extraction.get(key)]
-            if differing:
-                shown = "; ".join(f"{key}: {made.get(key)} then, {extraction.get(key)} now" for key in differing)
-                log.info("kept features are not used store=%s because %s", candidate, shown)
+            if differing := differences(made, extraction):
+                log.info("kept features are not used store=%s because %s", candidate, differing)
             else:
                 stores.append(store)
         yield Kept(stores, block)

@@ -48,7 +48,7 @@ def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        log.warning("another process writes the same store; waiting for it lock=%s", path)
+        log.warning("another process does the same work; waiting for it lock=%s", path)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
         log.warning("the file system knows no locks; let no two runs share this folder lock=%s error=%s", path, error)

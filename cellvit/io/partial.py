@@ -23,6 +23,7 @@ from jaxtyping import UInt8
 
 from cellvit.contracts.provenance import Provenance
 from cellvit.contracts.stores import ROW_SHA256, Format
+from cellvit.io.differences import differences
 from cellvit.io.hdf5 import check_space, create_columns, seal
 from cellvit.io.lock import locked
 from cellvit.io.rows import StoreWriter, row_sha256
@@ -30,7 +31,7 @@ from cellvit.io.rows import StoreWriter, row_sha256
 log = logging.getLogger(__name__)
 
 PARTIAL: Final = ".partial"
-"""Folder of unfinished stores, beside the finished ones."""
+"""Folder of what is not finished, beside the outputs."""
 
 _NO_CACHE: Final = {"rdcc_nbytes": 0}
 """Chunks go to the file when they are written, not when HDF5's cache is full."""
@@ -117,10 +118,8 @@ def _spans(store: Unfinished) -> list[Span] | None:
     if not _opens(store.file):
         log.warning("begun anew, not continued store=%s because it is no readable HDF5 file", store.file)
         return None
-    differing = [key for key in sorted(head.keys() | store.head.keys()) if head.get(key) != store.head.get(key)]
-    if differing:
-        shown = "; ".join(f"{key}: {head.get(key)} then, {store.head.get(key)} now" for key in differing)
-        log.warning("begun anew, not continued store=%s because %s", store.file, shown)
+    if differing := differences(head, store.head):
+        log.warning("begun anew, not continued store=%s because %s", store.file, differing)
         return None
     latest = {start: (int(start), int(stop), str(sha256)) for start, stop, sha256 in spans}  # rows may be written again
     return [latest[start] for start in sorted(latest)]

@@ -8,7 +8,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from cellvit.io.atomic import replacing
+from cellvit.io.atomic import replacing_together
 from cellvit.io.headers import read_header
 from cellvit.io.seals import said_by_checkpoint, write_seal
 
@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> None:
     """
     header = read_header(args.trained)
     said = said_by_checkpoint(args.trained, header)
-    for source, place in ((args.trained_history, args.history), (args.trained, args.checkpoint)):
-        with replacing(place) as temporary:
-            shutil.copyfile(source, temporary)
+    with replacing_together(args.checkpoint, args.history) as (checkpoint, history):
+        shutil.copyfile(args.trained, checkpoint)
+        shutil.copyfile(args.trained_history, history)
     write_seal(args.seal, said)
     log.info("published checkpoint=%s status=%s epoch=%d", args.checkpoint, header.status, header.epoch)

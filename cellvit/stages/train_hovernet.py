@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, get_args
@@ -11,17 +12,22 @@ import torch
 from cellvit.config.settings import Device
 from cellvit.config.steps import TrainHovernetSettings
 from cellvit.contracts.documents import CheckpointHeader
-from cellvit.contracts.history import HOVERNET_HISTORY
+from cellvit.contracts.history import HOVERNET_HISTORY, EpochRecord
+from cellvit.contracts.training_state import Weights
 from cellvit.inference.taps import encoder_record, kept_blocks, tap_positions
+from cellvit.io.atomic import replacing_together
 from cellvit.io.checkpoints import write_checkpoint
 from cellvit.io.family import FamilyStore
 from cellvit.io.features import open_family_features
+from cellvit.io.fingerprint import code_fingerprint
 from cellvit.io.history import write_history
 from cellvit.io.origin import origin_of
 from cellvit.io.tiles import open_targets
+from cellvit.io.training_state import resuming
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import CLASS_NAMES, ORGANS, TILE_MPP
 from cellvit.training.hovernet import FamilyData, architecture_of, fit_decoder
+from cellvit.training.identity import identity_of
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write checkpoint and history; without training tiles the checkpoint says so and holds no weights."""
+    """Write checkpoint and history; without training tiles the checkpoint says so and holds no weights.
+
+    What an earlier run of the same training left unfinished is gone on from.
+    """
     torch.set_num_threads(args.threads)
     with ExitStack() as stack:
         features = stack.enter_context(open_family_features(args.features))
@@ -52,15 +61,24 @@ def run(args: argparse.Namespace) -> None:
         header = _header(args, data, features, targets)
         if header.status == "absent":
             log.warning("split=%s family=%s has no decoder: %s", args.split, args.family, header.reason)
-            write_history(args.history, HOVERNET_HISTORY, (), chosen=None)
-            write_checkpoint(args.checkpoint, header, {})
+            _write(args, header, {}, ())
             return
-        kept = fit_decoder(data, args.settings, device=resolve_device(args.device), threads=args.threads)
-    metrics = {f"train_{name}": value for name, value in kept.record.train.items()}
-    metrics |= {f"validate_{name}": value for name, value in kept.record.validate.items()}
-    trained = header.model_copy(update={"epoch": kept.record.epoch, "selection": kept.selection, "metrics": metrics})
-    write_history(args.history, HOVERNET_HISTORY, kept.history, chosen=kept.record.epoch)
-    write_checkpoint(args.checkpoint, trained, kept.weights)
+        device = resolve_device(args.device)
+        states = stack.enter_context(resuming(args.checkpoint, _identity(args, header, targets, device)))
+        kept = fit_decoder(data, args.settings, device=device, threads=args.threads, states=states)
+        metrics = {f"train_{name}": value for name, value in kept.record.train.items()}
+        metrics |= {f"validate_{name}": value for name, value in kept.record.validate.items()}
+        about = {"epoch": kept.record.epoch, "selection": kept.selection, "metrics": metrics}
+        _write(args, header.model_copy(update=about), kept.weights, kept.history)
+
+
+def _write(
+    args: argparse.Namespace, header: CheckpointHeader, weights: Weights, history: Sequence[EpochRecord]
+) -> None:
+    """Write checkpoint and history, which never lie beside one of another training."""
+    with replacing_together(args.checkpoint, args.history) as (checkpoint_path, history_path):
+        write_history(history_path, HOVERNET_HISTORY, history, chosen=header.epoch)
+        write_checkpoint(checkpoint_path, header, weights)
 
 
 def _data(args: argparse.Namespace, features: FamilyStore, targets: FamilyStore) -> FamilyData:
@@ -71,6 +89,14 @@ def _data(args: argparse.Namespace, features: FamilyStore, targets: FamilyStore)
         validate=targets.rows_of_folds(args.validate_folds),
         taps=tap_positions(features, _blocks(args, features)),
     )
+
+
+def _identity(
+    args: argparse.Namespace, header: CheckpointHeader, targets: FamilyStore, device: torch.device
+) -> dict[str, str]:
+    used = {*args.train_folds, *args.validate_folds}
+    order = [fold for fold in dict.fromkeys(targets.all("fold").tolist()) if fold in used]
+    return identity_of(header, folds_in_order=order, code=code_fingerprint(__name__), device=device)
 
 
 def _blocks(args: argparse.Namespace, features: FamilyStore) -> tuple[int, ...]:

@@ -14,23 +14,28 @@ import torch
 from cellvit.config.settings import Device
 from cellvit.config.steps import TrainOrganHeadSettings
 from cellvit.contracts.documents import CheckpointHeader, Figure, OrganHeadEvaluation
-from cellvit.contracts.history import ORGAN_HEAD_HISTORY
+from cellvit.contracts.history import ORGAN_HEAD_HISTORY, EpochRecord
 from cellvit.contracts.patients import Groups, groups_of, n_patients
 from cellvit.contracts.provenance import Provenance
+from cellvit.contracts.training_state import Weights
 from cellvit.errors import ContractError
 from cellvit.inference.organs import organ_probabilities, read_cls
 from cellvit.inference.routing import organ_confusion, organ_figures, organ_numbers
 from cellvit.inference.taps import encoder_record
+from cellvit.io.atomic import replacing_together
 from cellvit.io.checkpoints import write_checkpoint
 from cellvit.io.documents import write_document
 from cellvit.io.features import check_extracted_from, open_features
+from cellvit.io.fingerprint import code_fingerprint
 from cellvit.io.hdf5 import Store
 from cellvit.io.history import write_history
 from cellvit.io.origin import origin_of
 from cellvit.io.tiles import names_at, open_tiles
+from cellvit.io.training_state import resuming
 from cellvit.metrics.intervals import bootstrap_mean
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import ORGANS, TILE_MPP
+from cellvit.training.identity import identity_of
 from cellvit.training.organ_head import FittedOrganHead, OrganTiles, fit_organ_head
 
 log = logging.getLogger(__name__)
@@ -56,7 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write checkpoint, history and evaluation; without training tiles all three say so."""
+    """Write checkpoint, history and evaluation; without training tiles all three say so.
+
+    What an earlier run of the same training left unfinished is gone on from.
+    """
     torch.set_num_threads(args.threads)
     with ExitStack() as stack:
         tiles = [stack.enter_context(open_tiles(path)) for path in args.tiles]
@@ -73,10 +81,11 @@ def run(args: argparse.Namespace) -> None:
     _warn_unknown("validate", validate.unknown_to(train))
     _warn_unknown("test", test.unknown_to(train))
     device = resolve_device(args.device)
-    fitted = fit_organ_head(train, validate, args.settings.organ_head, seed=args.settings.seed, device=device)
-    _write_trained(args, header, fitted)
-    evaluation = _evaluation(args, origin, fitted, test, train, device)
-    write_document(args.evaluation, evaluation)
+    settings: TrainOrganHeadSettings = args.settings
+    with resuming(args.checkpoint, _identity(args, header, device)) as states:
+        fitted = fit_organ_head(train, validate, settings.organ_head, seed=settings.seed, device=device, states=states)
+        evaluation = _evaluation(args, origin, fitted, test, train, device)
+        _write_trained(args, header, fitted, evaluation)
     shown = " ".join(f"{name}={figure.value:.4f}" for name, figure in evaluation.figures.items())
     log.info("organ head split=%s status=%s n=%d %s", args.split, evaluation.status, evaluation.n_tiles, shown)
 
@@ -149,6 +158,11 @@ def _header(args: argparse.Namespace, origin: Provenance, features: Store, tiles
     )
 
 
+def _identity(args: argparse.Namespace, header: CheckpointHeader, device: torch.device) -> dict[str, str]:
+    order = [path.stem for path in args.tiles]
+    return identity_of(header, folds_in_order=order, code=code_fingerprint(__name__), device=device)
+
+
 def _warn_unknown(role: str, unknown: dict[str, int]) -> None:
     if unknown:
         shown = " ".join(f"{organ}={count}" for organ, count in unknown.items())
@@ -157,15 +171,15 @@ def _warn_unknown(role: str, unknown: dict[str, int]) -> None:
 
 def _write_absent(args: argparse.Namespace, header: CheckpointHeader, n_test: int) -> None:
     log.warning("split=%s has no OrganHead: %s", args.split, header.reason)
-    write_history(args.history, ORGAN_HEAD_HISTORY, (), chosen=None)
-    write_checkpoint(args.checkpoint, header, {})
     document = OrganHeadEvaluation(
         provenance=header.provenance, split=args.split, status="absent", reason=header.reason, n_tiles=n_test
     )
-    write_document(args.evaluation, document)
+    _write(args, header, {}, (), document)
 
 
-def _write_trained(args: argparse.Namespace, header: CheckpointHeader, fitted: FittedOrganHead) -> None:
+def _write_trained(
+    args: argparse.Namespace, header: CheckpointHeader, fitted: FittedOrganHead, evaluation: OrganHeadEvaluation
+) -> None:
     record = fitted.kept.record
     metrics = {f"validate_{name}": value for name, value in record.validate.items()}
     trained = header.model_copy(
@@ -179,8 +193,25 @@ def _write_trained(args: argparse.Namespace, header: CheckpointHeader, fitted: F
             },
         }
     )
-    write_history(args.history, ORGAN_HEAD_HISTORY, fitted.kept.history, chosen=record.epoch)
-    write_checkpoint(args.checkpoint, trained, fitted.module.state_dict())
+    _write(args, trained, fitted.module.state_dict(), fitted.kept.history, evaluation)
+
+
+def _write(  # five arguments: three files and what two of them share
+    args: argparse.Namespace,
+    header: CheckpointHeader,
+    weights: Weights,
+    history: Sequence[EpochRecord],
+    evaluation: OrganHeadEvaluation,
+) -> None:
+    """Write checkpoint, history and evaluation, which never lie beside one of another training."""
+    with replacing_together(args.checkpoint, args.history, args.evaluation) as (
+        checkpoint_path,
+        history_path,
+        evaluation_path,
+    ):
+        write_history(history_path, ORGAN_HEAD_HISTORY, history, chosen=header.epoch)
+        write_document(evaluation_path, evaluation)
+        write_checkpoint(checkpoint_path, header, weights)
 
 
 def _evaluation(  # six arguments: what the document says

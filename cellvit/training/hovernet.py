@@ -23,15 +23,17 @@ from cellvit.inference.parallel import Workers, workers
 from cellvit.inference.stored_views import stored_views
 from cellvit.inference.tensors import on_device
 from cellvit.io.hdf5 import Store
+from cellvit.io.training_state import StateFile
 from cellvit.losses.hover import HoVerNetLoss, LossParts
 from cellvit.models.autocast import half_precision
 from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.training.augmentation import Augmentation, augmentation_of
 from cellvit.training.class_weights import pixel_counts, pixel_weights
 from cellvit.training.loop import Means, adamw, train_steps
+from cellvit.training.resuming import Changing, train_to_end
 from cellvit.training.schedule import rate_at
-from cellvit.training.seeding import Stream, generator, seeded
-from cellvit.training.selection import Kept, keep_best
+from cellvit.training.seeding import Stream, generators, seeded
+from cellvit.training.selection import Kept
 from cellvit.training.validation import NOT_MEASURED, validate
 
 log = logging.getLogger(__name__)
@@ -62,12 +64,20 @@ def architecture_of(decoder: DecoderSettings, data: FamilyData) -> dict[str, Any
     }
 
 
-def fit_decoder(data: FamilyData, settings: TrainHovernetSettings, *, device: torch.device, threads: int = 1) -> Kept:
+def fit_decoder(
+    data: FamilyData,
+    settings: TrainHovernetSettings,
+    *,
+    device: torch.device,
+    threads: int = 1,
+    states: StateFile | None = None,
+) -> Kept:
     """Train a decoder; the epoch of the best validation bPQ is kept, the last one without validation tiles.
 
     Args:
         data: At least one training tile.
         threads: Processes that segment validation tiles for bPQ.
+        states: Where the training goes on from and is kept after each epoch; None keeps it nowhere.
 
     Raises:
         StaleFileError: `training.views` asks for views that the features do not hold.
@@ -78,38 +88,37 @@ def fit_decoder(data: FamilyData, settings: TrainHovernetSettings, *, device: to
     with seeded(settings.seed, device), workers(threads, len(data.validate)) as pool:
         decoder = HoVerNetDecoder(**architecture_of(settings.decoder, data)).to(device)
         loss = _loss(settings.training.loss, data).to(device)
-        training = _Training(decoder, loss, data, settings.training, augmentation, settings.seed, device)
-        return keep_best(training.epochs(pool), decoder, "bpq")
+        changing = _changing(decoder, loss, settings, device)
+        training = _Training(decoder, loss, data, settings.training, augmentation, changing)
+        return train_to_end(
+            changing, partial(training.epochs, pool), of=settings.training.epochs, figure="bpq", states=states
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Training:
-    """What stays the same from step to step, weights apart."""
+    """What a step needs; `changing` holds what it changes."""
 
     decoder: HoVerNetDecoder
     loss: HoVerNetLoss
     data: FamilyData
     settings: TrainingSettings
     augmentation: Augmentation
-    seed: int
-    device: torch.device
+    changing: Changing
 
-    def epochs(self, pool: Workers) -> Iterator[EpochRecord]:
-        """Train one epoch after the other; yield each one's record after its validation."""
+    def epochs(self, pool: Workers, after: int) -> Iterator[EpochRecord]:
+        """Train the epochs that follow `after`; yield each one's record after its validation."""
         settings, n_steps = self.settings, self._n_steps
-        order, turns = generator(self.seed, Stream.ORDER), generator(self.seed, Stream.VIEWS)
+        order, turns = (self.changing.generators[stream] for stream in (Stream.ORDER, Stream.VIEWS))
         rate_of = partial(rate_at, peak=settings.learning_rate, steps=n_steps * settings.epochs, warmup=settings.warmup)
-        optimizer = adamw(
-            (self.decoder, self.loss), learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        for epoch in range(1, settings.epochs + 1):
+        for epoch in range(after + 1, settings.epochs + 1):
             started, means, rate = time.perf_counter(), Means(), 0.0
             plan = shuffled_rows(self.data.train, settings.batch_size, order)
             with closing(self._drawn_batches(self.augmentation.drawn(plan, turns))) as batches:
                 steps = train_steps(
                     batches,
                     self._parts,
-                    optimizer,
+                    self.changing.optimizer,
                     rate_of,
                     max_norm=settings.max_norm,
                     first=(epoch - 1) * n_steps,
@@ -134,8 +143,8 @@ class _Training:
 
     def _parts(self, batch: DecoderBatch) -> LossParts:
         """Loss of a training batch; HV is computed after the turn, from the turned instances."""
-        tensors = on_device(batch, self.device, self.augmentation.stored)
-        with half_precision(self.device):
+        tensors = on_device(batch, self.changing.device, self.augmentation.stored)
+        with half_precision(self.changing.device):
             maps = self.decoder(tensors.tokens, tensors.image if self.decoder.reads_image else None)
         parts: LossParts = self.loss(maps, tensors.instances, tensors.classes, hv_maps(tensors.instances))
         return parts
@@ -145,7 +154,20 @@ class _Training:
             return dict(NOT_MEASURED)
         plan = sequential_rows(self.data.validate, self.settings.batch_size)
         with closing(decoder_batches(self.data.features, self.data.targets, plan, taps=self.data.taps)) as batches:
-            return validate(self.decoder, self.loss, batches, device=self.device, bpq_by=bpq_by)
+            return validate(self.decoder, self.loss, batches, device=self.changing.device, bpq_by=bpq_by)
+
+
+def _changing(
+    decoder: HoVerNetDecoder, loss: HoVerNetLoss, settings: TrainHovernetSettings, device: torch.device
+) -> Changing:
+    rate, decay = settings.training.learning_rate, settings.training.weight_decay
+    return Changing(
+        model=decoder,
+        others={"loss": loss},
+        optimizer=adamw((decoder, loss), learning_rate=rate, weight_decay=decay),
+        generators=generators(settings.seed, Stream.ORDER, Stream.VIEWS),
+        device=device,
+    )
 
 
 def _loss(settings: LossSettings, data: FamilyData) -> HoVerNetLoss:

@@ -18,14 +18,16 @@ from torch import Tensor
 from cellvit.config.models import OrganHeadSettings
 from cellvit.contracts.history import ORGAN_HEAD_HISTORY, EpochRecord
 from cellvit.data.batches import shuffled_rows
+from cellvit.io.training_state import StateFile
 from cellvit.metrics.classification import accuracy, balanced_accuracy, confusion
 from cellvit.models.organ_head import OrganHead, known_softmax
 from cellvit.taxonomy import ORGANS
 from cellvit.training.class_weights import organ_weights
 from cellvit.training.loop import Means, adamw, train_steps
+from cellvit.training.resuming import Changing, train_to_end
 from cellvit.training.schedule import rate_at
-from cellvit.training.seeding import Stream, generator, seeded
-from cellvit.training.selection import Kept, keep_best
+from cellvit.training.seeding import Stream, generators, seeded
+from cellvit.training.selection import Kept
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +74,13 @@ class OrganLoss(NamedTuple):
 
 
 def fit_organ_head(
-    train: OrganTiles, validate: OrganTiles, settings: OrganHeadSettings, *, seed: int, device: torch.device
+    train: OrganTiles,
+    validate: OrganTiles,
+    settings: OrganHeadSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    states: StateFile | None = None,
 ) -> FittedOrganHead:
     """Train OrganHead; the epoch of the best balanced accuracy on validation is kept, and calibrated there.
 
@@ -81,14 +89,22 @@ def fit_organ_head(
 
     Args:
         train: At least one tile.
+        states: Where the training goes on from and is kept after each epoch; None keeps it nowhere.
 
     Raises:
         TrainingDivergedError: Loss or gradient is not finite.
     """
     with seeded(seed, device):
-        head = OrganHead(train.cls.shape[1], settings.hidden, len(ORGANS), settings.dropout).to(device)
-        training = _Training(head, train, validate, settings, seed, device)
-        kept = keep_best(training.epochs(), head, "balanced_accuracy")
+        head = _untrained(train, settings, device)
+        changing = Changing(
+            model=head,
+            others={},
+            optimizer=adamw((head,), learning_rate=settings.learning_rate, weight_decay=settings.weight_decay),
+            generators=generators(seed, Stream.ORDER),
+            device=device,
+        )
+        training = _Training(head, train, validate, settings, changing)
+        kept = train_to_end(changing, training.epochs, of=settings.epochs, figure="balanced_accuracy", states=states)
     head.load_state_dict(kept.weights, strict=True)
     head.eval()
     head.temperature.fill_(_temperature(head, validate, device))
@@ -118,37 +134,31 @@ def fit_temperature(logits: Float[Tensor, "n k"], truth: Int64[np.ndarray, " n"]
 
 @dataclass(frozen=True, slots=True)
 class _Training:
-    """What stays the same from step to step, weights apart."""
+    """What a step needs; `changing` holds what it changes."""
 
     head: OrganHead
     train: OrganTiles
     validate: OrganTiles
     settings: OrganHeadSettings
-    seed: int
-    device: torch.device
+    changing: Changing
 
-    def epochs(self) -> Iterator[EpochRecord]:
-        """Train one epoch after the other; yield each one's record after its validation."""
+    def epochs(self, after: int) -> Iterator[EpochRecord]:
+        """Train the epochs that follow `after`; yield each one's record after its validation."""
         settings, n = self.settings, len(self.train)
         cls, organ = self._tensors(self.train)
-        counts = np.bincount(self.train.organ, minlength=len(ORGANS))
-        self.head.standardise(cls)
-        self.head.learn_only(torch.from_numpy(counts > 0).to(self.device))
-        weights = organ_weights(counts).to(self.device) if settings.class_weights else None
+        weights = organ_weights(_counts(self.train)).to(cls.device) if settings.class_weights else None
         n_steps = -(-n // settings.batch_size)
         rate_of = partial(rate_at, peak=settings.learning_rate, steps=n_steps * settings.epochs, warmup=0.0)
-        optimizer = adamw((self.head,), learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
-        order = generator(self.seed, Stream.ORDER)
 
         def loss_of(rows: np.ndarray) -> OrganLoss:
-            chosen = torch.from_numpy(rows).to(self.device)
+            chosen = torch.from_numpy(rows).to(cls.device)
             return OrganLoss(self._cross_entropy(self.head(cls[chosen]), organ[chosen], weights))
 
-        for epoch in range(1, settings.epochs + 1):
+        for epoch in range(after + 1, settings.epochs + 1):
             self.head.train()
             means, rate = Means(), 0.0
-            plan = shuffled_rows(np.arange(n), settings.batch_size, order)
-            for step in train_steps(plan, loss_of, optimizer, rate_of, first=(epoch - 1) * n_steps):
+            plan = shuffled_rows(np.arange(n), settings.batch_size, self.changing.generators[Stream.ORDER])
+            for step in train_steps(plan, loss_of, self.changing.optimizer, rate_of, first=(epoch - 1) * n_steps):
                 means.add(step.parts, step.n)
                 rate = step.rate
             record = EpochRecord(epoch, rate, means.values(), self._validated(weights))
@@ -156,7 +166,8 @@ class _Training:
             yield record
 
     def _tensors(self, tiles: OrganTiles) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(tiles.cls).to(self.device), torch.from_numpy(tiles.organ).to(self.device)
+        device = self.changing.device
+        return torch.from_numpy(tiles.cls).to(device), torch.from_numpy(tiles.organ).to(device)
 
     def _cross_entropy(self, logits: Tensor, organ: Tensor, weights: Tensor | None) -> Tensor:
         return F.cross_entropy(logits, organ, weight=weights, label_smoothing=self.settings.label_smoothing)
@@ -175,6 +186,19 @@ class _Training:
             "accuracy": accuracy(counts),
             "balanced_accuracy": balanced_accuracy(counts),
         }
+
+
+def _untrained(train: OrganTiles, settings: OrganHeadSettings, device: torch.device) -> OrganHead:
+    """A head with random weights that knows the training tokens' mean and spread, and which organs there are."""
+    head = OrganHead(train.cls.shape[1], settings.hidden, len(ORGANS), settings.dropout).to(device)
+    head.standardise(torch.from_numpy(train.cls).to(device))
+    head.learn_only(torch.from_numpy(_counts(train) > 0).to(device))
+    return head
+
+
+def _counts(tiles: OrganTiles) -> Int64[np.ndarray, " k"]:
+    """Tiles of each organ."""
+    return np.bincount(tiles.organ, minlength=len(ORGANS))
 
 
 @torch.inference_mode()

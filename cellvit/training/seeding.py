@@ -15,9 +15,9 @@ class Stream(IntEnum):
     VIEWS = 1
 
 
-def generator(seed: int, stream: Stream) -> np.random.Generator:
-    """The random numbers of one stream."""
-    return np.random.default_rng((seed, stream))
+def generators(seed: int, *streams: Stream) -> dict[Stream, np.random.Generator]:
+    """The random numbers of each stream."""
+    return {stream: np.random.default_rng((seed, stream)) for stream in streams}
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from cellvit.contracts.history import EpochRecord
+from cellvit.contracts.training_state import Progress, Weights
 from cellvit.errors import ContractError
 
 log = logging.getLogger(__name__)
@@ -24,37 +25,51 @@ class Kept:
         selection: How the epoch was chosen, in words.
     """
 
-    weights: dict[str, Tensor]
+    weights: Weights
     record: EpochRecord
     history: tuple[EpochRecord, ...]
     selection: str
 
 
-def keep_best(records: Iterable[EpochRecord], module: nn.Module, figure: str) -> Kept:
-    """Run a training to its end and keep the epoch of the highest validation `figure`, the first of equal ones.
+def with_epoch(progress: Progress, record: EpochRecord, model: nn.Module, figure: str) -> Progress:
+    """Progress after one more epoch, which is kept where its validation `figure` is the highest, the first of equal ones.
 
-    Epochs in which the figure was not measured cannot win; where it never was, the last epoch is kept.
+    Epochs in which the figure was not measured cannot win; until it first is, the latest epoch is kept.
 
     Args:
-        records: Yields after each epoch, while `module` is as that epoch left it.
+        model: As that epoch left it.
     """
-    history: list[EpochRecord] = []
-    best, weights, kept = -math.inf, {}, None
-    for record in records:
-        history.append(record)
-        value = record.validate[figure]
-        if value > best or math.isinf(best):  # NaN is never greater: until a first measurement the latest epoch is kept
-            best = -math.inf if math.isnan(value) else value
-            weights, kept = _copied(module), record
-    if kept is None:
+    history = (*progress.history, record)
+    best = _measured(progress, figure)
+    if best is None or record.validate[figure] > best:  # NaN is never greater
+        return Progress(history, record.epoch, copies(model.state_dict()))
+    return Progress(history, progress.kept, progress.weights)
+
+
+def kept_of(progress: Progress, figure: str) -> Kept:
+    """The kept epoch of a training that is finished.
+
+    Raises:
+        ContractError: It had no epoch.
+    """
+    if not progress.history:
         raise ContractError("training: needs at least one epoch, found none")
-    if math.isinf(best):
+    if _measured(progress, figure) is None:
         selection = f"last epoch: {figure} is not defined on the validation tiles"
     else:
         selection = f"best validation {figure}"
-    log.info("kept epoch=%d of=%d selection=%r", kept.epoch, len(history), selection)
-    return Kept(weights, kept, tuple(history), selection)
+    log.info("kept epoch=%d of=%d selection=%r", progress.kept, progress.epoch, selection)
+    return Kept(progress.weights, progress.history[progress.kept - 1], progress.history, selection)
 
 
-def _copied(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in module.state_dict().items()}
+def copies(tensors: Mapping[str, Tensor]) -> Weights:
+    """The tensors as they are now, on the CPU."""
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+
+
+def _measured(progress: Progress, figure: str) -> float | None:
+    """The figure of the kept epoch; None where no epoch so far has it."""
+    if not progress.kept:
+        return None
+    value = progress.history[progress.kept - 1].validate[figure]
+    return None if math.isnan(value) else value

@@ -5,15 +5,18 @@ import torch
 from torch import nn
 
 from cellvit.contracts.history import EpochRecord
+from cellvit.contracts.training_state import Progress
 from cellvit.errors import ContractError
-from cellvit.training.selection import keep_best
+from cellvit.training.selection import Kept, kept_of, with_epoch
 
 
-def trained(module: nn.Linear, values):
-    """Records of a training that sets the bias to the number of the epoch."""
+def trained(module: nn.Linear, values: list[float]) -> Kept:
+    """What is kept of a training that sets the bias to the number of the epoch."""
+    progress = Progress()
     for epoch, value in enumerate(values, 1):
         nn.init.constant_(module.bias, epoch)
-        yield EpochRecord(epoch, 1e-3, {}, {"bpq": value})
+        progress = with_epoch(progress, EpochRecord(epoch, 1e-3, {}, {"bpq": value}), module, "bpq")
+    return kept_of(progress, "bpq")
 
 
 @pytest.mark.parametrize(
@@ -26,9 +29,7 @@ def trained(module: nn.Linear, values):
     ],
 )
 def test_the_best_measured_epoch_is_kept_with_its_weights(values, epoch):
-    module = nn.Linear(1, 1)
-
-    kept = keep_best(trained(module, values), module, "bpq")
+    kept = trained(nn.Linear(1, 1), values)
 
     assert kept.record.epoch == epoch
     assert kept.weights["bias"].item() == epoch
@@ -37,9 +38,7 @@ def test_the_best_measured_epoch_is_kept_with_its_weights(values, epoch):
 
 
 def test_without_any_measurement_the_last_epoch_is_kept_and_says_so():
-    module = nn.Linear(1, 1)
-
-    kept = keep_best(trained(module, [math.nan, math.nan]), module, "bpq")
+    kept = trained(nn.Linear(1, 1), [math.nan, math.nan])
 
     assert kept.record.epoch == 2
     assert kept.weights["bias"].item() == 2
@@ -49,7 +48,7 @@ def test_without_any_measurement_the_last_epoch_is_kept_and_says_so():
 def test_kept_weights_do_not_change_with_the_module():
     module = nn.Linear(1, 1)
 
-    kept = keep_best(trained(module, [0.5]), module, "bpq")
+    kept = trained(module, [0.5])
     with torch.no_grad():
         module.bias.fill_(99)
 
@@ -58,4 +57,4 @@ def test_kept_weights_do_not_change_with_the_module():
 
 def test_no_epoch_is_refused():
     with pytest.raises(ContractError, match="at least one epoch"):
-        keep_best(iter(()), nn.Linear(1, 1), "bpq")
+        kept_of(Progress(), "bpq")

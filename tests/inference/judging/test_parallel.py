@@ -2,6 +2,8 @@ import math
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +59,34 @@ def test_what_workers_import_loads_no_torch() -> None:
     program = "import sys, cellvit.inference.scoring; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    program = """
+import math, multiprocessing, time
+from cellvit.inference.parallel import workers
+with workers(2, 1000) as pool:
+    list(pool.map(math.sqrt, range(1000)))
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+
+    parent.kill()
+    parent.wait()
+
+    assert len(pids) == 2
+    assert gone(pids), pids
+
+
+def gone(pids: list[int]) -> bool:
+    """Whether no process of these is left, within a minute."""
+    deadline = time.monotonic() + 60
+    while left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+        if time.monotonic() > deadline:
+            return False
+        pids = left
+        time.sleep(0.1)
+    return True
