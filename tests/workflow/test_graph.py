@@ -1,0 +1,50 @@
+"""The graph of docs/graph.md is that of the rules."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+Edges = set[tuple[str, str]]
+
+PROTOCOL = """\
+data: {root: null, simulated: {tiles_per_fold: 10}}
+encoder: {preset: tiny-vit, weights: random}
+"""
+
+
+@pytest.fixture(scope="module")
+def drawn_by_snakemake(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Edges:
+    """Edges between rules, the target left out."""
+    home = tmp_path_factory.mktemp("graph")
+    (home / "protocol.yaml").write_text(PROTOCOL)
+    command = ["snakemake", "--snakefile", str(repository / "Snakefile"), "--configfile", "protocol.yaml"]
+    done = subprocess.run([*command, "--rulegraph", "mermaid-js"], cwd=home, capture_output=True, text=True, check=True)
+    names = dict(re.findall(r"^\s*(id\d+)\[(\w+)\]", done.stdout, re.MULTILINE))
+    edges = {(names[a], names[b]) for a, b in re.findall(r"^\s*(id\d+) --> (id\d+)", done.stdout, re.MULTILINE)}
+    return {edge for edge in edges if "report" not in edge}
+
+
+def without_shortcuts(edges: Edges) -> Edges:
+    """Edges that no longer way replaces."""
+    after: dict[str, set[str]] = {}
+    for a, b in edges:
+        after.setdefault(a, set()).add(b)
+
+    def reaches(a: str, b: str) -> bool:
+        return b in after.get(a, ()) or any(reaches(next_, b) for next_ in after.get(a, ()))
+
+    return {(a, b) for a, b in edges if not any(reaches(other, b) for other in after[a] - {b})}
+
+
+def test_the_documented_graph_is_that_of_the_rules(repository: Path, drawn_by_snakemake: Edges) -> None:
+    text = (repository / "docs" / "graph.md").read_text().split("```mermaid")[1].split("```")[0]
+    lines = re.findall(r"^ +(\w+)\S* +-.*?->? +(\w+)$", text, re.MULTILINE)
+
+    documented = {(a, b) for a, b in lines if a != "raw"}
+
+    assert documented <= drawn_by_snakemake
+    assert without_shortcuts(drawn_by_snakemake) <= documented
