@@ -14,6 +14,10 @@ configfile: f"{workflow.basedir}/config.yaml"
 include: "rules/common.smk"
 
 
+if workflow.is_main_process:
+    greet_moved_results()
+
+
 # Targets for people: the graph up to a phase. The first is what plain `snakemake` makes.
 
 
@@ -61,10 +65,11 @@ include: "rules/report.smk"
 
 
 onstart:
-    greet_moved_results()
+    if not moved_from(RESULTS):
+        settle(RESULTS)
 
 
 onsuccess:
     show_summary()
     if "--touch" in sys.argv:
-        settle(Path(SETTINGS.results))
+        settle(RESULTS)

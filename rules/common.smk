@@ -16,7 +16,7 @@ from cellvit.config.steps import step_settings
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
 from cellvit.io.fingerprint import code_fingerprint
 from cellvit.io.hashing import combined, remembered_sha256
-from cellvit.io.home import moved_from, settle
+from cellvit.io.home import level_times, moved_from, settle
 from cellvit.taxonomy import POOLED_FAMILY
 
 SETTINGS = load_settings(config)
@@ -29,6 +29,7 @@ SPLITS = SETTINGS.splits
 FAMILIES = list(SETTINGS.decoder_families)
 OWN_FAMILIES = list(SETTINGS.families)
 MODELS = ["organ_head", *(f"hovernet_{family}" for family in FAMILIES)]
+RESULTS = Path(SETTINGS.results)
 DATA_ROOT = SETTINGS.data.root or f"{SETTINGS.results}/simulated"
 
 
@@ -163,14 +164,13 @@ def weights_content(wildcards):
 
 
 def greet_moved_results():
-    """Say what is not known of results that lie elsewhere than they were made."""
-    results = Path(SETTINGS.results)
-    home = moved_from(results)
-    if home is None:
-        settle(results)
-    elif "--touch" not in sys.argv:
+    """Let nothing rerun only because results lie elsewhere than they were made, and say what is not known of them."""
+    home = moved_from(RESULTS)
+    if home is not None:
+        level_times(RESULTS)
+    if home is not None and "--touch" not in sys.argv:
         print(
-            f"WARNING: {results} was made in {home}, and Snakemake's records of settings and code are kept by path: a change "
+            f"WARNING: {RESULTS} was made in {home}, and Snakemake's records of settings and code are kept by path: a change "
             "since then is NOT noticed here. Check and accept what there is:  make verify && snakemake --touch",
             file=sys.stderr,
         )

@@ -76,7 +76,7 @@ def workers(threads: int, n_items: int) -> Iterator[Workers]:
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)  # the processes share the cores already
-    #    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:

@@ -311,12 +311,12 @@ def test_moved_results_rerun_nothing_and_changes_count_again_once_they_are_accep
     made.results.rename(made.home / "moved")
     change(made, results="moved")
     logs = made.home / "moved" / "logs"
-    before = {path: path.stat().st_mtime_ns for path in logs.rglob("*.log")}
+    before = {path: path.read_bytes() for path in logs.rglob("*.log")}
 
-    moved = made.snakemake("--cores", "2", "--forcerun", "summarize", "--", "moved/summary.csv")
-    ran = {path.parent.name for path in logs.rglob("*.log") if before.get(path) != path.stat().st_mtime_ns}
+    moved = made.snakemake("--cores", "2")
+    ran = {path.parent.name for path in logs.rglob("*.log") if before.get(path) != path.read_bytes()}
     accepted = made.snakemake("--cores", "2", "--touch")
-    quiet = made.snakemake("--cores", "2", "--forcerun", "summarize", "--", "moved/summary.csv")
+    quiet = made.snakemake("--cores", "2")
     change(made, gates={"quality": {"aji": {"pass": 0.62}}})
     noticed = made.planned()
     change(made, gates={"quality": {"aji": {"pass": 0.61}}}, results="results")
@@ -324,7 +324,7 @@ def test_moved_results_rerun_nothing_and_changes_count_again_once_they_are_accep
     made.snakemake("--cores", "2", "--touch")
 
     assert moved.returncode == accepted.returncode == 0, moved.stderr + accepted.stderr
-    assert ran == {"summarize"}
+    assert ran == set()
     assert "make verify && snakemake --touch" in moved.stderr
     assert "make verify" not in quiet.stderr
     assert set(noticed) == {"summarize", "build_report"}
