@@ -31,3 +31,7 @@ class TrainingDivergedError(CellvitError):
 
 class AbsentModelError(CellvitError):
     """The checkpoint says that this model could not be trained, and why."""
+
+
+class BusyFolderError(CellvitError):
+    """Another run, job or process works in the folder, or may."""
