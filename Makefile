@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[workflow,dev]'
 	touch $@
 
-.PHONY: help setup demo run lint check test clean
+.PHONY: help setup demo run lint check test test-slurm clean
 
 setup: $(READY) ## environment with pinned packages in .venv
 
@@ -45,8 +45,12 @@ lint: $(READY) # format, lint, types, layers, workflow format
 check: lint ## format, lint, types, import layers, snakefmt and the quick tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 pytest -q -n auto -m "not slow and not workflow"
 
-test: lint ## everything, with runs of a small case through the real Snakemake
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest
+test: lint ## everything but test-slurm, with runs of a small case through the real Snakemake
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "not slurm"
+
+test-slurm: $(READY) ## profiles/slurm on a SLURM that it brings up itself (root on Debian; elsewhere it skips and says why)
+	$(BIN)/python tests/slurm/one_node_slurm.py install
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m slurm tests/slurm
 
 clean: ## remove the environment and the demo's results
 	rm -rf $(VENV) results/demo
