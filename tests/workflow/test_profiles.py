@@ -1,0 +1,86 @@
+"""Every profile plans the same graph; what they say of rules is said of rules that there are."""
+
+import os
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cellvit.io.slurm import JOBNAME_PREFIX
+
+PROFILES = sorted(path.parent.name for path in Path(__file__).parents[2].glob("profiles/*/config.yaml"))
+
+SETTINGS = """\
+data: {root: null, simulated: {tiles_per_fold: 38}}
+encoder: {preset: tiny-vit, weights: random}
+"""
+
+
+@pytest.fixture
+def profile(repository):
+    """What a profile says, by its name."""
+    return lambda name: yaml.safe_load((repository / "profiles" / name / "config.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def rules(repository):
+    """Text of every rule by name."""
+    text = "\n".join(path.read_text() for path in sorted((repository / "rules").glob("*.smk")))
+    parts = re.split(r"^ *(?:rule|checkpoint) (\w+):\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_there_is_a_profile_for_every_place():
+    assert {"default", "demo", "real_tiles", "slurm"} <= set(PROFILES)
+
+
+@pytest.fixture(scope="module")
+def planned(repository, tmp_path_factory):
+    """Jobs by rule that a dry run of the official protocol would start with a profile, on simulated folds."""
+
+    @cache
+    def plan(name):
+        home = tmp_path_factory.mktemp(name)
+        (home / "small.yaml").write_text(SETTINGS)
+        places = ["--snakefile", repository / "Snakefile", "--workflow-profile", repository / "profiles" / name]
+        done = subprocess.run(
+            ["snakemake", *places, "--configfile", "small.yaml", "--dry-run"],
+            cwd=home,
+            env={**os.environ, "PYTHONPATH": str(repository)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        table = re.search(r"^job +count\n[- ]+\n(.*?)^total", done.stdout + done.stderr, re.MULTILINE | re.DOTALL)
+        return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table.group(1), re.MULTILINE)}
+
+    return plan
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_plans_the_same_graph(name, planned):
+    assert planned(name) == planned("default")
+    assert planned(name)["prepare_fold"] == 3
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_profiles_name_only_rules_that_there_are(name, profile, rules):
+    named = {step for key in ("set-threads", "set-resources") for step in profile(name).get(key, {})}
+
+    assert named <= set(rules)
+
+
+def test_on_slurm_exactly_the_gpu_steps_go_to_the_gpu_partition(profile, rules):
+    sent = {step for step, asked in profile("slurm")["set-resources"].items() if asked["slurm_partition"] == "gpu"}
+
+    assert sent == {step for step, body in rules.items() if "gpu=1" in body}
+
+
+def test_recover_knows_the_jobs_of_the_profile_by_their_names(profile):
+    assert profile("slurm")["slurm-jobname-prefix"] == JOBNAME_PREFIX
