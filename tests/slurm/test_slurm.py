@@ -21,11 +21,11 @@ GPU_STEPS = {
     "evaluate_routed",
     "build_report",
 }
-ON_THE_HEAD = {"gather_family", "summarize", "report"}
+ON_THE_HEAD = {"gather_family", "publish_checkpoint", "summarize", "report"}
 """Steps of a second; `report` is the target itself."""
 
-DIGESTIVE = "results/checkpoints/split1/hovernet_digestive.safetensors"
-GLANDULAR = "results/checkpoints/split1/hovernet_glandular.safetensors"
+DIGESTIVE = "results/checkpoints/split1/training/hovernet_digestive.safetensors"
+GLANDULAR = "results/checkpoints/split1/training/hovernet_glandular.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +109,13 @@ def test_jobs_ask_for_the_time_and_memory_of_their_tiles(finished):
     assert asked == {("prepare_fold", memory_mb("prepare_fold", 19), runtime_min("prepare_fold", 19))}
 
 
-def test_a_cancelled_training_is_submitted_again_with_more_memory_and_time(finished):
+def test_a_cancelled_training_is_submitted_again_with_more_memory_and_time_and_resumes(finished):
     first, second = finished.trainings("digestive")
 
     assert (first.state, second.state) == ("CANCELLED", "COMPLETED")
     assert second.memory_mb == 2 * first.memory_mb
     assert second.minutes > first.minutes
+    assert re.search(r"resumed epoch=[1-9]", training_log(finished, "digestive"))
     assert (finished.home / DIGESTIVE).exists()
 
 
@@ -124,6 +125,7 @@ def test_a_training_over_its_time_limit_is_submitted_again_with_more_time(finish
 
     assert (first.state, second.state) == ("TIMEOUT", "COMPLETED")
     assert second.minutes > usual.minutes
+    assert re.search(r"resumed epoch=[1-9]", training_log(finished, "glandular"))
     assert (finished.home / GLANDULAR).exists()
 
 

@@ -34,7 +34,7 @@ def rules(repository):
 
 
 def test_there_is_a_profile_for_every_place():
-    assert {"default", "demo", "real_tiles", "slurm"} <= set(PROFILES)
+    assert {"default", "demo", "real_tiles", "slurm", "workstation"} <= set(PROFILES)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,12 @@ def test_on_slurm_exactly_the_gpu_steps_go_to_the_gpu_partition(profile, rules):
     sent = {step for step, asked in profile("slurm")["set-resources"].items() if asked["slurm_partition"] == "gpu"}
 
     assert sent == {step for step, body in rules.items() if "gpu=1" in body}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_lets_the_same_changes_rerun_a_step_and_unfinished_ones_run_again(name, profile):
+    assert profile(name)["rerun-triggers"] == profile("default")["rerun-triggers"]
+    assert profile(name)["rerun-incomplete"] is True
 
 
 def test_recover_knows_the_jobs_of_the_profile_by_their_names(profile):
