@@ -103,8 +103,13 @@ def _end_all(folder: Path, prefix: str | None, wait_s: int) -> None:
                 "unlocked.\n  Look at squeue --me, and call again when they are gone"
             )
         _tell(f"jobs cancelled and gone: {len(jobs)}")
-    while steps := _steps(folder):
+    if steps := _steps(folder):
         end([step.pid for step in steps])
+        if left := _steps(folder):
+            raise BusyFolderError(
+                f"{folder}: process {left[0].pid} ({left[0].step}) does not end; it may wait for a disk. Nothing was "
+                "unlocked.\n  Call again when it is gone"
+            )
         _tell(f"processes ended: {len(steps)}")
 
 

@@ -1,6 +1,5 @@
 """Processes of runs on this machine: who runs Snakemake in a folder, and steps that outlived it."""
 
-import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -11,8 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import psutil
-
-log = logging.getLogger(__name__)
 
 _SNAKEMAKES_SHELL: Final = "set -euo pipefail;"
 """How every shell command of Snakemake begins."""
@@ -59,7 +56,7 @@ def loose_steps(folder: Path, steps: Collection[str]) -> list[LooseStep]:
 
 
 def end(pids: Sequence[int]) -> None:
-    """Ask processes and what they started to end, kill what has not after ten seconds, and wait until all are gone."""
+    """Ask processes and what they started to end, kill what has not after ten seconds, and wait ten seconds more."""
     processes = [process for pid in pids for process in _family(pid)]
     for send in (psutil.Process.terminate, psutil.Process.kill):
         for process in processes:
@@ -67,8 +64,6 @@ def end(pids: Sequence[int]) -> None:
                 send(process)
         if wait_until(lambda: all(map(_gone, processes)), _GRACE_S):
             return
-    left = ", ".join(str(process.pid) for process in processes if not _gone(process))
-    log.warning("still there after a kill, as processes are that wait for a disk pids=%s", left)
 
 
 def wait_until(reached: Callable[[], bool], seconds: float, *, every: float = _POLL_S) -> bool:

@@ -41,7 +41,7 @@ def finished(site):
 
     try:
         site.wait_for("an epoch of both trainings", all_struck, head, "run.log")
-        head.wait(900)
+        head.wait(1800)
     finally:
         if head.poll() is None:
             os.killpg(head.pid, signal.SIGKILL)
