@@ -65,6 +65,7 @@ include: "rules/report.smk"
 
 
 onstart:
+    note_head(Path())
     if not moved_from(RESULTS):
         settle(RESULTS)
 

@@ -8,14 +8,17 @@ they would be judged by what was planned and not by what came out.
 """
 
 import hashlib
+import json
 import sys
 from pathlib import Path
 
+from cellvit.config.demand import PANNUKE_FOLD_TILES, memory_mb, runtime_min, weights_mb
 from cellvit.config.settings import load_settings
 from cellvit.config.steps import step_settings
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
 from cellvit.io.fingerprint import code_fingerprint
 from cellvit.io.hashing import combined, remembered_sha256
+from cellvit.io.head import note_head
 from cellvit.io.home import level_times, moved_from, settle
 from cellvit.taxonomy import POOLED_FAMILY
 
@@ -77,6 +80,45 @@ def settings(step):
 def code(step):
     """Fingerprint of the code that `step` reaches by import."""
     return code_fingerprint(f"cellvit.stages.{step}")
+
+
+def memory(step):
+    """Function for `resources`: memory that a step asks for, by its tiles and the attempt (cellvit/config/demand.py)."""
+    weights = weights_mb(SETTINGS.encoder.spec.depth, SETTINGS.encoder.spec.dim)
+    return lambda wildcards, attempt: memory_mb(
+        step, tiles_of(wildcards), attempt, weights_mb=weights, percent=asked_percent("memory_percent")
+    )
+
+
+def minutes(step, *, times=1):
+    """Function for `resources`: time that a step asks for, likewise; it reads each tile `times` times."""
+    return lambda wildcards, attempt: runtime_min(
+        step, tiles_of(wildcards) * times, attempt, percent=asked_percent("runtime_percent")
+    )
+
+
+def tiles_of(wildcards):
+    """Tiles that a job reads at most: those of its fold, of its split's folds or of all; of its family where it has one."""
+    if hasattr(wildcards, "fold"):
+        return tiles_of_fold(wildcards.fold)
+    organs = SETTINGS.decoder_families[wildcards.family] if hasattr(wildcards, "family") else None
+    split = SPLITS[wildcards.split].roles.values() if hasattr(wildcards, "split") else [FOLDS]
+    return sum(tiles_of_fold(fold, organs) for fold in {fold for folds in split for fold in folds})
+
+
+def tiles_of_fold(fold, organs=None):
+    """Tiles of a fold (with these organs), as its summary counts them; a guess where it is not prepared yet."""
+    summary = RESULTS / "tiles" / f"fold{fold}.json"
+    if not summary.exists():
+        return SETTINGS.data.simulated.tiles_per_fold if SETTINGS.data.simulated else PANNUKE_FOLD_TILES
+    counts = json.loads(summary.read_text(encoding="utf-8"))["tiles_by_organ"]
+    return sum(count for organ, count in counts.items() if organs is None or organ in organs)
+
+
+def asked_percent(name):
+    """A cluster's share of what steps ask for, from default-resources of the profile; 100 where it says nothing."""
+    given = workflow.resource_settings.default_resources or {}
+    return int(given[name].value) if name in given else 100
 
 
 def shard_of_fold(wildcards):

@@ -18,8 +18,8 @@ if SETTINGS.data.simulated:
             "../envs/cpu.yaml"
         threads: 1
         resources:
-            mem_mb=2_000,
-            runtime=30,
+            mem_mb=memory("simulate_pannuke"),
+            runtime=minutes("simulate_pannuke"),
         params:
             settings=settings("simulate_pannuke"),
             code=code("simulate_pannuke"),
@@ -49,8 +49,8 @@ checkpoint prepare_fold:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1_000,
-        runtime=60,
+        mem_mb=memory("prepare_fold"),
+        runtime=minutes("prepare_fold"),
     params:
         content=content(list(RAW.values()), "raw_fold{fold}.json", optional=[PATIENTS]),
         code=code("prepare_fold"),

@@ -19,8 +19,8 @@ checkpoint train_hovernet:
     threads: 4
     resources:
         gpu=1,
-        mem_mb=10_000,
-        runtime=720,
+        mem_mb=memory("train_hovernet"),
+        runtime=minutes("train_hovernet", times=SETTINGS.training.epochs),
     params:
         settings=settings("train_hovernet"),
         reasons=hashed(of_folds(SEALED_FAMILY, "train", "validate"), gates=[TARGET_CHECK]),
@@ -49,12 +49,13 @@ checkpoint publish_checkpoint:
         "<results>/logs/publish_checkpoint/split{split}_{model}.log",
     benchmark:
         "<results>/timings/publish_checkpoint/split{split}_{model}.tsv"
+    localrule: True
     conda:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1_000,
-        runtime=10,
+        mem_mb=memory("publish_checkpoint"),
+        runtime=minutes("publish_checkpoint"),
     params:
         reasons=hashed([f"{TRAINED}.safetensors", f"{TRAINED}_history.csv"]),
         code=code("publish_checkpoint"),
@@ -82,8 +83,8 @@ checkpoint tune_watershed:
     threads: 4
     resources:
         gpu=1,
-        mem_mb=6_000,
-        runtime=120,
+        mem_mb=memory("tune_watershed"),
+        runtime=minutes("tune_watershed"),
     params:
         settings=settings("tune_watershed"),
         reasons=hashed(SEALED_DECODER, of_folds(SEALED_FAMILY, "validate")),

@@ -20,12 +20,13 @@ checkpoint gather_family:
         "<results>/logs/gather_family/{family}.log",
     benchmark:
         "<results>/timings/gather_family/{family}.tsv"
+    localrule: True
     conda:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1_000,
-        runtime=10,
+        mem_mb=memory("gather_family"),
+        runtime=minutes("gather_family"),
     params:
         settings=settings("gather_family"),
         reasons=hashed(SEALED_FOLDS, gates=[FEATURE_CHECKS]),
@@ -54,8 +55,8 @@ checkpoint check_targets:
         "../envs/gpu.yaml"
     threads: 2
     resources:
-        mem_mb=2_000,
-        runtime=60,
+        mem_mb=memory("check_targets"),
+        runtime=minutes("check_targets"),
     params:
         settings=settings("check_targets"),
         reasons=hashed(SEALED_FAMILY_FOLDS),

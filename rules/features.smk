@@ -18,8 +18,8 @@ checkpoint extract_features:
     threads: 4
     resources:
         gpu=1,
-        mem_mb=8_000,
-        runtime=120,
+        mem_mb=memory("extract_features"),
+        runtime=minutes("extract_features", times=SETTINGS.features.n_views),
     params:
         settings=settings("extract_features"),
         shard=shard_of_fold,
@@ -50,12 +50,13 @@ if SHARDS > 1:
             "<results>/logs/join_shards/fold{fold}.log",
         benchmark:
             "<results>/timings/join_shards/fold{fold}.tsv"
+        localrule: True
         conda:
             "../envs/cpu.yaml"
         threads: 1
         resources:
-            mem_mb=2_000,
-            runtime=10,
+            mem_mb=memory("join_shards"),
+            runtime=minutes("join_shards"),
         params:
             reasons=hashed(OF_SHARDS),
             code=code("join_shards"),
@@ -83,8 +84,8 @@ checkpoint check_features:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=8_000,
-        runtime=30,
+        mem_mb=memory("check_features"),
+        runtime=minutes("check_features", times=SETTINGS.features.n_views),
     params:
         settings=settings("check_features"),
         reasons=hashed([SEALED_TILES, SEALED_FEATURES]),

@@ -24,8 +24,8 @@ checkpoint train_organ_head:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=4_000,
-        runtime=60,
+        mem_mb=memory("train_organ_head"),
+        runtime=minutes("train_organ_head"),
     params:
         settings=settings("train_organ_head"),
         reasons=hashed(SEALED_ROLES, gates=[of_folds(FEATURE_CHECK, *ROLES)]),

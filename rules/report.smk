@@ -38,8 +38,8 @@ rule build_report:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=4_000,
-        runtime=30,
+        mem_mb=memory("build_report"),
+        runtime=minutes("build_report"),
     params:
         settings=settings("build_report"),
         reasons=hashed(REPORTED),

@@ -48,8 +48,8 @@ checkpoint evaluate_family:
     threads: 4
     resources:
         gpu=1,
-        mem_mb=6_000,
-        runtime=120,
+        mem_mb=memory("evaluate_family"),
+        runtime=minutes("evaluate_family"),
     params:
         settings=settings("evaluate_family"),
         reasons=hashed(EVALUATED, gates=[TARGET_CHECK]),
@@ -93,8 +93,8 @@ checkpoint evaluate_routed:
     threads: 4
     resources:
         gpu=1,
-        mem_mb=6_000,
-        runtime=120,
+        mem_mb=memory("evaluate_routed"),
+        runtime=minutes("evaluate_routed"),
     params:
         settings=settings("evaluate_routed"),
         reasons=hashed(ROUTED),
@@ -124,12 +124,13 @@ checkpoint summarize:
         "<results>/logs/summarize/summary.log",
     benchmark:
         "<results>/timings/summarize/summary.tsv"
+    localrule: True
     conda:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1_000,
-        runtime=10,
+        mem_mb=memory("summarize"),
+        runtime=minutes("summarize"),
     params:
         settings=settings("summarize"),
         reasons=hashed(SUMMARIZED),

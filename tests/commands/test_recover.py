@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -96,6 +97,7 @@ def wait_for_a_step(folder):
 def test_what_a_killed_head_left_is_ended_and_its_command_goes_on(tmp_path, started, recover, snakemake):
     head = started(*snakemake, "--cores", "1", "--", TARGET)
     step = wait_for_a_step(tmp_path)
+    noted = json.loads((tmp_path / ".snakemake/cellvit_head.json").read_text())
 
     alive = recover("--", *snakemake, "-n", "--", TARGET)
     head.kill()
@@ -105,6 +107,7 @@ def test_what_a_killed_head_left_is_ended_and_its_command_goes_on(tmp_path, star
     locked = list((tmp_path / ".snakemake/locks").iterdir())
     done = recover("--", *snakemake, "-n", "--", TARGET)
 
+    assert noted == {"host": socket.gethostname(), "pid": head.pid}
     assert alive.returncode == 1
     assert f"Snakemake is alive here, process {head.pid} on" in alive.stderr
     assert f"kill -INT {head.pid}" in alive.stderr
