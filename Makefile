@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[workflow,dev]'
 	touch $@
 
-.PHONY: help setup demo run lint check test test-slurm clean
+.PHONY: help setup demo run status lint check test test-slurm clean
 
 setup: $(READY) ## environment with pinned packages in .venv
 
@@ -34,6 +34,9 @@ demo: $(READY) ## the whole graph on simulated data, on a CPU, in minutes
 run: $(READY) ## a real run of config.yaml (CONFIG=mine.yaml lies over it)
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit doctor $(if $(CONFIG),--configfile $(CONFIG))
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
+
+status: $(READY) ## what is still to run of it, about how long, and what runs now
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit status --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
 
 lint: $(READY) # format, lint, types, layers, workflow format
 	$(BIN)/ruff format --check .

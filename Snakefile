@@ -7,6 +7,10 @@ from snakemake.utils import min_version
 min_version("9.20")
 sys.path.insert(0, workflow.basedir)
 
+from cellvit.io.plan import machine_under, planned_by
+from cellvit.io.timings import TIMINGS, read_timings
+from cellvit.report.remaining import estimate_line, remaining
+
 
 configfile: f"{workflow.basedir}/config.yaml"
 
@@ -68,6 +72,12 @@ onstart:
     note_head(Path())
     if not moved_from(RESULTS):
         settle(RESULTS)
+    left = remaining(planned_by(workflow), read_timings(RESULTS / TIMINGS))
+    print(estimate_line(left, machine_under(workflow)), "Later:  python -m cellvit status", file=sys.stderr)
+
+
+onerror:
+    print("What stopped, with its last line, and what is left:  python -m cellvit status", file=sys.stderr)
 
 
 onsuccess:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cellvit
 from cellvit.errors import CellvitError
 from cellvit.io.gpu.assignment import assign_gpu
+from cellvit.io.joblog import log_gpu_memory, log_start
 
 _PACKAGES = ("stages", "commands")
 """Where subcommands live: steps of the graph (each has a rule of the same name), and helpers."""
@@ -26,10 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
     try:
-        if arguments is None and _device_asked(given) in {"auto", "cuda"}:
-            assign_gpu(given[0])
-        args = _parser(given[0] if given else "").parse_args(given)
-        args.run(args)
+        if arguments is None and _step_file(given):
+            _run_step(given)
+        else:
+            _run(given)
     except CellvitError as error:
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
         sys.stderr.write(f"{type(error).__name__}: {error}{notes}\n")
@@ -37,14 +38,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _run_step(given: Sequence[str]) -> None:
+    """Run a step in a process of its own, whose log says where it began and what it took of a GPU."""
+    log_start(given[0])
+    if _device_asked(given) in {"auto", "cuda"}:
+        assign_gpu(given[0])
+    _run(given)
+    log_gpu_memory()
+
+
+def _run(given: Sequence[str]) -> None:
+    parser = _parser(given[0] if given else "")
+    args, others = parser.parse_known_args(given)
+    if "passed_on" in args:
+        args.passed_on = others
+    elif others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    args.run(args)
+
+
+def _step_file(given: Sequence[str]) -> Path | None:
+    """Module of the step that is called; None where the subcommand is none, or help is asked for."""
+    if not given or not given[0].isidentifier() or {"-h", "--help"} & set(given):
+        return None
+    path = Path(__file__).parent / "stages" / f"{given[0]}.py"
+    return path if path.is_file() else None
+
+
 def _device_asked(given: Sequence[str]) -> str | None:
-    """Value of --device where the subcommand has one, read without importing the step: with it comes torch."""
-    path = Path(__file__).parent / "stages" / f"{given[0]}.py" if given and given[0].isidentifier() else None
-    if path is None or not path.is_file() or '"--device"' not in path.read_text(encoding="utf-8"):
+    """Value of --device where the step has one, read without importing it: with it comes torch."""
+    path = _step_file(given)
+    if path is None or '"--device"' not in path.read_text(encoding="utf-8"):
         return None
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("-h", "--help", dest="device", action="store_const", const=None)
     asked: str | None = parser.parse_known_args(given)[0].device
     return asked
 

@@ -17,6 +17,7 @@ from cellvit.config.settings import load_settings
 from cellvit.config.steps import step_settings
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
 from cellvit.io.fingerprint import code_fingerprint
+from cellvit.io.fold_sizes import Tiles
 from cellvit.io.hashing import combined, remembered_sha256
 from cellvit.io.head import note_head
 from cellvit.io.home import level_times, moved_from, settle
@@ -33,6 +34,7 @@ FAMILIES = list(SETTINGS.decoder_families)
 OWN_FAMILIES = list(SETTINGS.families)
 MODELS = ["organ_head", *(f"hovernet_{family}" for family in FAMILIES)]
 RESULTS = Path(SETTINGS.results)
+TILES_OF = Tiles(RESULTS, FOLDS, SETTINGS.decoder_families, SPLITS)  # in messages: read when they are said
 DATA_ROOT = SETTINGS.data.root or f"{SETTINGS.results}/simulated"
 
 

@@ -25,7 +25,7 @@ if SETTINGS.data.simulated:
             code=code("simulate_pannuke"),
             root=DATA_ROOT,
         message:
-            "Simulated fold {wildcards.fold} in PanNuke's layout"
+            f"Simulated fold {{wildcards.fold}} in PanNuke's layout: {SETTINGS.data.simulated.tiles_per_fold:,} tiles"
         shell:
             "python -m cellvit simulate_pannuke --settings {params.settings:q} --root {params.root:q} "
             "--fold {wildcards.fold} > {log} 2>&1"

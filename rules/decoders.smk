@@ -28,7 +28,8 @@ checkpoint train_hovernet:
         train=folds_of("train"),
         validate=folds_of("validate"),
     message:
-        "HoVer-Net decoder of family {wildcards.family}, split {wildcards.split}"
+        f"HoVer-Net decoder of family {{wildcards.family}}, split {{wildcards.split}}: {SETTINGS.training.epochs} epochs of "
+        "{TILES_OF:family {wildcards.family} split {wildcards.split} role train}"
     shell:
         "python -m cellvit train_hovernet --settings {params.settings:q} --split {wildcards.split} "
         "--family {wildcards.family} --train-folds {params.train} --validate-folds {params.validate} "
@@ -91,7 +92,8 @@ checkpoint tune_watershed:
         code=code("tune_watershed"),
         validate=folds_of("validate"),
     message:
-        "Watershed parameters of family {wildcards.family}, split {wildcards.split}, on validation tiles"
+        "Watershed parameters of family {wildcards.family}, split {wildcards.split}, on validation: "
+        "{TILES_OF:family {wildcards.family} split {wildcards.split} role validate}"
     shell:
         "python -m cellvit tune_watershed --settings {params.settings:q} --split {wildcards.split} "
         "--family {wildcards.family} --validate-folds {params.validate} --checkpoint {input.checkpoint:q} "

@@ -33,7 +33,7 @@ checkpoint gather_family:
         code=code("gather_family"),
         folds=FOLDS,
     message:
-        "Features and targets of family {wildcards.family}"
+        "Features and targets of family {wildcards.family}: {TILES_OF:family {wildcards.family} folds all}"
     shell:
         "python -m cellvit gather_family --settings {params.settings:q} --family {wildcards.family} "
         "--folds {params.folds} --fold-tiles {input.tiles:q} --fold-features {input.features:q} "
@@ -62,7 +62,7 @@ checkpoint check_targets:
         reasons=hashed(SEALED_FAMILY_FOLDS),
         code=code("check_targets"),
     message:
-        "Targets of family {wildcards.family} against the oracle"
+        "Targets of family {wildcards.family} against the oracle: {TILES_OF:family {wildcards.family} folds all}"
     shell:
         "python -m cellvit check_targets --settings {params.settings:q} --family {wildcards.family} "
         "--targets {input.targets:q} --out {output.check:q} --threads {threads} > {log} 2>&1"

@@ -27,7 +27,8 @@ checkpoint extract_features:
         reasons=hashed(SEALED_TILES),
         code=code("extract_features"),
     message:
-        "Frozen features of fold {wildcards.fold}"
+        "Frozen features of fold {wildcards.fold}: {TILES_OF:fold {wildcards.fold}}"
+        + (f", shard {{wildcards.shard}} of {SHARDS}" if SHARDS > 1 else "")
     shell:
         "python -m cellvit extract_features --settings {params.settings:q} --tiles {input.tiles:q} "
         "--features {output.features:q} --seal {output.seal:q} --shard {params.shard} --batch-size {BATCH_SIZE} "
@@ -61,7 +62,7 @@ if SHARDS > 1:
             reasons=hashed(OF_SHARDS),
             code=code("join_shards"),
         message:
-            f"Features of fold {{wildcards.fold}} from {SHARDS} shards"
+            f"Features of fold {{wildcards.fold}} from {SHARDS} shards: {{TILES_OF:fold {{wildcards.fold}}}}"
         shell:
             "python -m cellvit join_shards --shards {input.shards:q} --features {output.features:q} "
             "--seal {output.seal:q} > {log} 2>&1"
@@ -91,7 +92,7 @@ checkpoint check_features:
         reasons=hashed([SEALED_TILES, SEALED_FEATURES]),
         code=code("check_features"),
     message:
-        "Features of fold {wildcards.fold} compared with a fresh forward pass"
+        "Features of fold {wildcards.fold} compared with a fresh forward pass: {TILES_OF:fold {wildcards.fold}}"
     shell:
         "python -m cellvit check_features --settings {params.settings:q} --tiles {input.tiles:q} "
         "--features {input.features:q} --out {output.check:q} --device {DEVICE} --threads {threads} > {log} 2>&1"

@@ -34,7 +34,8 @@ checkpoint train_organ_head:
         validate=folds_of("validate"),
         test=folds_of("test"),
     message:
-        "OrganHead of split {wildcards.split}"
+        f"OrganHead of split {{wildcards.split}}: {SETTINGS.organ_head.epochs} epochs of "
+        "{TILES_OF:split {wildcards.split} role train}"
     shell:
         "python -m cellvit train_organ_head --settings {params.settings:q} --split {wildcards.split} "
         "--train-folds {params.train} --validate-folds {params.validate} --test-folds {params.test} "

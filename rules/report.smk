@@ -28,7 +28,12 @@ rule build_report:
         reasons=everywhere(SEALED_DECODER) + expand(SEALED_FAMILY, family=FAMILIES, fold=FOLDS),
         behind=ancient(OF_EVERYTHING),
     output:
-        page="<results>/report/index.html",
+        page=report(
+            "<results>/report/index.html",
+            caption="captions/page.rst",
+            category="Summary",
+            labels={"what": "page of the run"},
+        ),
     log:
         "<results>/logs/build_report/report.log",
     benchmark:
@@ -46,7 +51,7 @@ rule build_report:
         code=code("build_report"),
         timings=lambda wildcards: f"{SETTINGS.results}/timings",
     message:
-        "Report"
+        f"Report of families ({len(FAMILIES)}) and splits ({len(SPLITS)})"
     shell:
         "python -m cellvit build_report --settings {params.settings:q} --summary {input.summary:q} "
         "--evaluations {input.evaluations:q} --family-tiles {input.family_tiles:q} --routed {input.routed:q} "

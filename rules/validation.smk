@@ -37,7 +37,12 @@ checkpoint evaluate_family:
         gates=ancient(TARGET_CHECK),
         behind=ancient(together(OF_FOLDS + OF_FAMILY + OF_DECODER, pooled(*OF_FAMILY_AND_DECODER))),
     output:
-        evaluation=f"{EVALUATION}.json",
+        evaluation=report(
+            f"{EVALUATION}.json",
+            caption="captions/evaluation.rst",
+            category="Evaluation",
+            labels={"split": "{split}", "what": "{family}"},
+        ),
         tiles=f"{EVALUATION}_tiles.csv",
     log:
         "<results>/logs/evaluate_family/split{split}_{family}.log",
@@ -62,7 +67,8 @@ checkpoint evaluate_family:
             else ""
         ),
     message:
-        "Family {wildcards.family} on the test tiles of split {wildcards.split}"
+        "Family {wildcards.family} on the test folds of split {wildcards.split}: "
+        "{TILES_OF:family {wildcards.family} split {wildcards.split} role test}"
     shell:
         "python -m cellvit evaluate_family --settings {params.settings:q} --split {wildcards.split} "
         "--family {wildcards.family} --train-folds {params.train} --test-folds {params.test} "
@@ -82,7 +88,12 @@ checkpoint evaluate_routed:
         reasons=ROUTED,
         behind=ancient(OF_FOLDS + OF_ORGAN_HEAD + of_families(OF_FAMILY + OF_DECODER, FAMILIES)),
     output:
-        evaluation="<results>/evaluation/split{split}/routed.json",
+        evaluation=report(
+            "<results>/evaluation/split{split}/routed.json",
+            caption="captions/routed.rst",
+            category="Evaluation",
+            labels={"split": "{split}", "what": "all tiles, organ predicted"},
+        ),
         tiles="<results>/evaluation/split{split}/routed_tiles.csv",
     log:
         "<results>/logs/evaluate_routed/split{split}.log",
@@ -101,7 +112,8 @@ checkpoint evaluate_routed:
         code=code("evaluate_routed"),
         test=folds_of("test"),
     message:
-        "All test tiles of split {wildcards.split}, organ predicted by OrganHead"
+        "Test folds of split {wildcards.split}, organ predicted by OrganHead: "
+        "{TILES_OF:split {wildcards.split} role test}"
     shell:
         "python -m cellvit evaluate_routed --settings {params.settings:q} --split {wildcards.split} "
         "--test-folds {params.test} --features {input.features:q} --tiles {input.tiles:q} "
@@ -118,8 +130,18 @@ checkpoint summarize:
         watersheds=everywhere(WATERSHED),
         behind=ancient(OF_EVERYTHING),
     output:
-        summary="<results>/summary.csv",
-        table="<results>/summary.txt",
+        summary=report(
+            "<results>/summary.csv",
+            caption="captions/summary.rst",
+            category="Summary",
+            labels={"what": "every figure"},
+        ),
+        table=report(
+            "<results>/summary.txt",
+            caption="captions/summary_table.rst",
+            category="Summary",
+            labels={"what": "main figures"},
+        ),
     log:
         "<results>/logs/summarize/summary.log",
     benchmark:
@@ -136,7 +158,7 @@ checkpoint summarize:
         reasons=hashed(SUMMARIZED),
         code=code("summarize"),
     message:
-        "Summary of every family and split, gates graded"
+        f"Summary of families ({len(FAMILIES)}) and splits ({len(SPLITS)}), gates graded"
     shell:
         "python -m cellvit summarize --settings {params.settings:q} --evaluations {input.evaluations:q} "
         "--routed {input.routed:q} --organ-heads {input.organ_heads:q} --watersheds {input.watersheds:q} "

@@ -6,20 +6,15 @@ results come back to pinned memory while the next block is computed. Whoever wri
 """
 
 import hashlib
-import logging
-import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int, UInt8
 from torch import Tensor
-from tqdm import tqdm
 
 from cellvit.config.encoders import FeaturesSettings
 from cellvit.contracts.records import FeatureBatch
@@ -29,13 +24,9 @@ from cellvit.errors import IntegrityError
 from cellvit.inference.passes import Passes, block_size
 from cellvit.inference.transfer import Landing, Transfer
 from cellvit.io.hdf5 import Store
+from cellvit.io.progress import reported
 from cellvit.io.tiles import names_at
 from cellvit.models.encoder import Encoder, check_range
-
-log = logging.getLogger(__name__)
-
-_REPORTS: Final = 10
-"""Lines of progress in the log of one store."""
 
 Rows = Int[np.ndarray, " b"]
 Known = Callable[[UInt8[np.ndarray, "b 32"]], FeatureBatch | None]
@@ -88,7 +79,7 @@ class Extraction:
             torch.OutOfMemoryError: A note names the remedy.
         """
         plan = [np.arange(start, min(start + self.block_size, rows.stop)) for start in rows[:: self.block_size]]
-        return _reported(self._landed(plan, known), len(rows))
+        return reported(self._landed(plan, known), "features extracted", len(rows))
 
     def of_rows(self, rows: Rows) -> FeatureBatch:
         """Features of the tiles at `rows`, in that order, in one block."""
@@ -162,16 +153,3 @@ def _joined(views: list[list[np.ndarray]]) -> np.ndarray:
     """Parts of each view -> (b, views, ...); no copy where there is one of each."""
     whole = [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in views]
     return whole[0][:, None] if len(whole) == 1 else np.stack(whole, axis=1)
-
-
-def _reported(batches: Iterator[FeatureBatch], total: int) -> Iterator[FeatureBatch]:
-    """The same batches; a bar shows them on a terminal, a line every tenth of them in the log."""
-    start, done = time.perf_counter(), 0
-    with tqdm(total=total, unit="tile", disable=not sys.stderr.isatty()) as bar:
-        for batch in batches:
-            yield batch
-            before, done = done, done + len(batch)
-            bar.update(len(batch))
-            if done * _REPORTS // total > before * _REPORTS // total:
-                rate = done / (time.perf_counter() - start)
-                log.info("features extracted tiles=%d of=%d tiles_per_s=%.1f", done, total, rate)

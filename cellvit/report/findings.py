@@ -19,6 +19,7 @@ from cellvit.contracts.documents import (
 )
 from cellvit.contracts.judgements import JudgedTiles
 from cellvit.contracts.summary import SummaryRow
+from cellvit.contracts.timings import JobTiming
 from cellvit.errors import ContractError
 from cellvit.taxonomy import POOLED_FAMILY
 
@@ -66,7 +67,7 @@ class Findings:
         decoders: In the order of the settings: by split, then by family, the control last.
         routed: By split, in the order of the settings; `organ_heads` likewise.
         target_checks: By family, in the order of the settings.
-        timings: A row a job; empty where the folder was not given.
+        timings: What each job took; empty where the folder was not given.
     """
 
     settings: Settings
@@ -77,7 +78,7 @@ class Findings:
     target_checks: tuple[TargetCheck, ...]
     feature_checks: tuple[FeatureCheck, ...]
     fold_summaries: tuple[FoldSummary, ...]
-    timings: pd.DataFrame
+    timings: tuple[JobTiming, ...]
 
     @property
     def evaluations(self) -> tuple[FamilyEvaluation, ...]:

@@ -1,18 +1,18 @@
 """What was run: data, encoder, settings, hashes, versions and times, as tables."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any, Final
-
-import pandas as pd
 
 import cellvit
 from cellvit.config.encoders import EncoderSettings
 from cellvit.config.settings import Settings
 from cellvit.contracts.documents import CheckpointHeader, Document
+from cellvit.contracts.timings import JobTiming
 from cellvit.report.cells import Cell, Row, Table, count_cell, text_table
 from cellvit.report.findings import Findings
-from cellvit.report.wording import family_label
+from cellvit.report.wording import duration, family_label
 
 _PACKAGES: Final = ("torch", "timm", "numpy", "scipy", "scikit-image", "h5py", "pandas", "snakemake")
 """Packages whose version can change a figure."""
@@ -93,31 +93,30 @@ def version_table(findings: Findings) -> Table:
     return text_table("Software", ("What", "Version"), facts)
 
 
-def time_table(timings: pd.DataFrame) -> Table:
-    """Jobs, wall time and peak memory of each step, from Snakemake's benchmark files.
-
-    Args:
-        timings: Columns step, job, s (seconds), max_rss (MB); a row a job.
-    """
-    rows = tuple(
-        Row(
-            str(step),
-            (
-                count_cell(len(jobs)),
-                Cell(_duration(jobs["s"].sum()), kind="number"),
-                Cell(_duration(jobs["s"].max()), kind="number"),
-                Cell(_gigabytes(jobs["max_rss"].max()), kind="number"),
-            ),
-        )
-        for step, jobs in timings.groupby("step", sort=True)
-    )
+def time_table(timings: Iterable[JobTiming]) -> Table:
+    """Jobs, wall time and peak memory of each step."""
+    steps: dict[str, list[JobTiming]] = {}
+    for timing in timings:
+        steps.setdefault(timing.step, []).append(timing)
     return Table(
-        "Times (they differ from run to run; nothing else on this page does)",
+        "Times and memory (they differ from run to run; nothing else on this page does)",
         "Step",
-        ("Jobs", "Time of all jobs", "Longest job", "Peak memory"),
-        rows,
+        ("Jobs", "Time of all jobs", "Longest job", "Peak memory", "Peak memory of the GPU"),
+        tuple(Row(step, _time_cells(jobs)) for step, jobs in sorted(steps.items())),
+        note="Memory on the host as Snakemake saw it, on the GPU as torch held it. A dash: no GPU used, or too short to see.",
         kind="results",
     )
+
+
+def _time_cells(jobs: Sequence[JobTiming]) -> tuple[Cell, ...]:
+    seconds = [job.seconds for job in jobs]
+    texts = (
+        duration(sum(seconds)),
+        duration(max(seconds)),
+        _gigabytes([job.memory_mb for job in jobs]),
+        _gigabytes([job.gpu_mb for job in jobs]),
+    )
+    return count_cell(len(jobs)), *(Cell(text, kind="number") for text in texts)
 
 
 def _named_documents(findings: Findings) -> list[tuple[str, Document]]:
@@ -163,11 +162,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def _gigabytes(megabytes: float) -> str:
-    return "–" if megabytes != megabytes else f"{megabytes / 1024:.2f} GB"
+def _gigabytes(megabytes: Iterable[float]) -> str:
+    """The greatest; a dash where none was measured."""
+    measured = [value for value in megabytes if not math.isnan(value)]
+    return f"{max(measured) / 1024:.2f} GB" if measured else "–"

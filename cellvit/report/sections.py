@@ -67,7 +67,7 @@ def run_parts(findings: Findings) -> tuple[Part, ...]:
         Part("Hashes of the inputs", (origin.hash_table(findings),)),
         Part("Software", (origin.version_table(findings),)),
     ]
-    if len(findings.timings):
+    if findings.timings:
         parts.append(Part("Times and memory", (origin.time_table(findings.timings),)))
     return tuple(parts)
 

@@ -191,3 +191,15 @@ def interval_label(n_patients: int, n_tiles_without: int) -> str:
 def split_label(split: str) -> str:
     """How a split is called."""
     return "mean over splits" if split == MEAN_SPLIT else f"split {split}"
+
+
+def duration(seconds: float) -> str:
+    """A time that people can read.
+
+    Examples:
+        >>> duration(75), duration(7440)
+        ('1 min 15 s', '2 h 04 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

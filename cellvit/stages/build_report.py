@@ -29,8 +29,10 @@ from cellvit.io.family import FamilyStore
 from cellvit.io.features import open_family_features
 from cellvit.io.headers import read_header
 from cellvit.io.judgements import read_judged
+from cellvit.io.progress import reported
 from cellvit.io.summary import read_summary
 from cellvit.io.tiles import open_targets
+from cellvit.io.timings import read_timings
 from cellvit.models.device import resolve_device
 from cellvit.report.findings import Decoder, Findings, by_family, by_split, pair_decoders
 from cellvit.report.gallery import Gallery
@@ -65,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         features="features of the families",
         targets="targets of the families",
     )
-    parser.add_argument("--timings", type=Path, help="folder of Snakemake's benchmark files, one folder a step")
+    parser.add_argument("--timings", type=Path, help="folder of Snakemake's benchmark files, beside that of the logs")
     parser.add_argument("--out", type=Path, required=True, help="HTML page to write")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where torch computes")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch on the CPU")
@@ -79,13 +81,6 @@ def run(args: argparse.Namespace) -> None:
     page = render(findings, galleries)
     write_text(args.out, page)
     log.info("report path=%s megabytes=%.1f galleries=%d", args.out, len(page) / 1e6, len(galleries))
-
-
-def read_timings(folder: Path | None) -> pd.DataFrame:
-    """Rows of every benchmark file by step and job; empty without a folder or files."""
-    paths = sorted(folder.glob("*/*.tsv")) if folder is not None else []
-    tables = [pd.read_csv(path, sep="\t", na_values="-").assign(step=path.parent.name, job=path.stem) for path in paths]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["step", "job", "s", "max_rss"])
 
 
 def _add_lists(parser: argparse.ArgumentParser, **lists: str) -> None:
@@ -116,7 +111,7 @@ def _findings(args: argparse.Namespace) -> Findings:
         fold_summaries=tuple(
             sorted((read_document(path, FoldSummary) for path in args.folds), key=lambda summary: summary.fold)
         ),
-        timings=read_timings(args.timings),
+        timings=read_timings(args.timings) if args.timings else (),
     )
 
 
@@ -135,6 +130,11 @@ def _galleries(args: argparse.Namespace, findings: Findings) -> list[Gallery]:
     with ExitStack() as stack:
         features = _by_family([stack.enter_context(open_family_features(path)) for path in args.features])
         targets = _by_family([stack.enter_context(open_targets(path)) for path in args.targets])
+        shown = [
+            decoder
+            for decoder in findings.decoders
+            if not decoder.is_control and decoder.evaluation is not None and decoder.evaluation.status == "evaluated"
+        ]
         return [
             build_gallery(
                 decoder,
@@ -143,8 +143,7 @@ def _galleries(args: argparse.Namespace, findings: Findings) -> list[Gallery]:
                 per_rank=_per_rank(findings, decoder),
                 device=device,
             )
-            for decoder in findings.decoders
-            if not decoder.is_control and decoder.evaluation is not None and decoder.evaluation.status == "evaluated"
+            for decoder in reported(shown, "galleries drawn", len(shown), unit="decoders", size=lambda _: 1)
         ]
 
 

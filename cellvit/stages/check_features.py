@@ -30,6 +30,7 @@ from cellvit.io.features import check_extracted_from, open_features, read_featur
 from cellvit.io.hashing import sha256_of
 from cellvit.io.hdf5 import Store
 from cellvit.io.kept import forget
+from cellvit.io.progress import reported
 from cellvit.io.tiles import open_tiles
 from cellvit.models.device import resolve_device
 from cellvit.models.encoder import Encoder, load_encoder
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> None:
         _check_weights(features, encoder)
         findings = judge_shape(_sizes(features), _expected_sizes(tiles, encoder, settings.features))
         _stop_on_failure(features.path, findings)
-        statistics = feature_statistics(read_features(features, rows) for rows in features.blocks(_BLOCK))
+        blocks = (read_features(features, rows) for rows in features.blocks(_BLOCK))
+        statistics = feature_statistics(reported(blocks, "features read", len(features)))
         findings += judge_statistics(statistics, settings.encoder.cls_std)
         findings += _recomputed(features, tiles, encoder, settings.features)
         _stop_on_failure(features.path, findings)

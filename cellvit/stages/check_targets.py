@@ -25,6 +25,7 @@ from cellvit.inference.targets import (
 from cellvit.io.documents import write_document
 from cellvit.io.hdf5 import Store
 from cellvit.io.origin import origin_of
+from cellvit.io.progress import reported
 from cellvit.io.tiles import open_targets, read_tiles
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     """Write what holds for the targets; a check that fails raises IntegrityError, and no file appears."""
     with open_targets(args.targets) as targets, workers(args.threads, len(targets)) as pool:
         oracles: dict[str, JudgedTiles] = {
-            method: judge_maps(_perfect_maps(targets), defaults(), family=args.family, pool=pool)
+            method: judge_maps(_perfect_maps(targets, method), defaults(), family=args.family, pool=pool)
             for method, defaults in METHODS.items()
         }
         document = _document(args, targets, oracles)
@@ -66,8 +67,9 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def _perfect_maps(targets: Store) -> Iterator[MapBatch]:
-    return (checked_hv(perfect_maps(read_tiles(targets, rows))) for rows in targets.blocks(_BLOCK_TILES))
+def _perfect_maps(targets: Store, method: str) -> Iterator[MapBatch]:
+    maps = (checked_hv(perfect_maps(read_tiles(targets, rows))) for rows in targets.blocks(_BLOCK_TILES))
+    return reported(maps, f"oracle judged method={method}", len(targets))
 
 
 def _document(args: argparse.Namespace, targets: Store, oracles: dict[str, JudgedTiles]) -> TargetCheck:

@@ -30,6 +30,7 @@ from cellvit.io.features import open_family_features
 from cellvit.io.headers import read_header
 from cellvit.io.judgements import write_judged
 from cellvit.io.origin import origin_of
+from cellvit.io.progress import reported
 from cellvit.io.tiles import names_at, open_targets, read_tiles
 from cellvit.metrics.maps import MapSums
 from cellvit.models.device import resolve_device
@@ -72,12 +73,13 @@ class _Data:
     test: np.ndarray
     train: np.ndarray
 
-    def predicted(self, path: Path, rows: np.ndarray, device: Device) -> Iterator[MapBatch]:
-        yield from predict_maps(load_decoder(path, resolve_device(device)), self.features, self.targets, rows)
+    def predicted(self, path: Path, rows: np.ndarray, device: Device, *, what: str) -> Iterator[MapBatch]:
+        decoder = load_decoder(path, resolve_device(device))
+        yield from reported(predict_maps(decoder, self.features, self.targets, rows), what, len(rows))
 
-    def blocks_to_judge(self) -> Iterator[TileBatch]:
-        for start in range(0, len(self.test), _BLOCK_TILES):
-            yield read_tiles(self.targets, self.test[start : start + _BLOCK_TILES])
+    def blocks_to_judge(self, *, what: str) -> Iterator[TileBatch]:
+        blocks = (self.test[start : start + _BLOCK_TILES] for start in range(0, len(self.test), _BLOCK_TILES))
+        return reported((read_tiles(self.targets, rows) for rows in blocks), what, len(self.test))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def run(args: argparse.Namespace) -> None:
             evaluation = _absent(args, origin, reason, len(data.test))
         else:
             check_unseen(model.path, model.header, args.test_folds)
-            sums = sums_of_all(data.predicted(model.path, data.train, args.device))
+            sums = sums_of_all(data.predicted(model.path, data.train, args.device, what="mapped training"))
             train = _Train(sums, names_at(targets, "patient", data.train))
             judged = _judged(args, data, model, pooled, majority_class(sums))
             evaluation = _evaluation(args, origin, judged, train)
@@ -143,13 +145,15 @@ def _judged(
     """Measurements of every system on the test tiles; the oracle uses the decoder's watershed."""
     family, watershed = args.family, model.watershed
     with workers(args.threads, _SYSTEMS * len(data.test)) as pool:
-        batches = data.predicted(model.path, data.test, args.device)
+        batches = data.predicted(model.path, data.test, args.device, what="judged system=decoder")
         judged = {"decoder": judge_maps(batches, watershed, family=family, pool=pool)}
         if pooled is not None:
-            batches = data.predicted(pooled.path, data.test, args.device)
+            batches = data.predicted(pooled.path, data.test, args.device, what="judged system=pooled")
             judged["pooled"] = judge_maps(batches, pooled.watershed, family=POOLED_FAMILY, pool=pool)
-        judged["classical"] = judge_classical(data.blocks_to_judge(), majority, family=family, pool=pool)
-        judged["oracle"] = judge_oracle(data.blocks_to_judge(), watershed, family=family, pool=pool)
+        blocks = data.blocks_to_judge(what="judged system=classical")
+        judged["classical"] = judge_classical(blocks, majority, family=family, pool=pool)
+        blocks = data.blocks_to_judge(what="judged system=oracle")
+        judged["oracle"] = judge_oracle(blocks, watershed, family=family, pool=pool)
     return judged
 
 

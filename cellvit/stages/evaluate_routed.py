@@ -37,6 +37,7 @@ from cellvit.io.hdf5 import Store
 from cellvit.io.headers import read_header
 from cellvit.io.judgements import read_judged, write_judged
 from cellvit.io.origin import origin_of
+from cellvit.io.progress import reported
 from cellvit.io.tiles import open_tiles
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import POOLED_FAMILY
@@ -206,7 +207,9 @@ def _decoded(
             rows = wanted[(wanted >= first) & (wanted < last)] - first
             yield from predict_maps(decoder, fold.features, fold.tiles, rows)
 
-    return judge_maps(batches(), model.watershed, family=model.header.family, pool=pool)
+    family = model.header.family
+    decoded = reported(batches(), f"judged system=routed family={family}", len(wanted))
+    return judge_maps(decoded, model.watershed, family=family, pool=pool)
 
 
 def _probabilities(args: argparse.Namespace, folds: Sequence[_Fold]) -> Float64[np.ndarray, "n 19"]:

@@ -19,14 +19,12 @@ from cellvit.hover.relabel import paint_channels
 from cellvit.io.documents import write_document
 from cellvit.io.hashing import sha256_of
 from cellvit.io.hdf5 import writing
+from cellvit.io.progress import reported
 from cellvit.io.seals import said_by_store, write_seal
 from cellvit.io.tiles import append_tiles, open_tiles
 from cellvit.taxonomy import CLASS_NAMES, TILE_PX
 
 log = logging.getLogger(__name__)
-
-_PROGRESS_TILES = 512
-"""Tiles between two lines of progress in the log."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +47,8 @@ def run(args: argparse.Namespace) -> None:
     )
     counts = _Counts()
     with writing(args.tiles, TILES, len(organs), {}, origin) as writer:
-        for block in read_blocks(files):
+        what = f"painted fold={args.fold}"
+        for block in reported(read_blocks(files), what, len(organs), size=lambda block: len(block.images)):
             append_tiles(writer, _painted(block, args.fold, organs, patients, counts))
         check_fold(
             files,
@@ -135,6 +134,4 @@ def _painted(
     counts.mismatch_px += block.background_mismatch_px
     counts.nuclear_px += int(np.count_nonzero(instances))
     counts.brightest = max(counts.brightest, int(block.images.max(initial=0)))
-    if block.first // _PROGRESS_TILES != rows.stop // _PROGRESS_TILES:
-        log.info("painted fold=%d tiles=%d/%d", fold, rows.stop, len(organs))
     return TileBatch(block.images, instances, classes, organs[names], tile_ids, patients[names])

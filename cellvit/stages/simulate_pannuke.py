@@ -6,11 +6,9 @@ from pathlib import Path
 
 from cellvit.config.data import SimulatedData
 from cellvit.data.simulate.fold import write_fold
+from cellvit.io.progress import Progress
 
 log = logging.getLogger(__name__)
-
-_PROGRESS_TILES = 50
-"""Tiles between two lines of progress in the log: about 3 s."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,11 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write one simulated fold with its mark."""
-    tiles = args.settings.tiles_per_fold
-
-    def progress(made: int) -> None:
-        if made % _PROGRESS_TILES == 0:
-            log.info("simulated fold=%d tiles=%d/%d", args.fold, made, tiles)
-
-    write_fold(args.root, args.fold, tiles_per_fold=tiles, seed=args.settings.seed, progress=progress)
-    log.info("written fold=%d tiles=%d seed=%d root=%s", args.fold, tiles, args.settings.seed, args.root)
+    tiles, seed = args.settings.tiles_per_fold, args.settings.seed
+    with Progress(f"simulated fold={args.fold}", tiles) as progress:
+        write_fold(args.root, args.fold, tiles_per_fold=tiles, seed=seed, progress=lambda _: progress.add())
+    log.info("written fold=%d tiles=%d seed=%d root=%s", args.fold, tiles, seed, args.root)

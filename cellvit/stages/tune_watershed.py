@@ -26,6 +26,7 @@ from cellvit.io.family import FamilyStore
 from cellvit.io.features import open_family_features
 from cellvit.io.headers import read_header
 from cellvit.io.origin import origin_of
+from cellvit.io.progress import reported
 from cellvit.io.tiles import names_at, open_targets
 from cellvit.models.device import resolve_device
 
@@ -80,7 +81,8 @@ def _aji_of_grid(
 ) -> Float64[np.ndarray, "n p"]:
     grid = grid_of(args.settings.watershed)
     decoder = load_decoder(args.checkpoint, resolve_device(args.device))
-    batches = predict_maps(decoder, features, targets, rows)
+    what = f"grid tried points={len(grid)}"
+    batches = reported(predict_maps(decoder, features, targets, rows), what, len(rows))
     with workers(args.threads, len(rows) * len(grid)) as pool:
         return np.array(list(pool.map(partial(score_grid, grid), grid_tasks(batches))))
 

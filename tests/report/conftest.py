@@ -24,6 +24,7 @@ from cellvit.contracts.history import HOVERNET_HISTORY
 from cellvit.contracts.judgements import JudgedTiles
 from cellvit.contracts.provenance import Provenance
 from cellvit.contracts.summary import SummaryRow
+from cellvit.contracts.timings import JobTiming
 from cellvit.report.findings import Decoder, Findings, pair_decoders
 
 NAN = float("nan")
@@ -159,7 +160,11 @@ def findings(settings: Settings, decoders: tuple[Decoder, ...]) -> Findings:
         target_checks=(TARGET_CHECK,),
         feature_checks=(FEATURE_CHECK,),
         fold_summaries=(FOLD_SUMMARY,),
-        timings=pd.DataFrame({"step": ["train_hovernet"], "job": ["a"], "s": [75.0], "max_rss": [2048.0]}),
+        timings=(
+            JobTiming("train_hovernet", "split1_digestive", 60.0, memory_mb=2048.0, gpu_mb=9216.0),
+            JobTiming("train_hovernet", "split1_epidermal", 15.0, memory_mb=NAN, gpu_mb=NAN),
+            JobTiming("summarize", "summary", 1.2, memory_mb=NAN, gpu_mb=NAN),
+        ),
     )
 
 

@@ -210,13 +210,15 @@ def test_hashes_are_short_with_the_whole_as_hint(findings: Findings) -> None:
     assert len(cell.hint) == 64
 
 
-def test_times_add_up_by_step(findings: Findings) -> None:
-    assert texts(origin.time_table(findings.timings))["train_hovernet"] == [
-        "1",
-        "1 min 15 s",
-        "1 min 15 s",
-        "2.00 GB",
-    ]
+def test_times_add_up_by_step_and_memory_is_the_greatest(findings: Findings) -> None:
+    rows = texts(origin.time_table(findings.timings))
+
+    assert list(rows) == ["summarize", "train_hovernet"]
+    assert rows["train_hovernet"] == ["2", "1 min 15 s", "1 min 00 s", "2.00 GB", "9.00 GB"]
+
+
+def test_memory_that_was_not_measured_is_a_dash(findings: Findings) -> None:
+    assert texts(origin.time_table(findings.timings))["summarize"] == ["1", "0 min 01 s", "0 min 01 s", "–", "–"]
 
 
 def test_verdict_counts_without_the_control(findings: Findings) -> None:

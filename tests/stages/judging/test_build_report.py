@@ -108,14 +108,19 @@ def test_report_is_a_function_of_its_inputs_in_any_order(case: Case) -> None:
     assert case.out.read_bytes() == first
 
 
-def test_times_come_from_benchmark_files(case: Case, tmp_path: Path) -> None:
-    (tmp_path / "train_hovernet").mkdir()
-    (tmp_path / "train_hovernet" / "a.tsv").write_text("s\th:m:s\tmax_rss\n61.0\t0:01:01\t512.0\n")
-    (tmp_path / "train_hovernet" / "b.tsv").write_text("s\th:m:s\tmax_rss\n0.1\t0:00:00\t-\n")
+def test_times_come_from_benchmark_files_and_gpu_memory_from_the_logs_beside_them(case: Case, tmp_path: Path) -> None:
+    timings, logs = tmp_path / "timings/train_hovernet", tmp_path / "logs/train_hovernet"
+    timings.mkdir(parents=True)
+    logs.mkdir(parents=True)
+    (timings / "a.tsv").write_text("s\th:m:s\tmax_rss\n61.0\t0:01:01\t512.0\n")
+    (timings / "b.tsv").write_text("s\th:m:s\tmax_rss\n0.1\t0:00:00\tNA\n")
+    (logs / "a.log").write_text("03:44:14 INFO gpu peak_mb=3584 of=81559 device=NVIDIA H100 80GB HBM3\n")
 
-    case.report("--timings", str(tmp_path))
+    case.report("--timings", str(tmp_path / "timings"))
 
-    assert "1 min 01 s" in case.out.read_text(encoding="utf-8")
+    page = case.out.read_text(encoding="utf-8")
+    assert "1 min 01 s" in page
+    assert "3.50 GB" in page
 
 
 def test_tables_that_do_not_pair_with_their_documents_are_refused(case: Case, capsys: pytest.CaptureFixture) -> None:
