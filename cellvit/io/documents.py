@@ -56,7 +56,7 @@ def read_document(path: Path, kind: type[AnyDocument]) -> AnyDocument:
 
 def own_hash(path: Path) -> OwnHash:
     """What a document's file says of itself; the two differ where it was changed after it was written."""
-    text = path.read_text(encoding="utf-8")
+    text = path.read_bytes().decode()
     carried = json.loads(text).get(_OWN, "")
     return OwnHash(str(carried), _sha256(_OWN_LINE.sub("\n}", text)))
 

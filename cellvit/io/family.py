@@ -50,6 +50,11 @@ class FamilyStore(SpreadStore):
         """Name of the family."""
         return str(self.provenance.settings["family"])
 
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """Folds that it was gathered from, in order."""
+        return tuple(int(name.removeprefix("fold")) for name in self.provenance.made_from)
+
     def fold_sha256(self, fold: int) -> str:
         """Hash of the rows that the family reads of one fold; other rows of that fold do not count.
 

@@ -28,6 +28,7 @@ def test_a_document_carries_the_hash_of_itself(path: Path) -> None:
     [
         pytest.param('"n_tiles": 3', '"n_tiles": 4', id="a_value"),
         pytest.param("\n ", "\n  ", id="only_its_layout"),
+        pytest.param("\n", "\r\n", id="only_its_ends_of_lines"),
         pytest.param('"sha256": "', '"sha256": "0', id="the_hash_itself"),
     ],
 )
@@ -35,7 +36,7 @@ def test_a_document_that_was_changed_no_longer_agrees_with_its_hash(path: Path, 
     text = path.read_text()
     assert before in text
 
-    path.write_text(text.replace(before, after))
+    path.write_bytes(text.replace(before, after).encode())
 
     assert own_hash(path).carried != own_hash(path).actual
 
