@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[workflow,dev]'
 	touch $@
 
-.PHONY: help setup demo run status lint check test test-slurm clean
+.PHONY: help setup demo run status verify lint check test test-slurm clean
 
 setup: $(READY) ## environment with pinned packages in .venv
 
@@ -37,6 +37,9 @@ run: $(READY) ## a real run of config.yaml (CONFIG=mine.yaml lies over it)
 
 status: $(READY) ## what is still to run of it, about how long, and what runs now
 	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit status --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
+
+verify: $(READY) ## hash again what a run of config.yaml made, from raw folds to report (CONFIG likewise)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit verify $(if $(CONFIG),--configfile $(CONFIG))
 
 lint: $(READY) # format, lint, types, layers, workflow format
 	$(BIN)/ruff format --check .

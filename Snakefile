@@ -15,6 +15,9 @@ from cellvit.report.remaining import estimate_line, remaining
 configfile: f"{workflow.basedir}/config.yaml"
 
 
+CLEAN = str(config.pop("clean", "no"))  # no setting: the answer to clean_features where no terminal can be asked
+
+
 include: "rules/common.smk"
 
 
@@ -66,6 +69,7 @@ include: "rules/families.smk"
 include: "rules/decoders.smk"
 include: "rules/validation.smk"
 include: "rules/report.smk"
+include: "rules/archive.smk"
 
 
 onstart:
@@ -81,6 +85,7 @@ onerror:
 
 
 onsuccess:
-    show_summary()
+    if not {"archive", "clean_features"} & set(sys.argv):  # what they say would scroll away
+        show_summary()
     if "--touch" in sys.argv:
         settle(RESULTS)

@@ -10,6 +10,11 @@ REPORTED = [
 ]
 
 
+def still_there(paths):
+    """Function for `input`: those that clean_features has not removed. The page keeps its galleries without them."""
+    return lambda wildcards: [path for path in paths if _located(path).exists()]
+
+
 rule build_report:
     input:
         summary="<results>/summary.csv",
@@ -23,7 +28,7 @@ rule build_report:
         folds=expand("<results>/tiles/fold{fold}.json", fold=FOLDS),
         feature_checks=expand(FEATURE_CHECK, fold=FOLDS),
         target_checks=expand(TARGET_CHECK, family=FAMILIES),
-        features=ancient(expand("<results>/families/{family}/features.h5", family=FAMILIES)),
+        features=ancient(still_there(expand("<results>/families/{family}/features.h5", family=FAMILIES))),
         targets=ancient(expand("<results>/families/{family}/targets.h5", family=FAMILIES)),
         reasons=everywhere(SEALED_DECODER) + expand(SEALED_FAMILY, family=FAMILIES, fold=FOLDS),
         behind=ancient(OF_EVERYTHING),

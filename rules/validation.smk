@@ -142,6 +142,7 @@ checkpoint summarize:
             category="Summary",
             labels={"what": "main figures"},
         ),
+        origin="<results>/summary.json",
     log:
         "<results>/logs/summarize/summary.log",
     benchmark:
@@ -162,4 +163,4 @@ checkpoint summarize:
     shell:
         "python -m cellvit summarize --settings {params.settings:q} --evaluations {input.evaluations:q} "
         "--routed {input.routed:q} --organ-heads {input.organ_heads:q} --watersheds {input.watersheds:q} "
-        "--out {output.summary:q} --table {output.table:q} > {log} 2>&1"
+        "--out {output.summary:q} --table {output.table:q} --origin {output.origin:q} > {log} 2>&1"

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
-import yaml
 
 from cellvit.config.encoders import EncoderSettings
-from cellvit.config.settings import Settings, load_settings
+from cellvit.config.files import add_settings_arguments, given_settings
+from cellvit.config.settings import Settings
 from cellvit.data.pannuke import fold_files, read_patients, read_types
 from cellvit.errors import CellvitError, MissingInputError, SettingsError
 from cellvit.io.gpu.assignment import in_use, lock_folder
@@ -44,15 +44,12 @@ class Finding:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument(
-        "--configfile", type=Path, nargs="*", default=[], help="settings files, later over earlier (after config.yaml)"
-    )
-    parser.add_argument("--base", type=Path, default=Path("config.yaml"), help="settings file that comes first")
+    add_settings_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Print every finding; raise where one would stop the run."""
-    settings = load_settings(_merged([args.base, *args.configfile]))
+    settings = given_settings(args)
     findings = [look(settings) for look in _LOOKS]
     for finding in findings:
         sys.stdout.write(f"{finding.state:8}{finding.topic:9}{finding.text}\n")
@@ -60,24 +57,6 @@ def run(args: argparse.Namespace) -> None:
     if missing:
         raise MissingInputError(f"the run would stop: {', '.join(missing)}. Mend what is listed above and call again.")
     sys.stdout.write("ready:  snakemake --cores all\n")
-
-
-def _merged(paths: list[Path]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for path in paths:
-        if not path.is_file():
-            raise SettingsError(f"{path}: no such settings file. Run in the repository, or name it by --base.")
-        _lay_over(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    return merged
-
-
-def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:
-    """Merge as Snakemake does: mappings key by key, everything else as a whole."""
-    for key, value in above.items():
-        if isinstance(value, dict) and isinstance(below.get(key), dict):
-            _lay_over(below[key], value)
-        else:
-            below[key] = value
 
 
 def _data(settings: Settings) -> Finding:

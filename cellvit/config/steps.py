@@ -81,6 +81,12 @@ class BuildReportSettings(Section):
     settings: Settings = Field(description="settings of the run; device and results are set to their defaults")
 
 
+class ArchiveSettings(Section):
+    """What `archive` keeps: everything."""
+
+    settings: Settings
+
+
 def _of_features(settings: Settings) -> FeaturesSettings:
     """Features without what decides only how they are computed, and without colours that no view has."""
     defaults, unread = FeaturesSettings(), ["batch_size", "shards"]
@@ -109,9 +115,15 @@ _SECTIONS: Mapping[str, Callable[[Settings, str | None], Section]] = {
     "build_report": lambda s, _: BuildReportSettings(
         settings=s.model_copy(update={"device": Settings().device, "results": Settings().results})
     ),
+    "archive": lambda s, _: ArchiveSettings(settings=s),
 }
 
 
 def step_settings(settings: Settings, step: str, family: str | None = None) -> str:
     """JSON that the rule of `step` passes to its stage; the same settings always give the same text."""
-    return _SECTIONS[step](settings, family).model_dump_json(by_alias=True)
+    return step_section(settings, step, family).model_dump_json(by_alias=True)
+
+
+def step_section(settings: Settings, step: str, family: str | None = None) -> Section:
+    """The part of the settings that `step` reads, as its products record it."""
+    return _SECTIONS[step](settings, family)

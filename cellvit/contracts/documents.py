@@ -34,6 +34,10 @@ Figures = dict[str, Figure]
 """Figures by name of the metric."""
 
 
+Hashes = dict[str, str]
+"""Content hashes (sha256) of files that were written beside a document, by name."""
+
+
 class Check(Record):
     """One integrity check that held."""
 
@@ -152,6 +156,7 @@ class FamilyEvaluation(Document):
         gaps: Relative gap from training to test: np_dice, hv_mse, nt_accuracy (positive: test is worse).
         train: The figures of the decoder's maps on its own training tiles.
         differences: The decoder minus another system on the same tiles: aji_minus_classical, bpq_minus_pooled ...
+        tables: Hash (sha256) of {family}_tiles.csv under the name tiles.
     """
 
     format: Literal["cellvit-family-evaluation"] = "cellvit-family-evaluation"
@@ -169,6 +174,7 @@ class FamilyEvaluation(Document):
     train: Figures = Field(default_factory=dict)
     gaps: Figures = Field(default_factory=dict)
     differences: Figures = Field(default_factory=dict)
+    tables: Hashes = Field(default_factory=dict)
 
 
 class RoutedEvaluation(Document):
@@ -184,6 +190,7 @@ class RoutedEvaluation(Document):
         confusion: Tiles by true (rows) and predicted (columns) organ, in the order of `organ_names`.
         left_out: Tiles that could not be routed or judged, by reason.
         differences: Routed minus another system on the same tiles: aji_minus_known, bpq_minus_pooled ...
+        tables: Hash (sha256) of routed_tiles.csv under the name tiles.
     """
 
     format: Literal["cellvit-routed-evaluation"] = "cellvit-routed-evaluation"
@@ -200,6 +207,7 @@ class RoutedEvaluation(Document):
     confusion: tuple[tuple[int, ...], ...] = ()
     left_out: dict[str, int] = Field(default_factory=dict)
     differences: Figures = Field(default_factory=dict)
+    tables: Hashes = Field(default_factory=dict)
 
 
 class OrganHeadEvaluation(Document):
@@ -229,6 +237,17 @@ class OrganHeadEvaluation(Document):
     confusion: tuple[tuple[int, ...], ...] = ()
     temperature: Number = math.nan
     unseen: dict[str, int] = Field(default_factory=dict)
+
+
+class SummaryOrigin(Document):
+    """What summary.csv was made from, and what it must say.
+
+    Attributes:
+        tables: Hashes (sha256) of summary.csv and summary.txt under their names.
+    """
+
+    format: Literal["cellvit-summary-origin"] = "cellvit-summary-origin"
+    tables: Hashes
 
 
 class CheckpointHeader(Document):

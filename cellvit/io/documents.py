@@ -1,9 +1,10 @@
-"""Documents as JSON files: checked when read, written whole."""
+"""Documents as JSON files: checked when read, written whole, each with the hash of itself."""
 
+import hashlib
+import json
+import re
 from pathlib import Path
-from typing import TypeVar
-
-from pydantic import ValidationError
+from typing import Final, NamedTuple, TypeVar
 
 from cellvit.contracts.documents import Document
 from cellvit.errors import ContractError, MissingInputError
@@ -11,14 +12,27 @@ from cellvit.io.atomic import write_text
 
 AnyDocument = TypeVar("AnyDocument", bound=Document)
 
+_OWN: Final = "sha256"
+"""Last entry of a document's file: the hash of the text without it."""
+
+_OWN_LINE: Final = re.compile(rf',\n "{_OWN}": "[0-9a-f]{{64}}"\n\}}\n\Z')
+
+
+class OwnHash(NamedTuple):
+    """Hash that a file carries of itself, empty where it carries none; and the hash that it should carry."""
+
+    carried: str
+    actual: str
+
 
 def write_document(path: Path, document: Document) -> None:
-    """Write `document` as indented JSON."""
-    write_text(path, document.model_dump_json(indent=1) + "\n")
+    """Write `document` as indented JSON; the hash of that text is its last entry."""
+    text = document.model_dump_json(indent=1)
+    write_text(path, text.removesuffix("\n}") + f',\n "{_OWN}": "{_sha256(text)}"\n}}\n')
 
 
 def read_document(path: Path, kind: type[AnyDocument]) -> AnyDocument:
-    """The document at `path`.
+    """The document at `path`, whatever hash it carries (`own_hash` tells whether it is as it was written).
 
     Raises:
         MissingInputError: There is no file.
@@ -27,8 +41,8 @@ def read_document(path: Path, kind: type[AnyDocument]) -> AnyDocument:
     if not path.exists():
         raise MissingInputError(f"{path}: no such file. Make it: snakemake -- {path}")
     try:
-        document = kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
+        document = kind.model_validate_json(_without_own(path.read_text(encoding="utf-8")))
+    except ValueError as error:  # of pydantic, of json, or of the decoding of text
         raise ContractError(
             f"{path}: is no {kind.__name__}: {error}\nMake it again: rm {path} && snakemake -- {path}"
         ) from error
@@ -38,3 +52,21 @@ def read_document(path: Path, kind: type[AnyDocument]) -> AnyDocument:
             f"{path}: version {expected} expected, found {document.version}. Make it again: rm {path} && snakemake -- {path}"
         )
     return document
+
+
+def own_hash(path: Path) -> OwnHash:
+    """What a document's file says of itself; the two differ where it was changed after it was written."""
+    text = path.read_bytes().decode()
+    carried = json.loads(text).get(_OWN, "")
+    return OwnHash(str(carried), _sha256(_OWN_LINE.sub("\n}", text)))
+
+
+def _without_own(text: str) -> str:
+    fields = json.loads(text)
+    if isinstance(fields, dict):
+        fields.pop(_OWN, None)
+    return json.dumps(fields)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

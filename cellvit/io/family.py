@@ -50,6 +50,11 @@ class FamilyStore(SpreadStore):
         """Name of the family."""
         return str(self.provenance.settings["family"])
 
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """Folds that it was gathered from, in order."""
+        return tuple(int(name.removeprefix("fold")) for name in self.provenance.made_from)
+
     def fold_sha256(self, fold: int) -> str:
         """Hash of the rows that the family reads of one fold; other rows of that fold do not count.
 
@@ -76,10 +81,8 @@ def write_family(
     Args:
         names: Columns that the folds' stores do not hold, concatenated over members.
     """
-    fold = np.concatenate([np.full(len(member.rows), member.fold, np.int32) for member in members])
-    row = np.concatenate([member.rows.astype(np.int32) for member in members])
+    fold, row = _places(members)
     stored = {**names, "fold": fold, "row": row}
-    behind = {os.path.relpath(m.store.path.resolve(), path.resolve().parent): m.store.content_sha256 for m in members}
     pieces = [piece for member in members for piece in pieces_of(member.store, member.fold)]
     with replacing(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
         virtual = [column.name for column in fmt.columns if column.name not in stored and len(row)]
@@ -91,5 +94,17 @@ def write_family(
                 rows = stored.get(column.name, np.empty((0, *tail)))
                 file.create_dataset(column.name, data=rows.astype(column.dtype))
         record_pieces(file, pieces, virtual, path)
-        content = {**behind, "members": hashlib.sha256(fold.tobytes() + row.tobytes()).hexdigest()}
-        seal(file, fmt, combined(content), origin)
+        seal(file, fmt, family_sha256(path, members), origin)
+
+
+def family_sha256(path: Path, members: Sequence[Member]) -> str:
+    """Content hash of the family store at `path`: the stores behind it, and which of their rows it has."""
+    fold, row = _places(members)
+    behind = {os.path.relpath(m.store.path.resolve(), path.resolve().parent): m.store.content_sha256 for m in members}
+    return combined({**behind, "members": hashlib.sha256(fold.tobytes() + row.tobytes()).hexdigest()})
+
+
+def _places(members: Sequence[Member]) -> Places:
+    """Fold and row within it of each row of the family."""
+    fold = np.concatenate([np.full(len(member.rows), member.fold, np.int32) for member in members])
+    return Places(fold, np.concatenate([member.rows.astype(np.int32) for member in members]))

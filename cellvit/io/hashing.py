@@ -10,12 +10,14 @@ from cellvit.io.atomic import write_text
 _BLOCK = 1 << 22
 
 
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of the content of `path`."""
+def sha256_of(path: Path, *, on_block: Callable[[int], object] | None = None) -> str:
+    """Hex sha256 of the content of `path`; `on_block` is called with the bytes of each block that was read."""
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
+            if on_block is not None:
+                on_block(len(block))
     return digest.hexdigest()
 
 

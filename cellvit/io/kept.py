@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from cellvit.contracts.records import FeatureBatch
 from cellvit.contracts.stores import FEATURES, ROW_SHA256
@@ -78,16 +78,12 @@ class Kept:
         if start < 0 or not np.array_equal(self._inputs[number][start : start + self._block], input_sha256):
             return None
         store, rows = self._stores[number], np.arange(start, start + len(input_sha256))
-        batch = read_features(store, rows)
-        found = [
-            row_sha256({"cls": cls, "tokens": tokens, "input_sha256": given})
-            for cls, tokens, given in zip(batch.cls, batch.tokens, input_sha256, strict=True)
-        ]
-        if b"".join(found) != store.read(ROW_SHA256, rows).tobytes():
+        batch = _intact(store, rows, input_sha256)
+        if batch is None:
             log.warning("computed again, as the kept rows are damaged store=%s rows=%d-%d", store.path, start, rows[-1])
             return None
         self.n_reused += len(rows)
-        return FeatureBatch(batch.cls, batch.tokens, input_sha256)
+        return batch
 
 
 @contextmanager
@@ -107,6 +103,23 @@ def kept_of(path: Path, extraction: Mapping[str, str], *, block: int) -> Iterato
             else:
                 stores.append(store)
         yield Kept(stores, block)
+
+
+def _intact(
+    store: Store, rows: Int64[np.ndarray, " b"], input_sha256: UInt8[np.ndarray, "b 32"]
+) -> FeatureBatch | None:
+    """Rows as they were stored; None where HDF5's checksum or the hash of a row says that they are not."""
+    try:
+        batch = read_features(store, rows)
+    except OSError:
+        return None
+    found = [
+        row_sha256({"cls": cls, "tokens": tokens, "input_sha256": given})
+        for cls, tokens, given in zip(batch.cls, batch.tokens, input_sha256, strict=True)
+    ]
+    if b"".join(found) != store.read(ROW_SHA256, rows).tobytes():
+        return None
+    return FeatureBatch(batch.cls, batch.tokens, input_sha256)
 
 
 def _candidates(path: Path) -> list[Path]:

@@ -1,15 +1,58 @@
-"""Origin of a product from the files that it was made from."""
+"""Origin of a product from the files that it was made from, and the names that these have in it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellvit.contracts.documents import CheckpointHeader, Document
+from cellvit.contracts.documents import (
+    CheckpointHeader,
+    Document,
+    FamilyEvaluation,
+    FeatureCheck,
+    FoldSummary,
+    OrganHeadEvaluation,
+    RoutedEvaluation,
+    TargetCheck,
+    WatershedChoice,
+)
 from cellvit.contracts.provenance import Provenance
 from cellvit.io.family import FamilyStore
 from cellvit.io.hashing import sha256_of
 from cellvit.io.hdf5 import Store
 from cellvit.io.seals import said_by_checkpoint
+
+
+def source_name(kind: str, *, split: str = "", family: str = "", fold: str = "") -> str:
+    """Name of a source of a product that is made from many of a kind.
+
+    Examples:
+        >>> source_name("watershed", split="1", family="digestive"), source_name("check", fold="2")
+        ('split1_digestive_watershed', 'fold2_check')
+    """
+    parts = (f"split{split}" if split else "", family, f"fold{fold}" if fold else "", kind)
+    return "_".join(part for part in parts if part)
+
+
+def document_name(document: Document) -> str:
+    """Name of a document where it is one source of many."""
+    match document:
+        case FoldSummary():
+            return source_name("summary", fold=str(document.fold))
+        case FeatureCheck():
+            return source_name("check", fold=document.fold_id.removeprefix("fold"))
+        case TargetCheck():
+            return source_name("check", family=document.family)
+        case WatershedChoice():
+            return source_name("watershed", split=document.split, family=document.family)
+        case FamilyEvaluation():
+            return source_name("evaluation", split=document.split, family=document.family)
+        case RoutedEvaluation():
+            return source_name("routed", split=document.split)
+        case OrganHeadEvaluation():
+            return source_name("organ_head", split=document.split)
+        case CheckpointHeader():
+            return source_name("checkpoint", split=document.split, family=document.family or document.kind)
+    raise AssertionError(document.format)
 
 
 def origin_of(

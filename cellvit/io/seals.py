@@ -6,6 +6,7 @@ it was, and nothing after it runs. Code and versions that made a product are no 
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -52,12 +53,17 @@ def read_seal(path: Path) -> str:
 
 def said_by_store(store: Store) -> str:
     """Hash of a store's rows and of what its header says of them; what it was made from does not count."""
-    return _said(store.content_sha256, store.provenance)
+    return said_of(store.content_sha256, store.provenance)
 
 
 def said_of_rows(*members: Member) -> str:
     """Hash of the rows that a family reads of a fold's stores and of what their headers say; other rows do not count."""
-    return combined({member.store.format.name: _said(member.sha256, member.store.provenance) for member in members})
+    return said_of_parts({member.store.format.name: (member.sha256, member.store.provenance) for member in members})
+
+
+def said_of_parts(parts: Mapping[str, tuple[str, Provenance]]) -> str:
+    """As `said_of_rows`, from the hash of the rows and the origin of each store, by the name of its format."""
+    return combined({name: said_of(sha256, origin) for name, (sha256, origin) in parts.items()})
 
 
 def said_by_checkpoint(path: Path, header: CheckpointHeader) -> str:
@@ -72,6 +78,7 @@ def said_by_checkpoint(path: Path, header: CheckpointHeader) -> str:
     return combined({"header": json.dumps(described, sort_keys=True), "weights": digest.hexdigest()})
 
 
-def _said(rows_sha256: str, origin: Provenance) -> str:
+def said_of(rows_sha256: str, origin: Provenance) -> str:
+    """Hash of rows, given by theirs, and of what the header of their store says of them."""
     said = {"settings": origin.settings, "simulated": origin.simulated, "untrained_encoder": origin.untrained_encoder}
     return combined({"rows": rows_sha256, "header": json.dumps(said, sort_keys=True)})

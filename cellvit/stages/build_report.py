@@ -2,9 +2,10 @@
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 import torch
@@ -13,6 +14,7 @@ from cellvit.config.settings import Settings
 from cellvit.config.steps import BuildReportSettings
 from cellvit.contracts.documents import (
     CheckpointHeader,
+    Document,
     FamilyEvaluation,
     FeatureCheck,
     FoldSummary,
@@ -21,14 +23,16 @@ from cellvit.contracts.documents import (
     TargetCheck,
     WatershedChoice,
 )
+from cellvit.contracts.provenance import Provenance
 from cellvit.errors import ContractError, MissingInputError, StaleFileError
 from cellvit.inference.scoring import COLUMNS
-from cellvit.io.atomic import write_text
 from cellvit.io.documents import read_document
 from cellvit.io.family import FamilyStore
 from cellvit.io.features import open_family_features
 from cellvit.io.headers import read_header
 from cellvit.io.judgements import read_judged
+from cellvit.io.origin import document_name, origin_of, source_name
+from cellvit.io.page import write_page
 from cellvit.io.progress import reported
 from cellvit.io.summary import read_summary
 from cellvit.io.tiles import open_targets
@@ -36,10 +40,27 @@ from cellvit.io.timings import read_timings
 from cellvit.models.device import resolve_device
 from cellvit.report.findings import Decoder, Findings, by_family, by_split, pair_decoders
 from cellvit.report.gallery import Gallery
+from cellvit.report.kept import gallery_key, keep_gallery, kept_gallery
 from cellvit.report.page import render
-from cellvit.report.rerun import build_gallery
+from cellvit.report.rerun import Stores, build_gallery
 
 log = logging.getLogger(__name__)
+
+_DOCUMENTS: Final[Mapping[str, type[Document]]] = {
+    "evaluations": FamilyEvaluation,
+    "routed": RoutedEvaluation,
+    "organ_heads": OrganHeadEvaluation,
+    "watersheds": WatershedChoice,
+    "folds": FoldSummary,
+    "feature_checks": FeatureCheck,
+    "target_checks": TargetCheck,
+}
+"""Documents on the page by the name of their argument."""
+
+_NO_FEATURES: Final = (
+    "No pictures: the features that they are decoded from are not there (snakemake clean_features removes them). "
+    "With pictures: snakemake --forcerun extract_features gather_family build_report"
+)
 
 _TILES_PER_RANK = 2
 """Tiles a rank (best, median, worst) of a family in the first split. A tile takes 0.26 MB of the page (measured)."""
@@ -64,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         folds="JSONs of prepare_fold",
         feature_checks="JSONs of check_features",
         target_checks="JSONs of check_targets",
-        features="features of the families",
+        features="features of the families; one that is not given has no pictures where none are kept",
         targets="targets of the families",
     )
     parser.add_argument("--timings", type=Path, help="folder of Snakemake's benchmark files, beside that of the logs")
@@ -79,8 +100,29 @@ def run(args: argparse.Namespace) -> None:
     findings = _findings(args)
     galleries = _galleries(args, findings)
     page = render(findings, galleries)
-    write_text(args.out, page)
+    write_page(args.out, page, _origin(args))
     log.info("report path=%s megabytes=%.1f galleries=%d", args.out, len(page) / 1e6, len(galleries))
+
+
+def _origin(args: argparse.Namespace) -> Provenance:
+    """Documents and tables by their files, checkpoints by what they say; times are none of it."""
+    documents: dict[str, tuple[Path, Document]] = {}
+    for name, kind in _DOCUMENTS.items():
+        read = [(path, read_document(path, kind)) for path in getattr(args, name)]
+        documents |= {document_name(document): (path, document) for path, document in read}
+    heads = list(zip(args.checkpoints, _headers(args), strict=True))
+    tables = {"summary": args.summary}
+    for path, (_, header) in zip(args.histories, heads, strict=True):
+        tables[source_name("history", split=header.split, family=header.family)] = path
+    for path, evaluation in zip(args.family_tiles, args.evaluations, strict=True):
+        document = read_document(evaluation, FamilyEvaluation)
+        tables[source_name("tiles", split=document.split, family=document.family)] = path
+    documents |= {document_name(header): (path, header) for path, header in heads}
+    return origin_of(
+        documents=dict(sorted(documents.items())),
+        tables=dict(sorted(tables.items())),
+        settings=args.settings.model_dump(mode="json"),
+    )
 
 
 def _add_lists(parser: argparse.ArgumentParser, **lists: str) -> None:
@@ -130,21 +172,42 @@ def _galleries(args: argparse.Namespace, findings: Findings) -> list[Gallery]:
     with ExitStack() as stack:
         features = _by_family([stack.enter_context(open_family_features(path)) for path in args.features])
         targets = _by_family([stack.enter_context(open_targets(path)) for path in args.targets])
+
+        def stores_of(decoder: Decoder) -> Stores | None:
+            if decoder.header.family not in features:
+                return None
+            return _store_of(decoder, "features", features), _store_of(decoder, "targets", targets)
+
         shown = [
             decoder
             for decoder in findings.decoders
             if not decoder.is_control and decoder.evaluation is not None and decoder.evaluation.status == "evaluated"
         ]
         return [
-            build_gallery(
-                decoder,
-                paths[decoder.key],
-                (_store_of(decoder, "features", features), _store_of(decoder, "targets", targets)),
-                per_rank=_per_rank(findings, decoder),
-                device=device,
-            )
+            _gallery(args.out, decoder, paths[decoder.key], stores_of(decoder), _per_rank(findings, decoder), device)
             for decoder in reported(shown, "galleries drawn", len(shown), unit="decoders", size=lambda _: 1)
         ]
+
+
+def _gallery(  # six arguments: what a gallery is made from, and where one may be kept
+    page: Path,
+    decoder: Decoder,
+    checkpoint: Path,
+    stores: Stores | None,
+    per_rank: int,
+    device: torch.device,
+) -> Gallery:
+    """The gallery that was kept of the same; else a new one, empty where the family's features are not there."""
+    key = gallery_key(decoder, checkpoint, per_rank=per_rank)
+    kept = kept_gallery(page, decoder, key)
+    if kept is not None:
+        return kept
+    if stores is None:
+        log.warning("no gallery, as its features are not there split=%s family=%s", *decoder.key)
+        return Gallery(*decoder.key, (), _NO_FEATURES)
+    gallery = build_gallery(decoder, checkpoint, stores, per_rank=per_rank, device=device)
+    keep_gallery(page, gallery, key)
+    return gallery
 
 
 def _headers(args: argparse.Namespace) -> list[CheckpointHeader]:

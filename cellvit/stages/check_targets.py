@@ -23,7 +23,7 @@ from cellvit.inference.targets import (
     true_magnitude,
 )
 from cellvit.io.documents import write_document
-from cellvit.io.hdf5 import Store
+from cellvit.io.family import FamilyStore
 from cellvit.io.origin import origin_of
 from cellvit.io.progress import reported
 from cellvit.io.tiles import open_targets, read_tiles
@@ -67,17 +67,17 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def _perfect_maps(targets: Store, method: str) -> Iterator[MapBatch]:
+def _perfect_maps(targets: FamilyStore, method: str) -> Iterator[MapBatch]:
     maps = (checked_hv(perfect_maps(read_tiles(targets, rows))) for rows in targets.blocks(_BLOCK_TILES))
     return reported(maps, f"oracle judged method={method}", len(targets))
 
 
-def _document(args: argparse.Namespace, targets: Store, oracles: dict[str, JudgedTiles]) -> TargetCheck:
+def _document(args: argparse.Namespace, targets: FamilyStore, oracles: dict[str, JudgedTiles]) -> TargetCheck:
     figures = {method: oracle_figures(oracle, seed=_SEED) for method, oracle in oracles.items()}
     oracle = oracles["hovernet"]  # what does not depend on the method
     settings = {"gates": args.settings.model_dump(mode="json"), "seed": _SEED}
     return TargetCheck(
-        provenance=origin_of(stores={"targets": targets}, settings=settings),
+        provenance=origin_of(families={"targets": targets}, folds=targets.folds, settings=settings),
         family=args.family,
         n_tiles=len(oracle),
         n_nuclei=int(oracle.column("n_true").sum()),

@@ -27,6 +27,7 @@ from cellvit.inference.scoring import COLUMNS
 from cellvit.io.documents import read_document, write_document
 from cellvit.io.family import FamilyStore
 from cellvit.io.features import open_family_features
+from cellvit.io.hashing import sha256_of
 from cellvit.io.headers import read_header
 from cellvit.io.judgements import write_judged
 from cellvit.io.origin import origin_of
@@ -110,7 +111,8 @@ def run(args: argparse.Namespace) -> None:
             judged = _judged(args, data, model, pooled, majority_class(sums))
             evaluation = _evaluation(args, origin, judged, train)
     write_judged(args.tiles_csv, judged, COLUMNS)
-    write_document(args.out, evaluation)
+    tables = {"tiles": sha256_of(args.tiles_csv)}
+    write_document(args.out, evaluation.model_copy(update={"tables": tables}))
     _log(evaluation)
 
 

@@ -33,6 +33,7 @@ from cellvit.inference.routing import (
 from cellvit.inference.scoring import COLUMNS
 from cellvit.io.documents import read_document, write_document
 from cellvit.io.features import open_features
+from cellvit.io.hashing import sha256_of
 from cellvit.io.hdf5 import Store
 from cellvit.io.headers import read_header
 from cellvit.io.judgements import read_judged, write_judged
@@ -91,7 +92,8 @@ def run(args: argparse.Namespace) -> None:
         else:
             evaluation, judged = _evaluated(args, origin, trained, folds)
     write_judged(args.tiles_csv, judged, COLUMNS)
-    write_document(args.out, evaluation)
+    tables = {"tiles": sha256_of(args.tiles_csv)}
+    write_document(args.out, evaluation.model_copy(update={"tables": tables}))
     _log(evaluation)
 
 

@@ -1,4 +1,4 @@
-"""Stage `summarize`: all evaluations -> graded summary.csv, and the table that ends a run in the terminal."""
+"""Stage `summarize`: all evaluations -> graded summary.csv, its origin, and the table that ends a run in the terminal."""
 
 import argparse
 import logging
@@ -10,12 +10,15 @@ from cellvit.contracts.documents import (
     FamilyEvaluation,
     OrganHeadEvaluation,
     RoutedEvaluation,
+    SummaryOrigin,
     WatershedChoice,
 )
 from cellvit.inference.summary import ORGAN_HEAD, ROUTED, summary_rows
 from cellvit.inference.summary_table import summary_text
 from cellvit.io.atomic import write_text
-from cellvit.io.documents import read_document
+from cellvit.io.documents import read_document, write_document
+from cellvit.io.hashing import sha256_of
+from cellvit.io.origin import document_name, origin_of
 from cellvit.io.summary import write_summary
 
 log = logging.getLogger(__name__)
@@ -32,10 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--watersheds", type=Path, nargs="*", default=[], help="JSON of every split and family")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
     parser.add_argument("--table", type=Path, required=True, help="text to write: the table for the terminal")
+    parser.add_argument("--origin", type=Path, required=True, help="JSON to write: what both were made from")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write both, graded by the gates; a grade never stops a run."""
+    """Write table and text, graded by the gates, then their origin; a grade never stops a run."""
     families = [read_document(path, FamilyEvaluation) for path in args.evaluations]
     routed = [read_document(path, RoutedEvaluation) for path in args.routed]
     organ_heads = [read_document(path, OrganHeadEvaluation) for path in args.organ_heads]
@@ -49,7 +53,18 @@ def run(args: argparse.Namespace) -> None:
     )
     write_text(args.table, text)
     write_summary(args.out, [row for rows in keyed.values() for row in rows.values()])
+    write_document(args.origin, _origin(args, [*families, *routed, *organ_heads, *watersheds]))
     log.info("summary splits=%d rows=%d\n%s", len(routed), sum(map(len, keyed.values())), text)
+
+
+def _origin(args: argparse.Namespace, documents: list[Document]) -> SummaryOrigin:
+    """What both tables were made from (`documents` in the order of the arguments), and their hashes."""
+    paths = [*args.evaluations, *args.routed, *args.organ_heads, *args.watersheds]
+    named = {document_name(document): (path, document) for path, document in zip(paths, documents, strict=True)}
+    return SummaryOrigin(
+        provenance=origin_of(documents=named, settings=args.settings.model_dump(mode="json")),
+        tables={path.name: sha256_of(path) for path in (args.out, args.table)},
+    )
 
 
 def _marks(documents: list[Document]) -> tuple[str, ...]:

@@ -71,6 +71,25 @@ def test_kept_rows_that_were_damaged_are_computed_again(
     assert "rows=2-3" in caplog.text
 
 
+def test_kept_rows_that_a_disk_changed_are_computed_again(
+    tmp_path: Path, write_tiles: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    tiles, path = write_tiles(list(range(6))), tmp_path / "features" / "fold1.h5"
+    expected = extract(tiles, path, "--batch-size", "2")
+    with h5py.File(path) as file:
+        place = file["tokens"].id.get_chunk_info(3).byte_offset
+    with path.open("r+b") as disk:  # under HDF5, whose checksum no longer agrees: the row cannot be read
+        disk.seek(place)
+        disk.write(b"\xff")
+    path.unlink()
+
+    with caplog.at_level(logging.INFO):
+        assert extract(tiles, path, "--batch-size", "2") == expected
+
+    assert reused(caplog) == 4
+    assert "rows=2-3" in caplog.text
+
+
 def test_features_that_failed_their_check_are_not_taken_over(
     tmp_path: Path, write_tiles: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,4 +1,5 @@
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,9 @@ from cellvit.contracts.documents import OrganHeadEvaluation, RoutedEvaluation
 from cellvit.contracts.history import HOVERNET_HISTORY, EpochRecord
 from cellvit.contracts.provenance import Provenance
 from cellvit.io.documents import write_document
+from cellvit.io.hashing import sha256_of
 from cellvit.io.history import write_history
+from cellvit.io.page import page_hash, read_page_origin
 from cellvit.io.summary import write_summary
 
 FAMILIES = {"digestive": ("Colon",), "epidermal": ("Skin",)}
@@ -33,6 +36,11 @@ class Case:
 
     options: dict[str, list[Path]]
     out: Path
+
+    @property
+    def kept(self) -> Path:
+        """Galleries of the last page."""
+        return self.out.parent / ".galleries"
 
     def report(self, *more: str) -> int:
         lists = [word for name, paths in self.options.items() for word in (f"--{name}", *map(str, paths))]
@@ -103,9 +111,57 @@ def test_report_is_a_function_of_its_inputs_in_any_order(case: Case) -> None:
     first = case.out.read_bytes()
     turned = {name: paths[::-1] for name, paths in case.options.items()}
 
+    shutil.rmtree(case.kept)
     replace(case, options=turned).report()
 
     assert case.out.read_bytes() == first
+
+
+def test_galleries_are_kept_for_a_page_without_features(case: Case) -> None:
+    case.report()
+    first = case.out.read_bytes()
+
+    replace(case, options={**case.options, "features": []}).report()
+
+    assert case.out.read_bytes() == first
+
+
+def test_a_page_without_features_and_kept_galleries_says_how_to_get_pictures(case: Case) -> None:
+    case.report()
+    for kept in case.kept.iterdir():
+        kept.write_text(kept.read_text().replace("Best", "Beast").replace("best", "beast"))
+
+    assert replace(case, options={**case.options, "features": []}).report() == 0
+
+    page = case.out.read_text(encoding="utf-8")
+    assert "beast" not in page
+    assert 'class="exhibit"' not in page
+    assert "snakemake --forcerun extract_features gather_family build_report" in page
+
+
+def test_a_page_says_what_it_was_made_from_and_carries_its_own_hash(case: Case) -> None:
+    case.report()
+
+    origin = read_page_origin(case.out)
+    evaluation = case.options["evaluations"][0]
+    assert origin.made_from["split1_digestive_evaluation"] == sha256_of(evaluation)
+    assert {"summary", "split1_routed", "split1_epidermal_checkpoint", "split1_digestive_tiles"} <= set(
+        origin.made_from
+    )
+    assert origin.simulated
+    assert origin.settings["settings"]["families"]["digestive"] == ["Colon"]
+    carried, actual = page_hash(case.out)
+    assert carried == actual
+
+
+def test_a_page_that_was_edited_no_longer_agrees_with_its_hash(case: Case) -> None:
+    case.report()
+    page = case.out.read_text(encoding="utf-8")
+
+    case.out.write_text(page.replace("AJI", "AJI+"), encoding="utf-8")
+
+    carried, actual = page_hash(case.out)
+    assert carried != actual
 
 
 def test_times_come_from_benchmark_files_and_gpu_memory_from_the_logs_beside_them(case: Case, tmp_path: Path) -> None:

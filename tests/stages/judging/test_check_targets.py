@@ -35,6 +35,7 @@ def test_good_targets_are_described_with_their_ceiling(run, tmp_path) -> None:
     assert all(oracle["aji"].n == 3 for oracle in document.oracle.values())
     assert document.hv_magnitude == pytest.approx(0.67, abs=0.02)
     assert document.provenance.simulated
+    assert set(document.provenance.made_from) == {"targets_fold1", "targets_fold2"}, "other rows of a fold do not count"
     assert [one.name for one in document.checks] == ["hv", "np_coverage", "oracle_aji"]
 
 

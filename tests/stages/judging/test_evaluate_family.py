@@ -5,6 +5,7 @@ import pytest
 
 from cellvit.__main__ import main
 from cellvit.inference.scoring import COLUMNS
+from cellvit.io.hashing import sha256_of
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",), "all": ("Colon", "Stomach", "Skin")}
 
@@ -58,6 +59,12 @@ def test_every_figure_carries_its_n_and_an_absent_class_is_undefined(run, evalua
     assert math.isnan(oracle["pq_dead"].value)
     assert oracle["pq_dead"].n == 0
     assert evaluation.organs["Stomach"]["oracle"]["bpq"].n == 1
+
+
+def test_an_evaluation_names_the_table_that_was_written_beside_it(run, evaluate) -> None:
+    document, _ = evaluate(run, "digestive")
+
+    assert document.tables == {"tiles": sha256_of(run.root / "evaluation/digestive_tiles.csv")}
 
 
 def test_measurements_of_tiles_have_all_columns(run, evaluate) -> None:

@@ -5,9 +5,17 @@ import pytest
 from cellvit.__main__ import main
 from cellvit.config.settings import Settings
 from cellvit.config.steps import step_settings
-from cellvit.contracts.documents import FamilyEvaluation, Figure, OrganHeadEvaluation, RoutedEvaluation, WatershedChoice
+from cellvit.contracts.documents import (
+    FamilyEvaluation,
+    Figure,
+    OrganHeadEvaluation,
+    RoutedEvaluation,
+    SummaryOrigin,
+    WatershedChoice,
+)
 from cellvit.contracts.provenance import Provenance
-from cellvit.io.documents import write_document
+from cellvit.io.documents import read_document, write_document
+from cellvit.io.hashing import sha256_of
 from cellvit.io.summary import read_summary
 
 ORIGIN = Provenance(simulated=True, untrained_encoder=True)
@@ -72,6 +80,7 @@ def summarize(folder: Path) -> int:
             *("--organ-heads", str(folder / "organ_head.json")),
             *("--watersheds", str(folder / "watershed.json")),
             *("--out", str(folder / "summary.csv"), "--table", str(folder / "summary.txt")),
+            *("--origin", str(folder / "summary.json")),
         ]
     )
 
@@ -96,6 +105,22 @@ def test_the_text_says_what_was_left_out_and_why(written) -> None:
     assert "2 test tiles left out: their organ belongs to no family" in text
     assert "the best np_threshold lies on the border" in text
     assert "organ_accuracy 0.900 fail" in text
+
+
+def test_the_summary_says_what_it_was_made_from_and_what_it_must_say(written) -> None:
+    assert summarize(written) == 0
+
+    origin = read_document(written / "summary.json", SummaryOrigin)
+    assert origin.provenance.made_from == {
+        "split1_digestive_evaluation": sha256_of(written / "digestive.json"),
+        "split1_epidermal_evaluation": sha256_of(written / "epidermal.json"),
+        "split1_digestive_watershed": sha256_of(written / "watershed.json"),
+        "split1_routed": sha256_of(written / "routed.json"),
+        "split1_organ_head": sha256_of(written / "organ_head.json"),
+    }
+    assert origin.provenance.simulated
+    assert origin.provenance.settings["quality"]
+    assert origin.tables == {name: sha256_of(written / name) for name in ("summary.csv", "summary.txt")}
 
 
 def test_patients_that_also_trained_the_decoder_are_told(written) -> None:

@@ -1,0 +1,64 @@
+"""Settings as Snakemake puts them together from files and values."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cellvit.config.files import add_settings_arguments, given_settings, settings_yaml, snakemake_options
+from cellvit.config.settings import load_settings
+from cellvit.errors import SettingsError
+
+
+def given(repository: Path, *arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_settings_arguments(parser)
+    return parser.parse_args(["--base", str(repository / "config.yaml"), *arguments])
+
+
+def test_values_lie_over_files_and_files_over_config_yaml(repository: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("seed: 3\ntraining: {epochs: 7, batch_size: 4}\n")
+
+    args = given(repository, "--configfile", str(mine), "--config", "training={'epochs': 9}", "results=other")
+
+    settings = given_settings(args)
+    assert (settings.seed, settings.training.epochs, settings.training.batch_size) == (3, 9, 4)
+    assert settings.results == "other"
+    assert snakemake_options(args) == [
+        "--configfile", str(mine), "--config", "training={'epochs': 9}", "results=other",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--configfile", "nowhere.yaml"], "nowhere.yaml: no such settings file"),
+        (["--config", "seed"], "--config seed: expected KEY=VALUE"),
+        (["--config", "training={"], "the value is no YAML"),
+        (["--config", "sed=1"], "sed: unknown key; did you mean seed?"),
+    ],
+)
+def test_what_names_no_settings_is_refused(repository: Path, arguments: list[str], said: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        given_settings(given(repository, *arguments))
+
+    assert said in str(refused.value)
+
+
+def test_written_settings_give_the_same_again_over_config_yaml(repository: Path, tmp_path: Path) -> None:
+    settings = load_settings(
+        {
+            "data": {"root": None, "simulated": {"tiles_per_fold": 4}},
+            "families": {"digestive": ["Colon"], "renal": ["Kidney"]},
+            "splits": {"mine": {"train": 1, "validate": 2, "test": 3}},
+            "encoder": {"preset": "tiny-vit", "weights": "random"},
+            "training": {"learning_rate": 1e-5},
+        }
+    )
+
+    (tmp_path / "settings.yaml").write_text(settings_yaml(settings))
+
+    assert given_settings(given(repository, "--configfile", str(tmp_path / "settings.yaml"))) == settings
+    assert yaml.safe_load(settings_yaml(settings))["splits"]["2"] is None
