@@ -71,6 +71,11 @@ onstart:
 
 
 onsuccess:
+    forget_head(Path())
     show_summary()
     if "--touch" in sys.argv:
         settle(RESULTS)
+
+
+onerror:
+    forget_head(Path())
