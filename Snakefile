@@ -85,7 +85,12 @@ onerror:
 
 
 onsuccess:
+    forget_head(Path())
     if not {"archive", "clean_features"} & set(sys.argv):  # what they say would scroll away
         show_summary()
     if "--touch" in sys.argv:
         settle(RESULTS)
+
+
+onerror:
+    forget_head(Path())

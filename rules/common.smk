@@ -19,7 +19,7 @@ from cellvit.data.pannuke import SIMULATED_MARK, fold_files
 from cellvit.io.fingerprint import code_fingerprint
 from cellvit.io.fold_sizes import Tiles
 from cellvit.io.hashing import combined, remembered_sha256
-from cellvit.io.head import note_head
+from cellvit.io.head import forget_head, note_head
 from cellvit.io.home import level_times, moved_from, settle
 from cellvit.taxonomy import POOLED_FAMILY
 

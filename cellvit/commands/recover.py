@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cellvit.errors import BusyFolderError, CellvitError, SettingsError
-from cellvit.io.head import holder_of_lock, is_locked
+from cellvit.io.head import forget_all_heads, heads_elsewhere, is_locked
 from cellvit.io.processes import LooseStep, Origin, end, heads, loose_steps, wait_until
 from cellvit.io.slurm import JOBNAME_PREFIX, QueuedJob, cancel, has_slurm, jobs_of
 
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         BusyFolderError: The run is alive, or may be; nothing was ended.
     """
     words = [word for position, word in enumerate(args.command) if position or word != "--"]
-    snakemake = _position_of_snakemake(words, needed=not args.list)
+    snakemake = 0 if args.list else _position_of_snakemake(words)
     folder, prefix = Path.cwd(), None if args.no_slurm or not has_slurm() else args.jobname_prefix
     _refuse_where_alive(folder, head_is_dead=args.head_is_dead)
     _tell(*(_left_behind(folder, prefix) or ["nothing is left behind"]))
@@ -54,20 +55,26 @@ def run(args: argparse.Namespace) -> None:
     _end_all(folder, prefix, args.wait)
     if is_locked(folder):
         _unlock(words, snakemake)
+    forget_all_heads(folder)
     going_on = _with_flag(words, snakemake, "--rerun-incomplete")
     _tell(f"going on: {' '.join(going_on)}")
     sys.stdout.flush()
     os.execvp(going_on[0], going_on)
 
 
-def _position_of_snakemake(words: Sequence[str], *, needed: bool) -> int:
+def _position_of_snakemake(words: Sequence[str]) -> int:
     names = [Path(word).name for word in words]
-    if "snakemake" not in names and needed:
+    if "snakemake" not in names:
         raise SettingsError(
             f"expected the snakemake command to go on with, found {' '.join(words) or 'nothing'}. For example:\n"
             "  python -m cellvit recover -- snakemake --workflow-profile profiles/slurm"
         )
-    return names.index("snakemake") if "snakemake" in names else 0
+    if shutil.which(words[0]) is None:
+        raise SettingsError(
+            f"{words[0]}: no such program, so that nothing was ended. Activate the environment that Snakemake is in, or give "
+            "its path"
+        )
+    return names.index("snakemake")
 
 
 def _refuse_where_alive(folder: Path, *, head_is_dead: bool) -> None:
@@ -83,12 +90,13 @@ def _refuse_where_alive(folder: Path, *, head_is_dead: bool) -> None:
             f"{folder}: process {by_hand[0].pid} is a {by_hand[0].step} that was started by hand. Nothing was ended.\n"
             "  Let it end, or end it, and call again"
         )
-    holder = holder_of_lock(folder)
-    if holder and holder.is_elsewhere and not head_is_dead:
+    elsewhere = heads_elsewhere(folder)
+    if elsewhere and not head_is_dead:
+        named = " and ".join(f"on {head.host} as process {head.pid}" for head in elsewhere)
         raise BusyFolderError(
-            f"{folder}: locked by a run that began on {holder.host} as process {holder.pid}; from "
-            f"{socket.gethostname()} nobody can tell whether it is alive. Nothing was ended.\n"
-            f"  Call this on {holder.host}; or look there (ps -p {holder.pid}), and if it is gone: --head-is-dead"
+            f"{folder}: locked, and a run began {named}; from {socket.gethostname()} nobody can tell whether it is alive. "
+            f"Nothing was ended.\n  Call this on {elsewhere[0].host}; or look there (ps -p {elsewhere[0].pid}), and if it is "
+            "gone: --head-is-dead"
         )
 
 

@@ -60,7 +60,7 @@ def end(pids: Sequence[int]) -> None:
     processes = [process for pid in pids for process in _family(pid)]
     for send in (psutil.Process.terminate, psutil.Process.kill):
         for process in processes:
-            with suppress(psutil.NoSuchProcess):
+            with suppress(psutil.Error):  # gone, or another user's
                 send(process)
         if wait_until(lambda: all(map(_gone, processes)), _GRACE_S):
             return

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cellvit.io.head import note_head
+from cellvit.io.head import forget_head, note_head
 
 SETTINGS = """\
 data: {root: null, simulated: {tiles_per_fold: 2000}}
@@ -97,7 +97,7 @@ def wait_for_a_step(folder):
 def test_what_a_killed_head_left_is_ended_and_its_command_goes_on(tmp_path, started, recover, snakemake):
     head = started(*snakemake, "--cores", "1", "--", TARGET)
     step = wait_for_a_step(tmp_path)
-    noted = json.loads((tmp_path / ".snakemake/cellvit_head.json").read_text())
+    noted = [json.loads(path.read_text()) for path in (tmp_path / ".snakemake/cellvit_heads").iterdir()]
 
     alive = recover("--", *snakemake, "-n", "--", TARGET)
     head.kill()
@@ -107,7 +107,7 @@ def test_what_a_killed_head_left_is_ended_and_its_command_goes_on(tmp_path, star
     locked = list((tmp_path / ".snakemake/locks").iterdir())
     done = recover("--", *snakemake, "-n", "--", TARGET)
 
-    assert noted == {"host": socket.gethostname(), "pid": head.pid}
+    assert noted == [{"host": socket.gethostname(), "pid": head.pid}]
     assert alive.returncode == 1
     assert f"Snakemake is alive here, process {head.pid} on" in alive.stderr
     assert f"kill -INT {head.pid}" in alive.stderr
@@ -121,6 +121,30 @@ def test_what_a_killed_head_left_is_ended_and_its_command_goes_on(tmp_path, star
     assert "simulate_pannuke" in done.stdout.partition("going on")[2], "the dry run that was asked for has run"
     assert not steps_in(tmp_path)
     assert not list((tmp_path / ".snakemake/locks").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+@pytest.mark.parametrize("code", [pytest.param(0, id="succeeds"), pytest.param(1, id="fails")])
+def test_a_run_takes_its_note_off_when_it_ends(tmp_path, snakemake, environment, code):
+    (tmp_path / "small.yaml").write_text(SETTINGS.replace("2000", "1"))
+    failing = tmp_path / "bin/python"
+    failing.parent.mkdir()
+    failing.write_text("#!/bin/sh\nexit 3\n")
+    failing.chmod(0o755)
+    path = f"{failing.parent}:{environment['PATH']}" if code else environment["PATH"]
+
+    done = subprocess.run(
+        [*snakemake, "--cores", "1", "--", TARGET],
+        cwd=tmp_path,
+        env={**environment, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == code, done.stderr
+    assert list((tmp_path / ".snakemake/cellvit_heads").iterdir()) == []
 
 
 @pytest.mark.slow
@@ -138,10 +162,11 @@ def test_a_step_started_by_hand_is_left_alone_and_named(tmp_path, started, recov
 
 @pytest.fixture
 def begun_elsewhere(tmp_path):
-    """A folder whose lock belongs to a run on another machine."""
+    """A folder whose lock belongs to a run on another machine; a run on this one ended in order since."""
     note_head(tmp_path)
-    record = next((tmp_path / ".snakemake").glob("*head.json"))
-    record.write_text(json.dumps({**json.loads(record.read_text()), "host": "login2", "pid": 4711}))
+    record = next((tmp_path / ".snakemake/cellvit_heads").iterdir())
+    record.with_name("login2_4711.json").write_text(json.dumps({"host": "login2", "pid": 4711}))
+    forget_head(tmp_path)
     lock = tmp_path / ".snakemake/locks/0.output.lock"
     lock.parent.mkdir()
     lock.write_text("results/summary.csv\n")
@@ -152,8 +177,17 @@ def test_a_run_that_began_on_another_machine_is_left_to_that_machine(begun_elsew
     done = recover("--", "snakemake", "--cores", "1")
 
     assert done.returncode == 1
-    assert "locked by a run that began on login2 as process 4711" in done.stderr
+    assert "locked, and a run began on login2 as process 4711; from" in done.stderr
     assert "Call this on login2; or look there (ps -p 4711), and if it is gone: --head-is-dead" in done.stderr
+
+
+def test_a_run_elsewhere_is_remembered_when_another_one_begins_here(begun_elsewhere, recover):
+    note_head(begun_elsewhere)
+
+    done = recover("--", "snakemake", "--cores", "1")
+
+    assert done.returncode == 1
+    assert "on login2 as process 4711" in done.stderr
 
 
 @pytest.mark.slow
@@ -164,6 +198,7 @@ def test_the_word_of_the_user_settles_a_run_on_another_machine(begun_elsewhere, 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing is left behind" in done.stdout
     assert "unlocked" in done.stdout
+    assert not list((begun_elsewhere / ".snakemake/cellvit_heads").iterdir())
 
 
 def test_a_lock_that_is_gone_says_that_the_run_elsewhere_ended(begun_elsewhere, recover):
@@ -183,6 +218,13 @@ def test_a_command_that_is_no_snakemake_is_refused_with_an_example(recover, word
     assert done.returncode == 1
     assert f"expected the snakemake command to go on with, found {found}" in done.stderr
     assert "python -m cellvit recover -- snakemake --workflow-profile profiles/slurm" in done.stderr
+
+
+def test_a_program_that_is_not_there_is_said_before_anything_is_ended(recover):
+    done = recover("--", "/nowhere/snakemake", "--cores", "1")
+
+    assert done.returncode == 1
+    assert "/nowhere/snakemake: no such program, so that nothing was ended. Activate the environment" in done.stderr
 
 
 def test_a_queue_that_does_not_answer_stops_everything(tmp_path, environment):

@@ -171,10 +171,10 @@ def site(cluster: one_node_slurm.Cluster, repository: Path, tmp_path_factory: py
 
 @pytest.fixture
 def killed_at_the_end() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Programs that a test started; those that still run are ended, with all that they started."""
+    """Heads that a test started; those that still run are killed. What they submitted ends with the cluster."""
     programs: list[subprocess.Popen[bytes]] = []
     yield programs
     for program in programs:
         if program.poll() is None:
-            os.killpg(program.pid, signal.SIGINT)
+            os.killpg(program.pid, signal.SIGKILL)
             program.wait(60)
