@@ -80,10 +80,6 @@ onstart:
     print(estimate_line(left, machine_under(workflow)), "Later:  python -m cellvit status", file=sys.stderr)
 
 
-onerror:
-    print("What stopped, with its last line, and what is left:  python -m cellvit status", file=sys.stderr)
-
-
 onsuccess:
     forget_head(Path())
     if not {"archive", "clean_features"} & set(sys.argv):  # what they say would scroll away
@@ -94,3 +90,4 @@ onsuccess:
 
 onerror:
     forget_head(Path())
+    print("What stopped, with its last line, and what is left:  python -m cellvit status", file=sys.stderr)
