@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -9,10 +10,11 @@ from cellvit.config.encoders import PRESETS
 H_OPTIMUS_0_MB = 4_529
 
 
-def test_every_step_has_a_demand(repository):
-    stages = {path.stem for path in (repository / "cellvit" / "stages").glob("[a-z]*.py")}
+@pytest.mark.parametrize("function", ["memory", "minutes"])
+def test_rules_ask_for_every_demand_and_for_no_other(repository, function):
+    text = "\n".join(path.read_text() for path in (repository / "rules").glob("*.smk"))
 
-    assert set(DEMANDS) == stages
+    assert set(re.findall(rf'={function}\("(\w+)"', text)) == set(DEMANDS)
 
 
 @pytest.mark.parametrize("step", DEMANDS)
