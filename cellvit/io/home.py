@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +27,9 @@ def level_times(results: Path) -> None:
     """
     now = time.time_ns()
     for path in results.rglob("*"):
-        if path.is_file():
-            os.utime(path, ns=(now, now))
+        with suppress(FileNotFoundError):  # a run beside this one may remove files
+            if path.is_file():
+                os.utime(path, ns=(now, now))
 
 
 def settle(results: Path) -> None:
