@@ -17,7 +17,14 @@ from cellvit.io.tiles import open_targets
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 GPU_STEPS = {"extract_features", "check_features", "train_organ_head", "train_hovernet"}
-AFTER_TRAINING = {"tune_watershed", "evaluate_family", "evaluate_routed", "summarize", "build_report"}
+AFTER_TRAINING = {
+    "publish_checkpoint",
+    "tune_watershed",
+    "evaluate_family",
+    "evaluate_routed",
+    "summarize",
+    "build_report",
+}
 
 
 def summary_rows(finished):
@@ -150,12 +157,12 @@ def test_a_changed_training_setting_reruns_training_and_what_follows(finished):
 def test_one_family_is_retrained_and_validated_alone(finished):
     planned = finished.planned(
         "--forcerun",
-        "results/checkpoints/split1/hovernet_digestive.safetensors",
+        "results/checkpoints/split1/training/hovernet_digestive.safetensors",
         "--",
         "results/evaluation/split1/digestive.json",
     )
 
-    assert planned == {"train_hovernet": 1, "tune_watershed": 1, "evaluate_family": 1}
+    assert planned == {"train_hovernet": 1, "publish_checkpoint": 1, "tune_watershed": 1, "evaluate_family": 1}
 
 
 def test_a_changed_gate_reruns_no_gpu_step_but_the_report(finished):
