@@ -215,7 +215,7 @@ def greet_moved_results():
     if home is not None and "--touch" not in sys.argv:
         print(
             f"WARNING: {RESULTS} was made in {home}, and Snakemake's records of settings and code are kept by path: a change "
-            "since then is NOT noticed here. Check and accept what there is:  make verify && snakemake --touch",
+            "since then is NOT noticed here. Check and accept what there is:  make verify && snakemake --touch --forceall",
             file=sys.stderr,
         )
 
