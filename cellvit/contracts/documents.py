@@ -259,6 +259,8 @@ class CheckpointHeader(Document):
         folds: Folds by role (train, validate).
         metrics: Figures of the epoch that was kept.
         selection: How the epoch was chosen.
+        tables: Hash (sha256) of the history of the training under the name history.
+        sha256: Hash of the weights and of the header without this entry.
     """
 
     format: Literal["cellvit-checkpoint"] = "cellvit-checkpoint"
@@ -278,4 +280,6 @@ class CheckpointHeader(Document):
     epoch: int = 0
     selection: str = ""
     metrics: dict[str, Number] = Field(default_factory=dict)
+    tables: Hashes = Field(default_factory=dict)
+    sha256: str = ""
     licence: str = "weights trained on PanNuke inherit CC BY-NC-SA 4.0 (non-commercial)"

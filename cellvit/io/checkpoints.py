@@ -9,13 +9,15 @@ from safetensors.torch import save
 from cellvit.contracts.documents import CheckpointHeader
 from cellvit.errors import AbsentModelError
 from cellvit.io.atomic import replacing
-from cellvit.io.headers import HEADER_KEY, read_header
+from cellvit.io.headers import HEADER_KEY, header_sha256, named_sha256, read_header
 
 
 def write_checkpoint(path: Path, header: CheckpointHeader, weights: dict[str, torch.Tensor]) -> None:
     """Write weights (contiguous, on the CPU) and header; the bytes depend on nothing else."""
     with replacing(path) as temporary:
         tensors = {name: weights[name].detach().cpu().contiguous() for name in sorted(weights)}
+        weights_hash = named_sha256((name, tensor.numpy()) for name, tensor in tensors.items())
+        header = header.model_copy(update={"sha256": header_sha256(header, weights_hash)})
         # written by us: save_file gives a file that only its owner may read
         temporary.write_bytes(save(tensors, metadata={HEADER_KEY: header.model_dump_json()}))
 

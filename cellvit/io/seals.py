@@ -4,13 +4,10 @@ Snakemake decides by seals what follows, not by times of large files: a step tha
 it was, and nothing after it runs. Code and versions that made a product are no part of what it says.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-
-from safetensors import safe_open
 
 from cellvit.contracts.documents import CheckpointHeader
 from cellvit.contracts.provenance import Provenance
@@ -19,6 +16,7 @@ from cellvit.io.atomic import write_text
 from cellvit.io.family import Member
 from cellvit.io.hashing import combined
 from cellvit.io.hdf5 import Store
+from cellvit.io.headers import weights_sha256
 
 _FORMAT: Final = {"format": "cellvit-seal", "version": 1}
 
@@ -68,14 +66,8 @@ def said_of_parts(parts: Mapping[str, tuple[str, Provenance]]) -> str:
 
 def said_by_checkpoint(path: Path, header: CheckpointHeader) -> str:
     """Hash of a checkpoint's weights and header, without the fingerprint of the code and the version that wrote it."""
-    described = header.model_dump(mode="json", exclude={"code": True, "provenance": {"software": True}})
-    digest = hashlib.sha256()
-    with safe_open(path, framework="numpy") as file:
-        for name in sorted(file.keys()):
-            values = file.get_tensor(name)
-            digest.update(f"{name} {values.dtype} {values.shape}".encode())
-            digest.update(values.tobytes())
-    return combined({"header": json.dumps(described, sort_keys=True), "weights": digest.hexdigest()})
+    described = header.model_dump(mode="json", exclude={"code": True, "sha256": True, "provenance": {"software": True}})
+    return combined({"header": json.dumps(described, sort_keys=True), "weights": weights_sha256(path)})
 
 
 def said_of(rows_sha256: str, origin: Provenance) -> str:

@@ -20,6 +20,7 @@ from cellvit.io.checkpoints import write_checkpoint
 from cellvit.io.family import FamilyStore
 from cellvit.io.features import open_family_features
 from cellvit.io.fingerprint import code_fingerprint
+from cellvit.io.hashing import sha256_of
 from cellvit.io.history import write_history
 from cellvit.io.origin import origin_of
 from cellvit.io.tiles import open_targets
@@ -78,7 +79,8 @@ def _write(
     """Write checkpoint and history, which never lie beside one of another training."""
     with replacing_together(args.checkpoint, args.history) as (checkpoint_path, history_path):
         write_history(history_path, HOVERNET_HISTORY, history, chosen=header.epoch)
-        write_checkpoint(checkpoint_path, header, weights)
+        described = header.model_copy(update={"tables": {"history": sha256_of(history_path)}})
+        write_checkpoint(checkpoint_path, described, weights)
 
 
 def _data(args: argparse.Namespace, features: FamilyStore, targets: FamilyStore) -> FamilyData:

@@ -27,6 +27,7 @@ from cellvit.io.checkpoints import write_checkpoint
 from cellvit.io.documents import write_document
 from cellvit.io.features import check_extracted_from, open_features
 from cellvit.io.fingerprint import code_fingerprint
+from cellvit.io.hashing import sha256_of
 from cellvit.io.hdf5 import Store
 from cellvit.io.history import write_history
 from cellvit.io.origin import origin_of
@@ -210,8 +211,9 @@ def _write(  # five arguments: three files and what two of them share
         evaluation_path,
     ):
         write_history(history_path, ORGAN_HEAD_HISTORY, history, chosen=header.epoch)
+        described = header.model_copy(update={"tables": {"history": sha256_of(history_path)}})
         write_document(evaluation_path, evaluation)
-        write_checkpoint(checkpoint_path, header, weights)
+        write_checkpoint(checkpoint_path, described, weights)
 
 
 def _evaluation(  # six arguments: what the document says

@@ -6,7 +6,7 @@ from cellvit.config.steps import step_section
 from cellvit.contracts.documents import CheckpointHeader
 from cellvit.errors import CellvitError
 from cellvit.io.hashing import sha256_of
-from cellvit.io.headers import read_header
+from cellvit.io.headers import checkpoint_hash, read_header
 from cellvit.io.seals import read_seal, said_by_checkpoint
 from cellvit.verification.examining import Examination
 from cellvit.verification.layout import ORGAN_HEAD, decoder_of, history_of
@@ -38,10 +38,7 @@ def trained_link(run: Run, split: str, model: str) -> Link:
     if header is not None:
         _examine_file(exam, header, split, model)
     history = history_of(path)
-    if history.is_file():
-        run.know(Source(history), sha256_of(history))
-    else:
-        exam.fault("file", "the history of the training", "no such file", file=history)
+    _examine_history(exam, header)
     remedy = Remedy((path,), (path,))
     if exam.faults and _published_intact(run, split, model):
         published = run.layout.checkpoint(split, model)
@@ -56,7 +53,7 @@ def checkpoint_link(run: Run, split: str, model: str) -> Link:
     layout, path = run.layout, run.layout.checkpoint(split, model)
     exam = Examination(run, path)
     header = exam.read(read_header, "a checkpoint")
-    said = None if header is None else exam.read(lambda file: said_by_checkpoint(file, header), "whole weights")
+    said = None if header is None else _said(exam, header)
     if header is not None and said is not None:
         exam.belongs(header, _place(split, model))
         exam.seal(layout.seal(path), said)
@@ -65,7 +62,7 @@ def checkpoint_link(run: Run, split: str, model: str) -> Link:
             exam.expect("weights and header", trained, said)
         if not exam.faults:
             run.know_checkpoint(path, said, header)
-    _examine_history(exam, split, model)
+    _examine_history(exam, header)
     return exam.link("its training", Remedy((path, history_of(path), layout.seal(path)), (path,)))
 
 
@@ -76,11 +73,18 @@ def _place(split: str, model: str) -> dict[str, str]:
 
 
 def _examine_file(exam: Examination, header: CheckpointHeader, split: str, model: str) -> None:
-    """It belongs here and can be read whole; it is then known by what it says."""
+    """It belongs here and is as it was written; it is then known by what it says."""
     exam.belongs(header, _place(split, model))
-    said = exam.read(lambda file: said_by_checkpoint(file, header), "whole weights")
+    said = _said(exam, header)
     if said is not None and not exam.faults:
         exam.run.know(Source(exam.product), said)
+
+
+def _said(exam: Examination, header: CheckpointHeader) -> str | None:
+    said = exam.read(lambda file: said_by_checkpoint(file, header), "whole weights")
+    if said is not None:
+        exam.own(checkpoint_hash(exam.product))
+    return said
 
 
 def _published_intact(run: Run, split: str, model: str) -> bool:
@@ -92,7 +96,8 @@ def _published_intact(run: Run, split: str, model: str) -> bool:
     except (CellvitError, OSError, SafetensorError):
         return False
     belongs = all(getattr(header, name) == expected for name, expected in _place(split, model).items())
-    return sealed and belongs and history_of(path).is_file()
+    history = history_of(path)
+    return sealed and belongs and history.is_file() and sha256_of(history) == header.tables.get("history")
 
 
 def _examine_origin(exam: Examination, header: CheckpointHeader, split: str, model: str) -> None:
@@ -108,15 +113,13 @@ def _examine_origin(exam: Examination, header: CheckpointHeader, split: str, mod
     exam.code(header.code, stage)
 
 
-def _examine_history(exam: Examination, split: str, model: str) -> None:
-    """The history beside a checkpoint is that of its training."""
+def _examine_history(exam: Examination, header: CheckpointHeader | None) -> None:
+    """The history beside a checkpoint is the one that was written with it."""
     history = history_of(exam.product)
-    trained = exam.run.says(Source(history_of(exam.run.layout.trained(split, model))))
     if not history.is_file():
         exam.fault("file", "the history of the training", "no such file", file=history)
-        return
-    sha256 = sha256_of(history)
-    if trained is not None:
-        exam.expect("sha256", trained, sha256, file=history)
-    if trained in {None, sha256}:
-        exam.run.know(Source(history), sha256)
+    elif header is not None:
+        expected, found = header.tables.get("history", "nothing"), sha256_of(history)
+        exam.expect("sha256", expected, found, file=history)
+        if expected == found:
+            exam.run.know(Source(history), found)

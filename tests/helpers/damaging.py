@@ -78,6 +78,12 @@ def flip_a_bit_on_the_disk(path: Path) -> None:
         disk.write(bytes([byte ^ 1]))
 
 
+def flip_the_last_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
 def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 

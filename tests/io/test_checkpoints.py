@@ -7,7 +7,7 @@ from cellvit.contracts.documents import CheckpointHeader
 from cellvit.contracts.provenance import Provenance
 from cellvit.errors import AbsentModelError, ContractError, MissingInputError
 from cellvit.io.checkpoints import read_checkpoint, write_checkpoint
-from cellvit.io.headers import read_header
+from cellvit.io.headers import checkpoint_hash, read_header
 
 
 def header(**changes):
@@ -22,7 +22,7 @@ def test_header_and_weights_come_back(tmp_path):
     write_checkpoint(path, header(metrics={"bpq": 0.5}), weights)
 
     found, loaded = read_checkpoint(path)
-    assert found == header(metrics={"bpq": 0.5})
+    assert found.model_copy(update={"sha256": ""}) == header(metrics={"bpq": 0.5})
     assert all(torch.equal(loaded[name], weights[name]) for name in weights)
 
 
@@ -32,6 +32,35 @@ def test_equal_weights_give_equal_bytes(tmp_path):
         write_checkpoint(tmp_path / name, header(), dict(reversed(weights.items())) if name == "two" else weights)
 
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_checkpoint_carries_the_hash_of_itself(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_checkpoint(path, header(metrics={"bpq": 0.5, "hv_mse": float("nan")}), {"a": torch.ones(3)})
+
+    carried, actual = checkpoint_hash(path)
+
+    assert carried == actual
+    assert len(carried) == 64
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(b"\x00\x00\x80\x3f", b"\x00\x00\x81\x3f", id="a_weight"),
+        pytest.param(b'bpq\\":0.5', b'bpq\\":0.9', id="a_figure"),
+    ],
+)
+def test_a_checkpoint_that_was_changed_no_longer_agrees_with_its_hash(tmp_path, before, after):
+    path = tmp_path / "a.safetensors"
+    write_checkpoint(path, header(metrics={"bpq": 0.5}), {"a": torch.ones(3)})
+    content = path.read_bytes()
+    assert before in content
+
+    path.write_bytes(content.replace(before, after, 1))
+
+    carried, actual = checkpoint_hash(path)
+    assert carried != actual
 
 
 def test_a_checkpoint_is_as_readable_as_any_other_file(tmp_path):
