@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from safetensors import SafetensorError
+
 from cellvit.contracts.documents import Document
 from cellvit.contracts.provenance import Provenance
 from cellvit.errors import CellvitError, MissingInputError
@@ -55,7 +57,7 @@ class Examination:
             self.fault("file", what, "no such file", file=path)
         except CellvitError as error:
             self.fault("file", what, _first_sentence(str(error), path), file=path)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             self.fault("file", what, error, file=path)
         return None
 
@@ -78,7 +80,7 @@ class Examination:
                 self.wait(source.path)
             else:
                 self.expect(f"made_from.{name}", said, origin.made_from.get(name, "nothing"))
-        for name in origin.made_from.keys() - sources.keys():
+        for name in sorted(origin.made_from.keys() - sources.keys()):
             self.fault(f"made_from.{name}", "no such source", origin.made_from[name])
 
     def wait(self, source: Path) -> None:

@@ -107,7 +107,7 @@ def _examine_rows(exam: Examination, store: FamilyStore, family: str, kind: str)
         rows = [np.flatnonzero(np.isin(np.array(fold.names("organ"), dtype=object), organs)) for fold in tiles]
         members = [Member(*member) for member in zip(layout.folds, behind, rows, strict=True)]
         expected = {f"fold{member.fold}": member.sha256 for member in members}
-        for name in expected.keys() | store.provenance.made_from.keys():
+        for name in sorted(expected.keys() | store.provenance.made_from.keys()):
             exam.expect(
                 f"made_from.{name}",
                 expected.get(name, "no such fold"),
@@ -118,6 +118,6 @@ def _examine_rows(exam: Examination, store: FamilyStore, family: str, kind: str)
         columns = {"fold": [np.full(len(own), fold) for fold, own in zip(layout.folds, rows, strict=True)], "row": rows}
         names = set(store.format.column_names) & set(_NAMES)
         columns |= {name: [fold.all(name)[own] for fold, own in zip(tiles, rows, strict=True)] for name in names}
-        for name, values in columns.items():
+        for name, values in sorted(columns.items()):
             if not np.array_equal(np.concatenate(values), store.all(name)):
                 exam.fault(name, "as the tile stores have it", "something else")

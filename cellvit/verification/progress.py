@@ -1,19 +1,24 @@
-"""How far a long reading is: a bar on a terminal, a line in the log every few gigabytes otherwise."""
+"""How far the reading of a run is: `cellvit.io.progress` in megabytes, and lines of a table over its bar."""
 
 import logging
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from tqdm import tqdm
 
+from cellvit.io.progress import Progress
+
 log = logging.getLogger(__name__)
 
-_LINE_BYTES: Final = 2_000_000_000
-"""Bytes between two lines of the log: some seconds on a good disk."""
+_MB: Final = 1_000_000
+
+_LONG_MB: Final = 1_000
+"""What takes a second or more to read: less is read in silence."""
 
 
-class Progress:
+class Reading:
     """Bytes that were read, of all that will be.
 
     Args:
@@ -21,22 +26,22 @@ class Progress:
     """
 
     def __init__(self, total: int) -> None:
-        self._bar = tqdm(total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty())
-        self._total, self._read, self._said = total, 0, 0
+        self._open = ExitStack()
+        long = total >= _LONG_MB * _MB
+        self._progress = self._open.enter_context(Progress("read", total // _MB, unit="MB")) if long else None
+        self._rest = 0
 
     def file(self, path: Path) -> None:
-        """Say which file is read from now on."""
-        self._bar.set_postfix_str(path.name)
-        if path.stat().st_size > _LINE_BYTES:
-            log.info("reading file=%s gigabytes=%.1f", path, path.stat().st_size / 1e9)
+        """Say which file is read from now on, where that takes a while."""
+        size = path.stat().st_size // _MB
+        if size >= _LONG_MB:
+            log.info("reading file=%s MB=%d", path, size)
 
     def add(self, count: int) -> None:
         """Count bytes that were read."""
-        self._bar.update(count)
-        self._read += count
-        if self._read - self._said >= _LINE_BYTES:
-            self._said = self._read
-            log.info("read gigabytes=%.1f of=%.1f", self._read / 1e9, self._total / 1e9)
+        whole, self._rest = divmod(self._rest + count, _MB)
+        if self._progress is not None and whole:
+            self._progress.add(whole)
 
     def say(self, line: str) -> None:
         """Write a line to standard output, over the bar."""
@@ -46,4 +51,4 @@ class Progress:
 
     def close(self) -> None:
         """Take the bar away."""
-        self._bar.close()
+        self._open.close()

@@ -13,7 +13,7 @@ from jaxtyping import Int64, UInt8
 from cellvit.contracts.stores import ROW_SHA256
 from cellvit.io.hdf5 import Store
 from cellvit.io.rows import row_sha256
-from cellvit.verification.progress import Progress
+from cellvit.verification.progress import Reading
 
 _BLOCK_BYTES: Final = 32_000_000
 """Rows in memory at a time."""
@@ -40,7 +40,7 @@ class Rows(NamedTuple):
     content_sha256: str
 
 
-def hashed_again(store: Store, progress: Progress) -> Rows:
+def hashed_again(store: Store, progress: Reading) -> Rows:
     """Every row of a store with `row_hashes`, hashed again; memory does not grow with the store."""
     stored = store.all(ROW_SHA256)
     wrong: list[WrongRow] = []

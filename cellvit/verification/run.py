@@ -10,7 +10,7 @@ from cellvit.contracts.documents import CheckpointHeader
 from cellvit.contracts.removed import StoreHeader
 from cellvit.io.removed import read_removed
 from cellvit.verification.layout import Layout
-from cellvit.verification.progress import Progress
+from cellvit.verification.progress import Reading
 
 
 class Source(NamedTuple):
@@ -30,7 +30,7 @@ class Run:
 
     settings: Settings
     layout: Layout
-    progress: Progress
+    progress: Reading
     removed: Mapping[str, StoreHeader]
     _said: dict[Source, str] = field(default_factory=dict)
     _behind: dict[Path, list[Path]] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Run:
 def run_of(settings: Settings) -> Run:
     """A run of which nothing is known yet."""
     layout = Layout(settings)
-    return Run(settings, layout, Progress(_bytes_to_read(layout)), read_removed(layout.results))
+    return Run(settings, layout, Reading(_bytes_to_read(layout)), read_removed(layout.results))
 
 
 def _bytes_to_read(layout: Layout) -> int:
