@@ -48,6 +48,7 @@ def _run_step(given: Sequence[str]) -> None:
 
 
 def _run(given: Sequence[str]) -> None:
+    """Run a subcommand; arguments that it does not declare are refused, unless it passes them on."""
     parser = _parser(given[0] if given else "")
     args, others = parser.parse_known_args(given)
     if "passed_on" in args:

@@ -71,13 +71,14 @@ def run(args: argparse.Namespace) -> None:
     """Print what is to run, the estimate, and what is under way."""
     plan = planned(args.passed_on)
     if plan.results is None:
-        sys.stdout.write("Nothing to be done: every file is there, and made from what there is now.\n")
+        sys.stdout.write("Nothing to be done: no step would run.\n")
         return
     now = datetime.now(UTC)
     begun = _begun(plan.results, plan.jobs)
     running = [one for one in begun if one.is_under_way(now)]
     left = remaining(plan.jobs, read_timings(plan.results / TIMINGS), [one.under_way(now) for one in running])
-    lines = [f"{len(plan.jobs)} jobs to run at most: a step that makes the same again ends its line.", ""]
+    n_jobs = "1 job" if len(plan.jobs) == 1 else f"{len(plan.jobs)} jobs"
+    lines = [f"{n_jobs} to run at most: a step that makes the same again ends its line.", ""]
     lines += [*_table(left), "", estimate_line(left, machine_of(args.passed_on))]
     lines += _section("Under way:", running, now)
     lines += _section("Stopped before their end (failed or killed):", [one for one in begun if one not in running], now)

@@ -19,12 +19,17 @@ from cellvit.contracts.timings import Machine, PlannedJob
 from cellvit.errors import CellvitError
 
 _COMMAND: Final = re.compile(
-    r"python -m cellvit (?P<step>\w+) .*> (?P<results>\S+)/logs/(?P=step)/(?P<job>\S+)\.log 2>&1$", re.MULTILINE
+    r"python -m cellvit (?P<step>\w+) .*(> |\| tee )(?P<results>\S+)/logs/(?P=step)/(?P<job>\S+)\.log( 2>&1)?$",
+    re.MULTILINE,
 )
-"""Shell command of a job, as rules write it."""
+"""Shell command of a job, as rules write it; what is for the user to read goes through tee."""
 
 _THREADS: Final = re.compile(r" --threads (\d+) ")
-_JOB: Final = re.compile(r"^Job \d+: ", re.MULTILINE)
+
+_TABLE: Final = re.compile(r"^job +count\n[- ]+\n(.*?)^total", re.MULTILINE | re.DOTALL)
+"""Jobs by rule, as a dry run counts them."""
+
+_STAGES: Final = Path(__file__).parents[1] / "stages"
 
 _DRY_RUN: Final = ("--nocolor", "--rerun-incomplete", "--quiet", "host", "reason", "-p", "-n")
 """Options that come last and so hold, whatever was given: every job with its command."""
@@ -35,7 +40,7 @@ _LAST: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What Snakemake would run, and the output folder that it would write to (None where nothing is to be done)."""
+    """Steps that Snakemake would run, and the output folder that they would write to (None where there are none)."""
 
     jobs: tuple[PlannedJob, ...]
     results: Path | None
@@ -54,10 +59,10 @@ def planned(arguments: Sequence[str]) -> Plan:
     if done.returncode:
         last = "\n".join(said.strip().splitlines()[-_LAST:])
         raise CellvitError(f"`{' '.join(command)}` fails, and so would the run:\n{last}")
-    commands, expected = list(_COMMAND.finditer(said)), len(_JOB.findall(said))
+    commands, expected = list(_COMMAND.finditer(said)), _n_steps(said)
     if len(commands) != expected:
         raise CellvitError(
-            f"`{' '.join(command)}` plans {expected} jobs, of which {len(commands)} commands are understood. "
+            f"`{' '.join(command)}` plans {expected} steps, of which {len(commands)} commands are understood. "
             "Rules write them as `python -m cellvit STEP ... > RESULTS/logs/STEP/JOB.log 2>&1`."
         )
     if not commands:
@@ -105,6 +110,13 @@ def _parsed(arguments: Sequence[str]) -> Namespace:
         _, parsed = parse_args([*arguments])
     assert isinstance(parsed, Namespace), parsed
     return parsed
+
+
+def _n_steps(said: str) -> int:
+    """Planned jobs that are steps of the graph; targets run no command."""
+    table = _TABLE.search(said)
+    rows = re.findall(r"^(\w+) +(\d+)$", table[1], re.MULTILINE) if table else []
+    return sum(int(count) for rule, count in rows if (_STAGES / f"{rule}.py").is_file())
 
 
 def _planned_job(match: re.Match[str]) -> PlannedJob:

@@ -102,8 +102,15 @@ def test_status_takes_targets_and_other_options_of_snakemake(finished: Workshop)
 
     done = status(finished, *forced)
 
-    assert done.stdout.startswith("1 jobs to run")
+    assert done.stdout.startswith("1 job to run at most")
     assert re.search(r"^tune_watershed +1 ", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", ["archive", "clean_features"])
+def test_status_understands_the_steps_that_speak_to_the_user(finished: Workshop, target: str) -> None:
+    done = status(finished, "--", target)
+
+    assert re.search(rf"^{target} +1 +unknown +unknown +never run before$", done.stdout, re.MULTILINE), done.stderr
 
 
 def test_a_cluster_is_promised_no_parallelism(finished: Workshop) -> None:
