@@ -22,7 +22,7 @@ include: "rules/common.smk"
 
 
 if workflow.is_main_process:
-    greet_moved_results()
+    recall_what_was_made()
 
 
 # Targets for people: the graph up to a phase. The first is what plain `snakemake` makes.
@@ -74,20 +74,18 @@ include: "rules/archive.smk"
 
 onstart:
     note_head(Path())
-    if not moved_from(RESULTS):
-        settle(RESULTS)
     left = remaining(planned_by(workflow), read_timings(RESULTS / TIMINGS))
     print(estimate_line(left, machine_under(workflow)), "Later:  python -m cellvit status", file=sys.stderr)
 
 
 onsuccess:
     forget_head(Path())
+    keep_records(SETTINGS.results, Records(workflow.persistence))
     if not {"archive", "clean_features"} & set(sys.argv):  # what they say would scroll away
         show_summary()
-    if "--touch" in sys.argv:
-        settle(RESULTS)
 
 
 onerror:
     forget_head(Path())
+    keep_records(SETTINGS.results, Records(workflow.persistence))
     print("What stopped, with its last line, and what is left:  python -m cellvit status", file=sys.stderr)

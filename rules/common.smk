@@ -20,7 +20,7 @@ from cellvit.io.fingerprint import code_fingerprint
 from cellvit.io.fold_sizes import Tiles
 from cellvit.io.hashing import combined, remembered_sha256
 from cellvit.io.head import forget_head, note_head
-from cellvit.io.home import level_times, moved_from, settle
+from cellvit.io.records import Records, keep_records, recall_records
 from cellvit.taxonomy import POOLED_FAMILY
 
 SETTINGS = load_settings(config)
@@ -36,6 +36,7 @@ MODELS = ["organ_head", *(f"hovernet_{family}" for family in FAMILIES)]
 RESULTS = Path(SETTINGS.results)
 TILES_OF = Tiles(RESULTS, FOLDS, SETTINGS.decoder_families, SPLITS)  # in messages: read when they are said
 DATA_ROOT = SETTINGS.data.root or f"{SETTINGS.results}/simulated"
+TIMINGS_FOLDER = f"{SETTINGS.results}/timings"
 
 
 pathvars:
@@ -207,15 +208,14 @@ def weights_content(wildcards):
     return content_of(map(Path, local_weights()), "weights.json")
 
 
-def greet_moved_results():
-    """Let nothing rerun only because results lie elsewhere than they were made, and say what is not known of them."""
-    home = moved_from(RESULTS)
-    if home is not None:
-        level_times(RESULTS)
-    if home is not None and "--touch" not in sys.argv:
+def recall_what_was_made():
+    """Let Snakemake know how what lies in the output folder was made, and say where nobody knows."""
+    unknown = recall_records(SETTINGS.results, Records.of_folder())
+    if unknown and "--touch" not in sys.argv:
         print(
-            f"WARNING: {RESULTS} was made in {home}, and Snakemake's records of settings and code are kept by path: a change "
-            "since then is NOT noticed here. Check and accept what there is:  make verify && snakemake --touch --forceall",
+            f"WARNING: {RESULTS} holds products without a record of the settings and code that made them ({len(unknown)}, the "
+            f"first {unknown[0]}): a change since then is NOT noticed. Check and accept what there is:  "
+            "make verify && snakemake --touch --forceall",
             file=sys.stderr,
         )
 

@@ -23,11 +23,10 @@ if SETTINGS.data.simulated:
         params:
             settings=settings("simulate_pannuke"),
             code=code("simulate_pannuke"),
-            root=DATA_ROOT,
         message:
             f"Simulated fold {{wildcards.fold}} in PanNuke's layout: {SETTINGS.data.simulated.tiles_per_fold:,} tiles"
         shell:
-            "python -m cellvit simulate_pannuke --settings {params.settings:q} --root {params.root:q} "
+            "python -m cellvit simulate_pannuke --settings {params.settings:q} --root {DATA_ROOT:q} "
             "--fold {wildcards.fold} > {log} 2>&1"
 
 

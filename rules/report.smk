@@ -54,7 +54,6 @@ rule build_report:
         settings=settings("build_report"),
         reasons=hashed(REPORTED),
         code=code("build_report"),
-        timings=lambda wildcards: f"{SETTINGS.results}/timings",
     message:
         f"Report of families ({len(FAMILIES)}) and splits ({len(SPLITS)})"
     shell:
@@ -63,4 +62,4 @@ rule build_report:
         "--organ-heads {input.organ_heads:q} --histories {input.histories:q} --checkpoints {input.checkpoints:q} "
         "--watersheds {input.watersheds:q} --folds {input.folds:q} --feature-checks {input.feature_checks:q} "
         "--target-checks {input.target_checks:q} --features {input.features:q} --targets {input.targets:q} "
-        "--timings {params.timings:q} --out {output.page:q} --device {DEVICE} --threads {threads} > {log} 2>&1"
+        "--timings {TIMINGS_FOLDER:q} --out {output.page:q} --device {DEVICE} --threads {threads} > {log} 2>&1"

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import yaml
 
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
 from cellvit.data.simulate.fold import Plan, make_tile
@@ -29,7 +30,8 @@ class Workshop:
 
     @property
     def results(self) -> Path:
-        return self.home / "results"
+        """Where the settings put the output."""
+        return self.home / yaml.safe_load((self.home / "small.yaml").read_text()).get("results", "results")
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the real Snakemake with the small settings."""

@@ -92,6 +92,12 @@ def repaint(path: Path, tile: int) -> None:
     np.save(path, images)
 
 
+def move(workshop: Workshop, old: str, new: str) -> None:
+    """Let the results lie in another folder, as settings say too."""
+    (workshop.home / old).rename(workshop.home / new)
+    change(workshop, results=new)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Workshop:
     workshop = make_workshop(tmp_path_factory.mktemp("rebuilds"), repository, yaml.safe_dump(SETTINGS), ORGANS)
@@ -307,27 +313,66 @@ def test_a_lost_store_is_made_again_when_it_is_read(made: Workshop) -> None:
     assert asked == {"extract_features/fold3"}
 
 
-def test_moved_results_rerun_nothing_and_changes_count_again_once_they_are_accepted(made: Workshop) -> None:
-    made.results.rename(made.home / "moved")
-    change(made, results="moved")
-    logs = made.home / "moved" / "logs"
-    before = {path: path.read_bytes() for path in logs.rglob("*.log")}
-
-    moved = made.snakemake("--cores", "2")
-    ran = {path.parent.name for path in logs.rglob("*.log") if before.get(path) != path.read_bytes()}
-    accepted = made.snakemake("--cores", "2", "--touch", "--forceall")
-    quiet = made.snakemake("--cores", "2")
+def test_moved_results_rerun_nothing_and_changes_count_there_at_once(made: Workshop) -> None:
+    move(made, "results", "moved")
+    untouched = made.planned()
     change(made, gates={"quality": {"aji": {"pass": 0.62}}})
-    noticed = made.planned()
-    change(made, gates={"quality": {"aji": {"pass": 0.61}}}, results="results")
-    (made.home / "moved").rename(made.results)
-    made.snakemake("--cores", "2", "--touch", "--forceall")
 
-    assert moved.returncode == accepted.returncode == 0, moved.stderr + accepted.stderr
-    assert ran == set()
-    assert "make verify && snakemake --touch" in moved.stderr
+    ran = made.ran()
+    move(made, "moved", "results")
+    back = made.planned()
+    change(made, gates={"quality": {"aji": {"pass": 0.61}}})
+    again = made.ran()
+
+    assert untouched == back == {}
+    assert ran == again == {"summarize/summary", "build_report/report"}
+
+
+def test_a_fresh_clone_knows_how_results_were_made(made: Workshop) -> None:
+    (made.home / ".snakemake").rename(made.home / "of_another_clone")
+    untouched = made.planned()
+    shutil.rmtree(made.home / ".snakemake")
+    settings = (made.home / "small.yaml").read_text()
+    change(made, training={"learning_rate": 3.0e-4})
+
+    planned = made.planned()
+
+    (made.home / "small.yaml").write_text(settings)
+    shutil.rmtree(made.home / ".snakemake")
+    (made.home / "of_another_clone").rename(made.home / ".snakemake")
+    assert untouched == {}
+    assert planned["train_hovernet"] == 3
+
+
+def test_an_older_copy_put_in_the_place_of_results_is_known_for_what_it_is(made: Workshop) -> None:
+    shutil.copytree(made.results, made.home / "copy", copy_function=shutil.copyfile)
+    change(made, gates={"quality": {"aji": {"pass": 0.63}}})
+    made.ran()
+    shutil.rmtree(made.results)
+    (made.home / "copy").rename(made.results)
+
+    ran = made.ran()
+
+    assert ran == {"summarize/summary", "build_report/report"}
+
+
+def test_a_product_that_was_edited_elsewhere_is_named_until_it_is_accepted(made: Workshop) -> None:
+    evaluation = made.results / "evaluation/split1/digestive.json"
+    original = evaluation.read_text()
+    evaluation.write_text(original.replace("0.", "0.0", 1))
+    move(made, "results", "moved")
+
+    told = made.snakemake("-n")
+    accepted = made.snakemake("--cores", "2", "--touch", "--forceall")
+    quiet = made.snakemake("-n")
+    (made.home / "moved/evaluation/split1/digestive.json").write_text(original)
+    made.ran()
+    move(made, "moved", "results")
+
+    assert accepted.returncode == 0, accepted.stderr
+    assert "the first evaluation/split1/digestive.json" in told.stderr
+    assert "make verify && snakemake --touch" in told.stderr
     assert "make verify" not in quiet.stderr
-    assert set(noticed) == {"summarize", "build_report"}
 
 
 def test_a_failed_training_leaves_the_old_checkpoint_and_is_not_forgotten(made: Workshop) -> None:
