@@ -9,6 +9,7 @@ import ast
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import cellvit
 
@@ -21,7 +22,7 @@ def code_fingerprint(module: str) -> str:
     """Hex digest over `module` (``cellvit.stages.prepare_fold``) and every module of the package that it reaches."""
     digest = hashlib.sha256()
     for name in sorted(reached_modules(module)):
-        digest.update(f"{name}\0{_tree(name)}\0".encode())
+        digest.update(f"{name}\0{_module(name).said}\0".encode())
         for path in _data_files(name):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -36,7 +37,7 @@ def reached_modules(module: str) -> frozenset[str]:
         name = waiting.pop()
         if name not in reached and _path(name):
             reached.add(name)
-            waiting.extend(_imports(name))
+            waiting.extend(_module(name).imports)
     return frozenset(reached)
 
 
@@ -55,40 +56,74 @@ def _data_files(name: str) -> list[Path]:
     return sorted(item for item in path.parent.iterdir() if item.is_file() and item.suffix not in {".py", ".pyc"})
 
 
-def _source(name: str) -> ast.Module:
-    path = _path(name)
-    assert path is not None, name
-    return ast.parse(path.read_text(encoding="utf-8"))
+class _Module(NamedTuple):
+    """What is read of a module.
+
+    Attributes:
+        said: Hash of its syntax tree.
+        imports: Modules of the package that it names in imports, with those above them.
+    """
+
+    said: str
+    imports: frozenset[str]
 
 
 @cache
-def _imports(name: str) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(_source(name)):
+def _module(name: str) -> _Module:
+    path = _path(name)
+    assert path is not None, name
+    reader = _Reader()
+    reader.read(ast.parse(path.read_text(encoding="utf-8")))
+    inside = {item for item in reader.imports if item.split(".")[0] == _PACKAGE}
+    said = hashlib.sha256("\n".join(reader.said).encode()).hexdigest()
+    return _Module(said, frozenset(inside | {parent for item in inside for parent in _parents(item)}))
+
+
+class _Reader:
+    """One walk over a syntax tree: its nodes and values in order, and its imports.
+
+    `ast.dump` and `ast.walk` say the same in three times the time, and every call of Snakemake waits for it.
+    """
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.imports: set[str] = set()
+
+    def read(self, node: ast.AST) -> None:
+        """Read a node with all below it."""
+        said = self.said
+        said.append(type(node).__name__)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            self._note_imports(node)
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                items = value[1:] if name == "body" and _has_docstring(node) else value
+                said.append(f"[{len(items)}")
+                for item in items:
+                    if isinstance(item, ast.AST):
+                        self.read(item)
+                    else:
+                        said.append(repr(item))
+            elif not isinstance(value, ast.AST):
+                said.append(repr(value))
+            elif not isinstance(value, ast.expr_context):  # follows from the place
+                self.read(value)
+
+    def _note_imports(self, node: ast.Import | ast.ImportFrom) -> None:
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    inside = {item for item in found if item.split(".")[0] == _PACKAGE}
-    return inside | {parent for item in inside for parent in _parents(item)}
+            self.imports.update(alias.name for alias in node.names)
+        elif node.module and not node.level:
+            self.imports.add(node.module)
+            self.imports.update(f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def _parents(name: str) -> list[str]:
     return [name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)]
 
 
-@cache
-def _tree(name: str) -> str:
-    tree = _source(name)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _has_docstring(
-            node
-        ):
-            node.body = node.body[1:]
-    return ast.dump(tree)
-
-
-def _has_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+def _has_docstring(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
     first = node.body[0] if node.body else None
     return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)

@@ -1,3 +1,4 @@
+import ast
 import importlib.util
 import shutil
 import sys
@@ -5,7 +6,7 @@ import sys
 import pytest
 
 import cellvit
-from cellvit.io.fingerprint import reached_modules
+from cellvit.io.fingerprint import _Reader, reached_modules
 
 
 @pytest.fixture
@@ -41,6 +42,61 @@ def test_comments_formatting_and_docstrings_do_not_count(fingerprint_of):
     )
 
     assert commented == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("def f():\n    return 1", 'def f():\n    """New."""\n    return 1'),
+        ("class A:\n    b = 1", 'class A:\n    """New."""\n\n    b = 1  # why'),
+        ("x = (1 + 2)", "x = 1+2"),
+    ],
+)
+def test_what_cannot_change_a_result_is_not_said(before: str, after: str) -> None:
+    assert said(ast.parse(before)) == said(ast.parse(after))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("x = 1", "x = 1.0"),
+        ("x = 1", "x = True"),
+        ("x = 'a'", "x = b'a'"),
+        ("a < b", "a <= b"),
+        ("f(a, b)", "f(b, a)"),
+        ("f(a, b)", "f(a, b=b)"),
+        ("f(*a)", "f(**a)"),
+        ("if a:\n    b\nc", "if a:\n    b\n    c"),
+        ("[[a], b]", "[[a, b]]"),
+        ("def f(a, /, b): 0", "def f(a, b, /): 0"),
+        ("{**a, b: c}", "{b: c, **a}"),
+        ("f'{a!r}'", "f'{a!s}'"),
+        ("x = 'a'\n'b'", "x = 'a'\n'c'"),
+    ],
+)
+def test_what_may_change_a_result_is_said(before: str, after: str) -> None:
+    assert said(ast.parse(before)) != said(ast.parse(after))
+
+
+def test_statements_of_the_package_are_told_apart_as_by_their_whole_dump(repository):
+    trees = [ast.parse(path.read_text()) for path in sorted((repository / "cellvit").rglob("*.py"))]
+    nodes = [
+        node
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign | ast.Return | ast.If | ast.Expr)
+    ]
+
+    pairs = {(ast.dump(node), tuple(said(node))) for node in nodes}
+
+    assert len(pairs) > 1000
+    assert len({dump for dump, _ in pairs}) == len({by_reader for _, by_reader in pairs}) == len(pairs)
+
+
+def said(node: ast.AST) -> list[str]:
+    reader = _Reader()
+    reader.read(node)
+    return reader.said
 
 
 def test_a_change_counts_for_the_steps_that_reach_it_and_no_other(fingerprint_of):
