@@ -18,6 +18,7 @@ def still_there(paths):
 rule build_report:
     input:
         summary="<results>/summary.csv",
+        summary_origin=ancient("<results>/summary.json"),
         evaluations=everywhere(f"{EVALUATION}.json"),
         family_tiles=everywhere(f"{EVALUATION}_tiles.csv"),
         routed=expand("<results>/evaluation/split{split}/routed.json", split=SPLITS),
@@ -58,6 +59,7 @@ rule build_report:
         f"Report of families ({len(FAMILIES)}) and splits ({len(SPLITS)})"
     shell:
         "python -m cellvit build_report --settings {params.settings:q} --summary {input.summary:q} "
+        "--summary-origin {input.summary_origin:q} "
         "--evaluations {input.evaluations:q} --family-tiles {input.family_tiles:q} --routed {input.routed:q} "
         "--organ-heads {input.organ_heads:q} --histories {input.histories:q} --checkpoints {input.checkpoints:q} "
         "--watersheds {input.watersheds:q} --folds {input.folds:q} --feature-checks {input.feature_checks:q} "

@@ -85,6 +85,7 @@ checkpoint evaluate_routed:
         checkpoints=ancient(of_families(CHECKPOINT, OWN_FAMILIES)),
         watersheds=of_families(WATERSHED, OWN_FAMILIES),
         family_tiles=of_families(f"{EVALUATION}_tiles.csv", OWN_FAMILIES),
+        family_evaluations=ancient(of_families(f"{EVALUATION}.json", OWN_FAMILIES)),
         reasons=ROUTED,
         behind=ancient(OF_FOLDS + OF_ORGAN_HEAD + of_families(OF_FAMILY + OF_DECODER, FAMILIES)),
     output:
@@ -118,7 +119,7 @@ checkpoint evaluate_routed:
         "python -m cellvit evaluate_routed --settings {params.settings:q} --split {wildcards.split} "
         "--test-folds {params.test} --features {input.features:q} --tiles {input.tiles:q} "
         "--organ-head {input.organ_head:q} --checkpoints {input.checkpoints:q} --watersheds {input.watersheds:q} "
-        "--family-tiles {input.family_tiles:q} --out {output.evaluation:q} --tiles-csv {output.tiles:q} "
+        "--family-tiles {input.family_tiles:q} --family-evaluations {input.family_evaluations:q} --out {output.evaluation:q} --tiles-csv {output.tiles:q} "
         "--device {DEVICE} --threads {threads} > {log} 2>&1"
 
 

@@ -4,11 +4,12 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from cellvit.contracts.documents import Document
 from cellvit.errors import ContractError, MissingInputError
 from cellvit.io.atomic import write_text
+from cellvit.io.written import OwnHash, check_as_written
 
 AnyDocument = TypeVar("AnyDocument", bound=Document)
 
@@ -18,13 +19,6 @@ _OWN: Final = "sha256"
 _OWN_LINE: Final = re.compile(rf',\n "{_OWN}": "[0-9a-f]{{64}}"\n\}}\n\Z')
 
 
-class OwnHash(NamedTuple):
-    """Hash that a file carries of itself, empty where it carries none; and the hash that it should carry."""
-
-    carried: str
-    actual: str
-
-
 def write_document(path: Path, document: Document) -> None:
     """Write `document` as indented JSON; the hash of that text is its last entry."""
     text = document.model_dump_json(indent=1)
@@ -32,6 +26,19 @@ def write_document(path: Path, document: Document) -> None:
 
 
 def read_document(path: Path, kind: type[AnyDocument]) -> AnyDocument:
+    """The document at `path`, as its step wrote it.
+
+    Raises:
+        MissingInputError: There is no file.
+        ContractError: It is not a document of this kind and version.
+        IntegrityError: It was changed since.
+    """
+    document = parse_document(path, kind)
+    check_as_written(path, own_hash(path))
+    return document
+
+
+def parse_document(path: Path, kind: type[AnyDocument]) -> AnyDocument:
     """The document at `path`, whatever hash it carries (`own_hash` tells whether it is as it was written).
 
     Raises:

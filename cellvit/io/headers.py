@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 
 from cellvit.contracts.documents import CheckpointHeader
 from cellvit.errors import ContractError, MissingInputError
-from cellvit.io.documents import OwnHash
 from cellvit.io.hashing import combined
+from cellvit.io.written import OwnHash
 
 HEADER_KEY: Final = "cellvit"
 """Key of the header in the metadata of a safetensors file."""

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from cellvit.contracts.provenance import Provenance
 from cellvit.errors import ContractError, MissingInputError
 from cellvit.io.atomic import write_text
-from cellvit.io.documents import OwnHash
+from cellvit.io.written import OwnHash
 
 _END: Final = "</head>"
 _ORIGIN: Final = re.compile(r'<meta name="cellvit-origin" content="([^"]*)">\n')

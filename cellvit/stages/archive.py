@@ -1,6 +1,7 @@
 """Stage `archive`: what is worth keeping of a run -> one dated folder with a manifest of hashes, never overwritten."""
 
 import argparse
+import json
 import logging
 import os
 import shutil
@@ -16,16 +17,19 @@ from cellvit.config.steps import ArchiveSettings
 from cellvit.contracts.documents import SummaryOrigin
 from cellvit.errors import IntegrityError
 from cellvit.io.atomic import write_text
-from cellvit.io.documents import OwnHash, own_hash, read_document
+from cellvit.io.documents import own_hash, read_document
 from cellvit.io.hashing import combined, sha256_of
-from cellvit.io.headers import read_header
+from cellvit.io.headers import checkpoint_hash, read_header
 from cellvit.io.page import page_hash
+from cellvit.io.written import check_as_written, check_table
 
 log = logging.getLogger(__name__)
 
 _MANIFEST: Final = "MANIFEST.sha256"
 _README: Final = "README.txt"
 _SETTINGS: Final = "settings.yaml"
+
+_TABLES: Final = frozenset({".csv", ".txt"})
 
 _DIGITS: Final = 12
 """Hex digits of the content hash in the name of an archive."""
@@ -66,26 +70,26 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check_as_written(origin: Path, files: Mapping[str, Path]) -> None:
-    """Refuse to keep what was changed by hand."""
-    tables = read_document(origin, SummaryOrigin).tables
+    """Refuse what was changed by hand: files by the hash in them, tables by that in the file that they were written with."""
+    tables = dict(read_document(origin, SummaryOrigin).tables)
     for name, path in files.items():
-        hashes = OwnHash(tables[name], sha256_of(path)) if name in tables else _own_hash(path)
-        if hashes is not None and hashes.carried != hashes.actual:
-            raise IntegrityError(
-                f"{path}: was changed after it was written, and is not archived.\n"
-                f"  sha256: expected {hashes.carried or 'one in the file'}, found {hashes.actual}\n"
-                "What mends it says:  python -m cellvit verify"
-            )
+        stem = name.removesuffix(path.suffix)
+        match path.suffix:
+            case ".json":
+                check_as_written(path, own_hash(path))
+                tables[f"{stem}_tiles.csv"] = _tables(path).get("tiles", "")
+            case ".safetensors":
+                check_as_written(path, checkpoint_hash(path))
+                tables[f"{stem}_history.csv"] = read_header(path).tables.get("history", "")
+            case ".html":
+                check_as_written(path, page_hash(path))
+    for name, path in files.items():
+        if path.suffix in _TABLES:
+            check_table(path, tables, name)
 
 
-def _own_hash(path: Path) -> OwnHash | None:
-    """What a file says of itself; None where it is of a kind that says nothing."""
-    match path.suffix:
-        case ".json":
-            return own_hash(path)
-        case ".html":
-            return page_hash(path)
-    return None
+def _tables(document: Path) -> dict[str, str]:
+    return dict(json.loads(document.read_text(encoding="utf-8")).get("tables", {}))
 
 
 def _check_intact(archive: Path) -> None:

@@ -20,6 +20,7 @@ from cellvit.contracts.documents import (
     FoldSummary,
     OrganHeadEvaluation,
     RoutedEvaluation,
+    SummaryOrigin,
     TargetCheck,
     WatershedChoice,
 )
@@ -29,7 +30,7 @@ from cellvit.inference.scoring import COLUMNS
 from cellvit.io.documents import read_document
 from cellvit.io.family import FamilyStore
 from cellvit.io.features import open_family_features
-from cellvit.io.headers import read_header
+from cellvit.io.headers import checkpoint_hash, read_header
 from cellvit.io.judgements import read_judged
 from cellvit.io.origin import document_name, origin_of, source_name
 from cellvit.io.page import write_page
@@ -37,6 +38,7 @@ from cellvit.io.progress import reported
 from cellvit.io.summary import read_summary
 from cellvit.io.tiles import open_targets
 from cellvit.io.timings import read_timings
+from cellvit.io.written import check_as_written, check_table
 from cellvit.models.device import resolve_device
 from cellvit.report.findings import Decoder, Findings, by_family, by_split, pair_decoders
 from cellvit.report.gallery import Gallery
@@ -73,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line; lists may be in any order, but tables follow the order of their documents."""
     parser.add_argument("--settings", type=BuildReportSettings.model_validate_json, required=True, help="JSON: all")
     parser.add_argument("--summary", type=Path, required=True, help="summary.csv")
+    parser.add_argument("--summary-origin", type=Path, required=True, help="summary.json: the hash of summary.csv")
     _add_lists(
         parser,
         evaluations="JSONs of evaluate_family",
@@ -95,13 +98,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the page."""
+    """Write the page.
+
+    Raises:
+        IntegrityError: A document, table or checkpoint was changed after its step wrote it.
+    """
     torch.set_num_threads(args.threads)
+    _check_paired(args.evaluations, args.family_tiles, "--evaluations", "--family-tiles")
+    _check_paired(args.checkpoints, args.histories, "--checkpoints", "--histories")
+    _check_written(args)
     findings = _findings(args)
     galleries = _galleries(args, findings)
     page = render(findings, galleries)
     write_page(args.out, page, _origin(args))
     log.info("report path=%s megabytes=%.1f galleries=%d", args.out, len(page) / 1e6, len(galleries))
+
+
+def _check_written(args: argparse.Namespace) -> None:
+    """Tables and checkpoints are as they were written; documents are asked when they are read."""
+    check_table(args.summary, read_document(args.summary_origin, SummaryOrigin).tables, args.summary.name)
+    for table, evaluation in zip(args.family_tiles, args.evaluations, strict=True):
+        check_table(table, read_document(evaluation, FamilyEvaluation).tables, "tiles")
+    for table, checkpoint in zip(args.histories, args.checkpoints, strict=True):
+        check_as_written(checkpoint, checkpoint_hash(checkpoint))
+        check_table(table, read_header(checkpoint).tables, "history")
 
 
 def _origin(args: argparse.Namespace) -> Provenance:
@@ -132,8 +152,6 @@ def _add_lists(parser: argparse.ArgumentParser, **lists: str) -> None:
 
 def _findings(args: argparse.Namespace) -> Findings:
     settings: Settings = args.settings.settings
-    _check_paired(args.evaluations, args.family_tiles, "--evaluations", "--family-tiles")
-    _check_paired(args.checkpoints, args.histories, "--checkpoints", "--histories")
     evaluations = [read_document(path, FamilyEvaluation) for path in args.evaluations]
     return Findings(
         settings=settings,

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from cellvit.config.steps import EvaluateRoutedSettings
-from cellvit.contracts.documents import CheckpointHeader, Document, RoutedEvaluation, WatershedChoice
+from cellvit.contracts.documents import CheckpointHeader, Document, FamilyEvaluation, RoutedEvaluation, WatershedChoice
 from cellvit.contracts.judgements import JudgedTiles
 from cellvit.contracts.patients import groups_of
 from cellvit.contracts.predictions import MapBatch
@@ -40,6 +40,7 @@ from cellvit.io.judgements import read_judged, write_judged
 from cellvit.io.origin import origin_of
 from cellvit.io.progress import reported
 from cellvit.io.tiles import open_tiles
+from cellvit.io.written import check_table
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import POOLED_FAMILY
 
@@ -60,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoints", type=Path, nargs="+", required=True, help="decoders, one a family")
     parser.add_argument("--watersheds", type=Path, nargs="+", required=True, help="their watershed parameters")
     parser.add_argument("--family-tiles", type=Path, nargs="+", required=True, help="CSVs of evaluate_family")
+    parser.add_argument(
+        "--family-evaluations", type=Path, nargs="+", required=True, help="its JSONs, in the same order"
+    )
     parser.add_argument("--out", type=Path, required=True, help="JSON to write")
     parser.add_argument("--tiles-csv", type=Path, required=True, help="CSV to write: measurements of every tile")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where torch computes")
@@ -129,7 +133,7 @@ def _evaluated(
     probabilities = _probabilities(args, folds)
     organs, patients = (_names(folds, column) for column in ("organ", "patient"))
     routes = routes_of(probabilities, organs, args.settings.families, tuple(trained))
-    judged = _known(args.family_tiles)
+    judged = _known(args.family_tiles, args.family_evaluations)
     judged = {"routed": _routed(args, trained, folds, routes, judged["known"]), **judged}
     found = findings(judged, "routed", seed=seed)
     names, confusion = organ_confusion(probabilities, organs)
@@ -158,10 +162,11 @@ def _names(folds: Sequence[_Fold], column: str) -> tuple[str, ...]:
     return tuple(chain.from_iterable(fold.tiles.names(column) for fold in folds))
 
 
-def _known(paths: Sequence[Path]) -> dict[str, JudgedTiles]:
+def _known(tables: Sequence[Path], evaluations: Sequence[Path]) -> dict[str, JudgedTiles]:
     """What evaluate_family measured, all families together, by system; `known` is each family's own decoder."""
     judged = {"known": JudgedTiles.none(COLUMNS)}
-    for path in paths:
+    for path, evaluation in zip(tables, evaluations, strict=True):
+        check_table(path, read_document(evaluation, FamilyEvaluation).tables, "tiles")
         for system, tiles in read_judged(path, COLUMNS).items():
             name = "known" if system == "decoder" else system
             judged[name] = judged.get(name, JudgedTiles.none(COLUMNS)) + tiles

@@ -9,8 +9,9 @@ import shutil
 from pathlib import Path
 
 from cellvit.io.atomic import replacing_together
-from cellvit.io.headers import read_header
+from cellvit.io.headers import checkpoint_hash, read_header
 from cellvit.io.seals import said_by_checkpoint, write_seal
+from cellvit.io.written import check_as_written, check_table
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +30,11 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         ContractError: The training wrote no checkpoint of this project.
+        IntegrityError: One of the files was changed after the training wrote it.
     """
     header = read_header(args.trained)
+    check_as_written(args.trained, checkpoint_hash(args.trained))
+    check_table(args.trained_history, header.tables, "history")
     said = said_by_checkpoint(args.trained, header)
     with replacing_together(args.checkpoint, args.history) as (checkpoint, history):
         shutil.copyfile(args.trained, checkpoint)

@@ -10,10 +10,11 @@ from safetensors import SafetensorError
 from cellvit.contracts.documents import Document
 from cellvit.contracts.provenance import Provenance
 from cellvit.errors import CellvitError, MissingInputError
-from cellvit.io.documents import OwnHash, own_hash, read_document
+from cellvit.io.documents import own_hash, parse_document
 from cellvit.io.fingerprint import code_fingerprint
 from cellvit.io.hashing import sha256_of
 from cellvit.io.seals import read_seal
+from cellvit.io.written import OwnHash
 from cellvit.verification.links import Fault, Link, Remedy
 from cellvit.verification.run import Run, Source
 
@@ -103,7 +104,7 @@ class Examination:
 
     def document(self, kind: type[AnyDocument], place: Mapping[str, object]) -> AnyDocument | None:
         """The product as a document that belongs to `place` and is as it was written; it then says what it says."""
-        document = self.read(lambda path: read_document(path, kind), f"a {kind.__name__}")
+        document = self.read(lambda path: parse_document(path, kind), f"a {kind.__name__}")
         if document is None:
             return None
         intact = self.own(own_hash(self.product))

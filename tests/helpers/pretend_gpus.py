@@ -2,10 +2,12 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 TWO = """\
@@ -72,6 +74,8 @@ def start(program: str, environment: dict[str, str], *arguments: object, log: Pa
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            # as from a terminal: a shell that runs the tests in the background lets all below it ignore SIGINT
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
 

@@ -5,7 +5,7 @@ import torch
 
 from cellvit.contracts.documents import CheckpointHeader
 from cellvit.contracts.provenance import Provenance
-from cellvit.errors import AbsentModelError, ContractError, MissingInputError
+from cellvit.errors import AbsentModelError, ContractError, IntegrityError, MissingInputError
 from cellvit.io.checkpoints import read_checkpoint, write_checkpoint
 from cellvit.io.headers import checkpoint_hash, read_header
 
@@ -61,6 +61,8 @@ def test_a_checkpoint_that_was_changed_no_longer_agrees_with_its_hash(tmp_path, 
 
     carried, actual = checkpoint_hash(path)
     assert carried != actual
+    with pytest.raises(IntegrityError, match=rf"{path}: was changed after it was written"):
+        read_checkpoint(path)
 
 
 def test_a_checkpoint_is_as_readable_as_any_other_file(tmp_path):

@@ -4,8 +4,8 @@ import pytest
 
 from cellvit.contracts.documents import FeatureCheck
 from cellvit.contracts.provenance import Provenance
-from cellvit.errors import ContractError
-from cellvit.io.documents import own_hash, read_document, write_document
+from cellvit.errors import ContractError, IntegrityError
+from cellvit.io.documents import own_hash, parse_document, read_document, write_document
 
 
 @pytest.fixture
@@ -39,6 +39,9 @@ def test_a_document_that_was_changed_no_longer_agrees_with_its_hash(path: Path, 
     path.write_bytes(text.replace(before, after).encode())
 
     assert own_hash(path).carried != own_hash(path).actual
+    assert parse_document(path, FeatureCheck).format == "cellvit-feature-check"
+    with pytest.raises(IntegrityError, match=rf"{path}: was changed after it was written(.|\n)*rm {path} && snakemake"):
+        read_document(path, FeatureCheck)
 
 
 def test_a_document_without_a_hash_carries_none(path: Path) -> None:
@@ -47,7 +50,9 @@ def test_a_document_without_a_hash_carries_none(path: Path) -> None:
     path.write_text(text[: text.index(',\n "sha256"')] + "\n}\n")
 
     assert own_hash(path).carried == ""
-    assert read_document(path, FeatureCheck).n_tiles == 3
+    assert parse_document(path, FeatureCheck).n_tiles == 3
+    with pytest.raises(IntegrityError, match="expected one, and it has none"):
+        read_document(path, FeatureCheck)
 
 
 def test_the_hash_is_no_part_of_what_a_document_says(path: Path) -> None:

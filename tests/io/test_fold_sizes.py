@@ -5,7 +5,7 @@ import pytest
 from cellvit.config.data import Split
 from cellvit.contracts.documents import FoldSummary
 from cellvit.contracts.provenance import Provenance
-from cellvit.io.documents import write_document
+from cellvit.io.documents import read_document, write_document
 from cellvit.io.fold_sizes import Tiles
 
 FOLDS = {1: {"Colon": 2000, "Breast": 656}, 2: {"Colon": 1, "Stomach": 4}, 3: {"Breast": 1}}
@@ -58,6 +58,6 @@ def test_what_is_not_known_yet_fails_no_message(tiles: Tiles) -> None:
 def test_a_summary_that_changes_is_read_again(tiles: Tiles) -> None:
     path = tiles.results / "tiles" / "fold3.json"
 
-    path.write_text(path.read_text().replace('"n_tiles": 1', '"n_tiles": 7'))
+    write_document(path, read_document(path, FoldSummary).model_copy(update={"n_tiles": 7}))
 
     assert f"{tiles:fold 3}" == "7 tiles"

@@ -5,6 +5,7 @@ to be done; so they hold in any order, but not side by side.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -286,15 +287,31 @@ def test_comments_docstrings_and_formatting_rerun_nothing(made: Workshop) -> Non
     assert made.ran() == set()
 
 
-def test_a_result_that_was_replaced_by_hand_is_not_believed_by_what_reads_it(made: Workshop) -> None:
-    path = made.results / "watershed/split1/digestive.json"
+@pytest.mark.parametrize(
+    ("name", "edit", "reads_it"),
+    [
+        ("watershed/split1/digestive.json", ("0.5", "0.51"), "evaluate_family"),
+        ("evaluation/split1/digestive.json", ('"value": 0.', '"value": 0.9'), "summarize"),
+        ("evaluation/split1/digestive_tiles.csv", ("Colon", "Stomach"), "evaluate_routed"),
+    ],
+)
+def test_a_result_that_was_edited_by_hand_stops_what_reads_it(
+    made: Workshop, name: str, edit: tuple[str, str], reads_it: str
+) -> None:
+    path = made.results / name
     original = path.read_text()
+    assert edit[0] in original
+    path.write_text(original.replace(*edit))
 
-    path.write_text(original.replace("0.5", "0.51"))
-    planned = made.planned()
+    stopped = made.snakemake("--cores", "2")
+    said = "".join(log.read_text() for log in (made.results / "logs" / reads_it).glob("*.log"))
     path.write_text(original)
+    ran = made.ran()
 
-    assert planned["evaluate_family"] == planned["summarize"] == 1
+    assert stopped.returncode != 0
+    assert re.search(rf"results/{name}: (was changed after|is not the table)", said)
+    assert f"rm results/{name} && snakemake -- results/{name}" in said
+    assert {job.split("/")[0] for job in ran} <= {"evaluate_family", "evaluate_routed", "summarize", "build_report"}
 
 
 def test_a_lost_result_is_made_again_and_what_follows_stays(made: Workshop) -> None:

@@ -146,7 +146,7 @@ def write_decoder() -> Callable[..., Path]:
     """Write a tiny decoder with random weights, or one that says that it could not be trained."""
 
     def write(
-        path: Path, family: str, *, split: str = "1", status: str = "trained", folds=(1, 2), seed: int = 0
+        path: Path, family: str, *, split: str = "1", status: str = "trained", folds=(1, 2), seed: int = 0, tables=None
     ) -> Path:
         architecture = {
             "dim": DIM,
@@ -168,6 +168,7 @@ def write_decoder() -> Callable[..., Path]:
             encoder={"taps": [0]},
             mpp=0.25,
             folds={"train": folds[:1], "validate": folds[1:]},
+            tables=tables or {},
         )
         write_checkpoint(path, header, decoder.state_dict() if status == "trained" else {})
         return path

@@ -9,7 +9,7 @@ import pytest
 from cellvit.__main__ import main
 from cellvit.config.settings import load_settings
 from cellvit.config.steps import step_settings
-from cellvit.contracts.documents import OrganHeadEvaluation, RoutedEvaluation
+from cellvit.contracts.documents import OrganHeadEvaluation, RoutedEvaluation, SummaryOrigin
 from cellvit.contracts.history import HOVERNET_HISTORY, EpochRecord
 from cellvit.contracts.provenance import Provenance
 from cellvit.io.documents import write_document
@@ -28,6 +28,14 @@ SETTINGS = load_settings(
         "training": {"pooled_control": False},
     }
 )
+
+
+CHANGES = {
+    ".json": lambda content: content.replace(b"\n ", b"\n  ", 1),
+    ".csv": lambda content: content + b"\n",
+    ".safetensors": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+}
+"""The smallest that a reader of each kind would not mind."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,10 @@ def case(
     root = run.root
     for family in FAMILIES:
         trained = family == "digestive"
-        write_decoder(root / f"checkpoints/{family}.safetensors", family, status="trained" if trained else "absent")
         _write_history(root / f"checkpoints/{family}.csv", trained=trained)
+        tables = {"history": sha256_of(root / f"checkpoints/{family}.csv")}
+        status = "trained" if trained else "absent"
+        write_decoder(root / f"checkpoints/{family}.safetensors", family, status=status, tables=tables)
         tune(run, family)
         evaluate(run, family)
     origin = Provenance(simulated=True, untrained_encoder=True)
@@ -75,6 +85,8 @@ def case(
     write_document(root / "routed.json", RoutedEvaluation(**head))
     write_document(root / "organ_head.json", OrganHeadEvaluation(**head))
     write_summary(root / "summary.csv", [])
+    tables = {"summary.csv": sha256_of(root / "summary.csv")}
+    write_document(root / "summary.json", SummaryOrigin(provenance=origin, tables=tables))
     of_family = {
         "evaluations": "evaluation/{}.json",
         "family-tiles": "evaluation/{}_tiles.csv",
@@ -87,6 +99,7 @@ def case(
     options = {name: [root / path.format(family) for family in FAMILIES] for name, path in of_family.items()}
     options |= {
         "summary": [root / "summary.csv"],
+        "summary-origin": [root / "summary.json"],
         "routed": [root / "routed.json"],
         "organ-heads": [root / "organ_head.json"],
     }
@@ -184,9 +197,26 @@ def test_tables_that_do_not_pair_with_their_documents_are_refused(case: Case, ca
     fewer = {**case.options, "histories": case.options["histories"][:1]}
 
     assert replace(case, options=turned).report() == 1
-    assert "in the order of their evaluations" in capsys.readouterr().err
+    assert "is not the table that its document was written with" in capsys.readouterr().err
     assert replace(case, options=fewer).report() == 1
     assert "--histories must have one table for each of --checkpoints" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["summary", "family-tiles", "histories", "evaluations", "checkpoints", "watersheds"])
+def test_no_page_is_made_of_what_was_changed_after_it_was_written(
+    case: Case, option: str, capsys: pytest.CaptureFixture
+) -> None:
+    case.out.unlink(missing_ok=True)
+    path = case.options[option][0]
+    original = path.read_bytes()
+    path.write_bytes(CHANGES[path.suffix](original))
+
+    code = case.report()
+    path.write_bytes(original)
+
+    assert code == 1
+    assert re.search(rf"{path}: (was changed after|is not the table)", capsys.readouterr().err)
+    assert not case.out.exists()
 
 
 def test_a_missing_store_of_a_family_is_named(case: Case, capsys: pytest.CaptureFixture) -> None:

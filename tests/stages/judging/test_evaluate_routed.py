@@ -29,19 +29,33 @@ def run(written, copy_run):
     return copy_run(written)
 
 
-def route(run) -> RoutedEvaluation:
+def arguments_of(run) -> list[str]:
     root = run.root
-    arguments = [
+    return [
         *("--settings", json.dumps({"families": FAMILIES, "seed": 0}), "--split", "1", "--test-folds", "3"),
         *("--features", str(run.features(3)), "--tiles", str(run.tiles(3))),
         *("--organ-head", str(root / "organ_head.safetensors")),
         *("--checkpoints", *(str(root / f"checkpoints/{family}.safetensors") for family in FAMILIES)),
         *("--watersheds", *(str(root / f"watershed/{family}.json") for family in FAMILIES)),
         *("--family-tiles", *(str(root / f"evaluation/{family}_tiles.csv") for family in FAMILIES)),
+        *("--family-evaluations", *(str(root / f"evaluation/{family}.json") for family in FAMILIES)),
         *("--out", str(root / "routed.json"), "--tiles-csv", str(root / "routed_tiles.csv"), "--device", "cpu"),
     ]
-    assert main(["evaluate_routed", *arguments]) == 0
-    return read_document(root / "routed.json", RoutedEvaluation)
+
+
+def route(run) -> RoutedEvaluation:
+    assert main(["evaluate_routed", *arguments_of(run)]) == 0
+    return read_document(run.root / "routed.json", RoutedEvaluation)
+
+
+def test_a_table_that_was_changed_after_it_was_written_is_refused(run, write_organ_head, capsys) -> None:
+    write_organ_head(run.root / "organ_head.safetensors", "Colon")
+    table = run.root / "evaluation/digestive_tiles.csv"
+    table.write_text(table.read_text().replace("Colon", "Stomach", 1))
+
+    assert main(["evaluate_routed", *arguments_of(run)]) == 1
+
+    assert f"{table}: is not the table that its document was written with" in capsys.readouterr().err
 
 
 def test_tiles_go_to_the_family_of_their_predicted_organ(run, write_organ_head) -> None:

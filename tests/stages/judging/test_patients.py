@@ -45,6 +45,7 @@ def route(run) -> RoutedEvaluation:
         *("--checkpoints", str(root / "checkpoints/digestive.safetensors")),
         *("--watersheds", str(root / "watershed/digestive.json")),
         *("--family-tiles", str(root / "evaluation/digestive_tiles.csv")),
+        *("--family-evaluations", str(root / "evaluation/digestive.json")),
         *("--out", str(root / "routed.json"), "--tiles-csv", str(root / "routed_tiles.csv"), "--device", "cpu"),
     ]
     assert main(["evaluate_routed", *arguments]) == 0
