@@ -1,17 +1,27 @@
 """The device that torch computes on."""
 
+from functools import cache
+from typing import Final
+
 import torch
 
 from cellvit.config.settings import Device
 from cellvit.errors import MissingInputError
 
+_VECTOR_MATH: Final = (
+    *("acos", "asin", "atan", "cos", "cosh", "sin", "sinh", "tan", "tanh"),
+    *("erf", "erfc", "erfinv", "exp", "expm1", "log", "log10", "log1p", "log2", "rsqrt", "sqrt"),
+)
+"""Functions that torch leaves to MKL's vector library on a CPU."""
+
 
 def resolve_device(name: Device) -> torch.device:
-    """The device of that name; auto is a GPU where torch sees one.
+    """The device of that name; auto is a GPU where torch sees one. First call of a step, before torch computes.
 
     Raises:
         MissingInputError: A GPU is asked for and torch sees none.
     """
+    settle_vector_math()
     available = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
@@ -22,3 +32,17 @@ def resolve_device(name: Device) -> torch.device:
             "Set device: auto or cpu; or check nvidia-smi and CUDA_VISIBLE_DEVICES, and install torch for your driver."
         )
     return torch.device(name)
+
+
+@cache
+def settle_vector_math() -> None:
+    """Call each of MKL's vector functions once, in one thread, so that what follows has the same bits in every process.
+
+    A function looks for its code on its first call. Where two threads make that call together, one of them may compute its part
+    with other code, of another rounding: initial weights (erfinv) of one process in some dozens differed so, and with them
+    all that followed. `benchmarks/first_calls.py` shows it.
+    """
+    for dtype in (torch.float32, torch.float64):
+        one = torch.full((1,), 0.5, dtype=dtype)
+        for name in _VECTOR_MATH:
+            getattr(torch, name)(one)
