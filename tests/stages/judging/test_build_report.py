@@ -115,6 +115,7 @@ def test_report_shows_families_galleries_and_absences(case: Case) -> None:
     assert "family epidermal has no tiles in training folds 1" in page
     assert "OrganHead: no training tiles" in page
     assert "SIMULATED DATA · UNTRAINED ENCODER" in page
+    assert "<p>Weights trained on PanNuke inherit CC BY-NC-SA 4.0 (non-commercial).</p>" in page
     assert "instead of" not in page  # decoded again, the tiles have as many nuclei as in the evaluation
     assert case.out.stat().st_size < 3_000_000
 
