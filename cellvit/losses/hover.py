@@ -215,8 +215,7 @@ def _one_channel(mask: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b 1 h w"]:
 
 
 def _magnitude(hv: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b h w"]:
-    horizontal, vertical = hv.unbind(1)  # a sum over channels is rounded now and then otherwise with two threads
-    return (horizontal.square() + vertical.square() + _MAGNITUDE_EPS).sqrt()
+    return (hv.square().sum(dim=1) + _MAGNITUDE_EPS).sqrt()
 
 
 def _derivative_kernel(like: Float[Tensor, "..."]) -> Float[Tensor, "k k"]:

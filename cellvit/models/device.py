@@ -39,8 +39,9 @@ def settle_vector_math() -> None:
     """Call each of MKL's vector functions once, in one thread, so that what follows has the same bits in every process.
 
     A function looks for its code on its first call. Where two threads make that call together, one of them may compute its part
-    with other code, of another rounding: initial weights (erfinv) of one process in some dozens differed so, and with them
-    all that followed. `benchmarks/first_calls.py` shows it.
+    with other code, of another rounding. Seen on two threads beside other work: 8 of 25 trainings (sqrt in the HV loss) and
+    one random initialisation in some dozens (erfinv) differed in the last bits, and with them all that followed.
+    `benchmarks/first_calls.py` looks for it.
     """
     for dtype in (torch.float32, torch.float64):
         one = torch.full((1,), 0.5, dtype=dtype)
