@@ -358,7 +358,7 @@ def test_a_fresh_clone_knows_how_results_were_made(made: Workshop) -> None:
     shutil.rmtree(made.home / ".snakemake")
     (made.home / "of_another_clone").rename(made.home / ".snakemake")
     assert untouched == {}
-    assert planned["train_hovernet"] == 3
+    assert planned["train_hovernet"] >= 3
 
 
 def test_an_older_copy_put_in_the_place_of_results_is_known_for_what_it_is(made: Workshop) -> None:
