@@ -154,17 +154,18 @@ def test_the_command_that_is_given_mends_it(finished: Workshop, name: str, how: 
     assert not finished.planned()
 
 
-def test_a_changed_figure_is_still_named_when_what_follows_was_made_from_it(finished: Workshop) -> None:
+def test_a_changed_figure_stops_the_run_and_is_named_before_what_the_stop_left_out(finished: Workshop) -> None:
     path = finished.results / "evaluation/split1/digestive.json"
     path.write_text(re.sub(r'"value": 0\.\d', '"value": 0.9', path.read_text(), count=1))
-    ran = finished.ran()
+    stopped = finished.snakemake("--cores", "2")
 
     verdict = verify(finished)
     mend(finished, verdict)
 
-    assert "summarize/summary" in ran, "Snakemake believed it"
-    assert verdict.broken == ["evaluation/split1/digestive.json"]
+    assert stopped.returncode != 0
+    assert verdict.broken[0] == "evaluation/split1/digestive.json"
     assert verify(finished).code == 0
+    assert not finished.planned()
 
 
 def test_raw_content_whose_times_are_all_kept_is_noticed_and_its_remedy_makes_snakemake_notice(
