@@ -8,7 +8,7 @@ min_version("9.20")
 sys.path.insert(0, workflow.basedir)
 
 from cellvit.io.plan import machine_under, planned_by
-from cellvit.io.timings import TIMINGS, read_timings
+from cellvit.io.timings import read_timings
 from cellvit.report.remaining import estimate_line, remaining
 
 
@@ -74,7 +74,7 @@ include: "rules/archive.smk"
 
 onstart:
     note_head(Path())
-    left = remaining(planned_by(workflow), read_timings(RESULTS / TIMINGS))
+    left = remaining(planned_by(workflow), read_timings(Path(TIMINGS_FOLDER)))
     print(estimate_line(left, machine_under(workflow)), "Later:  python -m cellvit status", file=sys.stderr)
 
 

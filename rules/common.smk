@@ -21,6 +21,7 @@ from cellvit.io.fold_sizes import Tiles
 from cellvit.io.hashing import combined, remembered_sha256
 from cellvit.io.head import forget_head, note_head
 from cellvit.io.records import Records, keep_records, recall_records
+from cellvit.io.timings import TIMINGS
 from cellvit.taxonomy import POOLED_FAMILY
 
 SETTINGS = load_settings(config)
@@ -36,7 +37,7 @@ MODELS = ["organ_head", *(f"hovernet_{family}" for family in FAMILIES)]
 RESULTS = Path(SETTINGS.results)
 TILES_OF = Tiles(RESULTS, FOLDS, SETTINGS.decoder_families, SPLITS)  # in messages: read when they are said
 DATA_ROOT = SETTINGS.data.root or f"{SETTINGS.results}/simulated"
-TIMINGS_FOLDER = f"{SETTINGS.results}/timings"
+TIMINGS_FOLDER = f"{SETTINGS.results}/{TIMINGS}"
 
 
 pathvars:

@@ -119,7 +119,8 @@ checkpoint evaluate_routed:
         "python -m cellvit evaluate_routed --settings {params.settings:q} --split {wildcards.split} "
         "--test-folds {params.test} --features {input.features:q} --tiles {input.tiles:q} "
         "--organ-head {input.organ_head:q} --checkpoints {input.checkpoints:q} --watersheds {input.watersheds:q} "
-        "--family-tiles {input.family_tiles:q} --family-evaluations {input.family_evaluations:q} --out {output.evaluation:q} --tiles-csv {output.tiles:q} "
+        "--family-tiles {input.family_tiles:q} --family-evaluations {input.family_evaluations:q} "
+        "--out {output.evaluation:q} --tiles-csv {output.tiles:q} "
         "--device {DEVICE} --threads {threads} > {log} 2>&1"
 
 
