@@ -102,19 +102,20 @@ def test_an_archive_that_was_changed_is_never_overwritten(finished: Workshop, ar
     assert (archive / "summary.csv").read_text() == "better\n"
 
 
-def test_what_was_changed_by_hand_is_not_archived(finished: Workshop) -> None:
-    page = finished.results / "report/index.html"
-    original, times = page.read_bytes(), page.stat()
-    page.write_bytes(original.replace(b"AJI", b"AJI+"))
-    os.utime(page, ns=(times.st_atime_ns, times.st_mtime_ns))
+@pytest.mark.parametrize("name", ["report/index.html", "checkpoints/split1/hovernet_digestive.safetensors"])
+def test_what_was_changed_by_hand_is_not_archived(finished: Workshop, name: str) -> None:
+    path = finished.results / name
+    original, times = path.read_bytes(), path.stat()
+    path.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
     done = finished.snakemake("archive")
-    page.write_bytes(original)
-    os.utime(page, ns=(times.st_atime_ns, times.st_mtime_ns))
+    path.write_bytes(original)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
     assert done.returncode != 0
-    assert "report/index.html: was changed after it was written" in done.stdout + done.stderr
-    assert "rm results/report/index.html && snakemake -- results/report/index.html" in done.stdout + done.stderr
+    assert f"{name}: was changed after it was written" in done.stdout + done.stderr
+    assert f"rm results/{name} && snakemake -- results/{name}" in done.stdout + done.stderr
     assert archives(finished) == []
 
 
