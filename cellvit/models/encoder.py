@@ -110,7 +110,7 @@ class Encoder(nn.Module):
         side = (self._input_px, self._input_px)
         if x.shape[2:] != side:
             x = functional.interpolate(x, side, mode="bilinear", align_corners=False, antialias=True)
-        return (x / _WHITE - self.mean) / self.std
+        return x.div_(_WHITE).sub_(self.mean).div_(self.std)  # in place: no further copy of the block
 
     @property
     def dtype(self) -> torch.dtype:

@@ -10,6 +10,7 @@ from typing import Final
 import pandas as pd
 import torch
 
+from cellvit.config.paired import check_paired
 from cellvit.config.settings import Settings
 from cellvit.config.steps import BuildReportSettings
 from cellvit.contracts.documents import (
@@ -25,7 +26,7 @@ from cellvit.contracts.documents import (
     WatershedChoice,
 )
 from cellvit.contracts.provenance import Provenance
-from cellvit.errors import ContractError, MissingInputError, StaleFileError
+from cellvit.errors import MissingInputError, StaleFileError
 from cellvit.inference.scoring import COLUMNS
 from cellvit.io.documents import read_document
 from cellvit.io.family import FamilyStore
@@ -101,11 +102,12 @@ def run(args: argparse.Namespace) -> None:
     """Write the page.
 
     Raises:
+        SettingsError: Tables and their documents are not in pairs.
         IntegrityError: A document, table or checkpoint was changed after its step wrote it.
     """
     torch.set_num_threads(args.threads)
-    _check_paired(args.evaluations, args.family_tiles, "--evaluations", "--family-tiles")
-    _check_paired(args.checkpoints, args.histories, "--checkpoints", "--histories")
+    check_paired(args, "evaluations", "family_tiles")
+    check_paired(args, "checkpoints", "histories")
     _check_written(args)
     findings = _findings(args)
     galleries = _galleries(args, findings)
@@ -173,14 +175,6 @@ def _findings(args: argparse.Namespace) -> Findings:
         ),
         timings=read_timings(args.timings) if args.timings else (),
     )
-
-
-def _check_paired(documents: Sequence[Path], tables: Sequence[Path], *names: str) -> None:
-    if len(documents) != len(tables):
-        raise ContractError(
-            f"{names[1]} must have one table for each of {names[0]}, in the same order: "
-            f"{len(documents)} expected, found {len(tables)}"
-        )
 
 
 def _galleries(args: argparse.Namespace, findings: Findings) -> list[Gallery]:

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from cellvit.config.paired import check_paired
 from cellvit.config.steps import EvaluateRoutedSettings
 from cellvit.contracts.documents import CheckpointHeader, Document, FamilyEvaluation, RoutedEvaluation, WatershedChoice
 from cellvit.contracts.judgements import JudgedTiles
 from cellvit.contracts.patients import groups_of
 from cellvit.contracts.predictions import MapBatch
 from cellvit.contracts.provenance import Provenance
+from cellvit.errors import MissingInputError
 from cellvit.inference.evaluation import DecoderFiles, check_belongs, check_unseen, findings
 from cellvit.inference.judge import judge_maps
 from cellvit.inference.maps import load_decoder, predict_maps
@@ -80,6 +82,8 @@ class _Fold:
 
 def run(args: argparse.Namespace) -> None:
     """Write figures and measurements; without OrganHead, decoders or tiles a document that says so."""
+    check_paired(args, "test_folds", "features", "tiles")
+    check_paired(args, "family_tiles", "family_evaluations")
     models = _models(args)
     organ_head = read_header(args.organ_head)
     with ExitStack() as stack:
@@ -114,6 +118,11 @@ def _models(args: argparse.Namespace) -> dict[str, DecoderFiles]:
             continue
         check_belongs(path, header, args.split, header.family)
         check_unseen(path, header, args.test_folds)
+        if header.family not in choices:
+            raise MissingInputError(
+                f"--watersheds: none is that of {path}, family {header.family}; found {', '.join(choices) or 'none'}. "
+                f"Give that of every decoder: snakemake -- watershed/split{args.split}/{header.family}.json in the results"
+            )
         models[header.family] = DecoderFiles(path, header, *choices[header.family])
     return models
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cellvit.config.paired import check_paired
 from cellvit.config.steps import GatherFamilySettings
 from cellvit.contracts.provenance import Provenance
 from cellvit.contracts.stores import FAMILY_FEATURES, FAMILY_TARGETS
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write both stores of the family; a family without tiles gets empty stores and a warning."""
+    check_paired(args, "folds", "fold_tiles", "fold_features", *(["seals"] if args.seals else []))
     with ExitStack() as stack:
         tiles = [stack.enter_context(open_tiles(path)) for path in args.fold_tiles]
         features = [stack.enter_context(open_features(path)) for path in args.fold_features]

@@ -11,6 +11,7 @@ from typing import get_args
 import numpy as np
 import torch
 
+from cellvit.config.paired import check_paired
 from cellvit.config.settings import Device
 from cellvit.config.steps import TrainOrganHeadSettings
 from cellvit.contracts.documents import CheckpointHeader, Figure, OrganHeadEvaluation
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
     What an earlier run of the same training left unfinished is gone on from.
     """
     torch.set_num_threads(args.threads)
+    check_paired(args, "tiles", "features")
     with ExitStack() as stack:
         tiles = [stack.enter_context(open_tiles(path)) for path in args.tiles]
         features = [stack.enter_context(open_features(path)) for path in args.features]
@@ -102,10 +104,6 @@ def fold_of(tile_id: str) -> int:
 
 
 def _check_pairs(tiles: Sequence[Store], features: Sequence[Store]) -> None:
-    if len(tiles) != len(features):
-        raise ContractError(
-            f"train_organ_head: {len(tiles)} tile stores and {len(features)} feature stores; give pairs"
-        )
     for tile_store, feature_store in zip(tiles, features, strict=True):
         check_extracted_from(tile_store, feature_store)
         if encoder_record(feature_store) != encoder_record(features[0]):

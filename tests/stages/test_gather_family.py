@@ -100,6 +100,17 @@ def test_folds_of_different_layout_are_refused(tmp_path, folds, capsys):
     assert "extracted with different settings" in capsys.readouterr().err
 
 
+def test_a_fold_without_its_features_is_refused_before_anything_is_written(tmp_path, folds, capsys):
+    tiles, features, _ = folds
+
+    assert gather(tmp_path / "digestive", tiles, features[:1], ["Colon"]) == 1
+
+    assert "--fold-features must have one entry for each of --folds, in the same order: 2 expected, found 1" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "digestive").exists()
+
+
 def test_a_family_knows_the_patients_of_its_tiles(tmp_path, folds):
     tiles, features, _ = folds
 

@@ -156,3 +156,15 @@ def test_features_of_other_tiles_are_refused_with_the_remedy(write_small_run, tr
     assert code == 1
     assert "--forcerun extract_features" in capsys.readouterr().err
     assert not checkpoint.exists()
+
+
+def test_a_fold_without_its_features_is_refused(write_small_run, train, capsys):
+    run = write_small_run({1: THREE, 2: THREE, 3: THREE})
+
+    code, checkpoint, _, _ = train(run, features=[run.features(fold) for fold in (1, 2)])
+
+    assert code == 1
+    assert "--features must have one entry for each of --tiles, in the same order: 3 expected, found 2" in (
+        capsys.readouterr().err
+    )
+    assert not checkpoint.exists()

@@ -200,7 +200,7 @@ def test_tables_that_do_not_pair_with_their_documents_are_refused(case: Case, ca
     assert replace(case, options=turned).report() == 1
     assert "is not the table that its document was written with" in capsys.readouterr().err
     assert replace(case, options=fewer).report() == 1
-    assert "--histories must have one table for each of --checkpoints" in capsys.readouterr().err
+    assert "--histories must have one entry for each of --checkpoints" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["summary", "family-tiles", "histories", "evaluations", "checkpoints", "watersheds"])

@@ -58,6 +58,31 @@ def test_a_table_that_was_changed_after_it_was_written_is_refused(run, write_org
     assert f"{table}: is not the table that its document was written with" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "beside"),
+    [("--family-evaluations", "--family-tiles"), ("--tiles", "--test-folds"), ("--features", "--test-folds")],
+)
+def test_lists_of_unequal_length_are_refused(run, option, beside, capsys) -> None:
+    arguments = arguments_of(run)
+    place = arguments.index(option) + 1
+    arguments.insert(place, arguments[place])
+
+    assert main(["evaluate_routed", *arguments]) == 1
+
+    assert f"{option} must have one entry for each of {beside}, in the same order" in capsys.readouterr().err
+
+
+def test_a_decoder_without_its_watershed_is_named(run, capsys) -> None:
+    arguments = arguments_of(run)
+    arguments.remove(str(run.root / "watershed/epidermal.json"))
+
+    assert main(["evaluate_routed", *arguments]) == 1
+
+    error = capsys.readouterr().err
+    assert f"none is that of {run.root / 'checkpoints/epidermal.safetensors'}, family epidermal" in error
+    assert "found digestive" in error
+
+
 def test_tiles_go_to_the_family_of_their_predicted_organ(run, write_organ_head) -> None:
     write_organ_head(run.root / "organ_head.safetensors", "Colon")
 
