@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from cellvit.config.base import Section
 from cellvit.config.views import GEOMETRIES, geometries_named
@@ -232,6 +232,14 @@ class FeaturesSettings(Section):
     def n_views(self) -> int:
         """Forward passes a tile, and entries of the store's views axis."""
         return len(self.views) + self.colour_views
+
+    @field_validator("batch_size", mode="wrap")
+    @classmethod
+    def _auto_or_a_number(cls, given: object, check: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return check(given)
+        except ValidationError:
+            raise ValueError(f"must be auto or a number from 1 to 4096, found {given!r}") from None
 
     @field_validator("views")
     @classmethod

@@ -6,6 +6,9 @@ from pydantic import BaseModel, ValidationError
 
 from cellvit.errors import SettingsError
 
+_WANTS_A_LIST = {"tuple_type", "list_type"}
+"""What pydantic calls a value that is no list and should be one."""
+
 
 def settings_error(error: ValidationError, model: type[BaseModel]) -> SettingsError:
     """One message that names every faulty key of `model`, with the nearest known key for a misspelled one."""
@@ -21,7 +24,9 @@ def _line(path: tuple[int | str, ...], kind: str, message: str, found: object, m
         return f"{key}: unknown key{_suggestion(path, model)}"
     message = message.removeprefix("Value error, ")
     if kind == "value_error":
-        return f"{key}: {message}" if key else message
+        return message if message.startswith(key) else f"{key}: {message}"
+    if kind in _WANTS_A_LIST:
+        return f"{key}: must be a list, found {found!r}; write [{found}]"
     return f"{key}: {message[0].lower()}{message[1:]}, found {found!r}"
 
 

@@ -76,6 +76,15 @@ class Settings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _drawn_views_are_extracted(self) -> Self:
+        if self.training.augment and self.training.views == "stored" and self.features.n_views == 1:
+            raise ValueError(
+                "training.views=stored: draws among the views that are extracted, features.views has identity alone; "
+                "set features.views: [dihedral8], which extracts again, or training.views: auto"
+            )
+        return self
+
     @property
     def kept_taps(self) -> tuple[int, ...]:
         """Blocks whose tokens the feature stores hold."""

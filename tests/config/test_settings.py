@@ -58,6 +58,21 @@ def test_default_families_hold_every_organ_once():
             "unknown mirror; views are dihedral8, identity, rotate90",
             id="unknown_view",
         ),
+        pytest.param(
+            {"features": {"views": "dihedral8"}},
+            "features.views: must be a list, found 'dihedral8'; write [dihedral8]",
+            id="view_without_brackets",
+        ),
+        pytest.param(
+            {"features": {"batch_size": 0}},
+            "features.batch_size: must be auto or a number from 1 to 4096, found 0",
+            id="batch_size_of_neither_kind",
+        ),
+        pytest.param(
+            {"training": {"views": "stored"}},
+            "set features.views: [dihedral8], which extracts again, or training.views: auto",
+            id="drawn_views_not_extracted",
+        ),
         pytest.param({"features": {"views": ["flip"]}}, "identity must be the first view", id="no_identity"),
         pytest.param({"features": {"views": ["dihedral8", "flip"]}}, "each may stand once", id="view_twice"),
         pytest.param({"decoder": {"taps": [9]}}, "not among the taps that are kept", id="tap_not_kept"),
@@ -97,6 +112,17 @@ def test_a_refused_setting_names_the_key_and_the_remedy(raw, said):
         load_settings(raw)
 
     assert said in str(caught.value)
+
+
+def test_stored_views_may_be_asked_for_where_nothing_is_drawn():
+    assert load_settings({"training": {"views": "stored", "augment": False}}).training.views == "stored"
+
+
+def test_a_key_is_named_once():
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"features": {"views": ["flip"], "taps": [39, 9]}})
+
+    assert str(caught.value).count("features.views") == 1
 
 
 def test_all_faults_are_named_at_once():
