@@ -65,3 +65,15 @@ def test_an_added_fold_is_prepared_and_gathered_and_retrains_nothing(made: Works
 
     families = ("digestive", "glandular", "all")
     assert ran == {*of_fold(4), *gathered(*families), *checked(*families), "build_report/report"}
+
+
+def test_moved_raw_folds_are_prepared_and_named_in_the_report_and_nothing_else(made: Workshop) -> None:
+    (made.home / "raw").rename(made.home / "elsewhere")
+    change(made, data={"root": "elsewhere"})
+
+    ran = made.ran()
+    (made.home / "elsewhere").rename(made.home / "raw")
+    change(made, data={"root": "raw"})
+    made.ran()
+
+    assert {job.split("/")[0] for job in ran} == {"prepare_fold", "build_report"}
