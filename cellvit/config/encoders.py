@@ -10,6 +10,9 @@ from cellvit.config.views import GEOMETRIES, geometries_named
 Rgb = tuple[float, float, float]
 Band = tuple[float, float]
 
+LARGEST_BATCH = 4096
+"""Tiles a forward pass at most."""
+
 IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
 IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
 OPTIMUS_MEAN: Rgb = (0.707223, 0.578729, 0.703617)
@@ -198,9 +201,9 @@ class FeaturesSettings(Section):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="arithmetic of the encoder; auto is float16 autocast on a GPU and float32 on a CPU"
     )
-    batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = Field(
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = Field(
         default="auto",
-        description="tiles a forward pass, 1 to 4096; auto takes as many as pay and fewer where memory runs out. "
+        description=f"tiles a forward pass, 1 to {LARGEST_BATCH}; auto takes as many as pay and fewer where memory runs out. "
         "A change of it recomputes nothing",
     )
     shards: PositiveInt = Field(
@@ -239,7 +242,7 @@ class FeaturesSettings(Section):
         try:
             return check(given)
         except ValidationError:
-            raise ValueError(f"must be auto or a number from 1 to 4096, found {given!r}") from None
+            raise ValueError(f"must be auto or a number from 1 to {LARGEST_BATCH}, found {given!r}") from None
 
     @field_validator("views")
     @classmethod

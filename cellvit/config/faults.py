@@ -26,7 +26,8 @@ def _line(path: tuple[int | str, ...], kind: str, message: str, found: object, m
     if kind == "value_error":
         return message if message.startswith(key) else f"{key}: {message}"
     if kind in _WANTS_A_LIST:
-        return f"{key}: must be a list, found {found!r}; write [{found}]"
+        remedy = f"; write [{found}]" if isinstance(found, str | int | float) else ""
+        return f"{key}: must be a list, found {found!r}{remedy}"
     return f"{key}: {message[0].lower()}{message[1:]}, found {found!r}"
 
 

@@ -120,8 +120,8 @@ def _models(args: argparse.Namespace) -> dict[str, DecoderFiles]:
         check_unseen(path, header, args.test_folds)
         if header.family not in choices:
             raise MissingInputError(
-                f"--watersheds: none is that of {path}, family {header.family}; found {', '.join(choices) or 'none'}. "
-                f"Give that of every decoder: snakemake -- watershed/split{args.split}/{header.family}.json in the results"
+                f"--watersheds: none is that of {path}, family {header.family}; found {', '.join(choices)}. "
+                f"Make it and give it: snakemake -- {args.watersheds[0].with_name(f'{header.family}.json')}"
             )
         models[header.family] = DecoderFiles(path, header, *choices[header.family])
     return models

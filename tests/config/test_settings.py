@@ -120,9 +120,16 @@ def test_stored_views_may_be_asked_for_where_nothing_is_drawn():
 
 def test_a_key_is_named_once():
     with pytest.raises(SettingsError) as caught:
-        load_settings({"features": {"views": ["flip"], "taps": [39, 9]}})
+        load_settings({"features": {"views": ["flip"]}})
 
     assert str(caught.value).count("features.views") == 1
+
+
+def test_nothing_is_no_list_and_no_example_of_one():
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"features": {"views": None}})
+
+    assert "features.views: must be a list, found None\n" in str(caught.value)
 
 
 def test_all_faults_are_named_at_once():

@@ -80,7 +80,7 @@ def test_a_decoder_without_its_watershed_is_named(run, capsys) -> None:
 
     error = capsys.readouterr().err
     assert f"none is that of {run.root / 'checkpoints/epidermal.safetensors'}, family epidermal" in error
-    assert "found digestive" in error
+    assert f"found digestive. Make it and give it: snakemake -- {run.root / 'watershed/epidermal.json'}" in error
 
 
 def test_tiles_go_to_the_family_of_their_predicted_organ(run, write_organ_head) -> None:

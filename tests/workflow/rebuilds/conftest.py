@@ -1,4 +1,4 @@
-"""One workshop for all tests of rebuilds, one for each row of docs/rebuilds.md, each by a real run.
+"""One workshop for the tests of the rows of docs/rebuilds.md.
 
 Each test starts where nothing is to be done, changes one thing, runs, and leaves a run with nothing to be done; so they hold in any
 order, but not side by side.
