@@ -45,7 +45,7 @@ def writing(path: Path, fmt: Format, n: int, sizes: Mapping[str, int], origin: P
 
 
 def create_columns(file: h5py.File, fmt: Format, n: int, sizes: Mapping[str, int], *, allocated: bool = False) -> None:
-    """Create the datasets of a format in an empty file; `allocated` gives every chunk its place at once."""
+    """Create the datasets of a format in an empty file; `allocated` gives every row its place at once."""
     for column in fmt.columns:
         _create(file, column, _shape(column, n, sizes), allocated=allocated)
 
@@ -188,17 +188,16 @@ def _shape(column: Column, n: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def _create(file: h5py.File, column: Column, shape: tuple[int, ...], *, allocated: bool) -> None:
+    place = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    if allocated:
+        place.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     if math.prod(shape[1:]) * np.dtype(column.dtype).itemsize < _LEAST_CHUNK or not shape[0]:
-        file.create_dataset(column.name, shape, column.dtype)
+        file.create_dataset(column.name, shape, column.dtype, dcpl=place)
         return
     lead = (1, 1, 1) if column.name == "tokens" else (1,)  # one chunk a tile, view and tap
     chunk = (*lead, *shape[len(lead) :])
     squeeze = {"compression": "lzf", "shuffle": True} if column.squeezes else {}
-    if allocated:
-        early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        squeeze["dcpl"] = early
-    file.create_dataset(column.name, shape, column.dtype, chunks=chunk, fletcher32=True, **squeeze)
+    file.create_dataset(column.name, shape, column.dtype, dcpl=place, chunks=chunk, fletcher32=True, **squeeze)
 
 
 def _open(path: Path) -> h5py.File:

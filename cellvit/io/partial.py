@@ -9,7 +9,6 @@ rows that the journal names are read back, and count where they hash to what it 
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from jaxtyping import UInt8
 from cellvit.contracts.provenance import Provenance
 from cellvit.contracts.stores import ROW_SHA256, Format
 from cellvit.io.differences import differences
+from cellvit.io.disk import Syncing, reserving
 from cellvit.io.hdf5 import check_space, create_columns, seal
 from cellvit.io.lock import locked
 from cellvit.io.rows import StoreWriter, row_sha256
@@ -91,12 +91,18 @@ def continuing(store: Unfinished, origin: Provenance, **attributes: str) -> Iter
         spans = _spans(store)
         if spans is None:
             _begin(store)
-        with h5py.File(store.file, "r+", **_NO_CACHE) as file, store.journal.open("ab", buffering=0) as journal:
+        row_bytes = store.file.stat().st_size // max(1, store.n)
+        with (
+            Syncing(store.file) as syncing,
+            h5py.File(store.file, "r+", **_NO_CACHE) as file,
+            store.journal.open("ab", buffering=0) as journal,
+        ):
 
             def noted(start: int, hashes: UInt8[np.ndarray, "b 32"]) -> None:
                 file.flush()
                 span = (start, start + len(hashes), hashlib.sha256(hashes.tobytes()).hexdigest())
                 journal.write(json.dumps(span).encode() + b"\n")
+                syncing.wrote(row_bytes * len(hashes))
 
             writer = StoreWriter(file, store.format, store.n, on_rows=noted)
             _take(store, file, writer, spans or [])
@@ -104,8 +110,6 @@ def continuing(store: Unfinished, origin: Provenance, **attributes: str) -> Iter
             for name, value in attributes.items():
                 file.attrs[name] = value
             seal(file, store.format, writer.content_sha256(), origin)
-        with store.file.open("rb") as written:
-            os.fsync(written.fileno())
         store.file.replace(store.path)
         store.journal.unlink()
 
@@ -147,7 +151,7 @@ def _begin(store: Unfinished) -> None:
     store.journal.unlink(missing_ok=True)
     store.file.unlink(missing_ok=True)
     check_space(store.file, store.format, store.n, store.sizes)
-    with h5py.File(store.file, "w", **_NO_CACHE) as file:
+    with reserving(store.file) as blank, h5py.File(blank, "w", **_NO_CACHE) as file:
         create_columns(file, store.format, store.n, store.sizes, allocated=True)
     store.journal.write_bytes(json.dumps(store.head).encode() + b"\n")
 

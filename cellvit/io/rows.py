@@ -1,8 +1,10 @@
 """Rows of a store as they are written: checked, hashed on the way, in order."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 import h5py
 import numpy as np
@@ -12,8 +14,11 @@ from cellvit.contracts.stores import ROW_SHA256, SHA256_BYTES, Format
 from cellvit.errors import ContractError
 from cellvit.io.hashing import combined
 
-_HASHERS = 2
-"""Threads that hash rows while they are written (sha256: about 1.3 GB/s a thread)."""
+_HASHERS: Final = 2
+"""Threads that hash rows while they are written, at most (sha256: about 1.3 GB/s a thread)."""
+
+_COMPUTING_AND_WRITING: Final = 2
+"""Processors that are busy already; where there are no more, a thread that hashes would only get in their way."""
 
 
 class StoreWriter:
@@ -28,7 +33,10 @@ class StoreWriter:
     ) -> None:
         self._datasets = {name: file[name] for name in fmt.column_names}
         self._format, self._n = fmt, n
-        self._hashers = ThreadPoolExecutor(_HASHERS)  # beside the writing: either takes about half a millisecond a tile
+        self._hashers = min(_HASHERS, max(0, _processors() - _COMPUTING_AND_WRITING))
+        self._hashed = (
+            ThreadPoolExecutor(self._hashers).map if self._hashers else map
+        )  # beside the writing, or after it
         self._on_rows = on_rows
         self._row = 0
         self._digests = {name: hashlib.sha256() for name in fmt.column_names}
@@ -43,8 +51,8 @@ class StoreWriter:
         count = len(next(iter(columns.values())))
         given = self._checked(columns, count)
         if self._format.row_hashes:
-            parts = np.array_split(np.arange(count), _HASHERS)
-            pending = self._hashers.map(lambda rows: b"".join(_rows_sha256(given, rows)), parts)
+            parts = np.array_split(np.arange(count), max(1, self._hashers))
+            pending = self._hashed(lambda rows: b"".join(_rows_sha256(given, rows)), parts)
             self._write(given)
             given = {ROW_SHA256: np.frombuffer(b"".join(pending), np.uint8).reshape(count, SHA256_BYTES)}
         self._write(given)
@@ -67,6 +75,8 @@ class StoreWriter:
 
     def _checked(self, columns: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
         """Columns in the format's order, without that of the rows' hashes."""
+        if self._row + count > self._n:
+            raise ContractError(f"{self._format.name}: {self._n} rows announced, more are written")
         checked: dict[str, np.ndarray] = {}
         for column in self._format.columns:
             if self._format.row_hashes and column.name == ROW_SHA256:
@@ -84,10 +94,18 @@ class StoreWriter:
         return checked
 
     def _write(self, columns: dict[str, np.ndarray]) -> None:
+        """Selections are made by hand: h5py's own take as long as writing a tile, and keep other threads waiting."""
         for name, rows in columns.items():
-            self._datasets[name][self._row : self._row + len(rows)] = rows
+            place = self._datasets[name].id.get_space()
+            place.select_hyperslab((self._row, *(0,) * (rows.ndim - 1)), rows.shape)
+            self._datasets[name].id.write(h5py.h5s.create_simple(rows.shape), place, rows)
             if not self._format.row_hashes or name == ROW_SHA256:
                 self._digests[name].update(rows.tobytes())
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _rows_sha256(columns: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " r"]) -> Iterator[bytes]:

@@ -71,6 +71,27 @@ def test_missing_rows_are_refused(tmp_path):
         pass
 
 
+def test_more_rows_than_announced_are_refused(tmp_path):
+    rows = write_features(tmp_path / "f.h5")
+
+    def write_twice():
+        with writing(tmp_path / "g.h5", FEATURES, 5, SIZES, Provenance()) as writer:
+            writer.append(**rows)
+            writer.append(**rows)
+
+    with pytest.raises(ContractError, match="5 rows announced, more are written"):
+        write_twice()
+
+
+@pytest.mark.parametrize("processors", [1, 2, 3, 16])
+def test_a_store_is_the_same_whoever_hashes_its_rows(tmp_path, monkeypatch, processors):
+    write_features(tmp_path / "here.h5")
+    monkeypatch.setattr("cellvit.io.rows._processors", lambda: processors)
+    write_features(tmp_path / "there.h5")
+
+    assert (tmp_path / "here.h5").read_bytes() == (tmp_path / "there.h5").read_bytes()
+
+
 def test_rows_of_another_dtype_are_refused(tmp_path):
     with pytest.raises(ContractError, match="`tokens` must be float16"):
         write_features(tmp_path / "f.h5", tokens=np.zeros((3, 1, 2, 4, 4, 8), np.float32))
