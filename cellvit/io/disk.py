@@ -23,6 +23,9 @@ _HOLE: Final = 4096
 _SYNCED: Final = 32 << 20
 """Bytes after which what is written is sent to the disk: some hundredths of a second of a fast one."""
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where a disk, or the user's part of it, is full."""
+
 
 class _Sparse(io.FileIO):
     """A new file, in which pieces of zeros are left as holes: read, it is the same."""
@@ -48,13 +51,13 @@ def reserving(path: Path) -> Iterator[io.FileIO]:
         try:
             _reserve(file)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in _FULL:
                 log.info("space not reserved file=%s because the file system cannot (%s)", path, error.strerror)
                 return
             size = os.fstat(file.fileno()).st_size
             path.unlink()
             raise MissingInputError(
-                f"{path}: needs {size / 1e9:.2f} GB, and the disk has no such space. "
+                f"{path}: needs {size / 1e9:.2f} GB, and the disk (or your quota of it) has no such space. "
                 "Free some, or set `results` to a folder on another disk."
             ) from error
 

@@ -69,8 +69,9 @@ def test_writing_into_reserved_places_leaves_layout_and_size(tmp_path: Path) -> 
         assert (file["input_sha256"][:] == 7).all()
 
 
-def test_a_full_disk_is_said_before_the_first_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "posix_fallocate", failing(errno.ENOSPC))
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_said_before_the_first_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    monkeypatch.setattr(os, "posix_fallocate", failing(code))
 
     with pytest.raises(MissingInputError, match=r"reserved\.h5: needs 0\.01 GB.*Free some"):
         laid_out(tmp_path / "reserved.h5")
