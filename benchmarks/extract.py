@@ -1,6 +1,6 @@
 """Extraction beside the bare forward pass of the same model, its memory, and reading back what it wrote.
 
-    python benchmarks/extract.py [--presets tiny-vit h0-mini] [--tiles 256 32] [--out docs/benchmarks.md]
+    python benchmarks/extract.py [--presets tiny-vit h0-mini] [--tiles 2048 32] [--out docs/benchmarks.md]
     python benchmarks/extract.py --presets h-optimus-0 --tiles 4096                    # on a GPU
 
 In turns: the bare forward pass on prepared tiles that lie on the device, the same with resizing and normalising, the whole
@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="+", default=["tiny-vit"], help="encoders")
     parser.add_argument("--weights", default="random", help="hub, random or a file; random ones compute as fast")
-    parser.add_argument("--tiles", type=int, nargs="+", default=[256], help="tiles a turn, for each encoder")
+    parser.add_argument("--tiles", type=int, nargs="+", default=[1024], help="tiles a turn, for each encoder")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
     parser.add_argument("--device", default="auto")
