@@ -34,9 +34,8 @@ class StoreWriter:
         self._datasets = {name: file[name] for name in fmt.column_names}
         self._format, self._n = fmt, n
         self._hashers = min(_HASHERS, max(0, _processors() - _COMPUTING_AND_WRITING))
-        self._hashed = (
-            ThreadPoolExecutor(self._hashers).map if self._hashers else map
-        )  # beside the writing, or after it
+        # Beside the writing, or, as `map` waits until it is asked, after it.
+        self._hashed = ThreadPoolExecutor(self._hashers).map if self._hashers else map
         self._on_rows = on_rows
         self._row = 0
         self._digests = {name: hashlib.sha256() for name in fmt.column_names}
