@@ -7,8 +7,8 @@ from snakemake.utils import min_version
 min_version("9.20")
 sys.path.insert(0, workflow.basedir)
 
-from cellvit.io.plan import machine_under, planned_by
-from cellvit.io.timings import read_timings
+from cellvit.workflow.plan import machine_under, planned_by
+from cellvit.workflow.timings import read_timings
 from cellvit.report.remaining import estimate_line, remaining
 
 

@@ -21,14 +21,14 @@ import torch
 from jaxtyping import Float32, Float64, Int32
 
 from cellvit.config.judging import WatershedSettings
-from cellvit.contracts.documents import WatershedChoice
+from cellvit.evaluation.tuning import grid_of
+from cellvit.formats.documents import read_document
+from cellvit.formats.features import open_family_features
+from cellvit.formats.tiles import open_targets, open_tiles
+from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.decode import METHODS, Watershed, method_of, segment_grid
 from cellvit.hover.oracle import oracle_maps
 from cellvit.inference.maps import load_decoder, predict_maps
-from cellvit.inference.tuning import grid_of
-from cellvit.io.documents import read_document
-from cellvit.io.features import open_family_features
-from cellvit.io.tiles import open_targets, open_tiles
 from cellvit.metrics.contingency import contingency
 from cellvit.metrics.intervals import bootstrap_mean
 from cellvit.metrics.overlap import aji_of, panoptic_of

@@ -24,16 +24,21 @@ import torch
 
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.steps import ExtractFeaturesSettings
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.records import FeatureBatch, TileBatch
-from cellvit.contracts.stores import FAMILY_FEATURES, FEATURES, TILES
-from cellvit.inference.behind import Behind
+from cellvit.formats.family import FAMILY_FEATURES, Member, write_family
+from cellvit.formats.features import (
+    FEATURES,
+    FeatureBatch,
+    append_features,
+    open_family_features,
+    open_features,
+    read_tokens,
+)
+from cellvit.formats.hdf5 import Store, as_names, writing
+from cellvit.formats.partial import Unfinished, continuing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tiles import TILES, TileBatch, append_tiles, open_tiles
+from cellvit.inference.background import Behind
 from cellvit.inference.features import Extraction
-from cellvit.io.family import Member, write_family
-from cellvit.io.features import append_features, open_family_features, open_features, read_tokens
-from cellvit.io.hdf5 import Store, as_names, writing
-from cellvit.io.partial import Unfinished, continuing
-from cellvit.io.tiles import append_tiles, open_tiles
 from cellvit.models.device import resolve_device
 from cellvit.models.encoder import Encoder, load_encoder
 

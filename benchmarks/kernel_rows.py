@@ -18,11 +18,11 @@ from kernel_checks import (
 )
 from kernel_tiles import Case
 
-from cellvit.contracts.predictions import Segmentation
+from cellvit.evaluation.scoring import Truth, score_segmentation
 from cellvit.hover.decode import Method, segment
 from cellvit.hover.encode import hv_maps
 from cellvit.hover.table import nucleus_table
-from cellvit.inference.scoring import Truth, score_segmentation
+from cellvit.inference.predictions import Segmentation
 from cellvit.metrics import aji, aji_plus, dice, panoptic_quality
 from cellvit.metrics.detection import RADIUS_PX, UNPAIRED, detection_counts, pair_centroids
 from cellvit.metrics.overlap import aji_of, aji_plus_of, dice_of

@@ -8,7 +8,7 @@ import numpy as np
 from kernel_checks import Verdict
 from kernel_tiles import Case
 
-from cellvit.io.atomic import write_text
+from cellvit.formats.atomic import write_text
 
 MARKS: Final = ("<!-- tables of benchmarks/kernels.py -->", "<!-- end of tables -->")
 """What stands between these lines of an existing file is replaced by the tables."""

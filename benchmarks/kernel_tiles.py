@@ -12,9 +12,9 @@ from scipy.spatial.distance import cdist
 from skimage.draw import ellipse
 
 from cellvit.errors import ContractError, MissingInputError
+from cellvit.formats.tiles import open_tiles
 from cellvit.hover.oracle import oracle_maps
 from cellvit.hover.relabel import relabel
-from cellvit.io.tiles import open_tiles
 from cellvit.metrics.instances import centroids, majority_classes
 from cellvit.taxonomy import NUCLEUS_CLASSES, TILE_PX, NucleusClass
 

@@ -19,14 +19,12 @@ import numpy as np
 import torch
 
 from cellvit.config.models import DecoderSettings, TrainingSettings
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.records import FeatureBatch, TileBatch
-from cellvit.contracts.stores import FAMILY_FEATURES, FAMILY_TARGETS, FEATURES, TILES
+from cellvit.formats.family import FAMILY_FEATURES, FAMILY_TARGETS, Member, write_family
+from cellvit.formats.features import FEATURES, FeatureBatch, append_features, open_features
+from cellvit.formats.hdf5 import as_names, writing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tiles import TILES, TileBatch, append_tiles, open_tiles
 from cellvit.hover.encode import hv_maps
-from cellvit.io.family import Member, write_family
-from cellvit.io.features import append_features, open_features
-from cellvit.io.hdf5 import as_names, writing
-from cellvit.io.tiles import append_tiles, open_tiles
 from cellvit.losses.hover import HoVerNetLoss
 from cellvit.models.hovernet import HoVerNetDecoder
 

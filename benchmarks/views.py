@@ -29,13 +29,13 @@ from cellvit.__main__ import main as cellvit
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.steps import ExtractFeaturesSettings, TrainHovernetSettings
 from cellvit.data.batches import decoder_batches, sequential_rows
+from cellvit.evaluation.map_sums import map_sums
+from cellvit.evaluation.scoring import SCORE_COLUMNS, MapsTask, Truth, score_maps
+from cellvit.formats.features import open_family_features
+from cellvit.formats.tiles import open_targets
 from cellvit.hover.hovernet import HoverNetWatershed
-from cellvit.inference.map_sums import map_sums
+from cellvit.inference.blocks import kept_blocks, tap_positions
 from cellvit.inference.maps import as_map_batch, forward
-from cellvit.inference.scoring import SCORE_COLUMNS, MapsTask, Truth, score_maps
-from cellvit.inference.taps import kept_blocks, tap_positions
-from cellvit.io.features import open_family_features
-from cellvit.io.tiles import open_targets
 from cellvit.metrics.intervals import bootstrap_mean
 from cellvit.metrics.maps import MapSums
 from cellvit.models.device import resolve_device

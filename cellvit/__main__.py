@@ -10,8 +10,8 @@ from pathlib import Path
 
 import cellvit
 from cellvit.errors import CellvitError
-from cellvit.io.gpu.assignment import assign_gpu
-from cellvit.io.joblog import log_gpu_memory, log_start
+from cellvit.workflow.gpu.assignment import assign_gpu
+from cellvit.workflow.joblog import log_gpu_memory, log_start
 
 _PACKAGES = ("stages", "commands")
 """Where subcommands live: steps of the graph (each has a rule of the same name), and helpers."""

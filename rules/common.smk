@@ -12,16 +12,16 @@ import json
 import sys
 from pathlib import Path
 
-from cellvit.config.demand import PANNUKE_FOLD_TILES, memory_mb, runtime_min, weights_mb
+from cellvit.workflow.resources import PANNUKE_FOLD_TILES, memory_mb, runtime_min, weights_mb
 from cellvit.config.settings import load_settings
 from cellvit.config.steps import step_settings
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
-from cellvit.io.fingerprint import code_fingerprint
-from cellvit.io.fold_sizes import Tiles
-from cellvit.io.hashing import combined, remembered_sha256
-from cellvit.io.head import forget_head, note_head
-from cellvit.io.records import Records, keep_records, recall_records
-from cellvit.io.timings import TIMINGS
+from cellvit.workflow.fingerprint import code_fingerprint
+from cellvit.workflow.fold_sizes import Tiles
+from cellvit.formats.digests import combined, remembered_sha256
+from cellvit.workflow.head import forget_head, note_head
+from cellvit.workflow.records import Records, keep_records, recall_records
+from cellvit.workflow.timings import TIMINGS
 from cellvit.taxonomy import POOLED_FAMILY
 
 SETTINGS = load_settings(config)

@@ -6,12 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.records import TileBatch
-from cellvit.contracts.stores import TILES
 from cellvit.data.pannuke import fold_files
-from cellvit.io.hdf5 import writing
-from cellvit.io.tiles import append_tiles
+from cellvit.formats.hdf5 import writing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tiles import TILES, TileBatch, append_tiles
 
 REPOSITORY = Path(__file__).parents[1]
 REAL_TILES = REPOSITORY.parent / "shared" / "real_tiles"

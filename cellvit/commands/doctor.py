@@ -16,9 +16,9 @@ from cellvit.config.files import add_settings_arguments, given_settings
 from cellvit.config.settings import Settings
 from cellvit.data.pannuke import fold_files, read_patients, read_types
 from cellvit.errors import CellvitError, MissingInputError, SettingsError
-from cellvit.io.gpu.assignment import in_use, lock_folder
-from cellvit.io.gpu.listing import listed_gpus, visible_gpus
 from cellvit.taxonomy import TILE_PX
+from cellvit.workflow.gpu.assignment import in_use, lock_folder
+from cellvit.workflow.gpu.listing import listed_gpus, visible_gpus
 
 _TOKEN_BYTES: Final = 2
 """Tokens are float16."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cellvit.config.settings import Settings
 from cellvit.config.template import config_yaml
-from cellvit.io.atomic import write_text
+from cellvit.formats.atomic import write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,27 +1,73 @@
-"""Batches of features and tiles, read from disk by a thread that stays a few batches ahead."""
+"""What a decoder trains and predicts on, as arrays on the CPU.
+"""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float16, Int
 
-from cellvit.contracts.batches import DecoderBatch, DrawnViews
 from cellvit.errors import ContractError
-from cellvit.io.features import read_tokens
-from cellvit.io.hdf5 import Store
-from cellvit.io.tiles import read_tiles
+from cellvit.formats.features import read_tokens
+from cellvit.formats.hdf5 import Store
+from cellvit.formats.tiles import TileBatch, read_tiles
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnViews:
+    """How each tile of a batch is shown to a decoder in training.
+
+    Attributes:
+        stored: Place in the store's views axis that the tile's tokens are read from.
+        turns: Flip or rotation of tokens, image and truth after that, by number; 0 turns nothing.
+    """
+
+    stored: Int[np.ndarray, " b"]
+    turns: Int[np.ndarray, " b"]
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderBatch:
+    """Token grids of tiles beside their image and truth.
+
+    Attributes:
+        tokens: Patch tokens of one view a tile, the taps that the decoder reads.
+        tiles: The annotated tiles as they lie, in the same order.
+        drawn: The view of each tile's tokens; None where all are of the upright tile.
+    """
+
+    tokens: Float16[np.ndarray, "b taps g g dim"]
+    tiles: TileBatch
+    drawn: DrawnViews | None = None
+
+    def __post_init__(self) -> None:
+        if self.tokens.ndim != 5 or len(self.tokens) != len(self.tiles):
+            raise ContractError(
+                f"decoder batch: tokens must be (b, taps, g, g, dim) for {len(self.tiles)} tiles, "
+                f"found {self.tokens.shape}. Features and tiles must come from the same fold or family."
+            )
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
 
 AHEAD: Final = 2
 """Batches that are read while one is computed on: enough to hide the disk, and memory stays that of three batches."""
 
+
 UPRIGHT: Final = 0
 """View of the feature store that was extracted from the tile as it is."""
 
+
 Rows = Int[np.ndarray, " r"]
+
+
 Item = TypeVar("Item")
+
+
 Read = TypeVar("Read")
 
 

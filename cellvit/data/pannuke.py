@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Num, UInt8
 
-from cellvit.contracts.stores import PATIENT_BYTES
 from cellvit.errors import ContractError, MissingInputError
+from cellvit.formats.tiles import PATIENT_BYTES
 from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS, TILE_PX
 
 LAYOUT: Final = "<root>/Fold N/images/foldN/images.npy, <root>/Fold N/images/foldN/types.npy and <root>/Fold N/masks/foldN/masks.npy"

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int32, Int64, Integer, Num, UInt8
 
 from cellvit.errors import ContractError
-from cellvit.ids import renumber
+from cellvit.hover.renumber import renumber
 from cellvit.taxonomy import BACKGROUND_CHANNEL, NUCLEUS_CLASSES
 
 Labels = Int32[np.ndarray, "h w"]

@@ -2,7 +2,7 @@
 
 One thread reads tiles some blocks ahead (and on a CPU resizes them), the caller's thread launches forward passes, and
 results come back to pinned memory while the next block is computed. Whoever writes them does so in a thread of its own
-(`cellvit.inference.behind`).
+(`cellvit.inference.background`).
 """
 
 import hashlib
@@ -17,15 +17,15 @@ from jaxtyping import Float32, Int, UInt8
 from torch import Tensor
 
 from cellvit.config.encoders import FeaturesSettings
-from cellvit.contracts.records import FeatureBatch
 from cellvit.data.batches import read_ahead
 from cellvit.data.views import View, seen, views_of
 from cellvit.errors import IntegrityError
+from cellvit.formats.features import FeatureBatch
+from cellvit.formats.hdf5 import Store
+from cellvit.formats.tiles import names_at
 from cellvit.inference.passes import Passes, block_size
+from cellvit.inference.progress import reported
 from cellvit.inference.transfer import Landing, Transfer
-from cellvit.io.hdf5 import Store
-from cellvit.io.progress import reported
-from cellvit.io.tiles import names_at
 from cellvit.models.encoder import Encoder, check_range
 
 Rows = Int[np.ndarray, " b"]

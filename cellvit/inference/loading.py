@@ -7,9 +7,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from cellvit.contracts.documents import CheckpointHeader
 from cellvit.errors import ContractError
-from cellvit.io.checkpoints import read_checkpoint
+from cellvit.formats.checkpoints import CheckpointHeader, read_checkpoint
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 

@@ -10,18 +10,17 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from cellvit.contracts.batches import DecoderBatch
-from cellvit.contracts.documents import CheckpointHeader
-from cellvit.contracts.maps import HoverMaps
-from cellvit.contracts.predictions import MapBatch
-from cellvit.contracts.records import TileBatch
-from cellvit.data.batches import decoder_batches, sequential_rows
+from cellvit.data.batches import DecoderBatch, decoder_batches, sequential_rows
+from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.hdf5 import Store
+from cellvit.formats.tiles import TileBatch
+from cellvit.inference.blocks import check_same_encoder, tap_positions
 from cellvit.inference.loading import load_module
-from cellvit.inference.taps import check_same_encoder, tap_positions
+from cellvit.inference.predictions import MapBatch
 from cellvit.inference.tensors import on_device
-from cellvit.io.hdf5 import Store
 from cellvit.models.autocast import half_precision
 from cellvit.models.hovernet import HoVerNetDecoder
+from cellvit.models.maps import HoverMaps
 
 PREDICTED_TILES: Final = 16
 """Tiles a forward pass: about 1 GB of activations at the default widths, in float32."""

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int
 
-from cellvit.contracts.documents import CheckpointHeader
 from cellvit.data.batches import UPRIGHT
+from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.hdf5 import Store
+from cellvit.inference.blocks import check_same_encoder
 from cellvit.inference.loading import load_module
-from cellvit.inference.taps import check_same_encoder
-from cellvit.io.hdf5 import Store
 from cellvit.models.organ_head import OrganHead
 
 

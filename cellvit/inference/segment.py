@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int32
 
-from cellvit.contracts.documents import WatershedChoice
-from cellvit.contracts.predictions import Segmentation
+from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.classes import class_map, classify
 from cellvit.hover.decode import Watershed, segment_grid, watershed_of_method
+from cellvit.inference.predictions import Segmentation
 
 
 def segment_tile(

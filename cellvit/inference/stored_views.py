@@ -11,8 +11,8 @@ from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.data.stain import recoloured
 from cellvit.data.views import View, views_of
 from cellvit.errors import StaleFileError
-from cellvit.inference.taps import ENCODER_SECTIONS, encoder_record
-from cellvit.io.hdf5 import Store
+from cellvit.formats.hdf5 import Store
+from cellvit.inference.blocks import ENCODER_SECTIONS, encoder_record
 
 _VIEWS_AXIS: Final = 1
 """Axis of `tokens` (n, views, taps, g, g, dim)."""

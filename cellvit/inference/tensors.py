@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float16, Int32, UInt8
 from torch import Tensor
 
-from cellvit.contracts.batches import DecoderBatch
+from cellvit.data.batches import DecoderBatch
 from cellvit.data.views import apply_views
 from cellvit.inference.stored_views import UPRIGHT_ONLY, StoredViews
 

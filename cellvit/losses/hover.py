@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from cellvit.contracts.maps import HoverMaps
 from cellvit.errors import SettingsError
+from cellvit.models.maps import HoverMaps
 from cellvit.taxonomy import NucleusClass
 
 Regression = Literal["mse", "smooth_l1"]

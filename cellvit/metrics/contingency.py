@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from cellvit.ids import renumber
+from cellvit.hover.renumber import renumber
 from cellvit.metrics.instances import InstanceMap, check_ids, check_kind, check_same_shape
 
 

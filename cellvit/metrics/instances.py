@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
 from cellvit.errors import ContractError
-from cellvit.ids import renumber
+from cellvit.hover.renumber import renumber
 from cellvit.taxonomy import NucleusClass
 
 N_CLASSES: Final = len(NucleusClass)

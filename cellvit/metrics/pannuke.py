@@ -18,20 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Shaped
 
 from cellvit.metrics.contingency import Contingency, Overlay, centroids_of, contingency_of, overlay
-from cellvit.metrics.instances import (
-    N_CLASSES,
-    InstanceMap,
-    check_same_shape,
-    checked_classes,
-    vote,
-)
-from cellvit.metrics.overlap import (
-    MATCH_IOU,
-    PanopticCounts,
-    as_rows,
-    panoptic_of,
-    panoptic_quality_of_sums,
-)
+from cellvit.metrics.instances import N_CLASSES, InstanceMap, check_same_shape, checked_classes, vote
+from cellvit.metrics.overlap import MATCH_IOU, PanopticCounts, as_rows, panoptic_of, panoptic_quality_of_sums
 from cellvit.metrics.ratio import mean_defined, ratio
 
 

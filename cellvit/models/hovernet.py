@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
-from cellvit.contracts.maps import HoverMaps
 from cellvit.errors import ContractError
+from cellvit.models.maps import HoverMaps
 from cellvit.taxonomy import TILE_PX, NucleusClass
 
 ImageStem = Literal["none", "rgb"]

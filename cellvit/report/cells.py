@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from cellvit.contracts.documents import Figure
+from cellvit.formats.documents import Figure
 
 DECIMALS = 3
 """Digits after the point: the spread between seeds on PanNuke is about .002 mPQ, so a fourth says nothing."""

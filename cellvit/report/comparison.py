@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
-from cellvit.contracts.documents import Figure, Figures
+from cellvit.formats.documents import Figure, Figures
 from cellvit.report.drawing import as_svg, look
 from cellvit.report.wording import metric_of, system_label
 

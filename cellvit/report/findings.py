@@ -7,21 +7,16 @@ from typing import TypeVar
 import pandas as pd
 
 from cellvit.config.settings import Settings
-from cellvit.contracts.documents import (
-    CheckpointHeader,
-    FamilyEvaluation,
-    FeatureCheck,
-    FoldSummary,
-    OrganHeadEvaluation,
-    RoutedEvaluation,
-    TargetCheck,
-    WatershedChoice,
-)
-from cellvit.contracts.judgements import JudgedTiles
-from cellvit.contracts.summary import SummaryRow
-from cellvit.contracts.timings import JobTiming
 from cellvit.errors import ContractError
+from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.features import FeatureCheck
+from cellvit.formats.summary import SummaryRow
+from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tiles import FoldSummary, TargetCheck
+from cellvit.formats.watershed import WatershedChoice
 from cellvit.taxonomy import POOLED_FAMILY
+from cellvit.workflow.timing_records import JobTiming
 
 Key = tuple[str, str]
 """Split and family."""

@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 
-from cellvit.contracts.judgements import JudgedTiles
-from cellvit.contracts.predictions import Segmentation
+from cellvit.evaluation.overlays import CLASS_COLOURS, class_map_png, overlay_png
+from cellvit.formats.tile_table import JudgedTiles
+from cellvit.inference.predictions import Segmentation
 from cellvit.report.images import colour_mapped_png
-from cellvit.report.overlays import CLASS_COLOURS, class_map_png, overlay_png
 from cellvit.taxonomy import CLASS_NAMES, NUCLEUS_CLASSES, NucleusClass
 
 RANKS: Final = ("best", "median", "worst")

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 from cellvit.config.judging import Gate, QualityGates
-from cellvit.contracts.documents import Figure
-from cellvit.contracts.summary import MEAN_SPLIT, SummaryRow
-from cellvit.inference.grading import BASELINE_OF, GRADED, LOWER_IS_BETTER, advice, by_remedy
-from cellvit.inference.summary import Keyed
+from cellvit.evaluation.grading import BASELINE_OF, GRADED, LOWER_IS_BETTER, advice, by_remedy
+from cellvit.evaluation.summary import Keyed
+from cellvit.formats.documents import Figure
+from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.report.cells import ABSENT, Cell, Row, Table, figure_cell
 from cellvit.report.wording import GRADES, family_label, metric_of, split_label
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from cellvit.contracts.documents import FeatureCheck, FoldSummary, GridPoint, TargetCheck, WatershedChoice
+from cellvit.formats.features import FeatureCheck
+from cellvit.formats.tiles import FoldSummary, TargetCheck
+from cellvit.formats.watershed import GridPoint, WatershedChoice
 from cellvit.report.cells import ABSENT, Cell, Row, Table, count_cell, figure_cell, number
 from cellvit.report.results import absent_row
 from cellvit.report.wording import family_label

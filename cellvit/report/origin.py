@@ -8,11 +8,12 @@ from typing import Any, Final
 import cellvit
 from cellvit.config.encoders import EncoderSettings
 from cellvit.config.settings import Settings
-from cellvit.contracts.documents import CheckpointHeader, Document
-from cellvit.contracts.timings import JobTiming
+from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.documents import Document
 from cellvit.report.cells import Cell, Row, Table, count_cell, text_table
 from cellvit.report.findings import Findings
 from cellvit.report.wording import duration, family_label
+from cellvit.workflow.timing_records import JobTiming
 
 _PACKAGES: Final = ("torch", "timm", "numpy", "scipy", "scikit-image", "h5py", "pandas", "snakemake")
 """Packages whose version can change a figure."""

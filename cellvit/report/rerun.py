@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cellvit.contracts.documents import WatershedChoice
-from cellvit.contracts.predictions import MapBatch, Segmentation
 from cellvit.errors import StaleFileError
+from cellvit.formats.hdf5 import Store
+from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.decode import Watershed
 from cellvit.inference.maps import load_decoder, predict_maps
+from cellvit.inference.predictions import MapBatch, Segmentation
 from cellvit.inference.segment import segment_tile, watershed_of
-from cellvit.io.hdf5 import Store
 from cellvit.report.findings import Decoder
 from cellvit.report.gallery import Gallery, Rerun, choose_tiles, exhibit
 

@@ -4,14 +4,9 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from cellvit.contracts.documents import (
-    FamilyEvaluation,
-    Figure,
-    Figures,
-    OrganHeadEvaluation,
-    RoutedEvaluation,
-)
-from cellvit.contracts.summary import MEAN_SPLIT, SummaryRow
+from cellvit.formats.documents import Figure, Figures
+from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.report.cells import Cell, Row, Table, figure_cell
 from cellvit.report.comparison import HEADLINE
 from cellvit.report.wording import (

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cellvit.contracts.documents import FamilyEvaluation, Figures, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.documents import Figures
+from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.report import integrity, origin, results
 from cellvit.report.cells import Row, Table, figure_cell
 from cellvit.report.comparison import Entry, comparison_chart

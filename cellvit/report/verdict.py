@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cellvit.contracts.documents import Figure
+from cellvit.formats.documents import Figure
 from cellvit.report.cells import interval, number
 from cellvit.report.findings import Findings
 from cellvit.report.gates import gate_counts

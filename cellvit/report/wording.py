@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from cellvit.contracts.summary import MEAN_SPLIT
+from cellvit.formats.summary import MEAN_SPLIT
 from cellvit.taxonomy import CLASS_NAMES, POOLED_FAMILY
 
 

@@ -14,14 +14,13 @@ from typing import Final
 import cellvit
 from cellvit.config.files import settings_yaml
 from cellvit.config.steps import ArchiveSettings
-from cellvit.contracts.documents import SummaryOrigin
 from cellvit.errors import IntegrityError
-from cellvit.io.atomic import write_text
-from cellvit.io.documents import own_hash, read_document
-from cellvit.io.hashing import combined, sha256_of
-from cellvit.io.headers import checkpoint_hash, read_header
-from cellvit.io.page import page_hash
-from cellvit.io.written import check_as_written, check_table
+from cellvit.formats.atomic import write_text
+from cellvit.formats.checkpoints import checkpoint_hash, read_header
+from cellvit.formats.digests import check_as_written, check_table, combined, sha256_of
+from cellvit.formats.documents import own_hash, read_document
+from cellvit.formats.page import page_hash
+from cellvit.formats.summary import SummaryOrigin
 
 log = logging.getLogger(__name__)
 

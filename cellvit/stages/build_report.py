@@ -13,39 +13,28 @@ import torch
 from cellvit.config.paired import check_paired
 from cellvit.config.settings import Settings
 from cellvit.config.steps import BuildReportSettings
-from cellvit.contracts.documents import (
-    CheckpointHeader,
-    Document,
-    FamilyEvaluation,
-    FeatureCheck,
-    FoldSummary,
-    OrganHeadEvaluation,
-    RoutedEvaluation,
-    SummaryOrigin,
-    TargetCheck,
-    WatershedChoice,
-)
-from cellvit.contracts.provenance import Provenance
 from cellvit.errors import MissingInputError, StaleFileError
-from cellvit.inference.scoring import COLUMNS
-from cellvit.io.documents import read_document
-from cellvit.io.family import FamilyStore
-from cellvit.io.features import open_family_features
-from cellvit.io.headers import checkpoint_hash, read_header
-from cellvit.io.judgements import read_judged
-from cellvit.io.origin import document_name, origin_of, source_name
-from cellvit.io.page import write_page
-from cellvit.io.progress import reported
-from cellvit.io.summary import read_summary
-from cellvit.io.tiles import open_targets
-from cellvit.io.timings import read_timings
-from cellvit.io.written import check_as_written, check_table
+from cellvit.evaluation.scoring import COLUMNS
+from cellvit.formats.checkpoints import CheckpointHeader, checkpoint_hash, read_header
+from cellvit.formats.digests import check_as_written, check_table
+from cellvit.formats.documents import Document, read_document
+from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.family import FamilyStore
+from cellvit.formats.features import FeatureCheck, open_family_features
+from cellvit.formats.page import write_page
+from cellvit.formats.provenance import Provenance, document_name, origin_of, source_name
+from cellvit.formats.summary import SummaryOrigin, read_summary
+from cellvit.formats.tile_table import read_judged
+from cellvit.formats.tiles import FoldSummary, TargetCheck, open_targets
+from cellvit.formats.watershed import WatershedChoice
+from cellvit.inference.progress import reported
 from cellvit.models.device import resolve_device
 from cellvit.report.findings import Decoder, Findings, by_family, by_split, pair_decoders
 from cellvit.report.gallery import Gallery
 from cellvit.report.kept import gallery_key, keep_gallery, kept_gallery
 from cellvit.report.page import render
 from cellvit.report.rerun import Stores, build_gallery
+from cellvit.workflow.timings import read_timings
 
 log = logging.getLogger(__name__)
 

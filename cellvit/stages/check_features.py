@@ -12,11 +12,9 @@ import torch
 from cellvit.config.encoders import FeaturesSettings
 from cellvit.config.settings import Device
 from cellvit.config.steps import ExtractFeaturesSettings
-from cellvit.contracts.documents import FeatureCheck
-from cellvit.contracts.provenance import Provenance
 from cellvit.data.views import named, views_of
 from cellvit.errors import IntegrityError, StaleFileError
-from cellvit.inference.feature_checks import (
+from cellvit.evaluation.feature_checks import (
     FeatureStatistics,
     Finding,
     feature_statistics,
@@ -24,14 +22,15 @@ from cellvit.inference.feature_checks import (
     judge_shape,
     judge_statistics,
 )
+from cellvit.formats.digests import sha256_of
+from cellvit.formats.documents import write_document
+from cellvit.formats.features import FeatureCheck, check_extracted_from, open_features, read_features
+from cellvit.formats.hdf5 import Store
+from cellvit.formats.kept import forget
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tiles import open_tiles
 from cellvit.inference.features import Extraction
-from cellvit.io.documents import write_document
-from cellvit.io.features import check_extracted_from, open_features, read_features
-from cellvit.io.hashing import sha256_of
-from cellvit.io.hdf5 import Store
-from cellvit.io.kept import forget
-from cellvit.io.progress import reported
-from cellvit.io.tiles import open_tiles
+from cellvit.inference.progress import reported
 from cellvit.models.device import resolve_device
 from cellvit.models.encoder import Encoder, load_encoder
 

@@ -6,13 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cellvit.config.judging import IntegrityGates
-from cellvit.contracts.documents import TargetCheck
-from cellvit.contracts.judgements import JudgedTiles
-from cellvit.contracts.predictions import MapBatch
-from cellvit.hover.decode import METHODS
-from cellvit.inference.judge import judge_maps, perfect_maps
-from cellvit.inference.parallel import workers
-from cellvit.inference.targets import (
+from cellvit.evaluation.measuring import judge_maps, perfect_maps
+from cellvit.evaluation.target_checks import (
     checked_hv,
     checks_of,
     coverage,
@@ -22,11 +17,15 @@ from cellvit.inference.targets import (
     tiles_by_organ,
     true_magnitude,
 )
-from cellvit.io.documents import write_document
-from cellvit.io.family import FamilyStore
-from cellvit.io.origin import origin_of
-from cellvit.io.progress import reported
-from cellvit.io.tiles import open_targets, read_tiles
+from cellvit.formats.documents import write_document
+from cellvit.formats.family import FamilyStore
+from cellvit.formats.provenance import origin_of
+from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tiles import TargetCheck, open_targets, read_tiles
+from cellvit.hover.decode import METHODS
+from cellvit.inference.parallel import workers
+from cellvit.inference.predictions import MapBatch
+from cellvit.inference.progress import reported
 
 log = logging.getLogger(__name__)
 

@@ -10,15 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from cellvit.contracts.removed import StoreHeader
-from cellvit.contracts.stores import FAMILY_FEATURES, FEATURES
 from cellvit.errors import CellvitError
-from cellvit.io.atomic import write_text
-from cellvit.io.hdf5 import Store
-from cellvit.io.kept import KEPT
-from cellvit.io.partial import PARTIAL
-from cellvit.io.removed import header_of, remember_removed
-from cellvit.io.shards import SHARDS
+from cellvit.formats.atomic import write_text
+from cellvit.formats.family import FAMILY_FEATURES
+from cellvit.formats.features import FEATURES
+from cellvit.formats.hdf5 import Store
+from cellvit.formats.kept import KEPT
+from cellvit.formats.partial import PARTIAL
+from cellvit.formats.removed import header_of, remember_removed
+from cellvit.formats.removed_record import StoreHeader
+from cellvit.formats.shards import SHARDS
 
 log = logging.getLogger(__name__)
 

@@ -11,28 +11,25 @@ import numpy as np
 
 from cellvit.config.settings import Device
 from cellvit.config.steps import EvaluateSettings
-from cellvit.contracts.documents import Document, FamilyEvaluation, WatershedChoice
-from cellvit.contracts.judgements import JudgedTiles
-from cellvit.contracts.patients import groups_of
-from cellvit.contracts.predictions import MapBatch
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.records import TileBatch
-from cellvit.inference.evaluation import DecoderFiles, check_belongs, check_unseen, findings, map_sums_of
-from cellvit.inference.figures import gaps, majority_class, map_figures
-from cellvit.inference.judge import judge_classical, judge_maps, judge_oracle
-from cellvit.inference.map_sums import sums_of_all
+from cellvit.evaluation.map_sums import sums_of_all
+from cellvit.evaluation.measuring import judge_classical, judge_maps, judge_oracle
+from cellvit.evaluation.scoring import COLUMNS
+from cellvit.evaluation.systems import DecoderFiles, check_belongs, check_unseen, findings, map_sums_of
+from cellvit.evaluation.values import gaps, majority_class, map_figures
+from cellvit.formats.checkpoints import read_header
+from cellvit.formats.digests import sha256_of
+from cellvit.formats.documents import Document, read_document, write_document
+from cellvit.formats.evaluations import FamilyEvaluation
+from cellvit.formats.family import FamilyStore
+from cellvit.formats.features import open_family_features
+from cellvit.formats.provenance import Provenance, origin_of
+from cellvit.formats.tile_table import JudgedTiles, write_judged
+from cellvit.formats.tiles import TileBatch, groups_of, names_at, open_targets, read_tiles
+from cellvit.formats.watershed import WatershedChoice
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.parallel import workers
-from cellvit.inference.scoring import COLUMNS
-from cellvit.io.documents import read_document, write_document
-from cellvit.io.family import FamilyStore
-from cellvit.io.features import open_family_features
-from cellvit.io.hashing import sha256_of
-from cellvit.io.headers import read_header
-from cellvit.io.judgements import write_judged
-from cellvit.io.origin import origin_of
-from cellvit.io.progress import reported
-from cellvit.io.tiles import names_at, open_targets, read_tiles
+from cellvit.inference.predictions import MapBatch
+from cellvit.inference.progress import reported
 from cellvit.metrics.maps import MapSums
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import POOLED_FAMILY

@@ -13,18 +13,9 @@ from jaxtyping import Float64
 
 from cellvit.config.paired import check_paired
 from cellvit.config.steps import EvaluateRoutedSettings
-from cellvit.contracts.documents import CheckpointHeader, Document, FamilyEvaluation, RoutedEvaluation, WatershedChoice
-from cellvit.contracts.judgements import JudgedTiles
-from cellvit.contracts.patients import groups_of
-from cellvit.contracts.predictions import MapBatch
-from cellvit.contracts.provenance import Provenance
 from cellvit.errors import MissingInputError
-from cellvit.inference.evaluation import DecoderFiles, check_belongs, check_unseen, findings
-from cellvit.inference.judge import judge_maps
-from cellvit.inference.maps import load_decoder, predict_maps
-from cellvit.inference.organs import load_organ_head, predict_organs
-from cellvit.inference.parallel import Workers, workers
-from cellvit.inference.routing import (
+from cellvit.evaluation.measuring import judge_maps
+from cellvit.evaluation.routing import (
     Routes,
     in_organ_order,
     organ_confusion,
@@ -32,17 +23,23 @@ from cellvit.inference.routing import (
     routes_of,
     routing_accuracy,
 )
-from cellvit.inference.scoring import COLUMNS
-from cellvit.io.documents import read_document, write_document
-from cellvit.io.features import open_features
-from cellvit.io.hashing import sha256_of
-from cellvit.io.hdf5 import Store
-from cellvit.io.headers import read_header
-from cellvit.io.judgements import read_judged, write_judged
-from cellvit.io.origin import origin_of
-from cellvit.io.progress import reported
-from cellvit.io.tiles import open_tiles
-from cellvit.io.written import check_table
+from cellvit.evaluation.scoring import COLUMNS
+from cellvit.evaluation.systems import DecoderFiles, check_belongs, check_unseen, findings
+from cellvit.formats.checkpoints import CheckpointHeader, read_header
+from cellvit.formats.digests import check_table, sha256_of
+from cellvit.formats.documents import Document, read_document, write_document
+from cellvit.formats.evaluations import FamilyEvaluation, RoutedEvaluation
+from cellvit.formats.features import open_features
+from cellvit.formats.hdf5 import Store
+from cellvit.formats.provenance import Provenance, origin_of
+from cellvit.formats.tile_table import JudgedTiles, read_judged, write_judged
+from cellvit.formats.tiles import groups_of, open_tiles
+from cellvit.formats.watershed import WatershedChoice
+from cellvit.inference.maps import load_decoder, predict_maps
+from cellvit.inference.organs import load_organ_head, predict_organs
+from cellvit.inference.parallel import Workers, workers
+from cellvit.inference.predictions import MapBatch
+from cellvit.inference.progress import reported
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import POOLED_FAMILY
 

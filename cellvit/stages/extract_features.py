@@ -11,23 +11,21 @@ import torch
 
 from cellvit.config.settings import Device
 from cellvit.config.steps import ExtractFeaturesSettings
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.records import FeatureBatch
-from cellvit.contracts.stores import FEATURES
-from cellvit.inference.behind import Behind
+from cellvit.formats.digests import sha256_of
+from cellvit.formats.features import FEATURES, FeatureBatch, append_features
+from cellvit.formats.hdf5 import Store
+from cellvit.formats.kept import EXTRACTION, Kept, forget, keep, kept_of
+from cellvit.formats.partial import Unfinished, continuing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.rows import StoreWriter
+from cellvit.formats.seals import said_by_store, write_seal
+from cellvit.formats.shards import SHARD, Shard
+from cellvit.formats.tiles import open_tiles
+from cellvit.inference.background import Behind
 from cellvit.inference.features import Extraction
-from cellvit.io.features import append_features
-from cellvit.io.fingerprint import code_fingerprint
-from cellvit.io.hashing import sha256_of
-from cellvit.io.hdf5 import Store
-from cellvit.io.kept import EXTRACTION, Kept, forget, keep, kept_of
-from cellvit.io.partial import Unfinished, continuing
-from cellvit.io.rows import StoreWriter
-from cellvit.io.seals import said_by_store, write_seal
-from cellvit.io.shards import SHARD, Shard
-from cellvit.io.tiles import open_tiles
 from cellvit.models.device import resolve_device
 from cellvit.models.encoder import Encoder, load_encoder
+from cellvit.workflow.fingerprint import code_fingerprint
 
 log = logging.getLogger(__name__)
 

@@ -9,14 +9,13 @@ import numpy as np
 
 from cellvit.config.paired import check_paired
 from cellvit.config.steps import GatherFamilySettings
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.stores import FAMILY_FEATURES, FAMILY_TARGETS
 from cellvit.errors import ContractError
-from cellvit.io.family import Member, write_family
-from cellvit.io.features import check_extracted_from, open_features
-from cellvit.io.hdf5 import Store
-from cellvit.io.seals import said_of_rows, write_seal
-from cellvit.io.tiles import open_tiles
+from cellvit.formats.family import FAMILY_FEATURES, FAMILY_TARGETS, Member, write_family
+from cellvit.formats.features import check_extracted_from, open_features
+from cellvit.formats.hdf5 import Store
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.seals import said_of_rows, write_seal
+from cellvit.formats.tiles import open_tiles
 
 log = logging.getLogger(__name__)
 

@@ -8,20 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cellvit.contracts.documents import FoldSummary
-from cellvit.contracts.patients import n_patients
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.records import TileBatch
-from cellvit.contracts.stores import TILES
 from cellvit.data.pannuke import RawBlock, check_fold, fold_files, read_blocks, read_patients, read_types
 from cellvit.errors import ContractError
+from cellvit.formats.digests import sha256_of
+from cellvit.formats.documents import write_document
+from cellvit.formats.hdf5 import writing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.seals import said_by_store, write_seal
+from cellvit.formats.tiles import TILES, FoldSummary, TileBatch, append_tiles, n_patients, open_tiles
 from cellvit.hover.relabel import paint_channels
-from cellvit.io.documents import write_document
-from cellvit.io.hashing import sha256_of
-from cellvit.io.hdf5 import writing
-from cellvit.io.progress import reported
-from cellvit.io.seals import said_by_store, write_seal
-from cellvit.io.tiles import append_tiles, open_tiles
+from cellvit.inference.progress import reported
 from cellvit.taxonomy import CLASS_NAMES, TILE_PX
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cellvit.config.data import SimulatedData
 from cellvit.data.simulate.fold import write_fold
-from cellvit.io.progress import Progress
+from cellvit.inference.progress import Progress
 
 log = logging.getLogger(__name__)
 

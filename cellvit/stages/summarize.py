@@ -5,21 +5,15 @@ import logging
 from pathlib import Path
 
 from cellvit.config.steps import SummarizeSettings
-from cellvit.contracts.documents import (
-    Document,
-    FamilyEvaluation,
-    OrganHeadEvaluation,
-    RoutedEvaluation,
-    SummaryOrigin,
-    WatershedChoice,
-)
-from cellvit.inference.summary import ORGAN_HEAD, ROUTED, summary_rows
-from cellvit.inference.summary_table import summary_text
-from cellvit.io.atomic import write_text
-from cellvit.io.documents import read_document, write_document
-from cellvit.io.hashing import sha256_of
-from cellvit.io.origin import document_name, origin_of
-from cellvit.io.summary import write_summary
+from cellvit.evaluation.summary import ORGAN_HEAD, ROUTED, summary_rows
+from cellvit.evaluation.summary_table import summary_text
+from cellvit.formats.atomic import write_text
+from cellvit.formats.digests import sha256_of
+from cellvit.formats.documents import Document, read_document, write_document
+from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.provenance import document_name, origin_of
+from cellvit.formats.summary import SummaryOrigin, write_summary
+from cellvit.formats.watershed import WatershedChoice
 
 log = logging.getLogger(__name__)
 

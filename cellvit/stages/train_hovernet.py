@@ -11,24 +11,21 @@ import torch
 
 from cellvit.config.settings import Device
 from cellvit.config.steps import TrainHovernetSettings
-from cellvit.contracts.documents import CheckpointHeader
-from cellvit.contracts.history import HOVERNET_HISTORY, EpochRecord
-from cellvit.contracts.training_state import Weights
-from cellvit.inference.taps import encoder_record, kept_blocks, tap_positions
-from cellvit.io.atomic import replacing_together
-from cellvit.io.checkpoints import write_checkpoint
-from cellvit.io.family import FamilyStore
-from cellvit.io.features import open_family_features
-from cellvit.io.fingerprint import code_fingerprint
-from cellvit.io.hashing import sha256_of
-from cellvit.io.history import write_history
-from cellvit.io.origin import origin_of
-from cellvit.io.tiles import open_targets
-from cellvit.io.training_state import resuming
+from cellvit.formats.atomic import replacing_together
+from cellvit.formats.checkpoints import CheckpointHeader, write_checkpoint
+from cellvit.formats.digests import sha256_of
+from cellvit.formats.family import FamilyStore
+from cellvit.formats.features import open_family_features
+from cellvit.formats.history import HOVERNET_HISTORY, EpochRecord, write_history
+from cellvit.formats.provenance import origin_of
+from cellvit.formats.tiles import open_targets
+from cellvit.formats.training_state import Weights, resuming
+from cellvit.inference.blocks import encoder_record, kept_blocks, tap_positions
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import CLASS_NAMES, ORGANS, TILE_MPP
 from cellvit.training.hovernet import FamilyData, architecture_of, fit_decoder
 from cellvit.training.identity import identity_of
+from cellvit.workflow.fingerprint import code_fingerprint
 
 log = logging.getLogger(__name__)
 

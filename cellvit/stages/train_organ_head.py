@@ -14,31 +14,27 @@ import torch
 from cellvit.config.paired import check_paired
 from cellvit.config.settings import Device
 from cellvit.config.steps import TrainOrganHeadSettings
-from cellvit.contracts.documents import CheckpointHeader, Figure, OrganHeadEvaluation
-from cellvit.contracts.history import ORGAN_HEAD_HISTORY, EpochRecord
-from cellvit.contracts.patients import Groups, groups_of, n_patients
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.training_state import Weights
 from cellvit.errors import ContractError
+from cellvit.evaluation.routing import organ_confusion, organ_figures, organ_numbers
+from cellvit.formats.atomic import replacing_together
+from cellvit.formats.checkpoints import CheckpointHeader, write_checkpoint
+from cellvit.formats.digests import sha256_of
+from cellvit.formats.documents import Figure, write_document
+from cellvit.formats.evaluations import OrganHeadEvaluation
+from cellvit.formats.features import check_extracted_from, open_features
+from cellvit.formats.hdf5 import Store
+from cellvit.formats.history import ORGAN_HEAD_HISTORY, EpochRecord, write_history
+from cellvit.formats.provenance import Provenance, origin_of
+from cellvit.formats.tiles import Groups, groups_of, n_patients, names_at, open_tiles
+from cellvit.formats.training_state import Weights, resuming
+from cellvit.inference.blocks import encoder_record
 from cellvit.inference.organs import organ_probabilities, read_cls
-from cellvit.inference.routing import organ_confusion, organ_figures, organ_numbers
-from cellvit.inference.taps import encoder_record
-from cellvit.io.atomic import replacing_together
-from cellvit.io.checkpoints import write_checkpoint
-from cellvit.io.documents import write_document
-from cellvit.io.features import check_extracted_from, open_features
-from cellvit.io.fingerprint import code_fingerprint
-from cellvit.io.hashing import sha256_of
-from cellvit.io.hdf5 import Store
-from cellvit.io.history import write_history
-from cellvit.io.origin import origin_of
-from cellvit.io.tiles import names_at, open_tiles
-from cellvit.io.training_state import resuming
 from cellvit.metrics.intervals import bootstrap_mean
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import ORGANS, TILE_MPP
 from cellvit.training.identity import identity_of
 from cellvit.training.organ_head import FittedOrganHead, OrganTiles, fit_organ_head
+from cellvit.workflow.fingerprint import code_fingerprint
 
 log = logging.getLogger(__name__)
 

@@ -10,24 +10,22 @@ import numpy as np
 from jaxtyping import Float64
 
 from cellvit.config.steps import TuneWatershedSettings
-from cellvit.contracts.documents import CheckpointHeader, WatershedChoice
-from cellvit.contracts.patients import Groups, groups_of
-from cellvit.contracts.provenance import Provenance
+from cellvit.evaluation.measuring import grid_tasks
+from cellvit.evaluation.scoring import score_grid
+from cellvit.evaluation.systems import check_belongs
+from cellvit.evaluation.tuning import border_warnings, grid_of, ranked
+from cellvit.formats.checkpoints import CheckpointHeader, read_header
+from cellvit.formats.documents import write_document
+from cellvit.formats.family import FamilyStore
+from cellvit.formats.features import open_family_features
+from cellvit.formats.provenance import Provenance, origin_of
+from cellvit.formats.tiles import Groups, groups_of, names_at, open_targets
+from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.decode import METHODS, method_of
-from cellvit.inference.evaluation import check_belongs
-from cellvit.inference.judge import grid_tasks
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.parallel import workers
-from cellvit.inference.scoring import score_grid
+from cellvit.inference.progress import reported
 from cellvit.inference.segment import parameters_of
-from cellvit.inference.tuning import border_warnings, grid_of, ranked
-from cellvit.io.documents import write_document
-from cellvit.io.family import FamilyStore
-from cellvit.io.features import open_family_features
-from cellvit.io.headers import read_header
-from cellvit.io.origin import origin_of
-from cellvit.io.progress import reported
-from cellvit.io.tiles import names_at, open_targets
 from cellvit.models.device import resolve_device
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from cellvit.config.models import TrainingSettings
-from cellvit.contracts.batches import DrawnViews
-from cellvit.data.batches import DrawnRows
+from cellvit.data.batches import DrawnRows, DrawnViews
 from cellvit.data.views import random_views
 from cellvit.errors import StaleFileError
 from cellvit.inference.stored_views import StoredViews

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float32, Int, Int64
 from torch import Tensor
 
-from cellvit.io.hdf5 import Store
+from cellvit.formats.hdf5 import Store
 from cellvit.taxonomy import NucleusClass
 
 MOST_TO_LEAST: Final = 10.0

@@ -15,15 +15,14 @@ from tqdm import tqdm
 
 from cellvit.config.models import DecoderSettings, LossSettings, TrainingSettings
 from cellvit.config.steps import TrainHovernetSettings
-from cellvit.contracts.batches import DecoderBatch
-from cellvit.contracts.history import EpochRecord
-from cellvit.data.batches import DrawnRows, decoder_batches, drawn_batches, sequential_rows, shuffled_rows
+from cellvit.data.batches import DecoderBatch, DrawnRows, decoder_batches, drawn_batches, sequential_rows, shuffled_rows
+from cellvit.formats.hdf5 import Store
+from cellvit.formats.history import EpochRecord
+from cellvit.formats.training_state import StateFile
 from cellvit.hover.encode import hv_maps
 from cellvit.inference.parallel import Workers, workers
 from cellvit.inference.stored_views import stored_views
 from cellvit.inference.tensors import on_device
-from cellvit.io.hdf5 import Store
-from cellvit.io.training_state import StateFile
 from cellvit.losses.hover import HoVerNetLoss, LossParts
 from cellvit.models.autocast import half_precision
 from cellvit.models.hovernet import HoVerNetDecoder

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cellvit.contracts.documents import CheckpointHeader
+from cellvit.formats.checkpoints import CheckpointHeader
 
 
 def identity_of(

@@ -16,9 +16,9 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from cellvit.config.models import OrganHeadSettings
-from cellvit.contracts.history import ORGAN_HEAD_HISTORY, EpochRecord
 from cellvit.data.batches import shuffled_rows
-from cellvit.io.training_state import StateFile
+from cellvit.formats.history import ORGAN_HEAD_HISTORY, EpochRecord
+from cellvit.formats.training_state import StateFile
 from cellvit.metrics.classification import accuracy, balanced_accuracy, confusion
 from cellvit.models.organ_head import OrganHead, known_softmax
 from cellvit.taxonomy import ORGANS

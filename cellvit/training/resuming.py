@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from cellvit.contracts.history import EpochRecord
-from cellvit.contracts.training_state import Progress, Snapshot, TrainingState, Weights, joined, part_of
-from cellvit.io.training_state import StateFile
+from cellvit.formats.history import EpochRecord
+from cellvit.formats.training_state import Progress, Snapshot, StateFile, TrainingState, Weights, joined, part_of
 from cellvit.training.seeding import Stream
 from cellvit.training.selection import Kept, copies, kept_of, with_epoch
 

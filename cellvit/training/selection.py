@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from cellvit.contracts.history import EpochRecord
-from cellvit.contracts.training_state import Progress, Weights
 from cellvit.errors import ContractError
+from cellvit.formats.history import EpochRecord
+from cellvit.formats.training_state import Progress, Weights
 
 log = logging.getLogger(__name__)
 

@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from cellvit.contracts.batches import DecoderBatch
-from cellvit.contracts.history import LOSS_PARTS, MAP_FIGURES
-from cellvit.contracts.maps import HoverMaps
-from cellvit.contracts.predictions import MapBatch
+from cellvit.data.batches import DecoderBatch
+from cellvit.evaluation.map_sums import map_sums
+from cellvit.formats.history import LOSS_PARTS, MAP_FIGURES
 from cellvit.hover.encode import hv_maps
-from cellvit.inference.map_sums import map_sums
 from cellvit.inference.maps import as_map_batch, forward
 from cellvit.inference.parallel import Workers
+from cellvit.inference.predictions import MapBatch
 from cellvit.inference.tensors import on_device
 from cellvit.losses.hover import HoVerNetLoss, LossParts
 from cellvit.metrics.maps import MapSums
 from cellvit.metrics.pannuke import mean_over_organs
 from cellvit.models.hovernet import HoVerNetDecoder
+from cellvit.models.maps import HoverMaps
 from cellvit.training.loop import Means
 from cellvit.training.tile_bpq import BpqTask, tile_bpq
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from cellvit.io.head import forget_head, note_head
+from cellvit.workflow.head import forget_head, note_head
 
 SETTINGS = """\
 data: {root: null, simulated: {tiles_per_fold: 2000}}

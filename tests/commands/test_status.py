@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cellvit.commands.status import Begun
 
 from cellvit.__main__ import main
-from cellvit.commands.status import Begun
-from cellvit.contracts.timings import PlannedJob
-from cellvit.io.joblog import read_job_log
+from cellvit.workflow.joblog import read_job_log
+from cellvit.workflow.timing_records import PlannedJob
 
 JOB = PlannedJob("train_hovernet", "split1_all", threads=4, on_gpu=True)
 

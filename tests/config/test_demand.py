@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from cellvit.config.demand import DEMANDS, PANNUKE_FOLD_TILES, memory_mb, runtime_min, weights_mb
 from cellvit.config.encoders import PRESETS
+from cellvit.workflow.resources import DEMANDS, PANNUKE_FOLD_TILES, memory_mb, runtime_min, weights_mb
 
 H_OPTIMUS_0_MB = 4_529
 
@@ -66,6 +66,6 @@ def test_weights_are_those_of_the_preset():
 
 
 def test_reading_demands_loads_nothing_heavy():
-    program = "import sys, cellvit.config.demand; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    program = "import sys, cellvit.workflow.resources; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cellvit.contracts.judgements import JudgedTiles
 from cellvit.errors import ContractError
+from cellvit.formats.tile_table import JudgedTiles
 
 
 def tiles(*ids: str, columns: tuple[str, ...] = ("aji", "bpq"), patient: tuple[str, ...] = ()) -> JudgedTiles:

@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.stores import FEATURES
 from cellvit.data.batches import AHEAD, decoder_batches, read_ahead, sequential_rows, shuffled_rows
 from cellvit.errors import ContractError
-from cellvit.io.features import open_features
-from cellvit.io.hdf5 import writing
-from cellvit.io.tiles import open_tiles
+from cellvit.formats.features import FEATURES, open_features
+from cellvit.formats.hdf5 import writing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tiles import open_tiles
 
 
 @given(n=st.integers(0, 70), batch_size=st.integers(1, 20), seed=st.integers(0, 5))

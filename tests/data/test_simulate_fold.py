@@ -10,7 +10,7 @@ import pytest
 from cellvit.data.pannuke import SIMULATED_MARK, FoldFiles, fold_files, read_types
 from cellvit.data.simulate.fold import make_tile, plan_fold, write_fold
 from cellvit.errors import ContractError
-from cellvit.io.hashing import sha256_of
+from cellvit.formats.digests import sha256_of
 from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS
 
 TILES = 3

@@ -8,7 +8,7 @@ from cellvit.__main__ import main
 from cellvit.config.encoders import EncoderSettings
 from cellvit.config.settings import Settings
 from cellvit.config.steps import step_settings
-from cellvit.io.features import open_features
+from cellvit.formats.features import open_features
 
 
 def arguments(tiles: Path, features: Path, *more: object, seed: int = 0) -> list[str]:

@@ -18,7 +18,7 @@ FIRST, SECOND = "GPU-00000000-aaaa", "GPU-11111111-bbbb"
 
 HOLD = """\
 import logging, os, sys
-from cellvit.io.gpu.assignment import assign_gpu
+from cellvit.workflow.gpu.assignment import assign_gpu
 
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 assign_gpu("train_hovernet")
@@ -30,7 +30,7 @@ sys.stdin.read()
 TAKE_TURNS = """\
 import os, sys, time
 from pathlib import Path
-from cellvit.io.gpu.assignment import assign_gpu
+from cellvit.workflow.gpu.assignment import assign_gpu
 
 assign_gpu("train_hovernet")
 seen, mine = Path(sys.argv[1]), os.environ["CUDA_VISIBLE_DEVICES"]

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cellvit.inference.behind import Behind
+from cellvit.inference.background import Behind
 
 
 def test_items_are_worked_on_in_order_and_all_are_done_at_the_end() -> None:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellvit.contracts.records import FeatureBatch
-from cellvit.inference.feature_checks import feature_statistics, judge_recomputed, judge_shape, judge_statistics
+from cellvit.evaluation.feature_checks import feature_statistics, judge_recomputed, judge_shape, judge_statistics
+from cellvit.formats.features import FeatureBatch
 
 BAND = (0.6, 1.4)
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
-from cellvit.contracts.records import FeatureBatch
 from cellvit.data.views import apply_view
 from cellvit.errors import IntegrityError
+from cellvit.formats.features import FeatureBatch
+from cellvit.formats.hdf5 import Store
+from cellvit.formats.tiles import open_tiles
 from cellvit.inference.features import Extraction
-from cellvit.io.hdf5 import Store
-from cellvit.io.tiles import open_tiles
 from cellvit.models.encoder import Encoder, load_encoder
 
 TilesOf = Callable[[int], Store]

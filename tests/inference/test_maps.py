@@ -1,12 +1,11 @@
 import pytest
 import torch
 
-from cellvit.contracts.documents import CheckpointHeader
-from cellvit.contracts.provenance import Provenance
 from cellvit.errors import AbsentModelError, ContractError
+from cellvit.formats.checkpoints import CheckpointHeader, write_checkpoint
+from cellvit.formats.provenance import Provenance
 from cellvit.inference.maps import load_decoder
 from cellvit.inference.organs import load_organ_head
-from cellvit.io.checkpoints import write_checkpoint
 from cellvit.models.hovernet import HoVerNetDecoder
 
 CPU = torch.device("cpu")

@@ -10,19 +10,16 @@ import torch
 
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.steps import ExtractFeaturesSettings
-from cellvit.contracts.batches import DrawnViews
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.records import TileBatch
-from cellvit.contracts.stores import FEATURES, TILES
-from cellvit.data.batches import DrawnRows, drawn_batches
+from cellvit.data.batches import DrawnRows, DrawnViews, drawn_batches
 from cellvit.data.views import VIEWS, View, apply_view, seen, views_of
 from cellvit.errors import StaleFileError
+from cellvit.formats.features import FEATURES, open_features
+from cellvit.formats.hdf5 import Store, writing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tiles import TILES, TileBatch, append_tiles, open_tiles
 from cellvit.hover.encode import hv_maps
 from cellvit.inference.stored_views import UPRIGHT_ONLY, stored_views
 from cellvit.inference.tensors import TensorBatch, on_device
-from cellvit.io.features import open_features
-from cellvit.io.hdf5 import Store, writing
-from cellvit.io.tiles import append_tiles, open_tiles
 from cellvit.models.encoder import load_encoder
 
 CPU = torch.device("cpu")

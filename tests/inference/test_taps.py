@@ -3,12 +3,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.stores import FEATURES
 from cellvit.errors import ContractError, StaleFileError
-from cellvit.inference.taps import check_same_encoder, encoder_record, kept_blocks, tap_positions
-from cellvit.io.features import open_features
-from cellvit.io.hdf5 import Store, writing
+from cellvit.formats.features import FEATURES, open_features
+from cellvit.formats.hdf5 import Store, writing
+from cellvit.formats.provenance import Provenance
+from cellvit.inference.blocks import check_same_encoder, encoder_record, kept_blocks, tap_positions
 
 
 def settings_of(taps: list[int] | None, *, input_px: int = 224) -> dict[str, object]:

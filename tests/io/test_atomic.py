@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cellvit.io.atomic import remove_unfinished, replacing_together
+from cellvit.formats.atomic import remove_unfinished, replacing_together
 
 KILLED_AT_A_CHANGE = """
 import os, signal, sys
 from pathlib import Path
-from cellvit.io.atomic import replacing_together
+from cellvit.formats.atomic import replacing_together
 
 count, seen = int(sys.argv[1]), 0
 

@@ -3,11 +3,15 @@ import stat
 import pytest
 import torch
 
-from cellvit.contracts.documents import CheckpointHeader
-from cellvit.contracts.provenance import Provenance
 from cellvit.errors import AbsentModelError, ContractError, IntegrityError, MissingInputError
-from cellvit.io.checkpoints import read_checkpoint, write_checkpoint
-from cellvit.io.headers import checkpoint_hash, read_header
+from cellvit.formats.checkpoints import (
+    CheckpointHeader,
+    checkpoint_hash,
+    read_checkpoint,
+    read_header,
+    write_checkpoint,
+)
+from cellvit.formats.provenance import Provenance
 
 
 def header(**changes):

@@ -8,12 +8,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from cellvit.formats.disk import Syncing, reserving
 
-from cellvit.contracts.stores import FEATURES
 from cellvit.errors import MissingInputError
-from cellvit.io import disk
-from cellvit.io.disk import Syncing, reserving
-from cellvit.io.hdf5 import create_columns
+from cellvit.formats import disk
+from cellvit.formats.features import FEATURES
+from cellvit.formats.hdf5 import create_columns
 
 N = 64
 SIZES = {"views": 1, "taps": 1, "g": 16, "dim": 192}

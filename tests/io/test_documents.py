@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from cellvit.contracts.documents import FeatureCheck
-from cellvit.contracts.provenance import Provenance
 from cellvit.errors import ContractError, IntegrityError
-from cellvit.io.documents import own_hash, parse_document, read_document, write_document
+from cellvit.formats.documents import own_hash, parse_document, read_document, write_document
+from cellvit.formats.features import FeatureCheck
+from cellvit.formats.provenance import Provenance
 
 
 @pytest.fixture

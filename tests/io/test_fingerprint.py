@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import cellvit
-from cellvit.io.fingerprint import _Reader, reached_modules
+from cellvit.workflow.fingerprint import _Reader, reached_modules
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_template_counts_for_the_report_alone(fingerprint_of):
 def test_imports_are_followed_through_modules_and_parents():
     reached = reached_modules("cellvit.stages.prepare_fold")
 
-    assert {"cellvit", "cellvit.stages", "cellvit.hover.relabel", "cellvit.taxonomy", "cellvit.io.atomic"} <= reached
+    assert {"cellvit", "cellvit.stages", "cellvit.hover.relabel", "cellvit.taxonomy", "cellvit.formats.atomic"} <= reached
     assert "cellvit.hover.encode" not in reached
 
 
@@ -126,7 +126,7 @@ def test_reading_imports_loads_no_torch(repository):
     import subprocess
 
     program = (
-        "import sys; from cellvit.io.fingerprint import code_fingerprint; from cellvit.config.settings import load_settings; "
+        "import sys; from cellvit.workflow.fingerprint import code_fingerprint; from cellvit.config.settings import load_settings; "
         "load_settings({}); code_fingerprint('cellvit.stages.train_hovernet'); "
         "import cellvit.data.pannuke, cellvit.io.hashing; sys.exit('torch' in sys.modules)"
     )

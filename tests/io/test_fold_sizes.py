@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from cellvit.config.data import Split
-from cellvit.contracts.documents import FoldSummary
-from cellvit.contracts.provenance import Provenance
-from cellvit.io.documents import read_document, write_document
-from cellvit.io.fold_sizes import Tiles
+from cellvit.formats.documents import read_document, write_document
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tiles import FoldSummary
+from cellvit.workflow.fold_sizes import Tiles
 
 FOLDS = {1: {"Colon": 2000, "Breast": 656}, 2: {"Colon": 1, "Stomach": 4}, 3: {"Breast": 1}}
 

@@ -1,6 +1,6 @@
 import os
 
-from cellvit.io.hashing import combined, remembered_sha256, sha256_of
+from cellvit.formats.digests import combined, remembered_sha256, sha256_of
 
 
 def test_an_untouched_file_is_not_read_again(tmp_path, monkeypatch):

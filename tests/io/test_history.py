@@ -2,8 +2,7 @@ import math
 
 import pandas as pd
 
-from cellvit.contracts.history import HOVERNET_HISTORY, LOSS_PARTS, ORGAN_HEAD_HISTORY, EpochRecord
-from cellvit.io.history import write_history
+from cellvit.formats.history import HOVERNET_HISTORY, LOSS_PARTS, ORGAN_HEAD_HISTORY, EpochRecord, write_history
 from cellvit.losses.hover import LossParts
 
 

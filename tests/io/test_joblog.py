@@ -9,7 +9,7 @@ import torch
 
 from cellvit.config.settings import Settings
 from cellvit.config.steps import step_settings
-from cellvit.io.joblog import gpu_peak_mb, read_job_log
+from cellvit.workflow.joblog import gpu_peak_mb, read_job_log
 
 STARTED = "03:44:14 INFO started step=train_hovernet pid=4194305 host={host} at=2026-11-22T03:44:14+00:00\n"
 
@@ -26,7 +26,7 @@ TRAINED_ON_A_GPU = (
 
 ON_THE_GPU = """
 import sys, torch
-from cellvit.io.joblog import log_gpu_memory
+from cellvit.workflow.joblog import log_gpu_memory
 import logging
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 torch.zeros(64 << 20, device="cuda")

@@ -3,9 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from cellvit.contracts.judgements import JudgedTiles
 from cellvit.errors import ContractError, MissingInputError
-from cellvit.io.judgements import read_judged, write_judged
+from cellvit.formats.tile_table import JudgedTiles, read_judged, write_judged
 
 COLUMNS = ("n_true", "aji", "bpq")
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from cellvit.workflow.plan import machine_of, planned
 
-from cellvit.contracts.timings import Machine
 from cellvit.errors import CellvitError
-from cellvit.io.plan import machine_of, planned
+from cellvit.workflow.timing_records import Machine
 
 
 @pytest.mark.parametrize(

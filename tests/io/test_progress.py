@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from cellvit.io.progress import Progress, reported
+from cellvit.inference.progress import Progress, reported
 
 LINE = re.compile(r"judged system=oracle tiles=(\d+) of=400 tiles_per_s=[\d.e+]+ left=\d+:\d\d:\d\d")
 
 BAR = """
-from cellvit.io.progress import reported
+from cellvit.inference.progress import reported
 for _ in reported([[1, 2]] * 3, "judged system=oracle", 6): pass
 """
 

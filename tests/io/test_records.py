@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cellvit.workflow.records import Records, keep_records, recall_records
 
 from cellvit.errors import ContractError
-from cellvit.io.records import Records, keep_records, recall_records
 
 SETTINGS, OTHER = ["'settings'"], ["'other settings'"]
 SEAL, STORE, SUMMARY = "seals/tiles/fold1.json", "tiles/fold1.h5", "summary.csv"

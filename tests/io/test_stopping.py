@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import os, signal, sys, time
-from cellvit.io.stopping import stopped_by_sigterm
+from cellvit.training.stopping import stopped_by_sigterm
 
 with stopped_by_sigterm():
     try:
@@ -41,7 +41,7 @@ def test_a_second_sigterm_ends_the_process_at_once() -> None:
 
 
 def test_outside_the_signal_does_what_it_did() -> None:
-    from cellvit.io.stopping import stopped_by_sigterm
+    from cellvit.training.stopping import stopped_by_sigterm
 
     def before(number: int, frame: object) -> None:
         raise KeyboardInterrupt

@@ -4,13 +4,12 @@ import h5py
 import numpy as np
 import pytest
 
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.stores import FAMILY_TARGETS, FEATURES, TILES
 from cellvit.errors import ContractError, MissingInputError, StaleFileError
-from cellvit.io.family import Member, write_family
-from cellvit.io.features import open_features, read_features, read_tokens
-from cellvit.io.hdf5 import Store, as_names, writing
-from cellvit.io.tiles import open_targets, open_tiles, read_tiles
+from cellvit.formats.family import FAMILY_TARGETS, Member, write_family
+from cellvit.formats.features import FEATURES, open_features, read_features, read_tokens
+from cellvit.formats.hdf5 import Store, as_names, writing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tiles import TILES, open_targets, open_tiles, read_tiles
 
 SIZES = {"views": 1, "taps": 2, "g": 4, "dim": 8}
 
@@ -86,7 +85,7 @@ def test_more_rows_than_announced_are_refused(tmp_path):
 @pytest.mark.parametrize("processors", [1, 2, 3, 16])
 def test_a_store_is_the_same_whoever_hashes_its_rows(tmp_path, monkeypatch, processors):
     write_features(tmp_path / "here.h5")
-    monkeypatch.setattr("cellvit.io.rows._processors", lambda: processors)
+    monkeypatch.setattr("cellvit.formats.rows._processors", lambda: processors)
     write_features(tmp_path / "there.h5")
 
     assert (tmp_path / "here.h5").read_bytes() == (tmp_path / "there.h5").read_bytes()

@@ -2,9 +2,8 @@ import math
 
 import pytest
 
-from cellvit.contracts.summary import SummaryRow
 from cellvit.errors import ContractError, MissingInputError
-from cellvit.io.summary import read_summary, write_summary
+from cellvit.formats.summary import SummaryRow, read_summary, write_summary
 
 
 def test_what_is_written_is_read(tmp_path) -> None:

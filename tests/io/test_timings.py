@@ -1,7 +1,7 @@
 import math
 from pathlib import Path
 
-from cellvit.io.timings import read_timings
+from cellvit.workflow.timings import read_timings
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from cellvit.contracts.history import EpochRecord
-from cellvit.contracts.training_state import Progress, Snapshot, TrainingState
-from cellvit.io.training_state import StateFile, resuming
+from cellvit.formats.history import EpochRecord
+from cellvit.formats.training_state import Progress, Snapshot, StateFile, TrainingState, resuming
 
 FINGERPRINT = {"training.epochs": "50", "content of features_fold1": "0a" * 32}
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from cellvit.contracts.maps import HoverMaps
 from cellvit.errors import SettingsError
 from cellvit.hover.encode import hv_maps
 from cellvit.losses.hover import (
@@ -17,6 +16,7 @@ from cellvit.losses.hover import (
     regression_loss,
     type_loss,
 )
+from cellvit.models.maps import HoverMaps
 
 Masked = Callable[[Tensor, Tensor, Tensor], Tensor]
 MASKED = [

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cellvit.errors import ContractError
-from cellvit.ids import TABLE_IDS, renumber
+from cellvit.hover.renumber import TABLE_IDS, renumber
 from cellvit.metrics.instances import centroids, majority_classes
 
 

@@ -7,25 +7,18 @@ import pandas as pd
 import pytest
 
 from cellvit.config.settings import Settings, load_settings
-from cellvit.contracts.documents import (
-    Check,
-    CheckpointHeader,
-    FamilyEvaluation,
-    FeatureCheck,
-    Figure,
-    FoldSummary,
-    GridPoint,
-    OrganHeadEvaluation,
-    RoutedEvaluation,
-    TargetCheck,
-    WatershedChoice,
-)
-from cellvit.contracts.history import HOVERNET_HISTORY
-from cellvit.contracts.judgements import JudgedTiles
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.summary import SummaryRow
-from cellvit.contracts.timings import JobTiming
+from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.documents import Check, Figure
+from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.features import FeatureCheck
+from cellvit.formats.history import HOVERNET_HISTORY
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.summary import SummaryRow
+from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tiles import FoldSummary, TargetCheck
+from cellvit.formats.watershed import GridPoint, WatershedChoice
 from cellvit.report.findings import Decoder, Findings, pair_decoders
+from cellvit.workflow.timing_records import JobTiming
 
 NAN = float("nan")
 REASON = "no tiles of Skin in training fold 1"

@@ -3,8 +3,8 @@ import xml.etree.ElementTree as ET
 import matplotlib as mpl
 import pandas as pd
 
-from cellvit.contracts.documents import Figure
-from cellvit.contracts.history import HOVERNET_HISTORY
+from cellvit.formats.documents import Figure
+from cellvit.formats.history import HOVERNET_HISTORY
 from cellvit.report.comparison import Entry, comparison_chart
 from cellvit.report.curves import PANELS, chosen_epoch, training_curves
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from cellvit.config.settings import Settings
-from cellvit.contracts.judgements import JudgedTiles
 from cellvit.errors import ContractError
+from cellvit.formats.tile_table import JudgedTiles
 from cellvit.report.findings import Decoder, Findings, pair_decoders
 
 

@@ -2,8 +2,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cellvit.contracts.judgements import JudgedTiles
-from cellvit.contracts.predictions import Segmentation
+from cellvit.formats.tile_table import JudgedTiles
+from cellvit.inference.predictions import Segmentation
 from cellvit.report.gallery import Rerun, choose_tiles, class_swatches, exhibit
 
 Judged = Callable[..., JudgedTiles]

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from cellvit.contracts.documents import Document, FamilyEvaluation
-from cellvit.contracts.provenance import Provenance
+from cellvit.formats.documents import Document
+from cellvit.formats.evaluations import FamilyEvaluation
+from cellvit.formats.provenance import Provenance
 from cellvit.report.findings import Findings
 from cellvit.report.gallery import Gallery
 from cellvit.report.page import render

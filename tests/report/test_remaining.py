@@ -1,9 +1,9 @@
 import math
 
 import pytest
-
-from cellvit.contracts.timings import JobTiming, Machine, PlannedJob, UnderWay
 from cellvit.report.remaining import estimate_line, remaining
+
+from cellvit.workflow.timing_records import JobTiming, Machine, PlannedJob, UnderWay
 
 NAN = math.nan
 

@@ -3,9 +3,10 @@ import math
 
 import pytest
 
-from cellvit.contracts.documents import Figure, GridPoint
-from cellvit.contracts.summary import MEAN_SPLIT, SummaryRow
-from cellvit.inference.figures import MAP_METRICS, ORGAN_METRICS
+from cellvit.evaluation.values import MAP_METRICS, ORGAN_METRICS
+from cellvit.formats.documents import Figure
+from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
+from cellvit.formats.watershed import GridPoint
 from cellvit.report import gates, integrity, origin, results
 from cellvit.report.cells import Table, figure_cell
 from cellvit.report.findings import Findings

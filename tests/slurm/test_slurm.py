@@ -102,7 +102,7 @@ def test_logs_lie_where_the_profile_says(finished):
 
 
 def test_jobs_ask_for_the_time_and_memory_of_their_tiles(finished):
-    from cellvit.config.demand import memory_mb, runtime_min
+    from cellvit.workflow.resources import memory_mb, runtime_min
 
     asked = {(job.rule, job.memory_mb, job.minutes) for job in finished.jobs("prepare_fold")}
 

@@ -10,10 +10,10 @@ import pytest
 
 from cellvit.__main__ import main
 from cellvit.config.steps import GatherFamilySettings
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.stores import FEATURES
-from cellvit.io.hdf5 import writing
-from cellvit.io.tiles import open_tiles
+from cellvit.formats.features import FEATURES
+from cellvit.formats.hdf5 import writing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tiles import open_tiles
 from cellvit.taxonomy import ORGANS
 
 GRID, DIM = 16, 8

@@ -10,13 +10,10 @@ from safetensors.torch import save_file
 from cellvit.__main__ import main
 from cellvit.config.encoders import UNTRAINED_BAND, EncoderSettings, FeaturesSettings
 from cellvit.config.steps import ExtractFeaturesSettings
-from cellvit.contracts.documents import FeatureCheck
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.records import FeatureBatch
-from cellvit.contracts.stores import FEATURES
-from cellvit.io.documents import read_document
-from cellvit.io.features import append_features, open_features, read_features
-from cellvit.io.hdf5 import writing
+from cellvit.formats.documents import read_document
+from cellvit.formats.features import FEATURES, FeatureBatch, FeatureCheck, append_features, open_features, read_features
+from cellvit.formats.hdf5 import writing
+from cellvit.formats.provenance import Provenance
 from cellvit.models.weights import load_vit
 
 Edit = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]

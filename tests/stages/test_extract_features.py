@@ -11,9 +11,9 @@ from cellvit.__main__ import main
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.settings import Settings
 from cellvit.config.steps import ExtractFeaturesSettings, step_settings
-from cellvit.io.features import open_features, read_features
-from cellvit.io.hashing import sha256_of
-from cellvit.io.tiles import open_tiles
+from cellvit.formats.digests import sha256_of
+from cellvit.formats.features import open_features, read_features
+from cellvit.formats.tiles import open_tiles
 from cellvit.models.encoder import load_encoder
 
 TINY = EncoderSettings(preset="tiny-vit", weights="random")

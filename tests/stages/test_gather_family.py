@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 from cellvit.__main__ import main
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.stores import FEATURES
-from cellvit.io.features import open_family_features
-from cellvit.io.hdf5 import writing
-from cellvit.io.tiles import open_targets, open_tiles, read_tiles
+from cellvit.formats.features import FEATURES, open_family_features
+from cellvit.formats.hdf5 import writing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tiles import open_targets, open_tiles, read_tiles
 
 
 @pytest.fixture

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from cellvit.__main__ import main
-from cellvit.contracts.documents import FoldSummary
 from cellvit.data.pannuke import fold_files
-from cellvit.io.documents import read_document
-from cellvit.io.tiles import open_tiles, read_tiles
+from cellvit.formats.documents import read_document
+from cellvit.formats.tiles import FoldSummary, open_tiles, read_tiles
 
 
 @pytest.fixture

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from cellvit.formats.seals import read_seal, said_by_checkpoint
 
 from cellvit.__main__ import main
-from cellvit.contracts.documents import CheckpointHeader
-from cellvit.contracts.provenance import Provenance
-from cellvit.io.checkpoints import write_checkpoint
-from cellvit.io.hashing import sha256_of
-from cellvit.io.headers import read_header
-from cellvit.io.seals import read_seal, said_by_checkpoint
+from cellvit.formats.checkpoints import CheckpointHeader, read_header, write_checkpoint
+from cellvit.formats.digests import sha256_of
+from cellvit.formats.provenance import Provenance
 
 
 @pytest.fixture

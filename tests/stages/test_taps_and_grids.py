@@ -9,10 +9,10 @@ import pytest
 from cellvit.__main__ import main
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.steps import ExtractFeaturesSettings, GatherFamilySettings
-from cellvit.contracts.documents import FamilyEvaluation
-from cellvit.io.documents import read_document
-from cellvit.io.features import open_family_features, open_features
-from cellvit.io.headers import read_header
+from cellvit.formats.checkpoints import read_header
+from cellvit.formats.documents import read_document
+from cellvit.formats.evaluations import FamilyEvaluation
+from cellvit.formats.features import open_family_features, open_features
 
 FOLDS = (1, 2, 3)
 SMALL = {"widths": [8, 8, 8, 8, 8], "stem_widths": [4, 6]}

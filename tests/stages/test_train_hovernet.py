@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 import torch
 
-from cellvit.contracts.history import HOVERNET_HISTORY
 from cellvit.errors import AbsentModelError, StaleFileError
+from cellvit.formats.checkpoints import read_header
+from cellvit.formats.features import open_family_features, open_features
+from cellvit.formats.history import HOVERNET_HISTORY
+from cellvit.formats.tiles import open_targets, open_tiles
 from cellvit.inference.maps import load_decoder, predict_maps
-from cellvit.io.features import open_family_features, open_features
-from cellvit.io.headers import read_header
-from cellvit.io.tiles import open_targets, open_tiles
 
 CPU = torch.device("cpu")
 SETTINGS = {

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 import torch
 
-from cellvit.contracts.documents import OrganHeadEvaluation
-from cellvit.contracts.history import ORGAN_HEAD_HISTORY
 from cellvit.errors import AbsentModelError
+from cellvit.formats.checkpoints import read_header
+from cellvit.formats.documents import read_document
+from cellvit.formats.evaluations import OrganHeadEvaluation
+from cellvit.formats.features import open_features
+from cellvit.formats.history import ORGAN_HEAD_HISTORY
 from cellvit.inference.organs import load_organ_head, predict_organs
-from cellvit.io.documents import read_document
-from cellvit.io.features import open_features
-from cellvit.io.headers import read_header
 from cellvit.taxonomy import ORGANS
 
 CPU = torch.device("cpu")

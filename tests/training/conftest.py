@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from cellvit.config.steps import TrainHovernetSettings
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.records import TileBatch
-from cellvit.contracts.stores import FEATURES, TILES
-from cellvit.io.features import open_features
-from cellvit.io.hdf5 import writing
-from cellvit.io.tiles import append_tiles, open_tiles
+from cellvit.formats.features import FEATURES, open_features
+from cellvit.formats.hdf5 import writing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tiles import TILES, TileBatch, append_tiles, open_tiles
 from cellvit.training.hovernet import FamilyData
 
 N_TILES, GRID, DIM = 8, 16, 4

@@ -8,8 +8,8 @@ import torch
 
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.steps import ExtractFeaturesSettings, TrainHovernetSettings
-from cellvit.contracts.history import LOSS_PARTS, MAP_FIGURES
 from cellvit.errors import StaleFileError, TrainingDivergedError
+from cellvit.formats.history import LOSS_PARTS, MAP_FIGURES
 from cellvit.training.hovernet import FamilyData, fit_decoder
 
 CPU = torch.device("cpu")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from cellvit.contracts.documents import CheckpointHeader
-from cellvit.contracts.provenance import Provenance
+from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.provenance import Provenance
 from cellvit.training.identity import identity_of
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

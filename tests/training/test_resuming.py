@@ -13,8 +13,7 @@ import torch
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.models import OrganHeadSettings
 from cellvit.config.steps import ExtractFeaturesSettings, TrainHovernetSettings
-from cellvit.contracts.training_state import TrainingState
-from cellvit.io.training_state import StateFile
+from cellvit.formats.training_state import StateFile, TrainingState
 from cellvit.training.hovernet import FamilyData, fit_decoder
 from cellvit.training.organ_head import OrganTiles, fit_organ_head
 from cellvit.training.selection import Kept

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from cellvit.contracts.history import EpochRecord
-from cellvit.contracts.training_state import Progress
 from cellvit.errors import ContractError
+from cellvit.formats.history import EpochRecord
+from cellvit.formats.training_state import Progress
 from cellvit.training.selection import Kept, kept_of, with_epoch
 
 

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from cellvit.config.settings import Settings, load_settings
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.stores import FEATURES
-from cellvit.io.hashing import sha256_of
-from cellvit.io.hdf5 import writing
-from cellvit.io.tiles import open_tiles
 from cellvit.verification.features import feature_link, know_weights
 from cellvit.verification.layout import Layout
 from cellvit.verification.links import Link
 from cellvit.verification.progress import Reading
 from cellvit.verification.run import Run, Source
+
+from cellvit.config.settings import Settings, load_settings
+from cellvit.formats.digests import sha256_of
+from cellvit.formats.features import FEATURES
+from cellvit.formats.hdf5 import writing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tiles import open_tiles
 
 
 @pytest.fixture

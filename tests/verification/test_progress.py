@@ -2,7 +2,6 @@ import logging
 from pathlib import Path
 
 import pytest
-
 from cellvit.verification.progress import Reading
 
 GB = 1_000_000_000

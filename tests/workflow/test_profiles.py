@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from cellvit.io.slurm import JOBNAME_PREFIX
+from cellvit.workflow.slurm import JOBNAME_PREFIX
 
 PROFILES = sorted(path.parent.name for path in Path(__file__).parents[2].glob("profiles/*/config.yaml"))
 

@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
-from cellvit.contracts.documents import FamilyEvaluation, RoutedEvaluation, TargetCheck, WatershedChoice
-from cellvit.io.checkpoints import read_checkpoint
-from cellvit.io.documents import read_document
-from cellvit.io.headers import read_header
-from cellvit.io.tiles import open_targets
+from cellvit.formats.checkpoints import read_checkpoint, read_header
+from cellvit.formats.documents import read_document
+from cellvit.formats.evaluations import FamilyEvaluation, RoutedEvaluation
+from cellvit.formats.tiles import TargetCheck, open_targets
+from cellvit.formats.watershed import WatershedChoice
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 

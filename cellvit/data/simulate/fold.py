@@ -12,8 +12,8 @@ import numpy as np
 from cellvit.data.pannuke import SIMULATED_MARK, FoldFiles, fold_files
 from cellvit.data.simulate.tile import SimulatedTile, simulate_tile
 from cellvit.errors import ContractError
-from cellvit.io.atomic import replacing, write_text
-from cellvit.io.hashing import sha256_of
+from cellvit.formats.atomic import replacing, write_text
+from cellvit.formats.digests import sha256_of
 from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS, TILE_PX
 
 GENERATOR_VERSION: Final = 1

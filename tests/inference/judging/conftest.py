@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from cellvit.contracts.judgements import JudgedTiles
-from cellvit.contracts.records import TileBatch
-from cellvit.inference.scoring import COLUMNS, SCORE_COLUMNS
+from cellvit.evaluation.scoring import COLUMNS, SCORE_COLUMNS
+from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tiles import TileBatch
 
 Disc = tuple[int, int, int, int]
 """Row, column, radius and class."""

@@ -4,16 +4,16 @@ from functools import partial
 import numpy as np
 import pytest
 
-from cellvit.contracts.documents import WatershedChoice
-from cellvit.contracts.predictions import MapBatch
-from cellvit.contracts.provenance import Provenance
 from cellvit.errors import SettingsError
+from cellvit.evaluation.map_sums import sums_of_all
+from cellvit.evaluation.measuring import grid_tasks, judge_classical, judge_maps, judge_oracle, perfect_maps
+from cellvit.evaluation.scoring import COLUMNS, score_grid
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.flow import HvFlow
 from cellvit.hover.hovernet import HoverNetWatershed
-from cellvit.inference.judge import grid_tasks, judge_classical, judge_maps, judge_oracle, perfect_maps
-from cellvit.inference.map_sums import sums_of_all
 from cellvit.inference.parallel import Workers
-from cellvit.inference.scoring import COLUMNS, score_grid
+from cellvit.inference.predictions import MapBatch
 from cellvit.inference.segment import one_class, parameters_of, segment_tile, watershed_of
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 

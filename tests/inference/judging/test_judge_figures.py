@@ -5,11 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from cellvit.contracts.documents import Figure
-from cellvit.contracts.judgements import JudgedTiles
-from cellvit.contracts.patients import groups_of
-from cellvit.inference.evaluation import findings
-from cellvit.inference.figures import (
+from cellvit.evaluation.scoring import PAIR_COLUMNS
+from cellvit.evaluation.systems import findings
+from cellvit.evaluation.values import (
     differences,
     figures,
     figures_by_organ,
@@ -19,7 +17,9 @@ from cellvit.inference.figures import (
     map_figures,
     trivial_figures,
 )
-from cellvit.inference.scoring import PAIR_COLUMNS
+from cellvit.formats.documents import Figure
+from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tiles import groups_of
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 from cellvit.metrics.maps import MapSums
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cellvit.inference.routing import (
+from cellvit.evaluation.routing import (
     Routes,
     in_organ_order,
     organ_confusion,

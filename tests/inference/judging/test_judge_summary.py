@@ -3,12 +3,13 @@ import math
 import pytest
 
 from cellvit.config.judging import QualityGates
-from cellvit.contracts.documents import FamilyEvaluation, Figure, OrganHeadEvaluation, RoutedEvaluation
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.summary import SummaryRow
-from cellvit.inference.grading import Advice, advice, by_remedy, grade_of, graded
-from cellvit.inference.summary import summary_rows
-from cellvit.inference.summary_table import summary_text
+from cellvit.evaluation.grading import Advice, advice, by_remedy, grade_of, graded
+from cellvit.evaluation.summary import summary_rows
+from cellvit.evaluation.summary_table import summary_text
+from cellvit.formats.documents import Figure
+from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.summary import SummaryRow
 
 GATES = QualityGates()
 

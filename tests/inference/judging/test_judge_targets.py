@@ -6,10 +6,8 @@ import pytest
 
 from cellvit.config.judging import IntegrityGates
 from cellvit.errors import IntegrityError
-from cellvit.hover.hovernet import HoverNetWatershed
-from cellvit.inference.judge import judge_maps, perfect_maps
-from cellvit.inference.parallel import Workers
-from cellvit.inference.targets import (
+from cellvit.evaluation.measuring import judge_maps, perfect_maps
+from cellvit.evaluation.target_checks import (
     checked_hv,
     checks_of,
     coverage,
@@ -19,6 +17,8 @@ from cellvit.inference.targets import (
     tiles_by_organ,
     true_magnitude,
 )
+from cellvit.hover.hovernet import HoverNetWatershed
+from cellvit.inference.parallel import Workers
 
 TILES = [[(60, 60, 30, 1), (150, 150, 20, 5)], []]
 

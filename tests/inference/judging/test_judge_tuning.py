@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from cellvit.config.judging import WatershedSettings
+from cellvit.evaluation.tuning import border_warnings, grid_of, ranked, searched_parameters
 from cellvit.hover.flow import HvFlow
 from cellvit.hover.hovernet import HoverNetWatershed
-from cellvit.inference.tuning import border_warnings, grid_of, ranked, searched_parameters
 
 SETTINGS = WatershedSettings(
     method=("hovernet",), np_threshold=(0.5, 0.4, 0.6), hv_threshold=(0.3,), min_object_px=(10, 30)

@@ -56,7 +56,7 @@ def test_a_worker_that_dies_names_the_remedy() -> None:
 
 
 def test_what_workers_import_loads_no_torch() -> None:
-    program = "import sys, cellvit.inference.scoring; sys.exit('torch' in sys.modules)"
+    program = "import sys, cellvit.evaluation.scoring; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 

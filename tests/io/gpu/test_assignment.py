@@ -10,13 +10,13 @@ import pytest
 from pretend_gpus import FIRST, HOLD, SECOND, TAKE_TURNS, TWO, environment, first_line, locks, until
 
 from cellvit.errors import SettingsError
-from cellvit.io.gpu.assignment import lock_folder
+from cellvit.workflow.gpu.assignment import lock_folder
 
 ONE = TWO.splitlines(keepends=True)[0]
 
 HOLD_WITH_FORKED_WORKERS = """\
 import multiprocessing, time
-from cellvit.io.gpu.assignment import assign_gpu
+from cellvit.workflow.gpu.assignment import assign_gpu
 
 assign_gpu("train_hovernet")
 workers = [multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,)) for _ in range(2)]
@@ -29,8 +29,8 @@ time.sleep(600)
 WAIT_TALKATIVELY = """\
 import logging, sys
 from pathlib import Path
-from cellvit.io.gpu.assignment import held_gpu
-from cellvit.io.gpu.listing import listed_gpus
+from cellvit.workflow.gpu.assignment import held_gpu
+from cellvit.workflow.gpu.listing import listed_gpus
 
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 held_gpu(listed_gpus(), Path(sys.argv[1]), "train_hovernet", say_every_s=0)

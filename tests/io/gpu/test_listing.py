@@ -5,7 +5,7 @@ import pytest
 from pretend_gpus import FIRST, SECOND, TWO, environment
 
 from cellvit.errors import SettingsError
-from cellvit.io.gpu.listing import Gpu, listed_gpus, parsed, visible_gpus
+from cellvit.workflow.gpu.listing import Gpu, listed_gpus, parsed, visible_gpus
 
 DIVIDED = """\
 GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-e91edf3b-b297-37c1-a2a7-7601c3238fa2)

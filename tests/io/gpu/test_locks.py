@@ -11,12 +11,12 @@ import pytest
 from pretend_gpus import first_line
 
 from cellvit.errors import SettingsError
-from cellvit.io.gpu.locks import holder_of, try_hold
+from cellvit.workflow.gpu.locks import holder_of, try_hold
 
 HOLD_ONE = """\
 import sys
 from pathlib import Path
-from cellvit.io.gpu.locks import try_hold
+from cellvit.workflow.gpu.locks import try_hold
 
 print(try_hold(Path(sys.argv[1]), "GPU-a", "train_hovernet"), flush=True)
 sys.stdin.read()
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 def held_elsewhere(folder: Path) -> bool:
     """What a new process finds when it tries to hold the lock."""
-    program = "import sys; from pathlib import Path; from cellvit.io.gpu.locks import try_hold; "
+    program = "import sys; from pathlib import Path; from cellvit.workflow.gpu.locks import try_hold; "
     program += "sys.exit(not try_hold(Path(sys.argv[1]), 'GPU-a', 'tune_watershed'))"
     return subprocess.run([sys.executable, "-c", program, folder], check=False).returncode != 0
 

@@ -6,11 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.records import TileBatch
-from cellvit.contracts.stores import TILES
-from cellvit.io.hdf5 import writing
-from cellvit.io.tiles import append_tiles
+from cellvit.formats.hdf5 import writing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tiles import TILES, TileBatch, append_tiles
 
 
 @pytest.fixture

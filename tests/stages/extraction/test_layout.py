@@ -8,7 +8,7 @@ import h5py
 from extracting import extract
 
 from cellvit.config.encoders import FeaturesSettings
-from cellvit.io.features import open_features
+from cellvit.formats.features import open_features
 
 
 def test_the_store_says_what_made_it(tmp_path: Path, write_tiles: Callable[..., Path]) -> None:

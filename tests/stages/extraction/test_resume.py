@@ -14,7 +14,7 @@ import pytest
 from extracting import arguments, extract
 
 from cellvit.__main__ import main
-from cellvit.io.features import open_features
+from cellvit.formats.features import open_features
 
 N = 60
 

@@ -9,11 +9,10 @@ import pytest
 from extracting import arguments, extract, in_shards
 
 from cellvit.__main__ import main
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.stores import FAMILY_FEATURES
-from cellvit.io.family import Member, write_family
-from cellvit.io.features import open_family_features, open_features, read_features
-from cellvit.io.hdf5 import as_names
+from cellvit.formats.family import FAMILY_FEATURES, Member, write_family
+from cellvit.formats.features import open_family_features, open_features, read_features
+from cellvit.formats.hdf5 import as_names
+from cellvit.formats.provenance import Provenance
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])

@@ -14,18 +14,16 @@ import torch
 from cellvit.__main__ import main
 from cellvit.config.judging import WatershedSettings
 from cellvit.config.steps import GatherFamilySettings, TuneWatershedSettings
-from cellvit.contracts.documents import CheckpointHeader, FamilyEvaluation, WatershedChoice
-from cellvit.contracts.judgements import JudgedTiles
-from cellvit.contracts.provenance import Provenance
-from cellvit.contracts.records import FeatureBatch, TileBatch
-from cellvit.contracts.stores import FEATURES, TILES
-from cellvit.inference.scoring import COLUMNS
-from cellvit.io.checkpoints import write_checkpoint
-from cellvit.io.documents import read_document
-from cellvit.io.features import append_features
-from cellvit.io.hdf5 import writing
-from cellvit.io.judgements import read_judged
-from cellvit.io.tiles import append_tiles, open_tiles
+from cellvit.evaluation.scoring import COLUMNS
+from cellvit.formats.checkpoints import CheckpointHeader, write_checkpoint
+from cellvit.formats.documents import read_document
+from cellvit.formats.evaluations import FamilyEvaluation
+from cellvit.formats.features import FEATURES, FeatureBatch, append_features
+from cellvit.formats.hdf5 import writing
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.tile_table import JudgedTiles, read_judged
+from cellvit.formats.tiles import TILES, TileBatch, append_tiles, open_tiles
+from cellvit.formats.watershed import WatershedChoice
 from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.models.organ_head import OrganHead
 from cellvit.stages import gather_family

@@ -9,14 +9,13 @@ import pytest
 from cellvit.__main__ import main
 from cellvit.config.settings import load_settings
 from cellvit.config.steps import step_settings
-from cellvit.contracts.documents import OrganHeadEvaluation, RoutedEvaluation, SummaryOrigin
-from cellvit.contracts.history import HOVERNET_HISTORY, EpochRecord
-from cellvit.contracts.provenance import Provenance
-from cellvit.io.documents import write_document
-from cellvit.io.hashing import sha256_of
-from cellvit.io.history import write_history
-from cellvit.io.page import page_hash, read_page_origin
-from cellvit.io.summary import write_summary
+from cellvit.formats.digests import sha256_of
+from cellvit.formats.documents import write_document
+from cellvit.formats.evaluations import OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.history import HOVERNET_HISTORY, EpochRecord, write_history
+from cellvit.formats.page import page_hash, read_page_origin
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.summary import SummaryOrigin, write_summary
 
 FAMILIES = {"digestive": ("Colon",), "epidermal": ("Skin",)}
 SETTINGS = load_settings(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cellvit.__main__ import main
-from cellvit.contracts.documents import TargetCheck
-from cellvit.io.documents import read_document
+from cellvit.formats.documents import read_document
+from cellvit.formats.tiles import TargetCheck
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",)}
 

@@ -4,8 +4,8 @@ import math
 import pytest
 
 from cellvit.__main__ import main
-from cellvit.inference.scoring import COLUMNS
-from cellvit.io.hashing import sha256_of
+from cellvit.evaluation.scoring import COLUMNS
+from cellvit.formats.digests import sha256_of
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",), "all": ("Colon", "Stomach", "Skin")}
 

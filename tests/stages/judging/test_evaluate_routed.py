@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from cellvit.__main__ import main
-from cellvit.contracts.documents import RoutedEvaluation
-from cellvit.inference.scoring import COLUMNS
-from cellvit.io.documents import read_document
-from cellvit.io.judgements import read_judged
+from cellvit.evaluation.scoring import COLUMNS
+from cellvit.formats.documents import read_document
+from cellvit.formats.evaluations import RoutedEvaluation
+from cellvit.formats.tile_table import read_judged
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",)}
 TEST_ORGANS = ["Colon", "Stomach", "Skin", "Breast", "Skin"]

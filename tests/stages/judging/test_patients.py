@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from cellvit.__main__ import main
-from cellvit.contracts.documents import FoldSummary, RoutedEvaluation, TargetCheck
-from cellvit.inference.scoring import COLUMNS
-from cellvit.io.documents import read_document
-from cellvit.io.judgements import read_judged
+from cellvit.evaluation.scoring import COLUMNS
+from cellvit.formats.documents import read_document
+from cellvit.formats.evaluations import RoutedEvaluation
+from cellvit.formats.tile_table import read_judged
+from cellvit.formats.tiles import FoldSummary, TargetCheck
 from cellvit.metrics.intervals import bootstrap_mean
 
 FAMILIES = {"digestive": ("Colon", "Stomach")}

@@ -5,18 +5,12 @@ import pytest
 from cellvit.__main__ import main
 from cellvit.config.settings import Settings
 from cellvit.config.steps import step_settings
-from cellvit.contracts.documents import (
-    FamilyEvaluation,
-    Figure,
-    OrganHeadEvaluation,
-    RoutedEvaluation,
-    SummaryOrigin,
-    WatershedChoice,
-)
-from cellvit.contracts.provenance import Provenance
-from cellvit.io.documents import read_document, write_document
-from cellvit.io.hashing import sha256_of
-from cellvit.io.summary import read_summary
+from cellvit.formats.digests import sha256_of
+from cellvit.formats.documents import Figure, read_document, write_document
+from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.summary import SummaryOrigin, read_summary
+from cellvit.formats.watershed import WatershedChoice
 
 ORIGIN = Provenance(simulated=True, untrained_encoder=True)
 

@@ -1,1 +1,0 @@
-"""Records in memory and formats on disk: names, shapes, dtypes, ranges, versions."""

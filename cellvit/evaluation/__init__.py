@@ -1,0 +1,1 @@
+"""Scoring, baselines, tuning, organ routing, checks, summary and galleries."""

@@ -1,0 +1,125 @@
+"""Figures -> grades, and what to try where a grade is not a pass."""
+
+import math
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from cellvit.config.judging import Gate, QualityGates
+from cellvit.formats.summary import Grade, SummaryRow
+
+LOWER_IS_BETTER: Final = frozenset({"hv_mse", "gap_np_dice", "gap_hv_mse", "gap_nt_accuracy"})
+"""Errors and gaps; of all other figures more is better."""
+
+BASELINE_OF: Final = MappingProxyType(
+    {
+        "np_dice": "np_dice.trivial",
+        "hv_mse": "hv_mse.trivial",
+        "nt_accuracy": "nt_accuracy.trivial",
+        "aji": "aji.classical",
+        "bpq": "bpq.classical",
+        "organ_accuracy": "organ_accuracy.trivial",
+    }
+)
+"""Row that a figure must beat: all foreground, HV of zero, majority class, the classical segmentation."""
+
+GATED: Final = tuple(QualityGates.model_fields)
+"""Metrics with a gate in the settings."""
+
+GRADED: Final = (*GATED, *(metric for metric in BASELINE_OF if metric not in GATED))
+"""Metrics that are graded, by a gate or by their baseline alone."""
+
+_ADVICE: Final = MappingProxyType(
+    {
+        "organ_accuracy": "train OrganHead longer (organ_head.epochs) and check that its folds hold every organ",
+        "hv_magnitude": "HV vectors are too short: raise the magnitude weight (training.loss.hv_magnitude)",
+        "hv_mse": "raise the weight of HV (training.loss.hv) or train longer (training.epochs)",
+        "hv_skill": "raise the weight of HV (training.loss.hv) or train longer (training.epochs)",
+        "np_dice": "lower the magnitude weight (training.loss.hv_magnitude) or raise that of NP (training.loss.np)",
+        "nt_accuracy": "raise the weight of NT (training.loss.nt) and look at the classes in the report",
+        "aji": "train longer (training.epochs) or give the decoder the image (decoder.image_stem: rgb)",
+        "bpq": "train longer (training.epochs) or give the decoder the image (decoder.image_stem: rgb)",
+        "gap_np_dice": "the decoder overfits: augment (training.augment), fewer epochs, more decoder.dropout",
+        "gap_hv_mse": "the decoder overfits: augment (training.augment), fewer epochs, more decoder.dropout",
+        "gap_nt_accuracy": "the decoder overfits: augment (training.augment), fewer epochs, more decoder.dropout",
+    }
+)
+"""What to try first, by metric."""
+
+_TUNE: Final = "HV is strong but nuclei are not parted well: tune the watershed (widen the lists of watershed)"
+
+
+def graded(rows: Mapping[str, SummaryRow], gates: QualityGates) -> dict[str, SummaryRow]:
+    """Rows of one split and family by metric, each with its grade."""
+    return {metric: row._replace(gate=grade_of(metric, rows, gates)) for metric, row in rows.items()}
+
+
+def grade_of(metric: str, rows: Mapping[str, SummaryRow], gates: QualityGates) -> Grade:
+    """Grade of a metric: fail where it does not beat its baseline, else by its gate; the limits themselves fail.
+
+    A metric without a gate passes where it beats its baseline; one with neither is not graded.
+    """
+    value = rows[metric].value
+    if math.isnan(value):
+        return "undefined"
+    if metric not in GRADED:
+        return ""
+    if not beats_baseline(metric, rows):
+        return "fail"
+    gate: Gate | None = getattr(gates, metric, None)
+    return "pass" if gate is None else _at_gate(value, gate, lower=metric in LOWER_IS_BETTER)
+
+
+def beats_baseline(metric: str, rows: Mapping[str, SummaryRow]) -> bool:
+    """False where the baseline's row is there, defined, and as good or better."""
+    baseline = rows.get(BASELINE_OF.get(metric, ""))
+    if baseline is None or math.isnan(baseline.value):
+        return True
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    return sign * rows[metric].value > sign * baseline.value
+
+
+class Advice(NamedTuple):
+    """What to try where a metric did not pass.
+
+    Attributes:
+        finding: Metric, value and grade, and the baseline where it was not beaten.
+        remedy: What to try first.
+    """
+
+    finding: str
+    remedy: str
+
+
+def advice(rows: Mapping[str, SummaryRow]) -> tuple[Advice, ...]:
+    """Advice for each metric of a split and family that did not pass."""
+    found = []
+    for metric in GRADED:
+        row = rows.get(metric)
+        if row is None or row.gate not in ("partial", "fail"):
+            continue
+        lost = BASELINE_OF[metric] if not beats_baseline(metric, rows) else ""
+        beaten = f" (does not beat {lost} {rows[lost].value:.3f})" if lost else ""
+        found.append(Advice(f"{metric} {row.value:.3f} {row.gate}{beaten}", _remedy(metric, rows)))
+    return tuple(found)
+
+
+def by_remedy(found: Iterable[tuple[str, Advice]]) -> dict[str, tuple[str, ...]]:
+    """Findings, each after the place it was made, by what to try: most findings first."""
+    grouped: dict[str, list[str]] = {}
+    for place, one in found:
+        grouped.setdefault(one.remedy, []).append(f"{place}: {one.finding}")
+    ordered = sorted(grouped, key=lambda remedy: -len(grouped[remedy]))
+    return {remedy: tuple(grouped[remedy]) for remedy in ordered}
+
+
+def _remedy(metric: str, rows: Mapping[str, SummaryRow]) -> str:
+    strong = "hv_magnitude" in rows and rows["hv_magnitude"].gate == "pass"
+    return _TUNE if metric == "aji" and rows[metric].gate == "fail" and strong else _ADVICE[metric]
+
+
+def _at_gate(value: float, gate: Gate, *, lower: bool) -> Grade:
+    sign = -1 if lower else 1
+    if sign * value > sign * gate.passes:
+        return "pass"
+    return "partial" if gate.partial is not None and sign * value > sign * gate.partial else "fail"

@@ -1,0 +1,72 @@
+"""Method and parameters of the watershed from a grid, by AJI on validation tiles."""
+
+from itertools import product
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float64
+
+from cellvit.config.judging import WatershedSettings
+from cellvit.formats.documents import Figure
+from cellvit.formats.tiles import Groups
+from cellvit.formats.watershed import GridPoint
+from cellvit.hover.decode import METHODS, Method, Watershed, method_of
+from cellvit.metrics.intervals import bootstrap_mean
+
+SEARCHED: Final = MappingProxyType(
+    {
+        "hovernet": ("np_threshold", "hv_threshold", "min_object_px"),
+        "hv_flow": ("np_threshold", "min_gain_px", "min_object_px", "min_fit"),
+    }
+)
+"""Parameters that the grid of each method varies, named as their settings; the others keep their defaults."""
+
+
+def grid_of(settings: WatershedSettings) -> tuple[Watershed, ...]:
+    """Every combination of the listed values of each method; the last list varies fastest."""
+    return tuple(point for method in settings.method for point in _grid_of_method(method, settings))
+
+
+def searched_parameters(watershed: Watershed) -> dict[str, float]:
+    """The parameters of a grid point that the grid of its method varies."""
+    return {name: float(getattr(watershed, name)) for name in SEARCHED[method_of(watershed)]}
+
+
+def ranked(
+    grid: tuple[Watershed, ...], aji: Float64[np.ndarray, "n p"], *, seed: int, groups: Groups
+) -> tuple[tuple[Watershed, GridPoint], ...]:
+    """Points of the grid with their mean AJI, best first; equal ones in the order of the grid, undefined ones last.
+
+    Args:
+        aji: AJI of each tile (row) with each point (column); NaN where undefined.
+        groups: What intervals draw: the group of each tile.
+    """
+    means = [bootstrap_mean(column, rng=np.random.default_rng(seed), groups=groups) for column in aji.T]
+    points = [
+        GridPoint(method=method_of(chosen), parameters=searched_parameters(chosen), aji=Figure(**mean._asdict()))
+        for chosen, mean in zip(grid, means, strict=True)
+    ]
+    values = np.array([mean.value for mean in means])
+    order = np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")
+    return tuple((grid[place], points[place]) for place in order)
+
+
+def border_warnings(best: Watershed, settings: WatershedSettings) -> tuple[str, ...]:
+    """One line for each list of two or more values whose first or last value is best: a better one may lie beyond."""
+    lines = []
+    for name in SEARCHED[method_of(best)]:
+        values, value = sorted(getattr(settings, name)), getattr(best, name)
+        if len(values) < 2 or value not in (values[0], values[-1]) or value in (0, 1):
+            continue  # nothing lies below 0, and no share over 1
+        side = "smaller" if value == values[0] else "larger"
+        lines.append(
+            f"the best {name}, {value:g}, lies on the border of its list {[*values]}; add a {side} value to watershed.{name}"
+        )
+    return tuple(lines)
+
+
+def _grid_of_method(method: Method, settings: WatershedSettings) -> tuple[Watershed, ...]:
+    names = SEARCHED[method]
+    combinations = product(*(getattr(settings, name) for name in names))
+    return tuple(METHODS[method](**dict(zip(names, values, strict=True))) for values in combinations)

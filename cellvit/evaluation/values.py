@@ -1,0 +1,227 @@
+"""Measurements of tiles -> figures with intervals, as published and as papers vary them.
+
+Conventions: `dice`, `aji`, `aji_plus`, `dq`, `sq`, `pq` and the class PQs are means over tiles; `bpq`, `mpq` and
+`mpq_strict` are means over tiles, then over organs (`bpq_image`, `mpq_image`: over tiles alone); `mpq_pooled`,
+detection and map figures add counts over all tiles and divide once. `n` counts the tiles on which a figure is
+defined, for pooled ones those that add to it. Every interval of a set draws the same tiles, from the same seed; patients with
+all their tiles where the set names any (`JudgedTiles.groups`).
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float64
+
+from cellvit.evaluation.scoring import CLASS_KEYS, CLASS_PQ_COLUMNS, PAIR_COLUMNS, PANOPTIC_COLUMNS
+from cellvit.formats.documents import Figure, Figures
+from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tiles import Groups
+from cellvit.metrics.detection import UNPAIRED, class_scores, detection_scores
+from cellvit.metrics.intervals import Interval, Statistic, bootstrap, bootstrap_mean, bootstrap_organ_mean
+from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
+from cellvit.metrics.maps import FIGURES as MAP_FIGURES
+from cellvit.metrics.maps import MapSums, nt_accuracy_of_class
+from cellvit.metrics.pannuke import pooled_mpq_of_sums
+from cellvit.taxonomy import NUCLEUS_CLASSES
+
+Measure = Callable[[JudgedTiles, np.random.Generator], Interval]
+
+MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_magnitude", "nt_accuracy")
+"""Figures of the maps before any watershed."""
+
+GAP_METRICS: Final = ("np_dice", "hv_mse", "nt_accuracy")
+"""Figures whose gap from training to test is reported."""
+
+ORGAN_METRICS: Final = ("dice", "aji", "pq", "bpq", "mpq", *CLASS_PQ_COLUMNS, "detection_f1")
+"""Figures that are reported by organ too."""
+
+PAIRED_METRICS: Final = ("aji", "bpq", "mpq")
+"""Figures whose difference from another system on the same tiles is reported."""
+
+_OVER_ORGANS: Final = ("bpq", "mpq")
+"""Paired figures that are means over tiles and then over organs."""
+
+
+def figures(tiles: JudgedTiles, *, seed: int) -> Figures:
+    """Every figure of a system; those of maps only where it has maps."""
+    found = {name: _figure(measure(tiles, _rng(seed))) for name, measure in _SEGMENTATION.items()}
+    if has_maps(tiles):
+        found |= map_figures(MapSums(tiles.block(MAP_COLUMNS)), seed=seed, groups=tiles.groups)
+    return found
+
+
+def figures_by_organ(tiles: JudgedTiles, *, seed: int) -> dict[str, Figures]:
+    """The main figures of each organ that is there."""
+    by_organ = {}
+    for organ in sorted(set(tiles.organ)):
+        of_organ = tiles.where(tiles.organs == organ)
+        by_organ[organ] = {name: _figure(_SEGMENTATION[name](of_organ, _rng(seed))) for name in ORGAN_METRICS}
+    return by_organ
+
+
+def map_figures(sums: MapSums, *, seed: int, groups: Groups) -> Figures:
+    """Figures of NP, HV and NT maps; `groups` are those of the tiles."""
+    return {name: _of_maps(MAP_FIGURES[name], sums, seed, groups) for name in MAP_METRICS}
+
+
+def trivial_figures(sums: MapSums, *, seed: int, groups: Groups) -> Figures:
+    """All foreground, HV of zero and the majority class, on the same tiles.
+
+    The majority class is that of all tiles in every draw, else an interval would lie over its own value.
+    """
+    statistics: dict[str, Statistic] = {
+        "np_dice": MAP_FIGURES["np_dice_all_foreground"],
+        "hv_mse": MAP_FIGURES["hv_mse_zero"],
+        "nt_accuracy": partial(nt_accuracy_of_class, nucleus_class=majority_class(sums)),
+    }
+    return {name: _of_maps(statistic, sums, seed, groups) for name, statistic in statistics.items()}
+
+
+def has_maps(tiles: JudgedTiles) -> bool:
+    """True where the sums of maps are there for every tile."""
+    return not np.isnan(tiles.block(MAP_COLUMNS)).any()
+
+
+def differences(tiles: JudgedTiles, others: Mapping[str, JudgedTiles], *, seed: int) -> Figures:
+    """Paired differences ``{metric}_minus_{system}`` from other systems on the tiles that both judged.
+
+    Tiles are paired by id; a tile on which one of both is undefined is left out. AJI is a mean over tiles, bPQ and mPQ
+    are means over tiles and then organs. Positive: `tiles` is better.
+    """
+    found = {}
+    for system, other in others.items():
+        mine, theirs = paired(tiles, other)
+        for metric in PAIRED_METRICS:
+            lead = mine.column(metric) - theirs.column(metric)
+            organs = mine.organs if metric in _OVER_ORGANS else np.zeros(len(mine), np.int64)
+            interval = bootstrap_organ_mean(lead, organs, rng=_rng(seed), groups=mine.groups)
+            found[f"{metric}_minus_{system}"] = _figure(interval)
+    return found
+
+
+def paired(first: JudgedTiles, second: JudgedTiles) -> tuple[JudgedTiles, JudgedTiles]:
+    """The tiles that stand in both, in the order of the first."""
+    row_of = {tile_id: row for row, tile_id in enumerate(second.tile_id)}
+    shared = np.array([tile_id in row_of for tile_id in first.tile_id], bool)
+    mine = first.where(shared)
+    rows = np.array([row_of[tile_id] for tile_id in mine.tile_id], np.int64)
+    theirs = JudgedTiles(
+        tile_id=mine.tile_id,
+        organ=mine.organ,
+        patient=mine.patient,
+        family=tuple(second.family[row] for row in rows),
+        columns=second.columns,
+        values=second.values[rows],
+    )
+    return mine, theirs
+
+
+def gaps(train: MapSums, test: MapSums, *, seed: int, groups: Groups) -> Figures:
+    """Relative gap of each of `GAP_METRICS`, positive where the test is worse; NaN where training scores 0.
+
+    Accuracies: (train - test) / train. Errors: (test - train) / train. `n` counts the tiles of both.
+
+    Args:
+        groups: Of the training tiles, then of the test tiles, numbered together.
+    """
+    pad_train, pad_test = np.zeros_like(train.rows), np.zeros_like(test.rows)
+    both = np.block([[train.rows, pad_train], [pad_test, test.rows]])
+    return {name: _figure(bootstrap(partial(_gap, name), both, rng=_rng(seed), groups=groups)) for name in GAP_METRICS}
+
+
+def majority_class(sums: MapSums) -> int:
+    """Nuclear class (1..5) of the most nuclear pixels; the smaller number in a tie."""
+    by_class = [sums.rows[:, MAP_COLUMNS.index(f"class_{int(number)}_px")].sum() for number in NUCLEUS_CLASSES]
+    return int(NUCLEUS_CLASSES[int(np.argmax(by_class))])
+
+
+def _tile_mean(column: str, tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
+    return bootstrap_mean(tiles.column(column), rng=rng, groups=tiles.groups)
+
+
+def _organ_mean(column: str, tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
+    return bootstrap_organ_mean(tiles.column(column), tiles.organs, rng=rng, groups=tiles.groups)
+
+
+def _mpq_plus(tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
+    rows = tiles.block(PANOPTIC_COLUMNS)
+
+    def quality(sums: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
+        return pooled_mpq_of_sums(sums.reshape(-1, len(NUCLEUS_CLASSES), 4))
+
+    interval = bootstrap(quality, rows, rng=rng, groups=tiles.groups)
+    return interval._replace(n=int(rows.any(axis=1).sum()))
+
+
+def _detected(score: str, nucleus_class: int | None, tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
+    counted = PAIR_COLUMNS if nucleus_class is None else _PAIRS_OF[nucleus_class]
+    n = int(tiles.block(counted).any(axis=1).sum())
+    statistic = partial(_detection, score, nucleus_class)
+    return bootstrap(statistic, tiles.block(PAIR_COLUMNS), rng=rng, groups=tiles.groups)._replace(n=n)
+
+
+def _detection(score: str, nucleus_class: int | None, sums: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
+    tables = sums.reshape(-1, UNPAIRED + 1, UNPAIRED + 1)
+    scores = detection_scores(tables) if nucleus_class is None else class_scores(tables, nucleus_class)
+    value: Float64[np.ndarray, " r"] = getattr(scores, score)
+    return value
+
+
+def _gap(name: str, sums: Float64[np.ndarray, "r 2*k"]) -> Float64[np.ndarray, " r"]:
+    train, test = (MAP_FIGURES[name](half) for half in np.split(sums, 2, axis=1))
+    worse = test - train if name == "hv_mse" else train - test
+    gap: Float64[np.ndarray, " r"] = np.full(train.shape, np.nan)
+    np.divide(worse, train, out=gap, where=train != 0)
+    return gap
+
+
+def _of_maps(statistic: Statistic, sums: MapSums, seed: int, groups: Groups) -> Figure:
+    return _figure(bootstrap(statistic, sums.rows, rng=_rng(seed), groups=groups))
+
+
+def _figure(interval: Interval) -> Figure:
+    return Figure(value=interval.value, low=interval.low, high=interval.high, n=interval.n)
+
+
+def _rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def _detection_measures() -> dict[str, Measure]:
+    classes = {"detection": None} | dict(zip(CLASS_KEYS, map(int, NUCLEUS_CLASSES), strict=True))
+    return {
+        f"detection_{score}" if number is None else f"{score}_{name}": partial(_detected, score, number)
+        for name, number in classes.items()
+        for score in ("precision", "recall", "f1")
+    }
+
+
+_PAIRS_OF: Final = MappingProxyType(
+    {
+        int(number): tuple(
+            f"pairs_{t}_{f}" for t in range(UNPAIRED + 1) for f in range(UNPAIRED + 1) if int(number) in (t, f)
+        )
+        for number in NUCLEUS_CLASSES
+    }
+)
+"""Pairs that a class has a part in."""
+
+_TILE_MEANS = {
+    name: partial(_tile_mean, name) for name in ("dice", "aji", "aji_plus", "dq", "sq", "pq", *CLASS_PQ_COLUMNS)
+}
+_SEGMENTATION: Final[Mapping[str, Measure]] = MappingProxyType(
+    {
+        **_TILE_MEANS,
+        "bpq": partial(_organ_mean, "bpq"),
+        "bpq_image": partial(_tile_mean, "bpq"),
+        "mpq": partial(_organ_mean, "mpq"),
+        "mpq_image": partial(_tile_mean, "mpq"),
+        "mpq_strict": partial(_organ_mean, "mpq_strict"),
+        "mpq_pooled": _mpq_plus,
+        **_detection_measures(),
+    }
+)
+"""Figures of segmented nuclei by name."""

@@ -1,0 +1,1 @@
+"""One module a file format: the record in memory, its reader and its writer together."""

@@ -1,0 +1,227 @@
+"""Formats of the HDF5 stores: names, dtypes, axes, versions (docs/formats.md in words).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from jaxtyping import Int32, Int64, UInt8
+
+from cellvit.errors import ContractError
+from cellvit.formats.documents import Check, Document, Figures, Number
+from cellvit.formats.family import FAMILY_TARGETS, FamilyStore
+from cellvit.formats.hdf5 import _ROW_COLUMN, Column, Format, Store, as_names
+from cellvit.formats.rows import StoreWriter
+from cellvit.taxonomy import ORGANS, TILE_PX, NucleusClass
+
+ID_DTYPE: Final = "S16"
+"""Tile ids ``f{fold}-{row:05d}`` and organ names as fixed ASCII, so that virtual datasets can hold them."""
+
+
+PATIENT_BYTES: Final = 64
+"""Longest name of a patient or slide in UTF-8; a slide of TCGA with its UUID takes 60."""
+
+
+PATIENT_DTYPE: Final = f"S{PATIENT_BYTES}"
+"""Names of patients as fixed UTF-8; empty where unknown."""
+
+
+_TILE_COLUMNS = (
+    Column("image", "uint8", (256, 256, 3)),
+    Column("instances", "int32", (256, 256), squeezes=True),
+    Column("classes", "uint8", (256, 256), squeezes=True),
+    Column("organ", ID_DTYPE),
+    Column("tile_id", ID_DTYPE),
+    Column("patient", PATIENT_DTYPE),
+)
+
+
+TILES: Final = Format("cellvit-tiles", 3, (*_TILE_COLUMNS, _ROW_COLUMN), row_hashes=True)
+
+
+@dataclass(frozen=True, slots=True)
+class TileBatch:
+    """Annotated tiles in PanNuke's geometry (256 px at 0.25 um per pixel).
+
+    Attributes:
+        image: RGB, 0..255.
+        instances: Instance labels of each tile; 0 is background, 1..n without gaps.
+        classes: `NucleusClass` of each pixel; background exactly where `instances` is 0.
+        organ: Organ of each tile, as `cellvit.taxonomy.ORGANS` spells it.
+        tile_id: ``f{fold}-{row:05d}``; unique over all folds and stable across runs.
+        patient: Patient (or slide) of each tile; empty where unknown, as all are where it is left out.
+    """
+
+    image: UInt8[np.ndarray, "b 256 256 3"]
+    instances: Int32[np.ndarray, "b 256 256"]
+    classes: UInt8[np.ndarray, "b 256 256"]
+    organ: tuple[str, ...]
+    tile_id: tuple[str, ...]
+    patient: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.tile_id)
+        if not self.patient:
+            object.__setattr__(self, "patient", ("",) * n)
+        where = f"tiles {self.tile_id[0]} to {self.tile_id[-1]}" if n else "empty batch of tiles"
+        expected = {
+            "image": (np.uint8, (n, TILE_PX, TILE_PX, 3)),
+            "instances": (np.int32, (n, TILE_PX, TILE_PX)),
+            "classes": (np.uint8, (n, TILE_PX, TILE_PX)),
+        }
+        for name, (dtype, shape) in expected.items():
+            array = getattr(self, name)
+            if array.dtype != dtype or array.shape != shape:
+                raise ContractError(
+                    f"{where}: `{name}` must be {np.dtype(dtype)} {shape}, found {array.dtype} {array.shape}. "
+                    "Prepare the fold again: snakemake --forcerun prepare_fold"
+                )
+        unknown = sorted(set(self.organ) - set(ORGANS))
+        if unknown or len(self.organ) != n:
+            raise ContractError(
+                f"{where}: {n} organs of PanNuke's 19 expected, found {len(self.organ)}, unknown {unknown}"
+            )
+        if len(self.patient) != n:
+            raise ContractError(f"{where}: one patient for each of {n} tiles expected, found {len(self.patient)}")
+        if n and (self.instances.min() < 0 or self.classes.max() > max(NucleusClass)):
+            raise ContractError(f"{where}: instance labels are 0 and up, classes 0..{max(NucleusClass)}")
+        if not np.array_equal(self.instances > 0, self.classes > 0):
+            raise ContractError(
+                f"{where}: `classes` must be background exactly where `instances` is 0; background would count as nuclei. "
+                "Prepare the fold again: snakemake --forcerun prepare_fold"
+            )
+
+    def __len__(self) -> int:
+        return len(self.tile_id)
+
+
+class FoldSummary(Document):
+    """What `prepare_fold` found in a fold, and what it resolved or dropped.
+
+    Attributes:
+        n_patients: Patients that patients.npy names; 0 without that file.
+        n_tiles_without_patient: Tiles whose patient is unknown.
+        coverage: Share of nuclear pixels.
+        empty_tiles: Ids of tiles without a nucleus.
+        overlap_px: Pixels that more than one class channel claims; the later channel has them.
+        nuclei_painted_over: Nuclei that later channels cover completely; they are in no map.
+        background_mismatch_px: Pixels in which the background channel contradicts the classes; the classes decide.
+    """
+
+    format: Literal["cellvit-fold-summary"] = "cellvit-fold-summary"
+    fold: int
+    n_tiles: int
+    n_patients: int = 0
+    n_tiles_without_patient: int = 0
+    tiles_by_organ: dict[str, int]
+    nuclei_by_class: dict[str, int]
+    coverage: Number
+    empty_tiles: tuple[str, ...]
+    overlap_px: int
+    nuclei_painted_over: int
+    background_mismatch_px: int
+
+
+class TargetCheck(Document):
+    """`check_targets` passed for a family; the oracle is the ceiling of every decoder on these tiles.
+
+    Attributes:
+        coverage: Share of nuclear pixels.
+        hv_magnitude: Mean magnitude of the true HV maps on nuclear pixels.
+        oracle: aji, pq and dice of truth -> maps -> nuclei, means over tiles, by method (its default parameters).
+    """
+
+    format: Literal["cellvit-target-check"] = "cellvit-target-check"
+    family: str
+    n_tiles: int
+    n_nuclei: int
+    tiles_by_fold: dict[str, int]
+    tiles_by_organ: dict[str, int]
+    nuclei_by_class: dict[str, int]
+    coverage: Number
+    hv_magnitude: Number
+    oracle: dict[str, Figures]
+    checks: tuple[Check, ...]
+
+
+Groups = Int64[np.ndarray, " n"] | None
+"""Number of each tile's group; None where tiles are drawn one by one."""
+
+
+def groups_of(patient: Sequence[str]) -> Groups:
+    """Group of each tile: its patient, or the tile alone where that is unknown; None where no patient is known.
+
+    Groups are numbered in the order in which they appear, so that patients of one tile each are drawn exactly as
+    tiles are.
+
+    Examples:
+        >>> groups_of(["TCGA-A1", "", "TCGA-A1", ""]).tolist()
+        [0, 1, 0, 2]
+        >>> groups_of(["", ""]) is None
+        True
+    """
+    if not any(patient):
+        return None
+    numbers: dict[str | int, int] = {}
+    return np.array([numbers.setdefault(name or row, len(numbers)) for row, name in enumerate(patient)], np.int64)
+
+
+def n_patients(patient: Sequence[str]) -> int:
+    """Patients that are named; 0 where none is known.
+
+    Examples:
+        >>> n_patients(["TCGA-A1", "", "TCGA-A1"])
+        1
+    """
+    return len({name for name in patient if name})
+
+
+def fold_of(tile_id: str) -> int:
+    """Fold of a tile by its id.
+
+    Examples:
+        >>> fold_of("f3-00017")
+        3
+    """
+    return int(tile_id[1:].partition("-")[0])
+
+
+def open_tiles(path: Path) -> Store:
+    """The tile store of one fold, open for reading."""
+    return Store(path, TILES)
+
+
+def open_targets(path: Path) -> FamilyStore:
+    """A family's targets, open for reading; the stores behind it are checked."""
+    return FamilyStore(path, FAMILY_TARGETS)
+
+
+def read_tiles(store: Store, rows: np.ndarray) -> TileBatch:
+    """Tiles at `rows`, in that order."""
+    return TileBatch(
+        image=store.read("image", rows),
+        instances=store.read("instances", rows),
+        classes=store.read("classes", rows),
+        organ=names_at(store, "organ", rows),
+        tile_id=names_at(store, "tile_id", rows),
+        patient=names_at(store, "patient", rows),
+    )
+
+
+def names_at(store: Store, column: str, rows: np.ndarray) -> tuple[str, ...]:
+    """Names at `rows` of a column of names, in that order."""
+    return tuple(name.decode() for name in store.read(column, rows).tolist())
+
+
+def append_tiles(writer: StoreWriter, batch: TileBatch) -> None:
+    """Write the next tiles of a store."""
+    writer.append(
+        image=batch.image,
+        instances=batch.instances,
+        classes=batch.classes,
+        organ=as_names(batch.organ, ID_DTYPE),
+        tile_id=as_names(batch.tile_id, ID_DTYPE),
+        patient=as_names(batch.patient, PATIENT_DTYPE),
+    )

@@ -1,1 +1,0 @@
-"""Files: one module a format, written whole or not at all."""

@@ -1,0 +1,1 @@
+"""What ties the package to Snakemake and the machine: result cache, fingerprint, resources, GPU assignment. Loads no torch."""
