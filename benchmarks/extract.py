@@ -37,7 +37,7 @@ from cellvit.formats.hdf5 import Store, as_names, writing
 from cellvit.formats.partial import Unfinished, continuing
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import TILES, TileBatch, append_tiles, open_tiles
-from cellvit.inference.background import Behind
+from cellvit.inference.background import Background
 from cellvit.inference.features import Extraction
 from cellvit.models.device import resolve_device
 from cellvit.models.encoder import Encoder, load_encoder
@@ -142,7 +142,7 @@ def extract_to(path: Path, extraction: Extraction, tiles: Store, encoder: Encode
     sizes = {"views": 1, "taps": len(encoder.taps), "g": encoder.grid, "dim": encoder.dim}
     with (
         continuing(Unfinished(path, FEATURES, len(tiles), sizes, {}), Provenance()) as writer,
-        Behind[FeatureBatch](lambda batch: append_features(writer, batch)) as behind,
+        Background[FeatureBatch](lambda batch: append_features(writer, batch)) as behind,
     ):
         for batch in extraction.blocks(range(len(tiles))):
             behind.put(batch)

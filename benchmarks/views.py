@@ -34,7 +34,7 @@ from cellvit.evaluation.scoring import SCORE_COLUMNS, MapsTask, Truth, score_map
 from cellvit.formats.features import open_family_features
 from cellvit.formats.tiles import open_targets
 from cellvit.hover.hovernet import HoverNetWatershed
-from cellvit.inference.blocks import kept_blocks, tap_positions
+from cellvit.inference.blocks import stored_blocks, block_positions
 from cellvit.inference.maps import as_map_batch, forward
 from cellvit.metrics.intervals import bootstrap_mean
 from cellvit.metrics.maps import MapSums
@@ -144,7 +144,7 @@ def measured(args: argparse.Namespace, made: Path, way: str, input_px: int) -> O
     """Train one way with every seed and measure the last epoch on the validation fold."""
     rows, sums = [], []
     with open_family_features(made / "features.h5") as features, open_targets(made / "targets.h5") as targets:
-        taps = tap_positions(features, kept_blocks(features))
+        taps = block_positions(features, stored_blocks(features))
         train, validate = targets.rows_of_folds([TRAIN]), targets.rows_of_folds([VALIDATE])
         data = FamilyData(features, targets, train, validate, taps)
         for seed in args.seeds:
@@ -201,7 +201,7 @@ def judged(decoder: HoVerNetDecoder, data: FamilyData, device: torch.device) -> 
 
 
 def row(outcome: Outcome, first: Outcome) -> str:
-    """Figures of a way and its differences to the first, as a row of Markdown."""
+    """Values of a way and its differences to the first, as a row of Markdown."""
     cells = [outcome.label, str(len(outcome.tiles))]
     for values, others in zip(outcome.tiles.T, first.tiles.T, strict=True):
         figure, change = (bootstrap_mean(each, rng=np.random.default_rng(0)) for each in (values, values - others))

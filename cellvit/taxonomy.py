@@ -65,5 +65,5 @@ DEFAULT_FAMILIES: Final = MappingProxyType(
 )
 """The five families of the original system."""
 
-POOLED_FAMILY: Final = "all"
+SHARED_FAMILY: Final = "all"
 """Family of the control: one decoder for every organ in use."""

@@ -22,7 +22,7 @@ from cellvit.formats.digests import combined, remembered_sha256
 from cellvit.workflow.head import forget_head, note_head
 from cellvit.workflow.records import Records, keep_records, recall_records
 from cellvit.workflow.timings import TIMINGS
-from cellvit.taxonomy import POOLED_FAMILY
+from cellvit.taxonomy import SHARED_FAMILY
 
 SETTINGS = load_settings(config)
 DEVICE = SETTINGS.device  # where, not what: in no rule's params, so that a change of it reruns nothing

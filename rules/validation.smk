@@ -4,8 +4,8 @@
 def pooled(*paths):
     """Function for `input`: files of the pooled control, for every family but itself."""
     return lambda wildcards: (
-        expand(paths, split=wildcards.split, family=POOLED_FAMILY)
-        if POOLED_FAMILY in FAMILIES and wildcards.family != POOLED_FAMILY
+        expand(paths, split=wildcards.split, family=SHARED_FAMILY)
+        if SHARED_FAMILY in FAMILIES and wildcards.family != SHARED_FAMILY
         else []
     )
 

@@ -157,7 +157,7 @@ def _disk(settings: Settings) -> Finding:
 
 
 def _wanted_bytes(settings: Settings) -> int:
-    spec, grids = settings.encoder.spec, len(settings.kept_taps) * settings.features.n_views
+    spec, grids = settings.encoder.spec, len(settings.stored_blocks) * settings.features.n_views
     tokens = (settings.features.input_px // spec.patch_px) ** 2 * spec.dim * grids * _TOKEN_BYTES
     return _n_tiles(settings) * (tokens + _TILE_BYTES)
 

@@ -6,13 +6,13 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, StringConstraints, model_validator
 
 from cellvit.config.base import Section
-from cellvit.taxonomy import ORGANS, POOLED_FAMILY
+from cellvit.taxonomy import ORGANS, SHARED_FAMILY
 
 FAMILY_PATTERN = r"[a-z][a-z0-9_]*"
 """Names of families go into paths and shell lines: lower case, digits, underscore."""
 
 RESERVED_FAMILIES = {
-    POOLED_FAMILY: "the control (training.pooled_control)",
+    SHARED_FAMILY: "the control (training.pooled_control)",
     "routed": "the evaluation with predicted organs",
     "known_organ": "the evaluation with known organs",
     "organ_head": "OrganHead",

@@ -11,7 +11,7 @@ from cellvit.config.encoders import EncoderSettings, FeaturesSettings, check_fit
 from cellvit.config.faults import settings_error
 from cellvit.config.judging import GatesSettings, WatershedSettings
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
-from cellvit.taxonomy import DEFAULT_FAMILIES, ORGANS, POOLED_FAMILY
+from cellvit.taxonomy import DEFAULT_FAMILIES, ORGANS, SHARED_FAMILY
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -67,7 +67,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _taps_and_input_fit_the_encoder(self) -> Self:
         check_fit(self.encoder, self.features)
-        kept = self.kept_taps
+        kept = self.stored_blocks
         missing = [tap for tap in self.decoder.taps or () if tap not in kept]
         if missing:
             raise ValueError(
@@ -86,7 +86,7 @@ class Settings(Section):
         return self
 
     @property
-    def kept_taps(self) -> tuple[int, ...]:
+    def stored_blocks(self) -> tuple[int, ...]:
         """Blocks whose tokens the feature stores hold."""
         return self.features.taps or (self.encoder.spec.depth - 1,)
 
@@ -99,7 +99,7 @@ class Settings(Section):
         """
         families = dict(self.families)
         if self.training.pooled_control:
-            families[POOLED_FAMILY] = tuple(organ for organs in self.families.values() for organ in organs)
+            families[SHARED_FAMILY] = tuple(organ for organs in self.families.values() for organ in organs)
         return {name: tuple(organ for organ in ORGANS if organ in organs) for name, organs in families.items()}
 
 

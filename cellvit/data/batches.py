@@ -1,5 +1,4 @@
-"""What a decoder trains and predicts on, as arrays on the CPU.
-"""
+"""What a decoder trains and predicts on, as arrays on the CPU."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -17,7 +16,7 @@ from cellvit.formats.tiles import TileBatch, read_tiles
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnViews:
+class SampledViews:
     """How each tile of a batch is shown to a decoder in training.
 
     Attributes:
@@ -41,7 +40,7 @@ class DecoderBatch:
 
     tokens: Float16[np.ndarray, "b taps g g dim"]
     tiles: TileBatch
-    drawn: DrawnViews | None = None
+    drawn: SampledViews | None = None
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 5 or len(self.tokens) != len(self.tiles):
@@ -58,7 +57,7 @@ AHEAD: Final = 2
 """Batches that are read while one is computed on: enough to hide the disk, and memory stays that of three batches."""
 
 
-UPRIGHT: Final = 0
+IDENTITY: Final = 0
 """View of the feature store that was extracted from the tile as it is."""
 
 
@@ -71,11 +70,11 @@ Item = TypeVar("Item")
 Read = TypeVar("Read")
 
 
-class DrawnRows(NamedTuple):
+class SampledRows(NamedTuple):
     """Tiles of a training batch, and the view drawn for each."""
 
     rows: Rows
-    views: DrawnViews
+    views: SampledViews
 
 
 def sequential_rows(rows: Rows, batch_size: int) -> list[Rows]:
@@ -111,19 +110,19 @@ def decoder_batches(
     _check_lengths(features, tiles)
 
     def read(rows: Rows) -> DecoderBatch:
-        tokens = read_tokens(features, rows, view=UPRIGHT, taps=tuple(taps))
+        tokens = read_tokens(features, rows, view=IDENTITY, taps=tuple(taps))
         return DecoderBatch(tokens=tokens, tiles=read_tiles(tiles, rows))
 
     return read_ahead(read, plan)
 
 
-def drawn_batches(
-    features: Store, tiles: Store, plan: Iterable[DrawnRows], *, taps: Sequence[int]
+def sampled_batches(
+    features: Store, tiles: Store, plan: Iterable[SampledRows], *, taps: Sequence[int]
 ) -> Generator[DecoderBatch]:
     """As `decoder_batches`, with the tokens of the view that is drawn for each tile; no other view is read."""
     _check_lengths(features, tiles)
 
-    def read(drawn: DrawnRows) -> DecoderBatch:
+    def read(drawn: SampledRows) -> DecoderBatch:
         tokens = _tokens_of_views(features, drawn.rows, drawn.views.stored, tuple(taps))
         return DecoderBatch(tokens=tokens, tiles=read_tiles(tiles, drawn.rows), drawn=drawn.views)
 

@@ -1,4 +1,4 @@
-"""Figures -> grades, and what to try where a grade is not a pass."""
+"""Values -> grades, and what to try where a grade is not a pass."""
 
 import math
 from collections.abc import Iterable, Mapping

@@ -17,7 +17,7 @@ from cellvit.evaluation.scoring import (
     score_classical,
     score_maps,
 )
-from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tile_table import TileScores
 from cellvit.formats.tiles import TileBatch
 from cellvit.hover.decode import Watershed
 from cellvit.hover.encode import hv_maps
@@ -26,17 +26,17 @@ from cellvit.inference.predictions import MapBatch
 from cellvit.taxonomy import NucleusClass
 
 
-def judge_maps(batches: Iterable[MapBatch], watershed: Watershed, *, family: str, pool: Workers) -> JudgedTiles:
+def judge_maps(batches: Iterable[MapBatch], watershed: Watershed, *, family: str, pool: Workers) -> TileScores:
     """Measurements of predicted maps after `watershed`; `family` is that of the decoder."""
     return _gathered(pool.map(partial(score_maps, watershed), _maps_tasks(batches)), family)
 
 
-def judge_classical(blocks: Iterable[TileBatch], majority_class: int, *, family: str, pool: Workers) -> JudgedTiles:
+def judge_classical(blocks: Iterable[TileBatch], majority_class: int, *, family: str, pool: Workers) -> TileScores:
     """Measurements of the classical baseline, whose nuclei all are of `majority_class`."""
     return _gathered(pool.map(partial(score_classical, majority_class), _image_tasks(blocks)), family)
 
 
-def judge_oracle(blocks: Iterable[TileBatch], watershed: Watershed, *, family: str, pool: Workers) -> JudgedTiles:
+def judge_oracle(blocks: Iterable[TileBatch], watershed: Watershed, *, family: str, pool: Workers) -> TileScores:
     """Measurements of perfect maps after `watershed`: the ceiling of every decoder on these tiles."""
     return judge_maps(map(perfect_maps, blocks), watershed, family=family, pool=pool)
 
@@ -76,9 +76,9 @@ def _truths(tiles: TileBatch) -> Iterator[Truth]:
     return (Truth(*columns_of_tile) for columns_of_tile in columns)
 
 
-def _gathered(rows: Iterable[TileRow], family: str) -> JudgedTiles:
+def _gathered(rows: Iterable[TileRow], family: str) -> TileScores:
     rows = list(rows)
-    return JudgedTiles(
+    return TileScores(
         tile_id=tuple(row.tile_id for row in rows),
         organ=tuple(row.organ for row in rows),
         patient=tuple(row.patient for row in rows),

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from PIL import Image
 
-from cellvit.report.images import Palette, indexed_png
+from cellvit.evaluation.images import Palette, indexed_png
 from cellvit.taxonomy import NucleusClass
 
 CLASS_COLOURS: Final = MappingProxyType(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from cellvit.formats.documents import Figure, Figures
+from cellvit.formats.documents import Value, Values
 from cellvit.formats.tiles import Groups
 from cellvit.metrics.classification import accuracy_majority, confusion, expected_calibration_error
 from cellvit.metrics.intervals import Interval, bootstrap_mean, bootstrap_organ_mean
@@ -64,9 +64,9 @@ def routed_families(probabilities: Float[np.ndarray, "n 19"], families: Mapping[
     return tuple(names[place] for place in sums.argmax(axis=0))
 
 
-def organ_figures(
+def organ_values(
     probabilities: Float[np.ndarray, "n 19"], organs: Sequence[str], *, seed: int, groups: Groups
-) -> Figures:
+) -> Values:
     """How well OrganHead does on tiles of known organ.
 
     Args:
@@ -80,15 +80,15 @@ def organ_figures(
     counts = confusion(truth, probabilities.argmax(axis=1), len(ORGANS))
     return {
         "accuracy": _figure(bootstrap_mean(right, rng=np.random.default_rng(seed), groups=groups)),
-        "accuracy_majority": Figure(value=accuracy_majority(counts), n=len(truth)),
+        "accuracy_majority": Value(value=accuracy_majority(counts), n=len(truth)),
         "balanced_accuracy": _figure(
             bootstrap_organ_mean(right, truth, rng=np.random.default_rng(seed), groups=groups)
         ),
-        "calibration_error": Figure(value=expected_calibration_error(probabilities, truth), n=len(truth)),
+        "calibration_error": Value(value=expected_calibration_error(probabilities, truth), n=len(truth)),
     }
 
 
-def routing_accuracy(routes: Routes, *, seed: int, groups: Groups) -> Figure:
+def routing_accuracy(routes: Routes, *, seed: int, groups: Groups) -> Value:
     """Share of tiles that went to their own family, among those whose family has a decoder."""
     right = np.array(routes.right, np.float64)  # None becomes NaN, which is left out
     return _figure(bootstrap_mean(right, rng=np.random.default_rng(seed), groups=groups))
@@ -116,5 +116,5 @@ def in_organ_order(probabilities: Float[np.ndarray, "n k"], names: Sequence[str]
     return wide
 
 
-def _figure(interval: Interval) -> Figure:
-    return Figure(**interval._asdict())
+def _figure(interval: Interval) -> Value:
+    return Value(**interval._asdict())

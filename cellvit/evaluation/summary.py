@@ -8,7 +8,7 @@ import numpy as np
 
 from cellvit.config.judging import QualityGates
 from cellvit.evaluation.grading import GATED, graded
-from cellvit.formats.documents import Figure, Figures
+from cellvit.formats.documents import Value, Values
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.metrics.ratio import mean_defined
@@ -58,7 +58,7 @@ def summary_rows(
 
 def _rows_of_family(evaluation: FamilyEvaluation) -> dict[str, SummaryRow]:
     if evaluation.status == "absent":  # shown as undefined, so that a family never goes missing in silence
-        undefined = {metric: Figure(value=math.nan, n=0) for metric in GATED if metric != "organ_accuracy"}
+        undefined = {metric: Value(value=math.nan, n=0) for metric in GATED if metric != "organ_accuracy"}
         return _rows(evaluation.split, evaluation.family, undefined)
     figures = _by_system(evaluation.systems, "decoder")
     figures |= {f"{name}.train": figure for name, figure in evaluation.train.items()}
@@ -66,9 +66,9 @@ def _rows_of_family(evaluation: FamilyEvaluation) -> dict[str, SummaryRow]:
     return _rows(evaluation.split, evaluation.family, figures | evaluation.differences)
 
 
-def _figures_of_routed(overall: RoutedEvaluation) -> dict[str, Figures]:
+def _figures_of_routed(overall: RoutedEvaluation) -> dict[str, Values]:
     if overall.status == "absent":
-        return {ROUTED: {"aji": Figure(value=math.nan, n=0)}}
+        return {ROUTED: {"aji": Value(value=math.nan, n=0)}}
     others = {name: figures for name, figures in overall.systems.items() if name not in ("routed", "known")}
     routed = _by_system({**others, "routed": overall.systems["routed"]}, "routed") | overall.differences
     found = {ROUTED: routed}
@@ -79,12 +79,12 @@ def _figures_of_routed(overall: RoutedEvaluation) -> dict[str, Figures]:
     return found
 
 
-def _figures_of_head(head: OrganHeadEvaluation) -> Figures:
-    return head.figures if head.status == "evaluated" else {"accuracy": Figure(value=math.nan, n=0)}
+def _figures_of_head(head: OrganHeadEvaluation) -> Values:
+    return head.figures if head.status == "evaluated" else {"accuracy": Value(value=math.nan, n=0)}
 
 
-def _by_system(systems: Mapping[str, Figures], own: str) -> Figures:
-    """Figures of all systems under one name each; those of `own` keep their names and come first."""
+def _by_system(systems: Mapping[str, Values], own: str) -> Values:
+    """Values of all systems under one name each; those of `own` keep their names and come first."""
     ordered = sorted(systems, key=lambda system: system != own)
     return {
         name if system == own else f"{name}.{system}": figure
@@ -93,7 +93,7 @@ def _by_system(systems: Mapping[str, Figures], own: str) -> Figures:
     }
 
 
-def _rows(split: str, family: str, figures: Figures) -> dict[str, SummaryRow]:
+def _rows(split: str, family: str, figures: Values) -> dict[str, SummaryRow]:
     return {
         metric: SummaryRow(split, family, metric, figure.value, figure.low, figure.high, figure.n)
         for metric, figure in figures.items()

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cellvit.errors import IntegrityError, StaleFileError
-from cellvit.evaluation.values import differences, figures, figures_by_organ, trivial_figures
+from cellvit.evaluation.values import differences, figures, trivial_values, values_by_organ
 from cellvit.formats.checkpoints import CheckpointHeader
-from cellvit.formats.documents import Figures
-from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.documents import Values
+from cellvit.formats.tile_table import TileScores
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.decode import Watershed
 from cellvit.inference.segment import watershed_of
@@ -39,29 +39,29 @@ class Findings(NamedTuple):
     """What the documents of a family and of all tiles have in common.
 
     Attributes:
-        systems: Figures by system, with the trivial answers.
+        systems: Values by system, with the trivial answers.
         organs: Main figures by organ, then by system.
         differences: Paired differences of the judged system from the others.
     """
 
-    systems: dict[str, Figures]
-    organs: dict[str, dict[str, Figures]]
-    differences: Figures
+    systems: dict[str, Values]
+    organs: dict[str, dict[str, Values]]
+    differences: Values
 
 
-def findings(judged: Mapping[str, JudgedTiles], own: str, *, seed: int) -> Findings:
-    """Figures of every system; `own` is the one under judgement, whose tiles the trivial answers are scored on."""
+def findings(judged: Mapping[str, TileScores], own: str, *, seed: int) -> Findings:
+    """Values of every system; `own` is the one under judgement, whose tiles the trivial answers are scored on."""
     systems = {name: figures(tiles, seed=seed) for name, tiles in judged.items()}
-    systems["trivial"] = trivial_figures(map_sums_of(judged[own]), seed=seed, groups=judged[own].groups)
-    organs: dict[str, dict[str, Figures]] = {}
+    systems["trivial"] = trivial_values(map_sums_of(judged[own]), seed=seed, groups=judged[own].groups)
+    organs: dict[str, dict[str, Values]] = {}
     for name, tiles in judged.items():
-        for organ, found in figures_by_organ(tiles, seed=seed).items():
+        for organ, found in values_by_organ(tiles, seed=seed).items():
             organs.setdefault(organ, {})[name] = found
     others = {name: judged[name] for name in COMPARED if name in judged}
     return Findings(systems, dict(sorted(organs.items())), differences(judged[own], others, seed=seed))
 
 
-def map_sums_of(tiles: JudgedTiles) -> MapSums:
+def map_sums_of(tiles: TileScores) -> MapSums:
     """Sums of the maps of judged tiles."""
     return MapSums(tiles.block(MAP_COLUMNS))
 

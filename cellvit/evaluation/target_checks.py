@@ -10,8 +10,8 @@ from cellvit.config.judging import IntegrityGates
 from cellvit.errors import IntegrityError
 from cellvit.evaluation.scoring import CLASS_KEYS
 from cellvit.evaluation.values import figures
-from cellvit.formats.documents import Check, Figures
-from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.documents import Check, Values
+from cellvit.formats.tile_table import TileScores
 from cellvit.inference.predictions import MapBatch
 from cellvit.metrics.ratio import ratio
 from cellvit.taxonomy import CLASS_NAMES
@@ -41,23 +41,23 @@ def checked_hv(batch: MapBatch) -> MapBatch:
     return batch
 
 
-def coverage(tiles: JudgedTiles) -> float:
+def coverage(tiles: TileScores) -> float:
     """Share of nuclear pixels; NaN without tiles."""
     return float(ratio(tiles.column("nuclear_px").sum(), tiles.column("pixels").sum()))
 
 
-def true_magnitude(tiles: JudgedTiles) -> float:
+def true_magnitude(tiles: TileScores) -> float:
     """Mean magnitude of the true HV vectors on nuclear pixels; NaN without nuclei."""
     return float(ratio(tiles.column("hv_true_magnitude").sum(), tiles.column("nuclear_px").sum()))
 
 
-def oracle_figures(tiles: JudgedTiles, *, seed: int) -> Figures:
+def oracle_figures(tiles: TileScores, *, seed: int) -> Values:
     """AJI, PQ and Dice of truth -> maps -> watershed."""
     found = figures(tiles, seed=seed)
     return {name: found[name] for name in ORACLE_METRICS}
 
 
-def nuclei_by_class(tiles: JudgedTiles) -> dict[str, int]:
+def nuclei_by_class(tiles: TileScores) -> dict[str, int]:
     """True nuclei of each class."""
     return {
         name: int(tiles.column(f"tp_{key}").sum() + tiles.column(f"fn_{key}").sum())
@@ -65,23 +65,21 @@ def nuclei_by_class(tiles: JudgedTiles) -> dict[str, int]:
     }
 
 
-def tiles_by_fold(tiles: JudgedTiles) -> dict[str, int]:
+def tiles_by_fold(tiles: TileScores) -> dict[str, int]:
     """Tiles of each fold that has some."""
     return {str(fold): count for fold, count in sorted(Counter(tiles.fold.tolist()).items())}
 
 
-def tiles_by_organ(tiles: JudgedTiles) -> dict[str, int]:
+def tiles_by_organ(tiles: TileScores) -> dict[str, int]:
     """Tiles of each organ that is there."""
     return dict(sorted(Counter(tiles.organ).items()))
 
 
-def checks_of(
-    family: str, tiles: JudgedTiles, oracle: Mapping[str, Figures], gates: IntegrityGates
-) -> tuple[Check, ...]:
+def checks_of(family: str, tiles: TileScores, oracle: Mapping[str, Values], gates: IntegrityGates) -> tuple[Check, ...]:
     """The checks that hold for the family's targets; none are judged on tiles without a single nucleus.
 
     Args:
-        oracle: Figures of the oracle by method.
+        oracle: Values of the oracle by method.
 
     Raises:
         IntegrityError: Coverage is outside its band, or the oracle's AJI under its gate with every method.
@@ -92,7 +90,7 @@ def checks_of(
     return hv, _checked_coverage(family, tiles, gates), _checked_oracle(family, oracle, gates)
 
 
-def _checked_coverage(family: str, tiles: JudgedTiles, gates: IntegrityGates) -> Check:
+def _checked_coverage(family: str, tiles: TileScores, gates: IntegrityGates) -> Check:
     low, high = gates.np_coverage
     found, expected = coverage(tiles), f"{low:g} to {high:g}"
     if not low <= found <= high:
@@ -105,7 +103,7 @@ def _checked_coverage(family: str, tiles: JudgedTiles, gates: IntegrityGates) ->
     return Check(name="np_coverage", expected=expected, found=f"{found:.4f}")
 
 
-def _checked_oracle(family: str, oracle: Mapping[str, Figures], gates: IntegrityGates) -> Check:
+def _checked_oracle(family: str, oracle: Mapping[str, Values], gates: IntegrityGates) -> Check:
     expected = f"{gates.oracle_aji:g} or more with the better method"
     found = ", ".join(f"{found['aji'].value:.4f} ({method})" for method, found in oracle.items())
     if not any(found["aji"].value >= gates.oracle_aji for found in oracle.values()):

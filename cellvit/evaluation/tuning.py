@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from cellvit.config.judging import WatershedSettings
-from cellvit.formats.documents import Figure
+from cellvit.formats.documents import Value
 from cellvit.formats.tiles import Groups
 from cellvit.formats.watershed import GridPoint
 from cellvit.hover.decode import METHODS, Method, Watershed, method_of
@@ -44,7 +44,7 @@ def ranked(
     """
     means = [bootstrap_mean(column, rng=np.random.default_rng(seed), groups=groups) for column in aji.T]
     points = [
-        GridPoint(method=method_of(chosen), parameters=searched_parameters(chosen), aji=Figure(**mean._asdict()))
+        GridPoint(method=method_of(chosen), parameters=searched_parameters(chosen), aji=Value(**mean._asdict()))
         for chosen, mean in zip(grid, means, strict=True)
     ]
     values = np.array([mean.value for mean in means])

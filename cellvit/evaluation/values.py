@@ -4,7 +4,7 @@ Conventions: `dice`, `aji`, `aji_plus`, `dq`, `sq`, `pq` and the class PQs are m
 `mpq_strict` are means over tiles, then over organs (`bpq_image`, `mpq_image`: over tiles alone); `mpq_pooled`,
 detection and map figures add counts over all tiles and divide once. `n` counts the tiles on which a figure is
 defined, for pooled ones those that add to it. Every interval of a set draws the same tiles, from the same seed; patients with
-all their tiles where the set names any (`JudgedTiles.groups`).
+all their tiles where the set names any (`TileScores.groups`).
 """
 
 from collections.abc import Callable, Mapping
@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from cellvit.evaluation.scoring import CLASS_KEYS, CLASS_PQ_COLUMNS, PAIR_COLUMNS, PANOPTIC_COLUMNS
-from cellvit.formats.documents import Figure, Figures
-from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.documents import Value, Values
+from cellvit.formats.tile_table import TileScores
 from cellvit.formats.tiles import Groups
 from cellvit.metrics.detection import UNPAIRED, class_scores, detection_scores
 from cellvit.metrics.intervals import Interval, Statistic, bootstrap, bootstrap_mean, bootstrap_organ_mean
@@ -27,33 +27,33 @@ from cellvit.metrics.maps import MapSums, nt_accuracy_of_class
 from cellvit.metrics.pannuke import pooled_mpq_of_sums
 from cellvit.taxonomy import NUCLEUS_CLASSES
 
-Measure = Callable[[JudgedTiles, np.random.Generator], Interval]
+Measure = Callable[[TileScores, np.random.Generator], Interval]
 
 MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_magnitude", "nt_accuracy")
-"""Figures of the maps before any watershed."""
+"""Values of the maps before any watershed."""
 
 GAP_METRICS: Final = ("np_dice", "hv_mse", "nt_accuracy")
-"""Figures whose gap from training to test is reported."""
+"""Values whose gap from training to test is reported."""
 
 ORGAN_METRICS: Final = ("dice", "aji", "pq", "bpq", "mpq", *CLASS_PQ_COLUMNS, "detection_f1")
-"""Figures that are reported by organ too."""
+"""Values that are reported by organ too."""
 
 PAIRED_METRICS: Final = ("aji", "bpq", "mpq")
-"""Figures whose difference from another system on the same tiles is reported."""
+"""Values whose difference from another system on the same tiles is reported."""
 
 _OVER_ORGANS: Final = ("bpq", "mpq")
 """Paired figures that are means over tiles and then over organs."""
 
 
-def figures(tiles: JudgedTiles, *, seed: int) -> Figures:
+def figures(tiles: TileScores, *, seed: int) -> Values:
     """Every figure of a system; those of maps only where it has maps."""
     found = {name: _figure(measure(tiles, _rng(seed))) for name, measure in _SEGMENTATION.items()}
     if has_maps(tiles):
-        found |= map_figures(MapSums(tiles.block(MAP_COLUMNS)), seed=seed, groups=tiles.groups)
+        found |= map_values(MapSums(tiles.block(MAP_COLUMNS)), seed=seed, groups=tiles.groups)
     return found
 
 
-def figures_by_organ(tiles: JudgedTiles, *, seed: int) -> dict[str, Figures]:
+def values_by_organ(tiles: TileScores, *, seed: int) -> dict[str, Values]:
     """The main figures of each organ that is there."""
     by_organ = {}
     for organ in sorted(set(tiles.organ)):
@@ -62,12 +62,12 @@ def figures_by_organ(tiles: JudgedTiles, *, seed: int) -> dict[str, Figures]:
     return by_organ
 
 
-def map_figures(sums: MapSums, *, seed: int, groups: Groups) -> Figures:
-    """Figures of NP, HV and NT maps; `groups` are those of the tiles."""
+def map_values(sums: MapSums, *, seed: int, groups: Groups) -> Values:
+    """Values of NP, HV and NT maps; `groups` are those of the tiles."""
     return {name: _of_maps(MAP_FIGURES[name], sums, seed, groups) for name in MAP_METRICS}
 
 
-def trivial_figures(sums: MapSums, *, seed: int, groups: Groups) -> Figures:
+def trivial_values(sums: MapSums, *, seed: int, groups: Groups) -> Values:
     """All foreground, HV of zero and the majority class, on the same tiles.
 
     The majority class is that of all tiles in every draw, else an interval would lie over its own value.
@@ -80,12 +80,12 @@ def trivial_figures(sums: MapSums, *, seed: int, groups: Groups) -> Figures:
     return {name: _of_maps(statistic, sums, seed, groups) for name, statistic in statistics.items()}
 
 
-def has_maps(tiles: JudgedTiles) -> bool:
+def has_maps(tiles: TileScores) -> bool:
     """True where the sums of maps are there for every tile."""
     return not np.isnan(tiles.block(MAP_COLUMNS)).any()
 
 
-def differences(tiles: JudgedTiles, others: Mapping[str, JudgedTiles], *, seed: int) -> Figures:
+def differences(tiles: TileScores, others: Mapping[str, TileScores], *, seed: int) -> Values:
     """Paired differences ``{metric}_minus_{system}`` from other systems on the tiles that both judged.
 
     Tiles are paired by id; a tile on which one of both is undefined is left out. AJI is a mean over tiles, bPQ and mPQ
@@ -102,13 +102,13 @@ def differences(tiles: JudgedTiles, others: Mapping[str, JudgedTiles], *, seed: 
     return found
 
 
-def paired(first: JudgedTiles, second: JudgedTiles) -> tuple[JudgedTiles, JudgedTiles]:
+def paired(first: TileScores, second: TileScores) -> tuple[TileScores, TileScores]:
     """The tiles that stand in both, in the order of the first."""
     row_of = {tile_id: row for row, tile_id in enumerate(second.tile_id)}
     shared = np.array([tile_id in row_of for tile_id in first.tile_id], bool)
     mine = first.where(shared)
     rows = np.array([row_of[tile_id] for tile_id in mine.tile_id], np.int64)
-    theirs = JudgedTiles(
+    theirs = TileScores(
         tile_id=mine.tile_id,
         organ=mine.organ,
         patient=mine.patient,
@@ -119,7 +119,7 @@ def paired(first: JudgedTiles, second: JudgedTiles) -> tuple[JudgedTiles, Judged
     return mine, theirs
 
 
-def gaps(train: MapSums, test: MapSums, *, seed: int, groups: Groups) -> Figures:
+def gaps(train: MapSums, test: MapSums, *, seed: int, groups: Groups) -> Values:
     """Relative gap of each of `GAP_METRICS`, positive where the test is worse; NaN where training scores 0.
 
     Accuracies: (train - test) / train. Errors: (test - train) / train. `n` counts the tiles of both.
@@ -138,15 +138,15 @@ def majority_class(sums: MapSums) -> int:
     return int(NUCLEUS_CLASSES[int(np.argmax(by_class))])
 
 
-def _tile_mean(column: str, tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
+def _tile_mean(column: str, tiles: TileScores, rng: np.random.Generator) -> Interval:
     return bootstrap_mean(tiles.column(column), rng=rng, groups=tiles.groups)
 
 
-def _organ_mean(column: str, tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
+def _organ_mean(column: str, tiles: TileScores, rng: np.random.Generator) -> Interval:
     return bootstrap_organ_mean(tiles.column(column), tiles.organs, rng=rng, groups=tiles.groups)
 
 
-def _mpq_plus(tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
+def _mpq_plus(tiles: TileScores, rng: np.random.Generator) -> Interval:
     rows = tiles.block(PANOPTIC_COLUMNS)
 
     def quality(sums: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
@@ -156,7 +156,7 @@ def _mpq_plus(tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
     return interval._replace(n=int(rows.any(axis=1).sum()))
 
 
-def _detected(score: str, nucleus_class: int | None, tiles: JudgedTiles, rng: np.random.Generator) -> Interval:
+def _detected(score: str, nucleus_class: int | None, tiles: TileScores, rng: np.random.Generator) -> Interval:
     counted = PAIR_COLUMNS if nucleus_class is None else _PAIRS_OF[nucleus_class]
     n = int(tiles.block(counted).any(axis=1).sum())
     statistic = partial(_detection, score, nucleus_class)
@@ -178,12 +178,12 @@ def _gap(name: str, sums: Float64[np.ndarray, "r 2*k"]) -> Float64[np.ndarray, "
     return gap
 
 
-def _of_maps(statistic: Statistic, sums: MapSums, seed: int, groups: Groups) -> Figure:
+def _of_maps(statistic: Statistic, sums: MapSums, seed: int, groups: Groups) -> Value:
     return _figure(bootstrap(statistic, sums.rows, rng=_rng(seed), groups=groups))
 
 
-def _figure(interval: Interval) -> Figure:
-    return Figure(value=interval.value, low=interval.low, high=interval.high, n=interval.n)
+def _figure(interval: Interval) -> Value:
+    return Value(value=interval.value, low=interval.low, high=interval.high, n=interval.n)
 
 
 def _rng(seed: int) -> np.random.Generator:
@@ -224,4 +224,4 @@ _SEGMENTATION: Final[Mapping[str, Measure]] = MappingProxyType(
         **_detection_measures(),
     }
 )
-"""Figures of segmented nuclei by name."""
+"""Values of segmented nuclei by name."""

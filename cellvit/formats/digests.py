@@ -1,115 +1,108 @@
-"""Content hashes of files, remembered by size and times so that an untouched file is read once.
-"""
+"""Digests (sha256) of files and arrays, and the check that a file is unchanged since it was written."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from cellvit.errors import IntegrityError, MissingInputError
-from cellvit.formats.atomic import write_text
 
 _BLOCK = 1 << 22
 
 
-def sha256_of(path: Path, *, on_block: Callable[[int], object] | None = None) -> str:
-    """Hex sha256 of the content of `path`; `on_block` is called with the bytes of each block that was read."""
+def sha256_of(path: Path) -> str:
+    """Hex digest of the bytes of a file; of all files below it, by name, where `path` is a folder.
+
+    Raises:
+        MissingInputError: There is no such file.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return combined({str(file.relative_to(path)): sha256_of(file) for file in files})
+    if not path.exists():
+        raise missing(path)
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-            if on_block is not None:
-                on_block(len(block))
     return digest.hexdigest()
 
 
-def remembered_sha256(
-    paths: Iterable[Path], memory: Path, *, before_reading: Callable[[Path], object] | None = None
-) -> dict[str, str]:
-    """Hex sha256 of each file by name, read again only where size or a time of the file changed.
-
-    The change time (ctime) counts too: content replaced with its modification time kept is noticed.
-
-    Args:
-        memory: JSON file that this function keeps; losing it costs one reading of the files.
-        before_reading: Called with each file that is about to be read.
-
-    Raises:
-        FileNotFoundError: A file is not there.
-    """
-    known: dict[str, list[str]] = json.loads(memory.read_text()) if memory.exists() else {}
-    found: dict[str, str] = {}
-    fresh: dict[str, list[str]] = {}
-    for path in paths:
-        key, stamp = str(path.resolve()), _stamp(path)
-        seen_stamp, sha256 = known.get(key, ("", ""))
-        if seen_stamp != stamp:
-            if before_reading is not None:
-                before_reading(path)
-            sha256 = sha256_of(path)
-            fresh[key] = [stamp, sha256]
-        found[str(path)] = sha256
-    if fresh:
-        write_text(memory, json.dumps({**known, **fresh}, indent=1, sort_keys=True))
-    return found
+def text_sha256(text: str) -> str:
+    """Hex digest of a text in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def combined(hashes: dict[str, str]) -> str:
-    """One hash of named hashes, independent of their order."""
-    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+def arrays_sha256(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
+    """Hex digest of named arrays: names, dtypes, shapes and values, in order."""
+    digest = hashlib.sha256()
+    for name, values in arrays:
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
-def _stamp(path: Path) -> str:
-    status = path.stat()
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+def combined(values: Mapping[str, object]) -> str:
+    """One digest of named values (anything that JSON can hold), independent of their order."""
+    return text_sha256(json.dumps(values, sort_keys=True))
 
 
-class OwnHash(NamedTuple):
-    """Hash that a file carries of itself, empty where it carries none; and the hash that it should carry."""
+class OwnDigest(NamedTuple):
+    """The digest that a file records of itself (empty where it records none), and the digest of what it holds."""
 
-    carried: str
+    recorded: str
     actual: str
 
 
-def check_as_written(path: Path, hashes: OwnHash) -> None:
-    """Refuse a file that was changed after its step wrote it: figures made from it would be of no run.
+def check_unchanged(path: Path, digests: OwnDigest) -> None:
+    """Refuse a file that was changed after its step wrote it: values made from it would belong to no run.
 
     Raises:
-        IntegrityError: The two hashes differ.
+        IntegrityError: The two digests differ.
     """
-    if hashes.carried != hashes.actual:
+    if digests.recorded != digests.actual:
         raise IntegrityError(
-            f"{path}: was changed after it was written.\n"
-            f"  sha256: expected {hashes.carried or 'one, and it has none'}, found {hashes.actual}\n"
-            f"Make it again: rm {path} && snakemake -- {path}"
+            f"{path}: the file was changed after it was written.\n"
+            f"  sha256: expected {digests.recorded or 'one, but the file records none'}, found {digests.actual}\n"
+            f"Fix: {remake(path)}"
         )
 
 
 def check_table(path: Path, tables: Mapping[str, str], name: str) -> None:
-    """Refuse a table other than the one that `tables` of its document names.
+    """Refuse a table that is not the one whose digest its document records under `name`.
 
     Raises:
-        MissingInputError: There is no file.
-        IntegrityError: It was changed since, or is that of another document.
+        MissingInputError: There is no such file.
+        IntegrityError: The table was changed, or belongs to another document.
     """
-    if not path.exists():
-        raise MissingInputError(f"{path}: no such file. Make it: snakemake -- {path}")
-    carried, actual = tables.get(name, ""), sha256_of(path)
-    if carried != actual:
+    recorded, actual = tables.get(name, ""), sha256_of(path)
+    if recorded != actual:
         raise IntegrityError(
-            f"{path}: is not the table that its document was written with (changed since, or of another document).\n"
-            f"  sha256: expected {carried or 'one, and the document names none'}, found {actual}\n"
-            f"Make it again: rm {path} && snakemake -- {path}"
+            f"{path}: the table was changed after it was written, or belongs to another document.\n"
+            f"  sha256: expected {recorded or 'one, but the document records none'}, found {actual}\n"
+            f"Fix: {remake(path)}"
         )
 
 
-def differences(then: Mapping[str, object], now: Mapping[str, object]) -> str:
-    """Each value that is not the same, then and now; empty where all are.
+def missing(path: Path) -> MissingInputError:
+    """The error for a product that does not exist."""
+    return MissingInputError(f"{path}: the file does not exist. Fix: snakemake -- {path}")
+
+
+def remake(path: Path) -> str:
+    """The command that makes a product again."""
+    return f"rm {path} && snakemake -- {path}"
+
+
+def differences(before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """Each value that differs, before and now, in words; empty where all are equal.
 
     Examples:
         >>> differences({"seed": 1, "epochs": 50}, {"seed": 1, "epochs": 60})
-        'epochs: 50 then, 60 now'
+        'epochs was 50 and is now 60'
     """
-    keys = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
-    return "; ".join(f"{key}: {then.get(key)} then, {now.get(key)} now" for key in keys)
+    keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    return "; ".join(f"{key} was {before.get(key)} and is now {now.get(key)}" for key in keys)

@@ -1,7 +1,5 @@
-"""Documents: what a step found, as JSON that people and later steps read. Undefined numbers are null, never 0.
-"""
+"""Documents: the results of a step as JSON that people and later steps read. Undefined numbers are null, never 0."""
 
-import hashlib
 import json
 import math
 import re
@@ -10,9 +8,9 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from cellvit.errors import ContractError, MissingInputError
+from cellvit.errors import ContractError
 from cellvit.formats.atomic import write_text
-from cellvit.formats.digests import OwnHash, check_as_written
+from cellvit.formats.digests import OwnDigest, check_unchanged, missing, remake, text_sha256
 from cellvit.formats.provenance import Provenance
 
 Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
@@ -25,8 +23,8 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
 
 
-class Figure(Record):
-    """A number with its 95 % bootstrap interval and what it was measured on.
+class Value(Record):
+    """The value of a metric with its 95 % bootstrap interval and what it was measured on.
 
     Attributes:
         n: Units that define the value (tiles, unless the metric says otherwise).
@@ -38,16 +36,16 @@ class Figure(Record):
     n: int
 
 
-Figures = dict[str, Figure]
-"""Figures by name of the metric."""
+Values = dict[str, Value]
+"""Values by the name of the metric."""
 
 
-Hashes = dict[str, str]
-"""Content hashes (sha256) of files that were written beside a document, by name."""
+Digests = dict[str, str]
+"""Digests (sha256) of files that were written beside a document, by name."""
 
 
 class Check(Record):
-    """One integrity check that held."""
+    """One integrity check that passed."""
 
     name: str
     expected: str
@@ -64,69 +62,46 @@ class Document(Record):
 
 AnyDocument = TypeVar("AnyDocument", bound=Document)
 
-
 _OWN: Final = "sha256"
-"""Last entry of a document's file: the hash of the text without it."""
-
+"""Last entry of a document's file: the digest of the text without it."""
 
 _OWN_LINE: Final = re.compile(rf',\n "{_OWN}": "[0-9a-f]{{64}}"\n\}}\n\Z')
 
 
 def write_document(path: Path, document: Document) -> None:
-    """Write `document` as indented JSON; the hash of that text is its last entry."""
+    """Write `document` as indented JSON; the digest of that text is its last entry."""
     text = document.model_dump_json(indent=1)
-    write_text(path, text.removesuffix("\n}") + f',\n "{_OWN}": "{_sha256(text)}"\n}}\n')
+    write_text(path, text.removesuffix("\n}") + f',\n "{_OWN}": "{text_sha256(text)}"\n}}\n')
 
 
 def read_document(path: Path, kind: type[AnyDocument]) -> AnyDocument:
     """The document at `path`, as its step wrote it.
 
     Raises:
-        MissingInputError: There is no file.
+        MissingInputError: There is no such file.
         ContractError: It is not a document of this kind and version.
-        IntegrityError: It was changed since.
+        IntegrityError: It was changed after it was written.
     """
-    document = parse_document(path, kind)
-    check_as_written(path, own_hash(path))
+    document = _parsed(path, kind)
+    check_unchanged(path, document_digest(path))
     return document
 
 
-def parse_document(path: Path, kind: type[AnyDocument]) -> AnyDocument:
-    """The document at `path`, whatever hash it carries (`own_hash` tells whether it is as it was written).
+def document_digest(path: Path) -> OwnDigest:
+    """The digest that a document's file records of itself, and the one of what it holds."""
+    text = path.read_text(encoding="utf-8")
+    return OwnDigest(str(json.loads(text).get(_OWN, "")), text_sha256(_OWN_LINE.sub("\n}", text)))
 
-    Raises:
-        MissingInputError: There is no file.
-        ContractError: It is not a document of this kind and version.
-    """
+
+def _parsed(path: Path, kind: type[AnyDocument]) -> AnyDocument:
     if not path.exists():
-        raise MissingInputError(f"{path}: no such file. Make it: snakemake -- {path}")
+        raise missing(path)
     try:
-        document = kind.model_validate_json(_without_own(path.read_text(encoding="utf-8")))
-    except ValueError as error:  # of pydantic, of json, or of the decoding of text
-        raise ContractError(
-            f"{path}: is no {kind.__name__}: {error}\nMake it again: rm {path} && snakemake -- {path}"
-        ) from error
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        document = kind.model_validate({name: value for name, value in fields.items() if name != _OWN})
+    except (ValueError, AttributeError, RecursionError) as error:  # of pydantic, of json, or of the decoding of text
+        raise ContractError(f"{path}: this is not a {kind.__name__}: {error}\nFix: {remake(path)}") from error
     expected = kind.model_fields["version"].default
     if document.version != expected:
-        raise ContractError(
-            f"{path}: version {expected} expected, found {document.version}. Make it again: rm {path} && snakemake -- {path}"
-        )
+        raise ContractError(f"{path}: expected version {expected}, found {document.version}. Fix: {remake(path)}")
     return document
-
-
-def own_hash(path: Path) -> OwnHash:
-    """What a document's file says of itself; the two differ where it was changed after it was written."""
-    text = path.read_bytes().decode()
-    carried = json.loads(text).get(_OWN, "")
-    return OwnHash(str(carried), _sha256(_OWN_LINE.sub("\n}", text)))
-
-
-def _without_own(text: str) -> str:
-    fields = json.loads(text)
-    if isinstance(fields, dict):
-        fields.pop(_OWN, None)
-    return json.dumps(fields)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,12 +1,11 @@
-"""Documents: what a step found, as JSON that people and later steps read. Undefined numbers are null, never 0.
-"""
+"""Evaluations on the test folds: of a family, of all tiles with the organ predicted, of OrganHead."""
 
 import math
 from typing import Literal
 
 from pydantic import Field
 
-from cellvit.formats.documents import Document, Figures, Hashes, Number
+from cellvit.formats.documents import Digests, Document, Number, Values
 
 
 class FamilyEvaluation(Document):
@@ -17,7 +16,7 @@ class FamilyEvaluation(Document):
             then draw tiles.
         n_tiles_without_patient: Tiles of unknown patient; beside patients each is drawn by itself.
         n_patients_trained_on: Patients of whom other tiles trained the decoder: figures are then too good.
-        systems: Figures by system: decoder, pooled (one decoder for all organs), classical, oracle, trivial.
+        systems: Values by system: decoder, pooled (one decoder for all organs), classical, oracle, trivial.
         organs: The main figures by organ, then by system.
         gaps: Relative gap from training to test: np_dice, hv_mse, nt_accuracy (positive: test is worse).
         train: The figures of the decoder's maps on its own training tiles.
@@ -35,12 +34,12 @@ class FamilyEvaluation(Document):
     n_tiles_without_patient: int = 0
     n_patients_trained_on: int = 0
     n_nuclei: int = 0
-    systems: dict[str, Figures] = Field(default_factory=dict)
-    organs: dict[str, dict[str, Figures]] = Field(default_factory=dict)
-    train: Figures = Field(default_factory=dict)
-    gaps: Figures = Field(default_factory=dict)
-    differences: Figures = Field(default_factory=dict)
-    tables: Hashes = Field(default_factory=dict)
+    systems: dict[str, Values] = Field(default_factory=dict)
+    organs: dict[str, dict[str, Values]] = Field(default_factory=dict)
+    train: Values = Field(default_factory=dict)
+    gaps: Values = Field(default_factory=dict)
+    differences: Values = Field(default_factory=dict)
+    tables: Digests = Field(default_factory=dict)
 
 
 class RoutedEvaluation(Document):
@@ -48,10 +47,10 @@ class RoutedEvaluation(Document):
 
     Attributes:
         n_patients: As in `FamilyEvaluation`; `n_tiles_without_patient` likewise.
-        systems: Figures by system: routed (organ predicted), known (organ given), pooled, classical, oracle,
+        systems: Values by system: routed (organ predicted), known (organ given), pooled, classical, oracle,
             trivial.
         organs: The main figures by true organ, then by system.
-        organ_head: Figures of OrganHead: accuracy, accuracy_majority, balanced_accuracy, calibration_error and
+        organ_head: Values of OrganHead: accuracy, accuracy_majority, balanced_accuracy, calibration_error and
             routing_accuracy.
         confusion: Tiles by true (rows) and predicted (columns) organ, in the order of `organ_names`.
         left_out: Tiles that could not be routed or judged, by reason.
@@ -66,14 +65,14 @@ class RoutedEvaluation(Document):
     n_tiles: int
     n_patients: int = 0
     n_tiles_without_patient: int = 0
-    systems: dict[str, Figures] = Field(default_factory=dict)
-    organs: dict[str, dict[str, Figures]] = Field(default_factory=dict)
-    organ_head: Figures = Field(default_factory=dict)
+    systems: dict[str, Values] = Field(default_factory=dict)
+    organs: dict[str, dict[str, Values]] = Field(default_factory=dict)
+    organ_head: Values = Field(default_factory=dict)
     organ_names: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
     left_out: dict[str, int] = Field(default_factory=dict)
-    differences: Figures = Field(default_factory=dict)
-    tables: Hashes = Field(default_factory=dict)
+    differences: Values = Field(default_factory=dict)
+    tables: Digests = Field(default_factory=dict)
 
 
 class OrganHeadEvaluation(Document):
@@ -97,8 +96,8 @@ class OrganHeadEvaluation(Document):
     n_tiles: int
     n_patients: int = 0
     n_tiles_without_patient: int = 0
-    figures: Figures = Field(default_factory=dict)
-    recall: Figures = Field(default_factory=dict)
+    figures: Values = Field(default_factory=dict)
+    recall: Values = Field(default_factory=dict)
     organ_names: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
     temperature: Number = math.nan

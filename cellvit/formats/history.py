@@ -1,5 +1,4 @@
-"""History of a training: one record an epoch, one row an epoch in a CSV.
-"""
+"""History of a training: one record an epoch, one row an epoch in a CSV."""
 
 import csv
 import io
@@ -27,7 +26,7 @@ LOSS_PARTS: Final = (
 
 
 MAP_FIGURES: Final = ("np_dice", "hv_mse", "hv_skill", "hv_magnitude_mean", "nt_accuracy", "bpq")
-"""Figures of the decoder's maps on validation tiles (hv_magnitude_mean: mean length of HV on nuclei)."""
+"""Values of the decoder's maps on validation tiles (hv_magnitude_mean: mean length of HV on nuclei)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class EpochRecord:
     Attributes:
         epoch: Counted from 1.
         rate: Learning rate of the last step.
-        train: Figures by the names of the format; `validate` likewise. NaN where not measured.
+        train: Values by the names of the format; `validate` likewise. NaN where not measured.
     """
 
     epoch: int

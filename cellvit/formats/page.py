@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from cellvit.errors import ContractError, MissingInputError
 from cellvit.formats.atomic import write_text
-from cellvit.formats.digests import OwnHash
+from cellvit.formats.digests import OwnDigest
 from cellvit.formats.provenance import Provenance
 
 _END: Final = "</head>"
@@ -44,11 +44,11 @@ def read_page_origin(path: Path) -> Provenance:
         ) from error
 
 
-def page_hash(path: Path) -> OwnHash:
+def page_digest(path: Path) -> OwnDigest:
     """What a report says of itself; the two differ where it was changed after it was written."""
     text = path.read_bytes().decode(errors="replace")
     found = _OWN.search(text)
-    return OwnHash(found[1] if found else "", _sha256(_OWN.sub("", text, count=1)))
+    return OwnDigest(found[1] if found else "", _sha256(_OWN.sub("", text, count=1)))
 
 
 def _sha256(text: str) -> str:

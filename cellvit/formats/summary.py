@@ -1,5 +1,4 @@
-"""Rows of summary.csv.
-"""
+"""Rows of summary.csv."""
 
 import csv
 import io
@@ -10,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from cellvit.errors import ContractError, MissingInputError
 from cellvit.formats.atomic import write_text
-from cellvit.formats.documents import Document, Hashes
+from cellvit.formats.documents import Digests, Document
 
 Grade = Literal["pass", "partial", "fail", "undefined", ""]
 """How a row does at its gate; undefined where the value is NaN, empty where nothing grades it."""
@@ -48,11 +47,11 @@ class SummaryOrigin(Document):
     """What summary.csv was made from, and what it must say.
 
     Attributes:
-        tables: Hashes (sha256) of summary.csv and summary.txt under their names.
+        tables: Digests (sha256) of summary.csv and summary.txt under their names.
     """
 
     format: Literal["cellvit-summary-origin"] = "cellvit-summary-origin"
-    tables: Hashes
+    tables: Digests
 
 
 def write_summary(path: Path, rows: Iterable[SummaryRow]) -> None:

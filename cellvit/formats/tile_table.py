@@ -1,5 +1,4 @@
-"""What was measured on each tile of a set: the rows of {family}_tiles.csv.
-"""
+"""What was measured on each tile of a set: the rows of {family}_tiles.csv."""
 
 import csv
 import io
@@ -21,7 +20,7 @@ KEYS: Final = ("tile_id", "organ", "fold", "patient", "family", "system")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class JudgedTiles:
+class TileScores:
     """One system's measurements, one row a tile.
 
     Attributes:
@@ -90,10 +89,10 @@ class JudgedTiles:
         """
         return np.ascontiguousarray(self.values[:, [self.columns.index(name) for name in names]])
 
-    def where(self, kept: Bool[np.ndarray, " n"]) -> "JudgedTiles":
+    def where(self, kept: Bool[np.ndarray, " n"]) -> "TileScores":
         """The tiles for which `kept` is true, in order."""
         rows = np.flatnonzero(kept)
-        return JudgedTiles(
+        return TileScores(
             tile_id=tuple(self.tile_id[row] for row in rows),
             organ=tuple(self.organ[row] for row in rows),
             patient=tuple(self.patient[row] for row in rows),
@@ -102,10 +101,10 @@ class JudgedTiles:
             values=self.values[rows],
         )
 
-    def __add__(self, other: "JudgedTiles") -> "JudgedTiles":
+    def __add__(self, other: "TileScores") -> "TileScores":
         if self.columns != other.columns:
             raise ContractError("judged tiles with different columns cannot be put together")
-        return JudgedTiles(
+        return TileScores(
             tile_id=self.tile_id + other.tile_id,
             organ=self.organ + other.organ,
             patient=self.patient + other.patient,
@@ -115,12 +114,12 @@ class JudgedTiles:
         )
 
     @classmethod
-    def none(cls, columns: tuple[str, ...]) -> "JudgedTiles":
+    def none(cls, columns: tuple[str, ...]) -> "TileScores":
         """No tile, the start of a sum."""
         return cls((), (), (), (), columns, np.zeros((0, len(columns))))
 
 
-def write_judged(path: Path, systems: Mapping[str, JudgedTiles], columns: tuple[str, ...]) -> None:
+def write_tile_scores(path: Path, systems: Mapping[str, TileScores], columns: tuple[str, ...]) -> None:
     """Write the tiles of every system under one header; the header alone where there is none."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -130,7 +129,7 @@ def write_judged(path: Path, systems: Mapping[str, JudgedTiles], columns: tuple[
     write_text(path, text.getvalue())
 
 
-def read_judged(path: Path, columns: tuple[str, ...]) -> dict[str, JudgedTiles]:
+def read_tile_scores(path: Path, columns: tuple[str, ...]) -> dict[str, TileScores]:
     """Tiles by system, bit for bit as written; no system where only the header is there.
 
     Raises:
@@ -153,7 +152,7 @@ def read_judged(path: Path, columns: tuple[str, ...]) -> dict[str, JudgedTiles]:
     return {system: _tiles(found, columns) for system, found in by_system.items()}
 
 
-def _rows(system: str, tiles: JudgedTiles) -> Iterator[list[str]]:
+def _rows(system: str, tiles: TileScores) -> Iterator[list[str]]:
     columns = (tiles.tile_id, tiles.organ, tiles.patient, tiles.family, tiles.values)
     for tile_id, organ, patient, family, values in zip(*columns, strict=True):
         keys = [tile_id, organ, str(fold_of(tile_id)), patient, family, system]
@@ -166,7 +165,7 @@ def _text(value: float) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
-def _tiles(rows: list[list[str]], columns: tuple[str, ...]) -> JudgedTiles:
+def _tiles(rows: list[list[str]], columns: tuple[str, ...]) -> TileScores:
     values = [[float(cell) if cell else math.nan for cell in row[len(KEYS) :]] for row in rows]
     tile_id, organ, _, patient, family, _ = (tuple(row[place] for row in rows) for place in range(len(KEYS)))
-    return JudgedTiles(tile_id, organ, patient, family, columns, np.array(values, np.float64))
+    return TileScores(tile_id, organ, patient, family, columns, np.array(values, np.float64))

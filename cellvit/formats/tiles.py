@@ -1,5 +1,4 @@
-"""Formats of the HDF5 stores: names, dtypes, axes, versions (docs/formats.md in words).
-"""
+"""Tile stores: annotated tiles of one fold, in memory and on disk, and the documents about them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +9,13 @@ import numpy as np
 from jaxtyping import Int32, Int64, UInt8
 
 from cellvit.errors import ContractError
-from cellvit.formats.documents import Check, Document, Figures, Number
-from cellvit.formats.family import FAMILY_TARGETS, FamilyStore
-from cellvit.formats.hdf5 import _ROW_COLUMN, Column, Format, Store, as_names
-from cellvit.formats.rows import StoreWriter
+from cellvit.formats.documents import Check, Document, Number, Values
+from cellvit.formats.hdf5 import ROW_COLUMN, Column, Format, Rows, Store, as_names
+from cellvit.formats.writing import StoreWriter
 from cellvit.taxonomy import ORGANS, TILE_PX, NucleusClass
 
 ID_DTYPE: Final = "S16"
-"""Tile ids ``f{fold}-{row:05d}`` and organ names as fixed ASCII, so that virtual datasets can hold them."""
+"""Tile ids ``f{fold}-{row:05d}`` and names of organs as fixed ASCII."""
 
 
 PATIENT_BYTES: Final = 64
@@ -28,17 +26,19 @@ PATIENT_DTYPE: Final = f"S{PATIENT_BYTES}"
 """Names of patients as fixed UTF-8; empty where unknown."""
 
 
-_TILE_COLUMNS = (
-    Column("image", "uint8", (256, 256, 3)),
-    Column("instances", "int32", (256, 256), squeezes=True),
-    Column("classes", "uint8", (256, 256), squeezes=True),
-    Column("organ", ID_DTYPE),
-    Column("tile_id", ID_DTYPE),
-    Column("patient", PATIENT_DTYPE),
+TILES: Final = Format(
+    "cellvit-tiles",
+    4,
+    (
+        Column("image", "uint8", (256, 256, 3)),
+        Column("instances", "int32", (256, 256), compressed=True),
+        Column("classes", "uint8", (256, 256), compressed=True),
+        Column("organ", ID_DTYPE),
+        Column("tile_id", ID_DTYPE),
+        Column("patient", PATIENT_DTYPE),
+        ROW_COLUMN,
+    ),
 )
-
-
-TILES: Final = Format("cellvit-tiles", 3, (*_TILE_COLUMNS, _ROW_COLUMN), row_hashes=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,24 +125,26 @@ class FoldSummary(Document):
 
 
 class TargetCheck(Document):
-    """`check_targets` passed for a family; the oracle is the ceiling of every decoder on these tiles.
+    """`check_targets` passed for a fold; the upper bound is the best that any decoder can reach on these tiles.
 
     Attributes:
         coverage: Share of nuclear pixels.
-        hv_magnitude: Mean magnitude of the true HV maps on nuclear pixels.
-        oracle: aji, pq and dice of truth -> maps -> nuclei, means over tiles, by method (its default parameters).
+        hv_length: Mean length of the HV vectors of the ground truth over nuclear pixels.
+        upper_bound: aji, pq and dice of ground truth -> maps -> nuclei, means over tiles, by method of decoding.
+        upper_bound_aji_by_organ: AJI of the better method, by organ.
     """
 
     format: Literal["cellvit-target-check"] = "cellvit-target-check"
-    family: str
+    version: int = 2
+    fold: int
     n_tiles: int
     n_nuclei: int
-    tiles_by_fold: dict[str, int]
     tiles_by_organ: dict[str, int]
     nuclei_by_class: dict[str, int]
     coverage: Number
-    hv_magnitude: Number
-    oracle: dict[str, Figures]
+    hv_length: Number
+    upper_bound: dict[str, Values]
+    upper_bound_aji_by_organ: Values
     checks: tuple[Check, ...]
 
 
@@ -178,6 +180,16 @@ def n_patients(patient: Sequence[str]) -> int:
     return len({name for name in patient if name})
 
 
+def tile_id_of(fold: int, row: int) -> str:
+    """Id of a tile by its fold and its row there.
+
+    Examples:
+        >>> tile_id_of(3, 17)
+        'f3-00017'
+    """
+    return f"f{fold}-{row:05d}"
+
+
 def fold_of(tile_id: str) -> int:
     """Fold of a tile by its id.
 
@@ -193,26 +205,16 @@ def open_tiles(path: Path) -> Store:
     return Store(path, TILES)
 
 
-def open_targets(path: Path) -> FamilyStore:
-    """A family's targets, open for reading; the stores behind it are checked."""
-    return FamilyStore(path, FAMILY_TARGETS)
-
-
-def read_tiles(store: Store, rows: np.ndarray) -> TileBatch:
+def read_tiles(store: Rows, rows: np.ndarray) -> TileBatch:
     """Tiles at `rows`, in that order."""
     return TileBatch(
         image=store.read("image", rows),
         instances=store.read("instances", rows),
         classes=store.read("classes", rows),
-        organ=names_at(store, "organ", rows),
-        tile_id=names_at(store, "tile_id", rows),
-        patient=names_at(store, "patient", rows),
+        organ=store.names("organ", rows),
+        tile_id=store.names("tile_id", rows),
+        patient=store.names("patient", rows),
     )
-
-
-def names_at(store: Store, column: str, rows: np.ndarray) -> tuple[str, ...]:
-    """Names at `rows` of a column of names, in that order."""
-    return tuple(name.decode() for name in store.read(column, rows).tolist())
 
 
 def append_tiles(writer: StoreWriter, batch: TileBatch) -> None:

@@ -1,5 +1,4 @@
-"""A training after a whole epoch, as it is kept to go on from.
-"""
+"""A training after a whole epoch, as it is kept to go on from."""
 
 import hashlib
 import json

@@ -1,9 +1,8 @@
-"""Documents: what a step found, as JSON that people and later steps read. Undefined numbers are null, never 0.
-"""
+"""Choice of the decoding method and its parameters for a family."""
 
 from typing import Literal
 
-from cellvit.formats.documents import Document, Figure, Record
+from cellvit.formats.documents import Document, Record, Value
 
 
 class GridPoint(Record):
@@ -11,7 +10,7 @@ class GridPoint(Record):
 
     method: str
     parameters: dict[str, float]
-    aji: Figure
+    aji: Value
 
 
 class WatershedChoice(Document):

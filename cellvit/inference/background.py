@@ -12,14 +12,14 @@ BEHIND: Final = 2
 """Items that wait while one is worked on: enough to hide uneven writing, and memory stays that of three."""
 
 
-class Behind(Generic[Item]):
+class Background(Generic[Item]):
     """Calls ``work(item)`` for each item in a thread; use it in a `with` block, whose end waits for the last item.
 
     After an exception of `work` nothing more is worked on; it is raised by the next `put`, or at the end of the block.
 
     Examples:
         >>> done = []
-        >>> with Behind(done.append) as behind:
+        >>> with Background(done.append) as behind:
         ...     behind.put("a")
         ...     behind.put("b")
         >>> done
@@ -32,7 +32,7 @@ class Behind(Generic[Item]):
         self._stopped = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="behind")
 
-    def __enter__(self) -> "Behind[Item]":
+    def __enter__(self) -> "Background[Item]":
         return self
 
     def put(self, item: Item) -> None:

@@ -19,7 +19,7 @@ def encoder_record(store: Store) -> dict[str, Any]:
     return {name: store.provenance.settings[name] for name in ENCODER_SECTIONS if name in store.provenance.settings}
 
 
-def kept_blocks(store: Store) -> tuple[int, ...]:
+def stored_blocks(store: Store) -> tuple[int, ...]:
     """Number of the transformer block of each tap; 0, 1 ... where the store names no encoder.
 
     Raises:
@@ -38,13 +38,13 @@ def kept_blocks(store: Store) -> tuple[int, ...]:
     return blocks
 
 
-def tap_positions(store: Store, blocks: Sequence[int]) -> tuple[int, ...]:
+def block_positions(store: Store, blocks: Sequence[int]) -> tuple[int, ...]:
     """Where in the store the tokens of `blocks` are.
 
     Raises:
         StaleFileError: The store lacks one.
     """
-    kept = kept_blocks(store)
+    kept = stored_blocks(store)
     missing = [block for block in blocks if block not in kept]
     if missing:
         raise StaleFileError(

@@ -14,7 +14,7 @@ from cellvit.data.batches import DecoderBatch, decoder_batches, sequential_rows
 from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.hdf5 import Store
 from cellvit.formats.tiles import TileBatch
-from cellvit.inference.blocks import check_same_encoder, tap_positions
+from cellvit.inference.blocks import block_positions, check_same_encoder
 from cellvit.inference.loading import load_module
 from cellvit.inference.predictions import MapBatch
 from cellvit.inference.tensors import on_device
@@ -65,7 +65,7 @@ def predict_maps(
         ContractError: The stores do not belong together.
     """
     check_same_encoder(features, decoder.header.encoder)
-    taps = tap_positions(features, decoder.blocks)
+    taps = block_positions(features, decoder.blocks)
     with closing(decoder_batches(features, tiles, sequential_rows(rows, batch_size), taps=taps)) as batches:
         for batch in batches:
             yield as_map_batch(batch.tiles, forward(decoder.module, batch, decoder.device))

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int
 
-from cellvit.data.batches import UPRIGHT
+from cellvit.data.batches import IDENTITY
 from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.hdf5 import Store
 from cellvit.inference.blocks import check_same_encoder
@@ -54,4 +54,4 @@ def organ_probabilities(
 
 def read_cls(features: Store, rows: Int[np.ndarray, " r"]) -> Float32[np.ndarray, "r dim"]:
     """CLS tokens of the upright tiles, 6 KB a tile at H-optimus's width."""
-    return features.read_part("cls", rows, (UPRIGHT,))
+    return features.read_part("cls", rows, (IDENTITY,))

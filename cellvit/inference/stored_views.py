@@ -44,7 +44,7 @@ class StoredViews:
         return recoloured(images, tile_ids, draws, seed=self.colour_seed, sigma=self.colour_sigma)
 
 
-UPRIGHT_ONLY: Final = StoredViews((View(0, 0),))
+IDENTITY_ONLY: Final = StoredViews((View(0, 0),))
 """Views of a store that holds the tiles as they lie."""
 
 
@@ -56,7 +56,7 @@ def stored_views(store: Store) -> StoredViews:
     """
     record = encoder_record(store)
     if len(record) < len(ENCODER_SECTIONS):
-        return UPRIGHT_ONLY
+        return IDENTITY_ONLY
     features = ExtractFeaturesSettings.model_validate(record).features
     views, found = views_of(features), store.shape("tokens")[_VIEWS_AXIS]
     if len(views) != found:

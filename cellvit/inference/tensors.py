@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cellvit.data.batches import DecoderBatch
 from cellvit.data.views import apply_views
-from cellvit.inference.stored_views import UPRIGHT_ONLY, StoredViews
+from cellvit.inference.stored_views import IDENTITY_ONLY, StoredViews
 
 
 class TensorBatch(NamedTuple):
@@ -25,7 +25,7 @@ class TensorBatch(NamedTuple):
     classes: UInt8[Tensor, "b 256 256"]
 
 
-def on_device(batch: DecoderBatch, device: torch.device, stored: StoredViews = UPRIGHT_ONLY) -> TensorBatch:
+def on_device(batch: DecoderBatch, device: torch.device, stored: StoredViews = IDENTITY_ONLY) -> TensorBatch:
     """The batch on `device`; image and truth as the encoder saw each tile, then all turned as was drawn.
 
     Args:

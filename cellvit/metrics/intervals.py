@@ -23,7 +23,7 @@ BLOCK_DRAWS: Final = 1 << 18
 """Units drawn at a time; bounds the memory of a bootstrap to a few megabytes, whatever the number of tiles."""
 
 Statistic = Callable[[Float64[np.ndarray, "r k"]], Float64[np.ndarray, " r"]]
-"""Figure of each row of sums over tiles."""
+"""Value of each row of sums over tiles."""
 
 
 class Interval(NamedTuple):

@@ -37,7 +37,7 @@ COLUMNS: Final = (
 """What a row of `MapSums` holds; HV and NT columns are sums over nuclear pixels (of both channels for squares)."""
 
 Sums = Float64[np.ndarray, "*batch k"]
-Figure = Float64[np.ndarray, "*batch"]
+Value = Float64[np.ndarray, "*batch"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,58 +147,58 @@ class MapSums:
         return self.figure("nt_accuracy_majority")
 
 
-def np_dice(sums: Sums) -> Figure:
+def np_dice(sums: Sums) -> Value:
     """Dice of nuclear pixels at probability 0.5, over all pixels of all tiles; NaN where neither side has any."""
     return ratio(2 * _column(sums, "np_shared_px"), _column(sums, "nuclear_px") + _column(sums, "np_found_px"))
 
 
-def np_dice_all_foreground(sums: Sums) -> Figure:
+def np_dice_all_foreground(sums: Sums) -> Value:
     """Dice of calling every pixel nuclear."""
     return ratio(2 * _column(sums, "nuclear_px"), _column(sums, "nuclear_px") + _column(sums, "pixels"))
 
 
-def hv_mse(sums: Sums) -> Figure:
+def hv_mse(sums: Sums) -> Value:
     """Mean squared error of HV over nuclear pixels and both channels; NaN without nuclei."""
     return ratio(_column(sums, "hv_square_error"), 2 * _column(sums, "nuclear_px"))
 
 
-def hv_mse_zero(sums: Sums) -> Figure:
+def hv_mse_zero(sums: Sums) -> Value:
     """Mean squared error of predicting zero; about 0.24 on real nuclei."""
     return ratio(_column(sums, "hv_true_square"), 2 * _column(sums, "nuclear_px"))
 
 
-def hv_skill(sums: Sums) -> Figure:
+def hv_skill(sums: Sums) -> Value:
     """1 - MSE / MSE of zero: 1 is perfect, 0 no better than zero, negative worse."""
     return 1 - ratio(_column(sums, "hv_square_error"), _column(sums, "hv_true_square"))
 
 
-def hv_magnitude(sums: Sums) -> Figure:
+def hv_magnitude(sums: Sums) -> Value:
     """Mean over nuclear pixels of sqrt(h^2 + v^2) as predicted; a perfect disc has about 0.67."""
     return ratio(_column(sums, "hv_magnitude"), _column(sums, "nuclear_px"))
 
 
-def hv_magnitude_true(sums: Sums) -> Figure:
+def hv_magnitude_true(sums: Sums) -> Value:
     """Mean over nuclear pixels of sqrt(h^2 + v^2) of the truth."""
     return ratio(_column(sums, "hv_true_magnitude"), _column(sums, "nuclear_px"))
 
 
-def nt_accuracy(sums: Sums) -> Figure:
+def nt_accuracy(sums: Sums) -> Value:
     """Part of the nuclear pixels whose class is right; NaN without nuclei."""
     return ratio(_column(sums, "nt_correct_px"), _column(sums, "nuclear_px"))
 
 
-def nt_accuracy_majority(sums: Sums) -> Figure:
+def nt_accuracy_majority(sums: Sums) -> Value:
     """Accuracy of answering the most frequent true class on all nuclear pixels."""
     by_class = np.stack([_column(sums, name) for name in CLASS_COLUMNS])
     return ratio(by_class.max(axis=0), _column(sums, "nuclear_px"))
 
 
-def nt_accuracy_of_class(sums: Sums, nucleus_class: int) -> Figure:
+def nt_accuracy_of_class(sums: Sums, nucleus_class: int) -> Value:
     """Accuracy of answering one class, 1..5, on all nuclear pixels; NaN without nuclei."""
     return ratio(_column(sums, CLASS_COLUMNS[nucleus_class]), _column(sums, "nuclear_px"))
 
 
-FIGURES: Final[Mapping[str, Callable[[Sums], Figure]]] = MappingProxyType(
+FIGURES: Final[Mapping[str, Callable[[Sums], Value]]] = MappingProxyType(
     {
         figure.__name__: figure
         for figure in (
@@ -217,7 +217,7 @@ FIGURES: Final[Mapping[str, Callable[[Sums], Figure]]] = MappingProxyType(
 """Every figure of the maps by name, as a function of summed rows."""
 
 
-def _column(sums: Sums, name: str) -> Figure:
+def _column(sums: Sums, name: str) -> Value:
     return sums[..., COLUMNS.index(name)]
 
 

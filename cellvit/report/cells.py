@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from cellvit.formats.documents import Figure
+from cellvit.formats.documents import Value
 
 DECIMALS = 3
 """Digits after the point: the spread between seeds on PanNuke is about .002 mPQ, so a fourth says nothing."""
@@ -69,13 +69,13 @@ ABSENT = Cell("–", kind="absent", hint="not measured")
 """Cell without a figure: the system or metric does not exist here."""
 
 
-def figure_cell(figure: Figure | None) -> Cell:
+def figure_cell(figure: Value | None) -> Cell:
     """Value, interval and n of a figure; an undefined one says so.
 
     Examples:
-        >>> figure_cell(Figure(value=0.51234, low=0.5, high=0.53, n=9))
+        >>> figure_cell(Value(value=0.51234, low=0.5, high=0.53, n=9))
         Cell(text='0.512', interval='0.500 to 0.530', n='n = 9', kind='number', hint='', shade=0.0, span=1)
-        >>> figure_cell(Figure(value=math.nan, n=0)).text
+        >>> figure_cell(Value(value=math.nan, n=0)).text
         'undefined (n = 0)'
     """
     if figure is None:
@@ -97,7 +97,7 @@ def number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:,.{DECIMALS}f}"
 
 
-def interval(figure: Figure) -> str:
+def interval(figure: Value) -> str:
     """Ends of the interval; empty where there is none (fewer than two tiles or patients)."""
     if math.isnan(figure.low) or math.isnan(figure.high):
         return ""

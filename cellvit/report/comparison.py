@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
-from cellvit.formats.documents import Figure, Figures
+from cellvit.formats.documents import Value, Values
 from cellvit.report.drawing import as_svg, look
 from cellvit.report.wording import metric_of, system_label
 
@@ -38,7 +38,7 @@ class Entry:
     """A row of the chart."""
 
     label: str
-    systems: dict[str, Figures]
+    systems: dict[str, Values]
 
 
 def comparison_chart(entries: Sequence[Entry]) -> str:
@@ -65,7 +65,7 @@ def _draw(axis: Axes, metric: str, entries: Sequence[Entry]) -> None:
                 _point(axis, figure, row + (place - 1.5) * _STEP, system)
 
 
-def _point(axis: Axes, figure: Figure, y: float, system: str) -> None:
+def _point(axis: Axes, figure: Value, y: float, system: str) -> None:
     marker, colour = _MARKERS[system]
     if not math.isnan(figure.low):
         axis.plot([figure.low, figure.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")

@@ -12,10 +12,10 @@ from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.features import FeatureCheck
 from cellvit.formats.summary import SummaryRow
-from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tile_table import TileScores
 from cellvit.formats.tiles import FoldSummary, TargetCheck
 from cellvit.formats.watershed import WatershedChoice
-from cellvit.taxonomy import POOLED_FAMILY
+from cellvit.taxonomy import SHARED_FAMILY
 from cellvit.workflow.timing_records import JobTiming
 
 Key = tuple[str, str]
@@ -40,7 +40,7 @@ class Decoder:
     history: pd.DataFrame
     watershed: WatershedChoice | None
     evaluation: FamilyEvaluation | None
-    tiles: Mapping[str, JudgedTiles]
+    tiles: Mapping[str, TileScores]
 
     @property
     def key(self) -> Key:
@@ -50,7 +50,7 @@ class Decoder:
     @property
     def is_control(self) -> bool:
         """True for the decoder of all organs."""
-        return self.header.family == POOLED_FAMILY
+        return self.header.family == SHARED_FAMILY
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def pair_decoders(
     settings: Settings,
     checkpoints: Iterable[tuple[CheckpointHeader, pd.DataFrame]],
     watersheds: Iterable[WatershedChoice],
-    evaluations: Iterable[tuple[FamilyEvaluation, Mapping[str, JudgedTiles]]],
+    evaluations: Iterable[tuple[FamilyEvaluation, Mapping[str, TileScores]]],
 ) -> tuple[Decoder, ...]:
     """Decoders with everything that belongs to them, by the split and family that each document names.
 
@@ -163,7 +163,7 @@ def _check_history(header: CheckpointHeader, history: pd.DataFrame) -> None:
         )
 
 
-def _check_tiles(evaluation: FamilyEvaluation, tiles: Mapping[str, JudgedTiles]) -> None:
+def _check_tiles(evaluation: FamilyEvaluation, tiles: Mapping[str, TileScores]) -> None:
     expected = (evaluation.n_tiles, {evaluation.family}) if evaluation.status == "evaluated" else (0, set())
     decoder = tiles.get("decoder")
     found = (len(decoder), set(decoder.family)) if decoder is not None else (0, set())

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from cellvit.config.judging import Gate, QualityGates
 from cellvit.evaluation.grading import BASELINE_OF, GRADED, LOWER_IS_BETTER, advice, by_remedy
 from cellvit.evaluation.summary import Keyed
-from cellvit.formats.documents import Figure
+from cellvit.formats.documents import Value
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.report.cells import ABSENT, Cell, Row, Table, figure_cell
 from cellvit.report.wording import GRADES, family_label, metric_of, split_label
@@ -70,8 +70,8 @@ def _gate_row(row: SummaryRow, rows: dict[str, SummaryRow], gates: QualityGates,
     return Row(metric.label, cells, note=metric.convention, group=family_label(row.family) if first else "")
 
 
-def _figure(row: SummaryRow) -> Figure:
-    return Figure(value=row.value, low=row.low, high=row.high, n=row.n)
+def _figure(row: SummaryRow) -> Value:
+    return Value(value=row.value, low=row.low, high=row.high, n=row.n)
 
 
 def _limit(metric: str, gates: QualityGates) -> str:

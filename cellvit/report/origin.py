@@ -36,7 +36,7 @@ def data_table(settings: Settings) -> Table:
         "Encoder": f"{encoder.preset} ({encoder.spec.name}), frozen",
         "Weights of the encoder": _weights(encoder),
         "Licence of the encoder": encoder.spec.licence,
-        "Input of the encoder": f"{settings.features.input_px} px, blocks {', '.join(map(str, settings.kept_taps))}, "
+        "Input of the encoder": f"{settings.features.input_px} px, blocks {', '.join(map(str, settings.stored_blocks))}, "
         f"{len(settings.features.views)} of 8 flips and rotations, {settings.features.colour_views} colour views",
         "Decoder": f"HoVer-Net, image stem {settings.decoder.image_stem}; {settings.training.epochs} epochs, "
         f"batch {settings.training.batch_size}",

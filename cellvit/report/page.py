@@ -9,7 +9,7 @@ from cellvit.report import sections
 from cellvit.report.findings import Findings
 from cellvit.report.gallery import HV_COLOURS, NP_COLOURS, Gallery, class_swatches
 from cellvit.report.gates import advice_by_remedy, gate_counts, gate_tables
-from cellvit.report.images import colour_bar_png
+from cellvit.evaluation.images import colour_bar_png
 from cellvit.report.origin import data_table
 from cellvit.report.verdict import absent_lines, verdict_lines
 from cellvit.report.wording import family_label, short_label

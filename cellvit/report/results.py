@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from cellvit.formats.documents import Figure, Figures
+from cellvit.formats.documents import Value, Values
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.report.cells import Cell, Row, Table, figure_cell
@@ -21,7 +21,7 @@ from cellvit.report.wording import (
     system_label,
 )
 
-Systems = Mapping[str, Figures]
+Systems = Mapping[str, Values]
 Evaluation = FamilyEvaluation | RoutedEvaluation
 
 _ORGAN_METRICS = ("aji", "bpq", "mpq", "dice", "detection_f1")
@@ -95,7 +95,7 @@ def organ_table(evaluation: Evaluation, caption: str) -> Table:
 
 
 def gap_table(evaluation: FamilyEvaluation) -> Table:
-    """Figures of the maps on training and on test tiles, and the gap between them."""
+    """Values of the maps on training and on test tiles, and the gap between them."""
     test = evaluation.systems.get("decoder", {})
     rows = tuple(
         Row(
@@ -115,7 +115,7 @@ def gap_table(evaluation: FamilyEvaluation) -> Table:
     )
 
 
-def lead(difference: Figure | None) -> Cell:
+def lead(difference: Value | None) -> Cell:
     """How far the decoder is ahead on the same tiles; clearly only where the interval leaves 0 out."""
     cell = figure_cell(difference)
     if difference is None or math.isnan(difference.value):
@@ -128,7 +128,7 @@ def lead(difference: Figure | None) -> Cell:
     return dataclasses.replace(cell, text=sign + cell.text, kind=f"number {kind}", hint=hint)
 
 
-def as_decoder(systems: Systems) -> dict[str, Figures]:
+def as_decoder(systems: Systems) -> dict[str, Values]:
     """Systems of a routed evaluation with the routed decoders in the place of a family's own."""
     return {**systems, "decoder": systems.get("routed", {})}
 
@@ -166,11 +166,11 @@ def _headline_columns() -> tuple[str, ...]:
     return (*map(short_label, _BESIDE), *(f"Lead over {short_label(system).lower()}" for system in _AHEAD_OF))
 
 
-def _figure(row: SummaryRow | None) -> Figure | None:
-    return None if row is None else Figure(value=row.value, low=row.low, high=row.high, n=row.n)
+def _figure(row: SummaryRow | None) -> Value | None:
+    return None if row is None else Value(value=row.value, low=row.low, high=row.high, n=row.n)
 
 
-def _headline_rows(label: str, systems: Systems, differences: Figures) -> list[Row]:
+def _headline_rows(label: str, systems: Systems, differences: Values) -> list[Row]:
     rows = []
     for place, name in enumerate(HEADLINE):
         figures = tuple(figure_cell(systems.get(system, {}).get(name)) for system in _BESIDE)

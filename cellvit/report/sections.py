@@ -4,14 +4,14 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cellvit.formats.documents import Figures
+from cellvit.formats.documents import Values
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.report import integrity, origin, results
 from cellvit.report.cells import Row, Table, figure_cell
 from cellvit.report.comparison import Entry, comparison_chart
 from cellvit.report.curves import chosen_epoch, training_curves
 from cellvit.report.findings import Decoder, Findings
-from cellvit.report.images import svg_uri
+from cellvit.evaluation.images import svg_uri
 from cellvit.report.organs import confusion_table
 from cellvit.report.wording import family_label, interval_label, metric_of
 
@@ -174,7 +174,7 @@ def _training(decoder: Decoder) -> Part:
     return Part(heading, chart=svg_uri(training_curves(decoder.history)), alt=alt, note=note)
 
 
-def _figures_table(caption: str, figures: Figures, note: str) -> Table:
+def _figures_table(caption: str, figures: Values, note: str) -> Table:
     rows = tuple(
         Row(metric_of(name).label, (figure_cell(figure),), note=metric_of(name).convention)
         for name, figure in figures.items()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cellvit.formats.documents import Figure
+from cellvit.formats.documents import Value
 from cellvit.report.cells import interval, number
 from cellvit.report.findings import Findings
 from cellvit.report.gates import gate_counts
@@ -58,7 +58,7 @@ def _evaluated(findings: Findings) -> Iterable[str]:
         yield f"Accuracy of OrganHead on test tiles: {', '.join(accuracies)}."
 
 
-def _share(figure: Figure) -> str:
+def _share(figure: Value) -> str:
     ends = interval(figure)
     return f"{number(figure.value)} ({ends})" if ends else number(figure.value)
 
@@ -75,7 +75,7 @@ def _compared(findings: Findings) -> Iterable[str]:
             yield f"{metric_of(metric).label} of the family decoders against {_AGAINST[system]}: {_outcome(found)}."
 
 
-def _outcome(differences: list[Figure]) -> str:
+def _outcome(differences: list[Value]) -> str:
     better = sum(figure.low > 0 for figure in differences)
     worse = sum(figure.high < 0 for figure in differences)
     counts = {"clearly better": better, "clearly worse": worse, "not clear": len(differences) - better - worse}

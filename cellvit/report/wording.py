@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from cellvit.formats.summary import MEAN_SPLIT
-from cellvit.taxonomy import CLASS_NAMES, POOLED_FAMILY
+from cellvit.taxonomy import CLASS_NAMES, SHARED_FAMILY
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ GRADES: Final = ("pass", "partial", "fail", "undefined")
 
 _FAMILIES: Final = MappingProxyType(
     {
-        POOLED_FAMILY: "all organs (control)",
+        SHARED_FAMILY: "all organs (control)",
         "routed": "all test tiles, organ predicted",
         "known_organ": "all test tiles, organ known",
         "organ_head": "OrganHead",

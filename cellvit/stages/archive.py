@@ -16,10 +16,10 @@ from cellvit.config.files import settings_yaml
 from cellvit.config.steps import ArchiveSettings
 from cellvit.errors import IntegrityError
 from cellvit.formats.atomic import write_text
-from cellvit.formats.checkpoints import checkpoint_hash, read_header
-from cellvit.formats.digests import check_as_written, check_table, combined, sha256_of
-from cellvit.formats.documents import own_hash, read_document
-from cellvit.formats.page import page_hash
+from cellvit.formats.checkpoints import checkpoint_digest, read_header
+from cellvit.formats.digests import check_table, check_unchanged, combined, sha256_of
+from cellvit.formats.documents import own_digest, read_document
+from cellvit.formats.page import page_digest
 from cellvit.formats.summary import SummaryOrigin
 
 log = logging.getLogger(__name__)
@@ -75,13 +75,13 @@ def _check_as_written(origin: Path, files: Mapping[str, Path]) -> None:
         stem = name.removesuffix(path.suffix)
         match path.suffix:
             case ".json":
-                check_as_written(path, own_hash(path))
+                check_unchanged(path, own_digest(path))
                 tables[f"{stem}_tiles.csv"] = _tables(path).get("tiles", "")
             case ".safetensors":
-                check_as_written(path, checkpoint_hash(path))
+                check_unchanged(path, checkpoint_digest(path))
                 tables[f"{stem}_history.csv"] = read_header(path).tables.get("history", "")
             case ".html":
-                check_as_written(path, page_hash(path))
+                check_unchanged(path, page_digest(path))
     for name, path in files.items():
         if path.suffix in _TABLES:
             check_table(path, tables, name)
@@ -130,14 +130,14 @@ def _readme(origin: Path, files: Mapping[str, Path]) -> str:
     lines = [
         "A run of cellvit-optimus: models, watershed parameters, evaluations, summary, report and settings.",
         "",
-        f"Figures computed with: {provenance.software}",
+        f"Values computed with: {provenance.software}",
         f"Archived with:         cellvit-optimus {cellvit.__version__}",
         f"Marks:                 {', '.join(provenance.marks) or 'none'}",
         *(f"Code (fingerprint):    {sha256} of {name} and others" for sha256, name in code.items()),
         "",
         f"Whole and unchanged?   sha256sum -c {_MANIFEST}",
         f"The same run again:    snakemake --configfile {_SETTINGS}   (in the repository, with the same data)",
-        "Figures:               report/index.html opens offline; summary.csv holds every number.",
+        "Values:               report/index.html opens offline; summary.csv holds every number.",
         "Weights trained on PanNuke inherit CC BY-NC-SA 4.0: not for commercial use.",
     ]
     return "\n".join(lines) + "\n"

@@ -15,8 +15,8 @@ from cellvit.config.settings import Settings
 from cellvit.config.steps import BuildReportSettings
 from cellvit.errors import MissingInputError, StaleFileError
 from cellvit.evaluation.scoring import COLUMNS
-from cellvit.formats.checkpoints import CheckpointHeader, checkpoint_hash, read_header
-from cellvit.formats.digests import check_as_written, check_table
+from cellvit.formats.checkpoints import CheckpointHeader, checkpoint_digest, read_header
+from cellvit.formats.digests import check_table, check_unchanged
 from cellvit.formats.documents import Document, read_document
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.family import FamilyStore
@@ -24,7 +24,7 @@ from cellvit.formats.features import FeatureCheck, open_family_features
 from cellvit.formats.page import write_page
 from cellvit.formats.provenance import Provenance, document_name, origin_of, source_name
 from cellvit.formats.summary import SummaryOrigin, read_summary
-from cellvit.formats.tile_table import read_judged
+from cellvit.formats.tile_table import read_tile_scores
 from cellvit.formats.tiles import FoldSummary, TargetCheck, open_targets
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.inference.progress import reported
@@ -111,7 +111,7 @@ def _check_written(args: argparse.Namespace) -> None:
     for table, evaluation in zip(args.family_tiles, args.evaluations, strict=True):
         check_table(table, read_document(evaluation, FamilyEvaluation).tables, "tiles")
     for table, checkpoint in zip(args.histories, args.checkpoints, strict=True):
-        check_as_written(checkpoint, checkpoint_hash(checkpoint))
+        check_unchanged(checkpoint, checkpoint_digest(checkpoint))
         check_table(table, read_header(checkpoint).tables, "history")
 
 
@@ -151,7 +151,7 @@ def _findings(args: argparse.Namespace) -> Findings:
             settings,
             zip(_headers(args), map(pd.read_csv, args.histories), strict=True),
             [read_document(path, WatershedChoice) for path in args.watersheds],
-            zip(evaluations, (read_judged(path, COLUMNS) for path in args.family_tiles), strict=True),
+            zip(evaluations, (read_tile_scores(path, COLUMNS) for path in args.family_tiles), strict=True),
         ),
         routed=by_split(settings, [read_document(path, RoutedEvaluation) for path in args.routed]),
         organ_heads=by_split(settings, [read_document(path, OrganHeadEvaluation) for path in args.organ_heads]),

@@ -20,7 +20,7 @@ from cellvit.evaluation.target_checks import (
 from cellvit.formats.documents import write_document
 from cellvit.formats.family import FamilyStore
 from cellvit.formats.provenance import origin_of
-from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tile_table import TileScores
 from cellvit.formats.tiles import TargetCheck, open_targets, read_tiles
 from cellvit.hover.decode import METHODS
 from cellvit.inference.parallel import workers
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write what holds for the targets; a check that fails raises IntegrityError, and no file appears."""
     with open_targets(args.targets) as targets, workers(args.threads, len(targets)) as pool:
-        oracles: dict[str, JudgedTiles] = {
+        oracles: dict[str, TileScores] = {
             method: judge_maps(_perfect_maps(targets, method), defaults(), family=args.family, pool=pool)
             for method, defaults in METHODS.items()
         }
@@ -71,7 +71,7 @@ def _perfect_maps(targets: FamilyStore, method: str) -> Iterator[MapBatch]:
     return reported(maps, f"oracle judged method={method}", len(targets))
 
 
-def _document(args: argparse.Namespace, targets: FamilyStore, oracles: dict[str, JudgedTiles]) -> TargetCheck:
+def _document(args: argparse.Namespace, targets: FamilyStore, oracles: dict[str, TileScores]) -> TargetCheck:
     figures = {method: oracle_figures(oracle, seed=_SEED) for method, oracle in oracles.items()}
     oracle = oracles["hovernet"]  # what does not depend on the method
     settings = {"gates": args.settings.model_dump(mode="json"), "seed": _SEED}

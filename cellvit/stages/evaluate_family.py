@@ -15,7 +15,7 @@ from cellvit.evaluation.map_sums import sums_of_all
 from cellvit.evaluation.measuring import judge_classical, judge_maps, judge_oracle
 from cellvit.evaluation.scoring import COLUMNS
 from cellvit.evaluation.systems import DecoderFiles, check_belongs, check_unseen, findings, map_sums_of
-from cellvit.evaluation.values import gaps, majority_class, map_figures
+from cellvit.evaluation.values import gaps, majority_class, map_values
 from cellvit.formats.checkpoints import read_header
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import Document, read_document, write_document
@@ -23,7 +23,7 @@ from cellvit.formats.evaluations import FamilyEvaluation
 from cellvit.formats.family import FamilyStore
 from cellvit.formats.features import open_family_features
 from cellvit.formats.provenance import Provenance, origin_of
-from cellvit.formats.tile_table import JudgedTiles, write_judged
+from cellvit.formats.tile_table import TileScores, write_tile_scores
 from cellvit.formats.tiles import TileBatch, groups_of, names_at, open_targets, read_tiles
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.inference.maps import load_decoder, predict_maps
@@ -32,7 +32,7 @@ from cellvit.inference.predictions import MapBatch
 from cellvit.inference.progress import reported
 from cellvit.metrics.maps import MapSums
 from cellvit.models.device import resolve_device
-from cellvit.taxonomy import POOLED_FAMILY
+from cellvit.taxonomy import SHARED_FAMILY
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> None:
         origin = _origin(args, data, [found for found in (model, pooled) if found])
         reason = _why_absent(args, model, data)
         if reason:
-            judged: dict[str, JudgedTiles] = {}
+            judged: dict[str, TileScores] = {}
             evaluation = _absent(args, origin, reason, len(data.test))
         else:
             check_unseen(model.path, model.header, args.test_folds)
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
             train = _Train(sums, names_at(targets, "patient", data.train))
             judged = _judged(args, data, model, pooled, majority_class(sums))
             evaluation = _evaluation(args, origin, judged, train)
-    write_judged(args.tiles_csv, judged, COLUMNS)
+    write_tile_scores(args.tiles_csv, judged, COLUMNS)
     tables = {"tiles": sha256_of(args.tiles_csv)}
     write_document(args.out, evaluation.model_copy(update={"tables": tables}))
     _log(evaluation)
@@ -124,7 +124,7 @@ def _pooled(args: argparse.Namespace) -> DecoderFiles | None:
     """The decoder for all organs; None where it is not asked for or could not be trained."""
     if args.pooled_checkpoint is None or args.pooled_watershed is None:
         return None
-    model = _model(args.pooled_checkpoint, args.pooled_watershed, args.split, POOLED_FAMILY)
+    model = _model(args.pooled_checkpoint, args.pooled_watershed, args.split, SHARED_FAMILY)
     if model.header.status == "absent":
         log.warning("split=%s has no decoder for all organs: %s", args.split, model.header.reason)
         return None
@@ -140,7 +140,7 @@ def _why_absent(args: argparse.Namespace, model: DecoderFiles, data: _Data) -> s
 
 def _judged(
     args: argparse.Namespace, data: _Data, model: DecoderFiles, pooled: DecoderFiles | None, majority: int
-) -> dict[str, JudgedTiles]:
+) -> dict[str, TileScores]:
     """Measurements of every system on the test tiles; the oracle uses the decoder's watershed."""
     family, watershed = args.family, model.watershed
     with workers(args.threads, _SYSTEMS * len(data.test)) as pool:
@@ -148,7 +148,7 @@ def _judged(
         judged = {"decoder": judge_maps(batches, watershed, family=family, pool=pool)}
         if pooled is not None:
             batches = data.predicted(pooled.path, data.test, args.device, what="judged system=pooled")
-            judged["pooled"] = judge_maps(batches, pooled.watershed, family=POOLED_FAMILY, pool=pool)
+            judged["pooled"] = judge_maps(batches, pooled.watershed, family=SHARED_FAMILY, pool=pool)
         blocks = data.blocks_to_judge(what="judged system=classical")
         judged["classical"] = judge_classical(blocks, majority, family=family, pool=pool)
         blocks = data.blocks_to_judge(what="judged system=oracle")
@@ -157,7 +157,7 @@ def _judged(
 
 
 def _evaluation(
-    args: argparse.Namespace, origin: Provenance, judged: dict[str, JudgedTiles], train: _Train
+    args: argparse.Namespace, origin: Provenance, judged: dict[str, TileScores], train: _Train
 ) -> FamilyEvaluation:
     seed, own = args.settings.seed, judged["decoder"]
     found = findings(judged, "decoder", seed=seed)
@@ -173,7 +173,7 @@ def _evaluation(
         n_nuclei=int(own.column("n_true").sum()),
         systems=found.systems,
         organs=found.organs,
-        train=map_figures(train.sums, seed=seed, groups=groups_of(train.patient)),
+        train=map_values(train.sums, seed=seed, groups=groups_of(train.patient)),
         gaps=gaps(train.sums, map_sums_of(own), seed=seed, groups=groups_of(train.patient + own.patient)),
         differences=found.differences,
     )

@@ -19,7 +19,7 @@ from cellvit.evaluation.routing import (
     Routes,
     in_organ_order,
     organ_confusion,
-    organ_figures,
+    organ_values,
     routes_of,
     routing_accuracy,
 )
@@ -32,7 +32,7 @@ from cellvit.formats.evaluations import FamilyEvaluation, RoutedEvaluation
 from cellvit.formats.features import open_features
 from cellvit.formats.hdf5 import Store
 from cellvit.formats.provenance import Provenance, origin_of
-from cellvit.formats.tile_table import JudgedTiles, read_judged, write_judged
+from cellvit.formats.tile_table import TileScores, read_tile_scores, write_tile_scores
 from cellvit.formats.tiles import groups_of, open_tiles
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.inference.maps import load_decoder, predict_maps
@@ -41,7 +41,7 @@ from cellvit.inference.parallel import Workers, workers
 from cellvit.inference.predictions import MapBatch
 from cellvit.inference.progress import reported
 from cellvit.models.device import resolve_device
-from cellvit.taxonomy import POOLED_FAMILY
+from cellvit.taxonomy import SHARED_FAMILY
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +92,11 @@ def run(args: argparse.Namespace) -> None:
         trained = {family: model for family, model in models.items() if model.header.status == "trained"}
         reason = _why_absent(organ_head, trained, folds)
         if reason:
-            judged: dict[str, JudgedTiles] = {}
+            judged: dict[str, TileScores] = {}
             evaluation = _absent(args, origin, reason, sum(len(fold.tiles) for fold in folds))
         else:
             evaluation, judged = _evaluated(args, origin, trained, folds)
-    write_judged(args.tiles_csv, judged, COLUMNS)
+    write_tile_scores(args.tiles_csv, judged, COLUMNS)
     tables = {"tiles": sha256_of(args.tiles_csv)}
     write_document(args.out, evaluation.model_copy(update={"tables": tables}))
     _log(evaluation)
@@ -111,7 +111,7 @@ def _models(args: argparse.Namespace) -> dict[str, DecoderFiles]:
     models = {}
     for path in args.checkpoints:
         header = read_header(path)
-        if header.family == POOLED_FAMILY:
+        if header.family == SHARED_FAMILY:
             continue
         check_belongs(path, header, args.split, header.family)
         check_unseen(path, header, args.test_folds)
@@ -134,7 +134,7 @@ def _why_absent(organ_head: CheckpointHeader, trained: Mapping[str, DecoderFiles
 
 def _evaluated(
     args: argparse.Namespace, origin: Provenance, trained: Mapping[str, DecoderFiles], folds: Sequence[_Fold]
-) -> tuple[RoutedEvaluation, dict[str, JudgedTiles]]:
+) -> tuple[RoutedEvaluation, dict[str, TileScores]]:
     seed = args.settings.seed
     probabilities = _probabilities(args, folds)
     organs, patients = (_names(folds, column) for column in ("organ", "patient"))
@@ -154,7 +154,7 @@ def _evaluated(
         n_tiles_without_patient=judged["routed"].n_tiles_without_patient,
         systems=found.systems,
         organs=found.organs,
-        organ_head=organ_figures(probabilities, organs, seed=seed, groups=groups) | accuracy,
+        organ_head=organ_values(probabilities, organs, seed=seed, groups=groups) | accuracy,
         organ_names=names,
         confusion=confusion,
         left_out=routes.left_out,
@@ -168,14 +168,14 @@ def _names(folds: Sequence[_Fold], column: str) -> tuple[str, ...]:
     return tuple(chain.from_iterable(fold.tiles.names(column) for fold in folds))
 
 
-def _known(tables: Sequence[Path], evaluations: Sequence[Path]) -> dict[str, JudgedTiles]:
+def _known(tables: Sequence[Path], evaluations: Sequence[Path]) -> dict[str, TileScores]:
     """What evaluate_family measured, all families together, by system; `known` is each family's own decoder."""
-    judged = {"known": JudgedTiles.none(COLUMNS)}
+    judged = {"known": TileScores.none(COLUMNS)}
     for path, evaluation in zip(tables, evaluations, strict=True):
         check_table(path, read_document(evaluation, FamilyEvaluation).tables, "tiles")
-        for system, tiles in read_judged(path, COLUMNS).items():
+        for system, tiles in read_tile_scores(path, COLUMNS).items():
             name = "known" if system == "decoder" else system
-            judged[name] = judged.get(name, JudgedTiles.none(COLUMNS)) + tiles
+            judged[name] = judged.get(name, TileScores.none(COLUMNS)) + tiles
     return judged
 
 
@@ -184,8 +184,8 @@ def _routed(
     trained: Mapping[str, DecoderFiles],
     folds: Sequence[_Fold],
     routes: Routes,
-    known: JudgedTiles,
-) -> JudgedTiles:
+    known: TileScores,
+) -> TileScores:
     """Measurements of every tile by the decoder it is sent to; where that is its own, evaluate_family has them."""
     first_rows = np.cumsum([0, *(len(fold.tiles) for fold in folds)])
     tile_ids = _names(folds, "tile_id")
@@ -210,9 +210,9 @@ def _decoded(
     first_rows: np.ndarray,
     wanted: np.ndarray,
     pool: Workers,
-) -> JudgedTiles:
+) -> TileScores:
     if not len(wanted):
-        return JudgedTiles.none(COLUMNS)
+        return TileScores.none(COLUMNS)
     decoder = load_decoder(model.path, resolve_device(args.device))
 
     def batches() -> Iterator[MapBatch]:

@@ -21,7 +21,7 @@ from cellvit.formats.rows import StoreWriter
 from cellvit.formats.seals import said_by_store, write_seal
 from cellvit.formats.shards import SHARD, Shard
 from cellvit.formats.tiles import open_tiles
-from cellvit.inference.background import Behind
+from cellvit.inference.background import Background
 from cellvit.inference.features import Extraction
 from cellvit.models.device import resolve_device
 from cellvit.models.encoder import Encoder, load_encoder
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _write(extraction: Extraction, rows: range, writer: StoreWriter, kept: Kept) -> None:
-    with Behind[FeatureBatch](lambda batch: append_features(writer, batch)) as behind:
+    with Background[FeatureBatch](lambda batch: append_features(writer, batch)) as behind:
         for batch in extraction.blocks(rows, known=kept.features):
             behind.put(batch)
     log.info("features written tiles=%d of which reused=%d", len(rows), kept.n_reused)

@@ -20,7 +20,7 @@ from cellvit.formats.history import HOVERNET_HISTORY, EpochRecord, write_history
 from cellvit.formats.provenance import origin_of
 from cellvit.formats.tiles import open_targets
 from cellvit.formats.training_state import Weights, resuming
-from cellvit.inference.blocks import encoder_record, kept_blocks, tap_positions
+from cellvit.inference.blocks import block_positions, encoder_record, stored_blocks
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import CLASS_NAMES, ORGANS, TILE_MPP
 from cellvit.training.hovernet import FamilyData, architecture_of, fit_decoder
@@ -86,7 +86,7 @@ def _data(args: argparse.Namespace, features: FamilyStore, targets: FamilyStore)
         targets=targets,
         train=targets.rows_of_folds(args.train_folds),
         validate=targets.rows_of_folds(args.validate_folds),
-        taps=tap_positions(features, _blocks(args, features)),
+        taps=block_positions(features, _blocks(args, features)),
     )
 
 
@@ -99,7 +99,7 @@ def _identity(
 
 
 def _blocks(args: argparse.Namespace, features: FamilyStore) -> tuple[int, ...]:
-    return args.settings.decoder.taps or kept_blocks(features)
+    return args.settings.decoder.taps or stored_blocks(features)
 
 
 def _header(

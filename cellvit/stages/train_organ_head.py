@@ -15,11 +15,11 @@ from cellvit.config.paired import check_paired
 from cellvit.config.settings import Device
 from cellvit.config.steps import TrainOrganHeadSettings
 from cellvit.errors import ContractError
-from cellvit.evaluation.routing import organ_confusion, organ_figures, organ_numbers
+from cellvit.evaluation.routing import organ_confusion, organ_numbers, organ_values
 from cellvit.formats.atomic import replacing_together
 from cellvit.formats.checkpoints import CheckpointHeader, write_checkpoint
 from cellvit.formats.digests import sha256_of
-from cellvit.formats.documents import Figure, write_document
+from cellvit.formats.documents import Value, write_document
 from cellvit.formats.evaluations import OrganHeadEvaluation
 from cellvit.formats.features import check_extracted_from, open_features
 from cellvit.formats.hdf5 import Store
@@ -234,7 +234,7 @@ def _evaluation(  # six arguments: what the document says
         n_tiles=len(test),
         n_patients=n_patients(test.patient),
         n_tiles_without_patient=test.patient.count(""),
-        figures=organ_figures(probabilities, organs, seed=args.settings.seed, groups=groups),
+        figures=organ_values(probabilities, organs, seed=args.settings.seed, groups=groups),
         recall=_recall(probabilities, test.organ, groups, args.settings.seed),
         organ_names=names,
         confusion=confusion,
@@ -243,12 +243,12 @@ def _evaluation(  # six arguments: what the document says
     )
 
 
-def _recall(probabilities: np.ndarray, organ: np.ndarray, groups: Groups, seed: int) -> dict[str, Figure]:
+def _recall(probabilities: np.ndarray, organ: np.ndarray, groups: Groups, seed: int) -> dict[str, Value]:
     """Recall of each organ with test tiles, with its interval."""
     right = (probabilities.argmax(axis=1) == organ).astype(np.float64)
     found = {}
     for number in sorted(Counter(organ.tolist())):
         of_organ = np.where(organ == number, right, np.nan)  # tiles of NaN are left out
         interval = bootstrap_mean(of_organ, rng=np.random.default_rng(seed), groups=groups)
-        found[ORGANS[number]] = Figure(**interval._asdict())
+        found[ORGANS[number]] = Value(**interval._asdict())
     return found

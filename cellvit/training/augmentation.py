@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from cellvit.config.models import TrainingSettings
-from cellvit.data.batches import DrawnRows, DrawnViews
+from cellvit.data.batches import SampledRows, SampledViews
 from cellvit.data.views import random_views
 from cellvit.errors import StaleFileError
 from cellvit.inference.stored_views import StoredViews
@@ -31,13 +31,13 @@ class Augmentation:
     n_drawn: int = 1
     turned: bool = False
 
-    def drawn(self, plan: Iterable[Int[np.ndarray, " r"]], rng: np.random.Generator) -> list[DrawnRows]:
+    def drawn(self, plan: Iterable[Int[np.ndarray, " r"]], rng: np.random.Generator) -> list[SampledRows]:
         """Each batch of the plan with a view for each of its tiles, all equally likely."""
-        return [DrawnRows(rows, self._views(len(rows), rng)) for rows in plan]
+        return [SampledRows(rows, self._views(len(rows), rng)) for rows in plan]
 
-    def _views(self, n: int, rng: np.random.Generator) -> DrawnViews:
+    def _views(self, n: int, rng: np.random.Generator) -> SampledViews:
         none = np.zeros(n, np.int64)
-        return DrawnViews(
+        return SampledViews(
             stored=rng.integers(self.n_drawn, size=n) if self.n_drawn > 1 else none,
             turns=random_views(n, rng) if self.turned else none,
         )

@@ -15,7 +15,14 @@ from tqdm import tqdm
 
 from cellvit.config.models import DecoderSettings, LossSettings, TrainingSettings
 from cellvit.config.steps import TrainHovernetSettings
-from cellvit.data.batches import DecoderBatch, DrawnRows, decoder_batches, drawn_batches, sequential_rows, shuffled_rows
+from cellvit.data.batches import (
+    DecoderBatch,
+    SampledRows,
+    decoder_batches,
+    sampled_batches,
+    sequential_rows,
+    shuffled_rows,
+)
 from cellvit.formats.hdf5 import Store
 from cellvit.formats.history import EpochRecord
 from cellvit.formats.training_state import StateFile
@@ -137,8 +144,8 @@ class _Training:
         """Steps an epoch, as `shuffled_rows` makes them."""
         return -(-len(self.data.train) // self.settings.batch_size)
 
-    def _drawn_batches(self, plan: list[DrawnRows]) -> Generator[DecoderBatch]:
-        return drawn_batches(self.data.features, self.data.targets, plan, taps=self.data.taps)
+    def _drawn_batches(self, plan: list[SampledRows]) -> Generator[DecoderBatch]:
+        return sampled_batches(self.data.features, self.data.targets, plan, taps=self.data.taps)
 
     def _parts(self, batch: DecoderBatch) -> LossParts:
         """Loss of a training batch; HV is computed after the turn, from the turned instances."""

@@ -25,7 +25,7 @@ from cellvit.training.loop import Means
 from cellvit.training.tile_bpq import BpqTask, tile_bpq
 
 NOT_MEASURED = dict.fromkeys((*LOSS_PARTS, *MAP_FIGURES), math.nan)
-"""Figures where there are no validation tiles."""
+"""Values where there are no validation tiles."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """What each step asks of a scheduler: memory and time, from the number of tiles and the attempt.
 
-Imports nothing: the head and every job read this with the Snakefile. Figures are measured peaks (docs/resources.md,
+Imports nothing: the head and every job read this with the Snakefile. Values are measured peaks (docs/resources.md,
 docs/scale.md, timings/ of the real tiles on two CPU cores) with a third to a half on top, rounded up; where something
 was only counted or assumed, the line says so. A cluster that differs is told by percent, or by set-resources of a profile.
 """

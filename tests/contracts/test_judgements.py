@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from cellvit.errors import ContractError
-from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tile_table import TileScores
 
 
-def tiles(*ids: str, columns: tuple[str, ...] = ("aji", "bpq"), patient: tuple[str, ...] = ()) -> JudgedTiles:
+def tiles(*ids: str, columns: tuple[str, ...] = ("aji", "bpq"), patient: tuple[str, ...] = ()) -> TileScores:
     n = len(ids)
-    return JudgedTiles(
+    return TileScores(
         ids, ("Colon",) * n, patient or ("",) * n, ("digestive",) * n, columns, np.arange(2.0 * n).reshape(n, 2)
     )
 
@@ -24,7 +24,7 @@ def test_parts_put_together_are_the_whole() -> None:
     judged = tiles("f1-00000", "f2-00001", patient=("p1", "p2"))
 
     parts = [judged.where(judged.fold == fold) for fold in (1, 2)]
-    whole = JudgedTiles.none(judged.columns) + parts[0] + parts[1]
+    whole = TileScores.none(judged.columns) + parts[0] + parts[1]
 
     assert whole.tile_id == judged.tile_id
     assert whole.patient == judged.patient
@@ -55,4 +55,4 @@ def test_without_any_patient_there_are_no_groups() -> None:
     judged = tiles("f1-00000", "f1-00001", "f1-00002", patient=("p1", "", ""))
 
     assert judged.where(np.array([False, True, True])).groups is None
-    assert JudgedTiles.none(judged.columns).groups is None
+    assert TileScores.none(judged.columns).groups is None

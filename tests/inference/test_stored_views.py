@@ -10,7 +10,7 @@ import torch
 
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.steps import ExtractFeaturesSettings
-from cellvit.data.batches import DrawnRows, DrawnViews, drawn_batches
+from cellvit.data.batches import SampledRows, SampledViews, sampled_batches
 from cellvit.data.views import VIEWS, View, apply_view, seen, views_of
 from cellvit.errors import StaleFileError
 from cellvit.formats.features import FEATURES, open_features
@@ -18,7 +18,7 @@ from cellvit.formats.hdf5 import Store, writing
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import TILES, TileBatch, append_tiles, open_tiles
 from cellvit.hover.encode import hv_maps
-from cellvit.inference.stored_views import UPRIGHT_ONLY, stored_views
+from cellvit.inference.stored_views import IDENTITY_ONLY, stored_views
 from cellvit.inference.tensors import TensorBatch, on_device
 from cellvit.models.encoder import load_encoder
 
@@ -42,8 +42,8 @@ class Marked(NamedTuple):
 
     def shown(self, place: int) -> TensorBatch:
         """Both tiles in the stored view at `place`, as a decoder in training gets them."""
-        drawn = DrawnViews(stored=np.array([place, place]), turns=np.array([0, 0]))
-        (batch,) = drawn_batches(self.features, self.tiles, [DrawnRows(np.arange(2), drawn)], taps=(0,))
+        drawn = SampledViews(stored=np.array([place, place]), turns=np.array([0, 0]))
+        (batch,) = sampled_batches(self.features, self.tiles, [SampledRows(np.arange(2), drawn)], taps=(0,))
         return on_device(batch, CPU, stored_views(self.features))
 
 
@@ -116,9 +116,9 @@ def test_the_decoders_image_is_the_one_that_the_encoder_saw(marked: Marked, plac
 
 
 def test_each_tile_is_read_in_its_own_view_and_turned_as_drawn(marked: Marked) -> None:
-    drawn = DrawnViews(stored=np.array([9, 2]), turns=np.array([0, 5]))
+    drawn = SampledViews(stored=np.array([9, 2]), turns=np.array([0, 5]))
 
-    (batch,) = drawn_batches(marked.features, marked.tiles, [DrawnRows(np.array([1, 0]), drawn)], taps=(0,))
+    (batch,) = sampled_batches(marked.features, marked.tiles, [SampledRows(np.array([1, 0]), drawn)], taps=(0,))
     shown = on_device(batch, CPU, stored_views(marked.features))
 
     tokens = torch.from_numpy(marked.features.read("tokens", np.array([1, 0])))[:, :, 0]
@@ -142,7 +142,7 @@ def test_the_views_axis_is_geometries_and_then_colours() -> None:
     features = FeaturesSettings(views=("identity", "rotate180"), colour_views=2)
 
     assert views_of(features) == (View(0, 0), View(2, 0), View(0, 1), View(0, 2))
-    assert views_of(FeaturesSettings()) == UPRIGHT_ONLY.views
+    assert views_of(FeaturesSettings()) == IDENTITY_ONLY.views
     assert features.n_views == 4
 
 
@@ -175,5 +175,5 @@ def test_a_store_from_before_there_were_views_holds_the_upright_tile(open_forged
     older = SETTINGS.model_dump(mode="json")
     older["features"] = {"input_px": 224, "taps": None, "precision": "auto", "batch_size": 32}
 
-    assert stored_views(open_forged(older, 1)).views == UPRIGHT_ONLY.views
-    assert stored_views(open_forged({}, 1)) == UPRIGHT_ONLY
+    assert stored_views(open_forged(older, 1)).views == IDENTITY_ONLY.views
+    assert stored_views(open_forged({}, 1)) == IDENTITY_ONLY

@@ -7,7 +7,7 @@ from cellvit.errors import ContractError, StaleFileError
 from cellvit.formats.features import FEATURES, open_features
 from cellvit.formats.hdf5 import Store, writing
 from cellvit.formats.provenance import Provenance
-from cellvit.inference.blocks import check_same_encoder, encoder_record, kept_blocks, tap_positions
+from cellvit.inference.blocks import check_same_encoder, encoder_record, stored_blocks, block_positions
 
 
 def settings_of(taps: list[int] | None, *, input_px: int = 224) -> dict[str, object]:
@@ -38,29 +38,29 @@ def open_store(tmp_path) -> Iterator[Callable[..., Store]]:
 def test_positions_follow_the_order_that_the_decoder_asks_for(open_store):
     store = open_store(settings_of([0, 2, 3]), 3)
 
-    assert kept_blocks(store) == (0, 2, 3)
-    assert tap_positions(store, (3, 0)) == (2, 0)
+    assert stored_blocks(store) == (0, 2, 3)
+    assert block_positions(store, (3, 0)) == (2, 0)
 
 
 def test_without_taps_in_the_settings_the_last_block_is_kept(open_store):
-    assert kept_blocks(open_store(settings_of(None), 1)) == (3,)
+    assert stored_blocks(open_store(settings_of(None), 1)) == (3,)
 
 
 def test_a_store_that_names_no_encoder_counts_its_taps(open_store):
     store = open_store({}, 2)
 
-    assert kept_blocks(store) == (0, 1)
+    assert stored_blocks(store) == (0, 1)
     assert encoder_record(store) == {}
 
 
 def test_a_missing_block_is_named_with_the_remedy(open_store):
     with pytest.raises(StaleFileError, match=r"reads blocks \[1\], the store holds \[0, 2\]. Set features.taps"):
-        tap_positions(open_store(settings_of([0, 2]), 2), (1,))
+        block_positions(open_store(settings_of([0, 2]), 2), (1,))
 
 
 def test_tokens_that_contradict_their_settings_are_refused(open_store):
     with pytest.raises(ContractError, match=r"name the blocks \[0, 2\], its tokens have 3 taps"):
-        kept_blocks(open_store(settings_of([0, 2]), 3))
+        stored_blocks(open_store(settings_of([0, 2]), 3))
 
 
 def test_other_taps_and_batches_are_no_other_encoder(open_store):

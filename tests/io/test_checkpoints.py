@@ -6,7 +6,7 @@ import torch
 from cellvit.errors import AbsentModelError, ContractError, IntegrityError, MissingInputError
 from cellvit.formats.checkpoints import (
     CheckpointHeader,
-    checkpoint_hash,
+    checkpoint_digest,
     read_checkpoint,
     read_header,
     write_checkpoint,
@@ -42,7 +42,7 @@ def test_a_checkpoint_carries_the_hash_of_itself(tmp_path):
     path = tmp_path / "a.safetensors"
     write_checkpoint(path, header(metrics={"bpq": 0.5, "hv_mse": float("nan")}), {"a": torch.ones(3)})
 
-    carried, actual = checkpoint_hash(path)
+    carried, actual = checkpoint_digest(path)
 
     assert carried == actual
     assert len(carried) == 64
@@ -63,7 +63,7 @@ def test_a_checkpoint_that_was_changed_no_longer_agrees_with_its_hash(tmp_path, 
 
     path.write_bytes(content.replace(before, after, 1))
 
-    carried, actual = checkpoint_hash(path)
+    carried, actual = checkpoint_digest(path)
     assert carried != actual
     with pytest.raises(IntegrityError, match=rf"{path}: was changed after it was written"):
         read_checkpoint(path)

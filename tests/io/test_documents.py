@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cellvit.errors import ContractError, IntegrityError
-from cellvit.formats.documents import own_hash, parse_document, read_document, write_document
+from cellvit.formats.documents import own_digest, parse_document, read_document, write_document
 from cellvit.formats.features import FeatureCheck
 from cellvit.formats.provenance import Provenance
 
@@ -17,7 +17,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_document_carries_the_hash_of_itself(path: Path) -> None:
-    carried, actual = own_hash(path)
+    carried, actual = own_digest(path)
 
     assert carried == actual
     assert len(carried) == 64
@@ -38,7 +38,7 @@ def test_a_document_that_was_changed_no_longer_agrees_with_its_hash(path: Path, 
 
     path.write_bytes(text.replace(before, after).encode())
 
-    assert own_hash(path).carried != own_hash(path).actual
+    assert own_digest(path).carried != own_digest(path).actual
     assert parse_document(path, FeatureCheck).format == "cellvit-feature-check"
     with pytest.raises(IntegrityError, match=rf"{path}: was changed after it was written(.|\n)*rm {path} && snakemake"):
         read_document(path, FeatureCheck)
@@ -49,7 +49,7 @@ def test_a_document_without_a_hash_carries_none(path: Path) -> None:
 
     path.write_text(text[: text.index(',\n "sha256"')] + "\n}\n")
 
-    assert own_hash(path).carried == ""
+    assert own_digest(path).carried == ""
     assert parse_document(path, FeatureCheck).n_tiles == 3
     with pytest.raises(IntegrityError, match="expected one, and it has none"):
         read_document(path, FeatureCheck)

@@ -208,7 +208,7 @@ def test_map_figures_equal_the_reference(seed: int, n: int, coverage: float) -> 
 
     sums = MapSums.of(np_prob, hv, nt, instances, classes, hv_true)
 
-    expected = maps_reference.map_figures(np_prob, hv, nt, instances, classes, hv_true)
+    expected = maps_reference.map_values(np_prob, hv, nt, instances, classes, hv_true)
     assert set(expected) == set(FIGURES)
     for name, value in expected.items():
         assert getattr(sums, name) == pytest.approx(value, abs=1e-12, nan_ok=True), name

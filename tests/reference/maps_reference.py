@@ -7,7 +7,7 @@ from math import hypot, nan
 import numpy as np
 
 
-def map_figures(
+def map_values(
     np_prob: np.ndarray,
     hv: np.ndarray,
     nt: np.ndarray,
@@ -15,7 +15,7 @@ def map_figures(
     classes: np.ndarray,
     hv_true: np.ndarray,
 ) -> dict[str, float]:
-    """Figures of the maps, pixel by pixel over the whole batch."""
+    """Values of the maps, pixel by pixel over the whole batch."""
     shared = nuclear = found = pixels = right = 0
     error = zero = magnitude = magnitude_true = 0.0
     by_class: Counter[int] = Counter()

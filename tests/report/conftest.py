@@ -8,13 +8,13 @@ import pytest
 
 from cellvit.config.settings import Settings, load_settings
 from cellvit.formats.checkpoints import CheckpointHeader
-from cellvit.formats.documents import Check, Figure
+from cellvit.formats.documents import Check, Value
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.features import FeatureCheck
 from cellvit.formats.history import HOVERNET_HISTORY
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.summary import SummaryRow
-from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tile_table import TileScores
 from cellvit.formats.tiles import FoldSummary, TargetCheck
 from cellvit.formats.watershed import GridPoint, WatershedChoice
 from cellvit.report.findings import Decoder, Findings, pair_decoders
@@ -39,14 +39,14 @@ def settings() -> Settings:
 
 
 @pytest.fixture(scope="session")
-def judged() -> Callable[..., JudgedTiles]:
+def judged() -> Callable[..., TileScores]:
     """Tiles with an AJI and a number of nuclei each."""
 
-    def make(aji: Sequence[float], n_true: Sequence[int] | None = None, family: str = "digestive") -> JudgedTiles:
+    def make(aji: Sequence[float], n_true: Sequence[int] | None = None, family: str = "digestive") -> TileScores:
         n = len(aji)
         values = np.column_stack([[5] * n if n_true is None else n_true, [4] * n, aji]).astype(np.float64)
         names = tuple(f"f3-{row:05d}" for row in range(n))
-        return JudgedTiles(names, ("Colon",) * n, ("",) * n, (family,) * n, ("n_true", "n_found", "aji"), values)
+        return TileScores(names, ("Colon",) * n, ("",) * n, (family,) * n, ("n_true", "n_found", "aji"), values)
 
     return make
 
@@ -86,7 +86,7 @@ def evaluation(family: str, *, status: str = "evaluated") -> FamilyEvaluation:
     others = {"classical": {"aji": 0.3, "bpq": 0.2}, "oracle": {"aji": 0.9, "bpq": 0.95}, "trivial": {"np_dice": 0.3}}
     systems = {"decoder": decoder, **others}
     figures = {system: {name: figure(value) for name, value in found.items()} for system, found in systems.items()}
-    figures["decoder"] |= {"pq_dead": Figure(value=NAN, n=0), "f1_dead": Figure(value=NAN, n=0)}
+    figures["decoder"] |= {"pq_dead": Value(value=NAN, n=0), "f1_dead": Value(value=NAN, n=0)}
     return FamilyEvaluation(
         **head,
         n_tiles=3,
@@ -99,8 +99,8 @@ def evaluation(family: str, *, status: str = "evaluated") -> FamilyEvaluation:
     )
 
 
-def figure(value: float) -> Figure:
-    return Figure(value=value, low=value - 0.05, high=value + 0.05, n=3)
+def figure(value: float) -> Value:
+    return Value(value=value, low=value - 0.05, high=value + 0.05, n=3)
 
 
 def watershed(family: str) -> WatershedChoice:
@@ -121,7 +121,7 @@ def watershed(family: str) -> WatershedChoice:
 
 
 @pytest.fixture(scope="session")
-def decoders(settings: Settings, history: pd.DataFrame, judged: Callable[..., JudgedTiles]) -> tuple[Decoder, ...]:
+def decoders(settings: Settings, history: pd.DataFrame, judged: Callable[..., TileScores]) -> tuple[Decoder, ...]:
     tiles = {"decoder": judged([0.2, 0.6, 0.9]), "classical": judged([0.1, 0.3, NAN])}
     control = {"decoder": judged([0.2, 0.6, 0.9], family="all")}
     nothing = pd.DataFrame(columns=["epoch", "chosen"])
@@ -162,7 +162,7 @@ def findings(settings: Settings, decoders: tuple[Decoder, ...]) -> Findings:
 
 
 CONFUSION = {"organ_names": ("Colon", "Skin", "Liver"), "confusion": ((2, 1, 0), (0, 0, 0), (0, 0, 0))}
-ORGAN_FIGURES = {"accuracy": figure(0.9), "calibration_error": Figure(value=0.04, n=3)}
+ORGAN_FIGURES = {"accuracy": figure(0.9), "calibration_error": Value(value=0.04, n=3)}
 
 ORGAN_HEAD = OrganHeadEvaluation(
     provenance=ORIGIN, split="1", status="evaluated", n_tiles=3, figures=ORGAN_FIGURES, **CONFUSION

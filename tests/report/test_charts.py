@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ET
 import matplotlib as mpl
 import pandas as pd
 
-from cellvit.formats.documents import Figure
+from cellvit.formats.documents import Value
 from cellvit.formats.history import HOVERNET_HISTORY
 from cellvit.report.comparison import Entry, comparison_chart
 from cellvit.report.curves import PANELS, chosen_epoch, training_curves
@@ -45,8 +45,8 @@ def test_chosen_epoch_is_read_from_its_mark(history: pd.DataFrame) -> None:
 
 def test_chart_draws_families_with_undefined_figures_and_missing_systems() -> None:
     entries = [
-        Entry("digestive", {"decoder": {"aji": Figure(value=0.5, low=0.4, high=0.6, n=9)}}),
-        Entry("epidermal", {"decoder": {"aji": Figure(value=NAN, n=0), "bpq": Figure(value=0.3, n=1)}}),
+        Entry("digestive", {"decoder": {"aji": Value(value=0.5, low=0.4, high=0.6, n=9)}}),
+        Entry("epidermal", {"decoder": {"aji": Value(value=NAN, n=0), "bpq": Value(value=0.3, n=1)}}),
     ]
 
     svg = comparison_chart(entries)

@@ -5,7 +5,7 @@ import pytest
 
 from cellvit.config.settings import Settings
 from cellvit.errors import ContractError
-from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tile_table import TileScores
 from cellvit.report.findings import Decoder, Findings, pair_decoders
 
 
@@ -15,7 +15,7 @@ def test_decoders_follow_the_order_of_the_settings_with_the_control_last(decoder
 
 
 def test_table_of_another_family_is_refused(
-    settings: Settings, decoders: tuple[Decoder, ...], judged: Callable[..., JudgedTiles]
+    settings: Settings, decoders: tuple[Decoder, ...], judged: Callable[..., TileScores]
 ) -> None:
     digestive = decoders[0]
     other = {"decoder": judged([0.1, 0.2, 0.3], family="glandular")}

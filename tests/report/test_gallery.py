@@ -2,11 +2,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tile_table import TileScores
 from cellvit.inference.predictions import Segmentation
 from cellvit.report.gallery import Rerun, choose_tiles, class_swatches, exhibit
 
-Judged = Callable[..., JudgedTiles]
+Judged = Callable[..., TileScores]
 
 
 def rerun(n_found: int) -> Rerun:
@@ -26,7 +26,7 @@ def rerun(n_found: int) -> Rerun:
     )
 
 
-def ranks(tiles: JudgedTiles, per_rank: int) -> list[tuple[str, float]]:
+def ranks(tiles: TileScores, per_rank: int) -> list[tuple[str, float]]:
     return [(tile.rank, tile.aji["decoder"]) for tile in choose_tiles({"decoder": tiles}, per_rank=per_rank)]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from PIL import Image
 
 from cellvit.evaluation.overlays import CLASS_COLOURS, class_map_png, class_palette, contours, overlay_png
-from cellvit.report.images import LEVELS, colour_mapped_png
+from cellvit.evaluation.images import LEVELS, colour_mapped_png
 from cellvit.taxonomy import NucleusClass
 
 

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from cellvit.evaluation.values import MAP_METRICS, ORGAN_METRICS
-from cellvit.formats.documents import Figure
+from cellvit.formats.documents import Value
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.formats.watershed import GridPoint
 from cellvit.report import gates, integrity, origin, results
@@ -22,13 +22,13 @@ def texts(table: Table) -> dict[str, list[str]]:
 
 
 def test_undefined_figure_is_named_and_never_zero() -> None:
-    cell = figure_cell(Figure(value=NAN, n=0))
+    cell = figure_cell(Value(value=NAN, n=0))
 
     assert (cell.text, cell.kind) == ("undefined (n = 0)", "undefined")
 
 
 def test_figure_without_interval_shows_value_and_n() -> None:
-    cell = figure_cell(Figure(value=0.25, n=1))
+    cell = figure_cell(Value(value=0.25, n=1))
 
     assert (cell.text, cell.interval, cell.n) == ("0.250", "", "n = 1")
 
@@ -52,7 +52,7 @@ def test_headline_puts_baselines_beside_the_decoder_and_explains_absence(finding
 def test_lead_is_clear_only_where_the_interval_leaves_zero_out(low: float, high: float, kind: str) -> None:
     value = 0.05 if math.isnan(low) else (low + high) / 2
 
-    assert results.lead(Figure(value=value, low=low, high=high, n=9)).kind.split()[-1] == kind
+    assert results.lead(Value(value=value, low=low, high=high, n=9)).kind.split()[-1] == kind
 
 
 def test_published_convention_is_named_next_to_bpq(findings: Findings) -> None:
@@ -104,7 +104,7 @@ def test_a_headline_of_evaluations_that_do_not_draw_alike_says_so(findings: Find
 
 
 def test_a_lead_without_interval_says_why(findings: Findings) -> None:
-    assert "fewer than two tiles or patients" in results.lead(Figure(value=0.2, n=9)).hint
+    assert "fewer than two tiles or patients" in results.lead(Value(value=0.2, n=9)).hint
 
 
 def test_patients_of_a_fold_are_counted(findings: Findings) -> None:

@@ -7,7 +7,7 @@ import pytest
 from cellvit.config.models import TrainingSettings
 from cellvit.data.views import View
 from cellvit.errors import StaleFileError
-from cellvit.inference.stored_views import UPRIGHT_ONLY, StoredViews
+from cellvit.inference.stored_views import IDENTITY_ONLY, StoredViews
 from cellvit.training.augmentation import Augmentation, augmentation_of
 
 PATH = Path("families/digestive/features.h5")
@@ -29,8 +29,8 @@ def drawn(augmentation: Augmentation, n: int = 400) -> tuple[set[int], set[int]]
 @pytest.mark.parametrize(
     ("stored", "settings", "expected"),
     [
-        pytest.param(UPRIGHT_ONLY, {}, ({0}, set(range(8))), id="cached_tokens_are_turned"),
-        pytest.param(UPRIGHT_ONLY, {"augment": False}, ({0}, {0}), id="none"),
+        pytest.param(IDENTITY_ONLY, {}, ({0}, set(range(8))), id="cached_tokens_are_turned"),
+        pytest.param(IDENTITY_ONLY, {"augment": False}, ({0}, {0}), id="none"),
         pytest.param(EIGHT, {}, (set(range(8)), {0}), id="all_eight_are_read_as_they_are"),
         pytest.param(EIGHT, {"augment": False}, ({0}, {0}), id="none_of_eight"),
         pytest.param(EIGHT, {"views": "turned"}, ({0}, set(range(8))), id="turned_though_eight_are_there"),
@@ -46,7 +46,7 @@ def test_views_are_drawn_from_what_the_store_holds_and_the_settings_ask(stored, 
 
 def test_views_that_are_asked_for_and_not_there_are_refused_with_the_remedy():
     with pytest.raises(StaleFileError) as caught:
-        augmentation(UPRIGHT_ONLY, views="stored")
+        augmentation(IDENTITY_ONLY, views="stored")
 
     assert str(PATH) in str(caught.value)
     assert "the file has only identity" in str(caught.value)
@@ -55,7 +55,7 @@ def test_views_that_are_asked_for_and_not_there_are_refused_with_the_remedy():
 
 def test_an_approximation_says_so_once_and_names_the_remedy(caplog):
     with caplog.at_level(logging.INFO, logger="cellvit.training.augmentation"):
-        made = augmentation(UPRIGHT_ONLY)
+        made = augmentation(IDENTITY_ONLY)
         drawn(made)
         drawn(made)
 

@@ -23,7 +23,7 @@ EMPTY_SHARE: Final = 0.03
 """Share of tiles without a nucleus; PanNuke has 4 % (343 of 7901)."""
 
 _NOTICE: Final = (
-    "Simulated by cellvit simulate_pannuke: no patient, no tissue. Figures from it say nothing about real data."
+    "Simulated by cellvit simulate_pannuke: no patient, no tissue. Values from it say nothing about real data."
 )
 
 

@@ -21,7 +21,7 @@ from cellvit.formats.evaluations import FamilyEvaluation
 from cellvit.formats.features import FEATURES, FeatureBatch, append_features
 from cellvit.formats.hdf5 import writing
 from cellvit.formats.provenance import Provenance
-from cellvit.formats.tile_table import JudgedTiles, read_judged
+from cellvit.formats.tile_table import TileScores, read_tile_scores
 from cellvit.formats.tiles import TILES, TileBatch, append_tiles, open_tiles
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.models.hovernet import HoVerNetDecoder
@@ -226,10 +226,10 @@ def tune() -> Callable[..., WatershedChoice]:
 
 
 @pytest.fixture(scope="session")
-def evaluate() -> Callable[..., tuple[FamilyEvaluation, dict[str, JudgedTiles]]]:
+def evaluate() -> Callable[..., tuple[FamilyEvaluation, dict[str, TileScores]]]:
     """Run evaluate_family on a family of a run; returns what it wrote."""
 
-    def call(run: Run, family: str, *options: str) -> tuple[FamilyEvaluation, dict[str, JudgedTiles]]:
+    def call(run: Run, family: str, *options: str) -> tuple[FamilyEvaluation, dict[str, TileScores]]:
         out, tiles = run.root / f"evaluation/{family}.json", run.root / f"evaluation/{family}_tiles.csv"
         arguments = {
             "--settings": '{"seed": 0}',
@@ -246,6 +246,6 @@ def evaluate() -> Callable[..., tuple[FamilyEvaluation, dict[str, JudgedTiles]]]
         }
         given = [part for pair in arguments.items() for part in pair]
         assert main(["evaluate_family", *given, "--device", "cpu", *options]) == 0
-        return read_document(out, FamilyEvaluation), read_judged(tiles, COLUMNS)
+        return read_document(out, FamilyEvaluation), read_tile_scores(tiles, COLUMNS)
 
     return call

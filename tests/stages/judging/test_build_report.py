@@ -13,7 +13,7 @@ from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import write_document
 from cellvit.formats.evaluations import OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.history import HOVERNET_HISTORY, EpochRecord, write_history
-from cellvit.formats.page import page_hash, read_page_origin
+from cellvit.formats.page import page_digest, read_page_origin
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.summary import SummaryOrigin, write_summary
 
@@ -163,7 +163,7 @@ def test_a_page_says_what_it_was_made_from_and_carries_its_own_hash(case: Case) 
     )
     assert origin.simulated
     assert origin.settings["settings"]["families"]["digestive"] == ["Colon"]
-    carried, actual = page_hash(case.out)
+    carried, actual = page_digest(case.out)
     assert carried == actual
 
 
@@ -173,7 +173,7 @@ def test_a_page_that_was_edited_no_longer_agrees_with_its_hash(case: Case) -> No
 
     case.out.write_text(page.replace("AJI", "AJI+"), encoding="utf-8")
 
-    carried, actual = page_hash(case.out)
+    carried, actual = page_digest(case.out)
     assert carried != actual
 
 

@@ -8,7 +8,7 @@ from cellvit.__main__ import main
 from cellvit.evaluation.scoring import COLUMNS
 from cellvit.formats.documents import read_document
 from cellvit.formats.evaluations import RoutedEvaluation
-from cellvit.formats.tile_table import read_judged
+from cellvit.formats.tile_table import read_tile_scores
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",)}
 TEST_ORGANS = ["Colon", "Stomach", "Skin", "Breast", "Skin"]
@@ -87,7 +87,7 @@ def test_tiles_go_to_the_family_of_their_predicted_organ(run, write_organ_head) 
     write_organ_head(run.root / "organ_head.safetensors", "Colon")
 
     evaluation = route(run)
-    tiles = read_judged(run.root / "routed_tiles.csv", COLUMNS)
+    tiles = read_tile_scores(run.root / "routed_tiles.csv", COLUMNS)
 
     assert evaluation.status == "evaluated"
     assert evaluation.n_tiles == len(tiles["routed"]) == 4
@@ -101,10 +101,10 @@ def test_tiles_go_to_the_family_of_their_predicted_organ(run, write_organ_head) 
 
 def test_a_tile_in_its_own_family_has_the_figures_of_its_family(run, write_organ_head) -> None:
     write_organ_head(run.root / "organ_head.safetensors", "Colon")
-    known = read_judged(run.root / "evaluation/digestive_tiles.csv", COLUMNS)["decoder"]
+    known = read_tile_scores(run.root / "evaluation/digestive_tiles.csv", COLUMNS)["decoder"]
 
     route(run)
-    routed = read_judged(run.root / "routed_tiles.csv", COLUMNS)["routed"]
+    routed = read_tile_scores(run.root / "routed_tiles.csv", COLUMNS)["routed"]
 
     own = routed.where(routed.organs != "Skin")
     assert own.tile_id == known.tile_id
@@ -115,7 +115,7 @@ def test_a_tile_elsewhere_is_decoded_by_that_family(run, write_organ_head) -> No
     write_organ_head(run.root / "organ_head.safetensors", "Skin")
 
     route(run)
-    tiles = read_judged(run.root / "routed_tiles.csv", COLUMNS)
+    tiles = read_tile_scores(run.root / "routed_tiles.csv", COLUMNS)
 
     colon = tiles["routed"].organs == "Colon"
     assert tiles["routed"].where(colon).family == ("epidermal",)
@@ -151,7 +151,7 @@ def test_a_family_without_a_decoder_gets_no_tile(run, write_organ_head, write_de
     evaluate(run, "epidermal")
 
     evaluation = route(run)
-    tiles = read_judged(run.root / "routed_tiles.csv", COLUMNS)
+    tiles = read_tile_scores(run.root / "routed_tiles.csv", COLUMNS)
 
     assert set(tiles["routed"].family) == {"digestive"}
     assert len(tiles["known"]) == 2
@@ -166,4 +166,4 @@ def test_without_a_head_or_decoders_the_document_says_so(run, write_organ_head, 
     assert evaluation.status == "absent"
     assert evaluation.reason == "no OrganHead: no training tiles"
     assert evaluation.n_tiles == 5
-    assert read_judged(run.root / "routed_tiles.csv", COLUMNS) == {}
+    assert read_tile_scores(run.root / "routed_tiles.csv", COLUMNS) == {}

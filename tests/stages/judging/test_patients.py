@@ -10,7 +10,7 @@ from cellvit.__main__ import main
 from cellvit.evaluation.scoring import COLUMNS
 from cellvit.formats.documents import read_document
 from cellvit.formats.evaluations import RoutedEvaluation
-from cellvit.formats.tile_table import read_judged
+from cellvit.formats.tile_table import read_tile_scores
 from cellvit.formats.tiles import FoldSummary, TargetCheck
 from cellvit.metrics.intervals import bootstrap_mean
 
@@ -62,14 +62,14 @@ def oracle_of(run):
 
 def test_patients_of_the_folds_are_what_intervals_draw(evaluated) -> None:
     run, choice, family, routed = evaluated(PATIENTS)
-    tiles = read_judged(run.root / "evaluation/digestive_tiles.csv", COLUMNS)
+    tiles = read_tile_scores(run.root / "evaluation/digestive_tiles.csv", COLUMNS)
 
     assert read_document(run.tiles(3).with_suffix(".json"), FoldSummary).n_patients == 2
     assert (family.n_patients, family.n_tiles_without_patient, family.n_tiles) == (2, 1, 5)
     assert (routed.n_patients, routed.n_tiles_without_patient) == (2, 1)
     assert family.n_patients_trained_on == 0
     assert tiles["classical"].patient == tuple(PATIENTS[3])
-    assert read_judged(run.root / "routed_tiles.csv", COLUMNS)["routed"].patient == tuple(PATIENTS[3])
+    assert read_tile_scores(run.root / "routed_tiles.csv", COLUMNS)["routed"].patient == tuple(PATIENTS[3])
     dice = tiles["classical"].column("dice")
     by_hand = bootstrap_mean(dice, rng=np.random.default_rng(0), groups=np.array([0, 0, 1, 1, 2]))
     figure = family.systems["classical"]["dice"]

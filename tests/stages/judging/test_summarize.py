@@ -6,7 +6,7 @@ from cellvit.__main__ import main
 from cellvit.config.settings import Settings
 from cellvit.config.steps import step_settings
 from cellvit.formats.digests import sha256_of
-from cellvit.formats.documents import Figure, read_document, write_document
+from cellvit.formats.documents import Value, read_document, write_document
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.summary import SummaryOrigin, read_summary
@@ -17,8 +17,8 @@ ORIGIN = Provenance(simulated=True, untrained_encoder=True)
 
 def family(split: str, name: str, aji: float) -> FamilyEvaluation:
     systems = {
-        "decoder": {"aji": Figure(value=aji, low=0.3, high=0.5, n=12)},
-        "classical": {"aji": Figure(value=0.35, low=0.3, high=0.4, n=12)},
+        "decoder": {"aji": Value(value=aji, low=0.3, high=0.5, n=12)},
+        "classical": {"aji": Value(value=0.35, low=0.3, high=0.4, n=12)},
     }
     return FamilyEvaluation(
         provenance=ORIGIN, split=split, family=name, status="evaluated", n_tiles=12, systems=systems
@@ -40,12 +40,12 @@ def written(tmp_path: Path) -> Path:
         split="1",
         status="evaluated",
         n_tiles=12,
-        systems={"routed": {"aji": Figure(value=0.4, n=12)}, "known": {"aji": Figure(value=0.41, n=12)}},
-        organ_head={"accuracy": Figure(value=0.9, n=12)},
+        systems={"routed": {"aji": Value(value=0.4, n=12)}, "known": {"aji": Value(value=0.41, n=12)}},
+        organ_head={"accuracy": Value(value=0.9, n=12)},
         left_out={"their organ belongs to no family": 2},
     )
     head = OrganHeadEvaluation(
-        provenance=ORIGIN, split="1", status="evaluated", n_tiles=12, figures={"accuracy": Figure(value=0.9, n=12)}
+        provenance=ORIGIN, split="1", status="evaluated", n_tiles=12, figures={"accuracy": Value(value=0.9, n=12)}
     )
     write_document(tmp_path / "organ_head.json", head)
     choice = WatershedChoice(

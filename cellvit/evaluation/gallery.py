@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 
 from cellvit.evaluation.overlays import CLASS_COLOURS, class_map_png, overlay_png
-from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tile_table import TileScores
 from cellvit.inference.predictions import Segmentation
-from cellvit.report.images import colour_mapped_png
+from cellvit.evaluation.images import colour_mapped_png
 from cellvit.taxonomy import CLASS_NAMES, NUCLEUS_CLASSES, NucleusClass
 
 RANKS: Final = ("best", "median", "worst")
@@ -113,7 +113,7 @@ class Gallery:
     note: str = ""
 
 
-def choose_tiles(tiles: Mapping[str, JudgedTiles], *, per_rank: int) -> tuple[Chosen, ...]:
+def choose_tiles(tiles: Mapping[str, TileScores], *, per_rank: int) -> tuple[Chosen, ...]:
     """Best, median and worst tiles of the decoder by AJI, `per_rank` of each, none twice.
 
     Tiles without a true nucleus are left out: their AJI is 0 or undefined whatever they look like.
@@ -152,7 +152,7 @@ def _ranked(by_aji: Int64[np.ndarray, " n"], count: int) -> dict[str, list[int]]
     return rows
 
 
-def _chosen(tiles: Mapping[str, JudgedTiles], row: int, rank: str) -> Chosen:
+def _chosen(tiles: Mapping[str, TileScores], row: int, rank: str) -> Chosen:
     decoder = tiles["decoder"]
     tile_id = decoder.tile_id[row]
     aji = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cellvit.evaluation.scoring import COLUMNS, SCORE_COLUMNS
-from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.tile_table import TileScores
 from cellvit.formats.tiles import TileBatch
 
 Disc = tuple[int, int, int, int]
@@ -50,18 +50,18 @@ def disc_tiles() -> Callable[..., TileBatch]:
 
 
 @pytest.fixture
-def judged() -> Callable[..., JudgedTiles]:
+def judged() -> Callable[..., TileScores]:
     """Measured tiles: the columns that are given, the other scores undefined, all counts 0."""
 
     def make(
         organs: Sequence[str], *, fold: int = 3, patients: Sequence[str] = (), **columns: Sequence[float]
-    ) -> JudgedTiles:
+    ) -> TileScores:
         values = np.zeros((len(organs), len(COLUMNS)))
         values[:, [COLUMNS.index(name) for name in SCORE_COLUMNS]] = np.nan
         for name, column in columns.items():
             values[:, COLUMNS.index(name)] = column
         tile_id = tuple(f"f{fold}-{row:05d}" for row in range(len(organs)))
         patient = tuple(patients) or ("",) * len(organs)
-        return JudgedTiles(tile_id, tuple(organs), patient, ("digestive",) * len(organs), COLUMNS, values)
+        return TileScores(tile_id, tuple(organs), patient, ("digestive",) * len(organs), COLUMNS, values)
 
     return make

@@ -5,7 +5,7 @@ from cellvit.evaluation.routing import (
     Routes,
     in_organ_order,
     organ_confusion,
-    organ_figures,
+    organ_values,
     routed_families,
     routes_of,
     routing_accuracy,
@@ -51,7 +51,7 @@ def test_tiles_of_organs_without_a_family_are_left_out_and_counted() -> None:
 def test_figures_of_the_head_stand_beside_its_baseline() -> None:
     tiles = probabilities({"Colon": 1.0}, {"Colon": 1.0}, {"Colon": 1.0}, {"Skin": 1.0})
 
-    found = organ_figures(tiles, ("Colon", "Colon", "Skin", "Skin"), seed=0, groups=None)
+    found = organ_values(tiles, ("Colon", "Colon", "Skin", "Skin"), seed=0, groups=None)
 
     assert found["accuracy"].value == 0.75
     assert found["accuracy_majority"].value == 0.5
@@ -73,7 +73,7 @@ def test_tiles_of_one_patient_are_drawn_together_for_organs_and_routing() -> Non
     tiles = probabilities(*[{"Colon": 1.0}, {"Skin": 1.0}] * 5, *[{"Skin": 1.0}, {"Colon": 1.0}] * 5)
     routes = Routes(("digestive",) * 20, (True,) * 10 + (False,) * 10, {})
 
-    found = organ_figures(tiles, organs, seed=0, groups=groups)
+    found = organ_values(tiles, organs, seed=0, groups=groups)
     routing = routing_accuracy(routes, seed=0, groups=groups)
 
     for figure in (found["accuracy"], found["balanced_accuracy"], routing):

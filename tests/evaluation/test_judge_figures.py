@@ -10,15 +10,15 @@ from cellvit.evaluation.systems import findings
 from cellvit.evaluation.values import (
     differences,
     figures,
-    figures_by_organ,
+    values_by_organ,
     gaps,
     has_maps,
     majority_class,
-    map_figures,
-    trivial_figures,
+    map_values,
+    trivial_values,
 )
-from cellvit.formats.documents import Figure
-from cellvit.formats.tile_table import JudgedTiles
+from cellvit.formats.documents import Value
+from cellvit.formats.tile_table import TileScores
 from cellvit.formats.tiles import groups_of
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 from cellvit.metrics.maps import MapSums
@@ -108,14 +108,14 @@ def test_interval_of_the_majority_class_holds_its_value() -> None:
     rows[::2, MAP_COLUMNS.index("class_1_px")] = 10  # in half of the tiles one class, in the other half another
     rows[1::2, MAP_COLUMNS.index("class_3_px")] = 10
 
-    accuracy = trivial_figures(MapSums(rows), seed=0, groups=None)["nt_accuracy"]
+    accuracy = trivial_values(MapSums(rows), seed=0, groups=None)["nt_accuracy"]
 
     assert accuracy.value == 0.5
     assert accuracy.low < 0.5 < accuracy.high
 
 
 def test_trivial_answers_score_as_their_names_say() -> None:
-    found = trivial_figures(
+    found = trivial_values(
         sums(pixels=[100, 100], nuclear_px=[20, 0], hv_true_square=[10, 0], class_1_px=[15, 0], class_3_px=[5, 0]),
         seed=0,
         groups=None,
@@ -165,7 +165,7 @@ def test_a_system_does_not_differ_from_itself(judged) -> None:
 
 
 def test_organs_have_their_own_figures(judged) -> None:
-    found = figures_by_organ(judged(ORGANS, aji=[0.2, 0.4, 0.8, 0.8]), seed=0)
+    found = values_by_organ(judged(ORGANS, aji=[0.2, 0.4, 0.8, 0.8]), seed=0)
 
     assert list(found) == ["Colon", "Stomach"]
     assert found["Colon"]["aji"].value == pytest.approx(0.3)
@@ -187,12 +187,12 @@ def test_the_majority_class_has_the_most_nuclear_pixels() -> None:
 
 
 def test_map_figures_are_the_five_of_the_summary() -> None:
-    found = map_figures(MapSums.empty(), seed=0, groups=None)
+    found = map_values(MapSums.empty(), seed=0, groups=None)
 
     assert set(found) == {"np_dice", "hv_mse", "hv_skill", "hv_magnitude", "nt_accuracy"}
 
 
-def measured(judged, tiles_each: int, *, patients: str, n_patients: int = 12) -> JudgedTiles:
+def measured(judged, tiles_each: int, *, patients: str, n_patients: int = 12) -> TileScores:
     """Tiles of random figures, `tiles_each` equal ones a patient: all that a document has figures of is defined."""
     rng, organs = np.random.default_rng(5), ["Colon", "Stomach", "Liver"] * (n_patients // 3)
     scores = {name: rng.random(n_patients) for name in ("aji", "dice", "pq", "bpq", "mpq", "mpq_strict")}
@@ -207,7 +207,7 @@ def measured(judged, tiles_each: int, *, patients: str, n_patients: int = 12) ->
     return judged(np.repeat(organs, tiles_each), patients=np.repeat(names, tiles_each).tolist(), **columns)
 
 
-def every_figure(tiles: JudgedTiles) -> dict[str, Figure]:
+def every_figure(tiles: TileScores) -> dict[str, Value]:
     """All figures that documents have of a set of tiles, by a name of their own."""
     worse = dataclasses.replace(tiles, values=0.9 * tiles.values)
     found = findings({"decoder": tiles, "classical": worse}, "decoder", seed=0)
@@ -216,11 +216,11 @@ def every_figure(tiles: JudgedTiles) -> dict[str, Figure]:
     named = {f"{system} {name}": figure for system, of in found.systems.items() for name, figure in of.items()}
     named |= {f"organ {name}": figure for name, figure in found.organs["Colon"]["decoder"].items()}
     named |= found.differences
-    named |= {f"train {name}": figure for name, figure in map_figures(sums, seed=0, groups=tiles.groups).items()}
+    named |= {f"train {name}": figure for name, figure in map_values(sums, seed=0, groups=tiles.groups).items()}
     return named | {f"gap {name}": figure for name, figure in gaps(sums, sums, seed=0, groups=both).items()}
 
 
-def defined(found: dict[str, Figure]) -> dict[str, Figure]:
+def defined(found: dict[str, Value]) -> dict[str, Value]:
     return {name: figure for name, figure in found.items() if not math.isnan(figure.value)}
 
 
@@ -238,7 +238,7 @@ def test_every_interval_is_wider_where_the_tiles_of_a_patient_are_copies(judged)
     over_tiles = defined(every_figure(measured(judged, 2, patients="")))
     over_patients = defined(every_figure(measured(judged, 2, patients="p{}")))
 
-    def width(figure: Figure) -> float:
+    def width(figure: Value) -> float:
         return figure.high - figure.low
 
     varied = [name for name, figure in over_tiles.items() if width(figure) > 1e-9]

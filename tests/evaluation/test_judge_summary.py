@@ -6,7 +6,7 @@ from cellvit.config.judging import QualityGates
 from cellvit.evaluation.grading import Advice, advice, by_remedy, grade_of, graded
 from cellvit.evaluation.summary import summary_rows
 from cellvit.evaluation.summary_table import summary_text
-from cellvit.formats.documents import Figure
+from cellvit.formats.documents import Value
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.summary import SummaryRow
@@ -96,30 +96,30 @@ def family(split: str, *, aji: float = 0.6, name: str = "digestive", **changes) 
     evaluated = {
         "status": "evaluated",
         "systems": {
-            "classical": {"aji": Figure(value=0.3, low=0.2, high=0.4, n=9)},
-            "decoder": {"aji": Figure(value=aji, low=aji - 0.1, high=aji + 0.1, n=9)},
+            "classical": {"aji": Value(value=0.3, low=0.2, high=0.4, n=9)},
+            "decoder": {"aji": Value(value=aji, low=aji - 0.1, high=aji + 0.1, n=9)},
         },
-        "gaps": {"np_dice": Figure(value=0.01, n=18)},
-        "train": {"np_dice": Figure(value=0.8, n=9)},
-        "differences": {"aji_minus_classical": Figure(value=aji - 0.3, n=9)},
+        "gaps": {"np_dice": Value(value=0.01, n=18)},
+        "train": {"np_dice": Value(value=0.8, n=9)},
+        "differences": {"aji_minus_classical": Value(value=aji - 0.3, n=9)},
     }
     return FamilyEvaluation(provenance=Provenance(), split=split, family=name, n_tiles=9, **{**evaluated, **changes})
 
 
 def overall(split: str) -> RoutedEvaluation:
     systems = {
-        "routed": {"aji": Figure(value=0.5, n=20)},
-        "known": {"aji": Figure(value=0.55, n=20)},
-        "oracle": {"aji": Figure(value=0.95, n=20)},
+        "routed": {"aji": Value(value=0.5, n=20)},
+        "known": {"aji": Value(value=0.55, n=20)},
+        "oracle": {"aji": Value(value=0.95, n=20)},
     }
-    organ_head = {"accuracy": Figure(value=0.995, n=20), "routing_accuracy": Figure(value=0.999, n=20)}
+    organ_head = {"accuracy": Value(value=0.995, n=20), "routing_accuracy": Value(value=0.999, n=20)}
     return RoutedEvaluation(
         provenance=Provenance(), split=split, status="evaluated", n_tiles=20, systems=systems, organ_head=organ_head
     )
 
 
 def head(split: str, **changes) -> OrganHeadEvaluation:
-    figures = {"accuracy": Figure(value=0.995, n=20), "accuracy_majority": Figure(value=0.4, n=20)}
+    figures = {"accuracy": Value(value=0.995, n=20), "accuracy_majority": Value(value=0.4, n=20)}
     evaluated = {"status": "evaluated", "figures": figures}
     return OrganHeadEvaluation(provenance=Provenance(), split=split, n_tiles=20, **{**evaluated, **changes})
 

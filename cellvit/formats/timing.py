@@ -1,0 +1,56 @@
+"""Time and memory of a job, written by the run that computed it; a reused result brings the timing of that run along."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from cellvit.errors import ContractError
+from cellvit.formats.atomic import write_text
+from cellvit.formats.digests import missing, remake
+from cellvit.formats.documents import Number, Record
+
+
+class Timing(Record):
+    """What one job took.
+
+    Attributes:
+        step: Name of the step.
+        job: Name of the job among those of its step, as that of its log.
+        seconds: Wall time of the computation.
+        memory_mb: Peak memory of the process on the host, in MiB, with that of its largest worker.
+        gpu_mb: Peak memory that torch held on the GPU, in MiB; NaN where none was used.
+    """
+
+    format: Literal["cellvit-timing"] = "cellvit-timing"
+    step: str
+    job: str
+    seconds: float
+    memory_mb: float
+    gpu_mb: Number = math.nan
+
+
+def write_timing(path: Path, timing: Timing) -> None:
+    """Write a timing as JSON."""
+    write_text(path, timing.model_dump_json(indent=1) + "\n")
+
+
+def read_timings(paths: Sequence[Path]) -> tuple[Timing, ...]:
+    """The timings at `paths`, in that order.
+
+    Raises:
+        MissingInputError: A file does not exist.
+        ContractError: A file is not a timing.
+    """
+    return tuple(_read(path) for path in paths)
+
+
+def _read(path: Path) -> Timing:
+    if not path.exists():
+        raise missing(path)
+    try:
+        return Timing.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, ValueError) as error:
+        raise ContractError(f"{path}: this is not a timing ({error}). Fix: {remake(path)}") from error

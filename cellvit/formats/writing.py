@@ -1,0 +1,219 @@
+"""Writing HDF5 stores: whole or not at all, and, where that takes long, resumed after a kill."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import h5py
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from cellvit.errors import BusyFolderError, ContractError
+from cellvit.formats.atomic import replacing
+from cellvit.formats.digests import differences
+from cellvit.formats.hdf5 import ROW_SHA256, SHA256_BYTES, Format, check_space, create_columns
+from cellvit.formats.provenance import Provenance
+
+log = logging.getLogger(__name__)
+
+PARTIAL: Final = ".partial"
+"""Folder of unfinished work beside the outputs: Snakemake deletes the outputs of a failed job, and these must remain."""
+
+_MADE_BY: Final = "made_by"
+"""Attribute of an unfinished store: everything that decides its rows, as JSON."""
+
+_HASHERS: Final = 2
+"""Threads that hash rows while they are written, at most (sha256: about 1.3 GB/s a thread)."""
+
+_BUSY_PROCESSORS: Final = 2
+"""Processors that compute and write; hashing has threads of its own only where there are more."""
+
+
+class StoreWriter:
+    """Appends rows to the columns of a store in order; the last column receives the digest of each row."""
+
+    def __init__(self, file: h5py.File, fmt: Format, n: int, written: UInt8[np.ndarray, "r 32"] | None = None) -> None:
+        """Begin after the rows of which `written` holds the digests."""
+        self._datasets = {column.name: file[column.name] for column in fmt.columns}
+        self._format, self._n = fmt, n
+        self._hashers = min(_HASHERS, max(0, _processors() - _BUSY_PROCESSORS))
+        self._map = ThreadPoolExecutor(self._hashers).map if self._hashers else map
+        self._content = hashlib.sha256(b"" if written is None else written.tobytes())
+        self.row = 0 if written is None else len(written)
+
+    def append(self, **columns: np.ndarray) -> None:
+        """Write the next rows; every column of the format but that of the digests is given, all of one length."""
+        count = len(next(iter(columns.values())))
+        given = self._checked(columns, count)
+        parts = np.array_split(np.arange(count), max(1, self._hashers))
+        pending = self._map(lambda rows: b"".join(_rows_sha256(given, rows)), parts)
+        self._write(given)
+        digests = np.frombuffer(b"".join(pending), np.uint8).reshape(count, SHA256_BYTES)
+        self._write({ROW_SHA256: digests})
+        self._content.update(digests.tobytes())
+        self.row += count
+
+    def content_sha256(self) -> str:
+        """Digest of all rows.
+
+        Raises:
+            ContractError: Rows are missing.
+        """
+        if self.row != self._n:
+            raise ContractError(f"{self._format.name}: {self._n} rows were announced, {self.row} were written")
+        return self._content.hexdigest()
+
+    def _checked(self, columns: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+        if self.row + count > self._n:
+            raise ContractError(f"{self._format.name}: {self._n} rows were announced, more were written")
+        checked = {}
+        for column in self._format.data_columns:
+            dataset, rows = self._datasets[column.name], np.ascontiguousarray(columns[column.name])
+            shape = (count, *dataset.shape[1:])
+            if rows.dtype != dataset.dtype or rows.shape != shape:
+                raise ContractError(
+                    f"{self._format.name}: rows of `{column.name}` must be {dataset.dtype} {shape}, "
+                    f"found {rows.dtype} {rows.shape}"
+                )
+            checked[column.name] = rows
+        return checked
+
+    def _write(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Write through the low-level interface: h5py's own selections take as long as writing a tile."""
+        for name, rows in columns.items():
+            place = self._datasets[name].id.get_space()
+            place.select_hyperslab((self.row, *(0,) * (rows.ndim - 1)), rows.shape)
+            self._datasets[name].id.write(h5py.h5s.create_simple(rows.shape), place, rows)
+
+
+@contextmanager
+def writing(path: Path, fmt: Format, n: int, sizes: Mapping[str, int], origin: Provenance) -> Iterator[StoreWriter]:
+    """Yield a writer for `n` rows; the store appears at `path`, whole, when the block ends without error.
+
+    Args:
+        sizes: Size of every named axis of the format.
+
+    Raises:
+        MissingInputError: The disk has too little space.
+    """
+    check_space(path, fmt, n, sizes)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        create_columns(file, fmt, n, sizes)
+        writer = StoreWriter(file, fmt, n)
+        yield writer
+        _complete(file, fmt, writer, origin)
+
+
+@contextmanager
+def resumable_writing(
+    path: Path, fmt: Format, n: int, sizes: Mapping[str, int], origin: Provenance, *, made_by: Mapping[str, str]
+) -> Iterator[StoreWriter]:
+    """As `writing`, but a block that does not end leaves its rows to the next run, which continues after them.
+
+    Rows count as written where their content has the digest that is stored beside it. The yielded writer's `row` is
+    the first one that is still to be written.
+
+    Args:
+        made_by: Everything that decides the rows, by name; unfinished rows made by anything else are not used.
+
+    Raises:
+        MissingInputError: The disk has too little space.
+        BusyFolderError: Another process is writing the store.
+    """
+    partial = path.parent / PARTIAL / path.name
+    if not _can_resume(partial, made_by):
+        check_space(partial, fmt, n, sizes)
+        with replacing(partial) as temporary, h5py.File(temporary, "w") as file:
+            create_columns(file, fmt, n, sizes)
+            file.attrs[_MADE_BY] = json.dumps(made_by, sort_keys=True)
+    with _opened(partial) as file:
+        written = _rows_written(file, fmt)
+        if len(written):
+            log.info("resumed store=%s rows=%d of=%d", path, len(written), n)
+        writer = StoreWriter(file, fmt, n, written)
+        yield writer
+        del file.attrs[_MADE_BY]
+        _complete(file, fmt, writer, origin)
+    with partial.open("rb") as finished:
+        os.fsync(finished.fileno())
+    partial.replace(path)
+
+
+def row_sha256(columns: Mapping[str, np.ndarray]) -> bytes:
+    """Digest of one row of the columns of a store, in their order."""
+    digest = hashlib.sha256()
+    for values in columns.values():
+        digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+    return digest.digest()
+
+
+def _rows_sha256(columns: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " r"]) -> Iterator[bytes]:
+    return (row_sha256({name: values[row] for name, values in columns.items()}) for row in rows)
+
+
+def _complete(file: h5py.File, fmt: Format, writer: StoreWriter, origin: Provenance) -> None:
+    """Write the header; the mark of completeness is the last thing."""
+    file.attrs["format"] = fmt.name
+    file.attrs["format_version"] = fmt.version
+    file.attrs["content_sha256"] = writer.content_sha256()
+    file.attrs["provenance"] = origin.model_dump_json()
+    file.flush()
+    file.attrs["complete"] = True
+
+
+def _can_resume(partial: Path, made_by: Mapping[str, str]) -> bool:
+    if not partial.exists():
+        return False
+    try:
+        with h5py.File(partial, "r") as file:
+            before = json.loads(file.attrs.get(_MADE_BY, "{}"))
+    except BlockingIOError as error:
+        raise _busy(partial) from error
+    except (OSError, ValueError):
+        log.warning("starting from scratch: cannot resume because the file cannot be read store=%s", partial)
+        return False
+    if differing := differences(before, made_by):
+        log.warning("starting from scratch: cannot resume because %s store=%s", differing, partial)
+    return not differing
+
+
+@contextmanager
+def _opened(partial: Path) -> Iterator[h5py.File]:
+    """Open an unfinished store, chunk cache off: rows reach the file when they are written."""
+    try:
+        file = h5py.File(partial, "r+", rdcc_nbytes=0)
+    except BlockingIOError as error:
+        raise _busy(partial) from error
+    with file:
+        yield file
+
+
+def _busy(partial: Path) -> BusyFolderError:
+    return BusyFolderError(
+        f"{partial}: another process is writing this file. Fix: wait for the other run, or end it, and start again"
+    )
+
+
+def _rows_written(file: h5py.File, fmt: Format) -> UInt8[np.ndarray, "r 32"]:
+    """Digests of the rows, from the first on, whose content has the digest that is stored beside it."""
+    digests = np.asarray(file[ROW_SHA256][()])
+    names = [column.name for column in fmt.data_columns]
+    for row, digest in enumerate(digests):
+        try:
+            actual = row_sha256({name: file[name][row] for name in names}) if digest.any() else b""
+        except OSError:  # a chunk that does not have its own checksum
+            actual = b""
+        if actual != digest.tobytes():
+            return digests[:row]
+    return digests
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
