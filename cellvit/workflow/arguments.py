@@ -1,0 +1,142 @@
+"""Command line of a step from the fields of its frozen dataclass `Arguments`: one declaration, typed from the start.
+
+A field says with its annotation what it is: ``tiles: Annotated[Path, Input("tile store of one fold")]``. The result cache
+reads the same declaration: inputs and values decide the result of a step, outputs are what it makes, and how or where
+something is computed decides nothing.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from cellvit.errors import SettingsError
+
+AnyArguments = TypeVar("AnyArguments")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What a field of `Arguments` is; `help` is shown by ``--help``."""
+
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Option):
+    """A file (or several) that the step reads, and whose content decides its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Through(Option):
+    """A file that must exist, but whose content is known from another input: a store behind a list of its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output(Option):
+    """A file that the step writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Option):
+    """A value that decides the result: settings as JSON, a name, folds."""
+
+
+@dataclass(frozen=True, slots=True)
+class How(Option):
+    """How or where the step computes, which does not decide its result: device, threads, batch size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an `Arguments` class.
+
+    Attributes:
+        type: Its type without the annotation.
+        required: False where it has a default.
+    """
+
+    name: str
+    type: Any
+    option: Option
+    required: bool
+
+    @property
+    def flag(self) -> str:
+        """Its option on the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def is_list(self) -> bool:
+        """True for a tuple, which takes several values."""
+        return get_origin(self.type) is tuple
+
+
+def fields_of(kind: type) -> tuple[Field, ...]:
+    """The fields of an `Arguments` class, in order."""
+    hints = get_type_hints(kind, include_extras=True)
+    return tuple(_field(field, hints[field.name]) for field in dataclasses.fields(kind))
+
+
+def add_options(parser: argparse.ArgumentParser, kind: type) -> None:
+    """Declare the options of an `Arguments` class."""
+    for field in fields_of(kind):
+        parser.add_argument(
+            field.flag,
+            required=field.required,
+            nargs="*" if field.is_list else None,
+            metavar=_METAVARS.get(type(field.option), "VALUE"),
+            default=argparse.SUPPRESS,
+            help=field.option.help,
+        )
+
+
+def parsed(kind: type[AnyArguments], given: argparse.Namespace) -> AnyArguments:
+    """The arguments as a frozen record, each value checked.
+
+    Raises:
+        SettingsError: A value is not of the type of its field.
+    """
+    return kind(
+        **{field.name: _value(field, getattr(given, field.name)) for field in fields_of(kind) if field.name in given}
+    )
+
+
+def check_paired(**lists: Sequence[object]) -> None:
+    """Refuse lists of different lengths whose entries belong together.
+
+    Examples:
+        >>> check_paired(tiles=["1.h5", "2.h5"], features=["1.h5", "2.h5"])
+
+    Raises:
+        SettingsError: A list has another length than the first.
+    """
+    first, *_ = lists
+    for name, values in lists.items():
+        if len(values) != len(lists[first]):
+            raise SettingsError(
+                f"--{name.replace('_', '-')}: expected one entry for each of --{first.replace('_', '-')}, in the same "
+                f"order: {len(lists[first])}, found {len(values)}"
+            )
+
+
+_METAVARS: Final = {Input: "FILE", Through: "FILE", Output: "FILE"}
+
+
+def _field(field: dataclasses.Field, hint: Any) -> Field:
+    assert get_origin(hint) is Annotated, f"{field.name}: an argument of a step is annotated with an Option"
+    kind, option = get_args(hint)
+    return Field(field.name, kind, option, required=field.default is dataclasses.MISSING)
+
+
+def _value(field: Field, text: str | list[str]) -> Any:
+    try:
+        if isinstance(field.type, type) and issubclass(field.type, BaseModel):
+            return field.type.model_validate_json(str(text))
+        return TypeAdapter(field.type).validate_python(text)
+    except ValidationError as error:
+        reasons = "; ".join(f"{'.'.join(map(str, fault['loc']))} {fault['msg']}".strip() for fault in error.errors())
+        raise SettingsError(f"{field.flag}: {reasons}, found {text!r}") from error
