@@ -26,7 +26,9 @@ class CheckpointHeader(Document):
     Attributes:
         status: trained; or absent, where there was nothing to train on (no weights in the file).
         architecture: Arguments that rebuild the module.
-        folds: Folds by role (train, validate).
+        organs: Organs in the order of the outputs of OrganHead.
+        folds: Folds by role (train, validate); `tiles` counts their tiles.
+        trained_organs: Organs of the training tiles.
         metrics: Values of the selected epoch.
         selection: How the epoch was chosen.
         tables: Digest of the history of the training, under the name history.
@@ -48,6 +50,7 @@ class CheckpointHeader(Document):
     mpp: float
     folds: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     tiles: dict[str, int] = Field(default_factory=dict)
+    trained_organs: tuple[str, ...] = ()
     code: str = ""
     epoch: int = 0
     selection: str = ""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_typ
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from cellvit.config.settings import Device
 from cellvit.errors import SettingsError
 
 AnyArguments = TypeVar("AnyArguments")
@@ -48,6 +49,11 @@ class Setting(Option):
 @dataclass(frozen=True, slots=True)
 class How(Option):
     """How or where the step computes, which does not decide its result: device, threads, batch size."""
+
+
+Code = Annotated[str, Setting("fingerprint of the code that computes (a hash over the syntax trees of its modules)")]
+DeviceChoice = Annotated[Device, How("where torch computes: auto, cpu or cuda")]
+Threads = Annotated[int, How("threads of the processor, or worker processes")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ def check_paired(**lists: Sequence[object]) -> None:
 _METAVARS: Final = {Input: "FILE", Through: "FILE", Output: "FILE"}
 
 
-def _field(field: dataclasses.Field, hint: Any) -> Field:
+def _field(field: "dataclasses.Field[Any]", hint: Any) -> Field:
     assert get_origin(hint) is Annotated, f"{field.name}: an argument of a step is annotated with an Option"
     kind, option = get_args(hint)
     return Field(field.name, kind, option, required=field.default is dataclasses.MISSING)
