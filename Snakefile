@@ -1,91 +1,81 @@
-"""From PanNuke folds to a report that can be believed. docs/graph.md draws the graph."""
+"""From PanNuke folds to a validated report. docs/graph.md draws the graph."""
 
 import sys
 
 from snakemake.utils import min_version
 
 min_version("9.20")
-sys.path.insert(0, workflow.basedir)
-
-from cellvit.workflow.plan import machine_under, planned_by
-from cellvit.workflow.timings import read_timings
-from cellvit.report.remaining import estimate_line, remaining
 
 
 configfile: f"{workflow.basedir}/config.yaml"
 
 
-CLEAN = str(config.pop("clean", "no"))  # no setting: the answer to clean_features where no terminal can be asked
-
-
 include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/features.smk"
+include: "rules/organ_head.smk"
+include: "rules/decoders.smk"
+include: "rules/evaluation.smk"
 
 
-if workflow.is_main_process:
-    recall_what_was_made()
-
-
-# Targets for people: the graph up to a phase. The first is what plain `snakemake` makes.
+# Each target lists every product of its part of the graph, so that a product that was lost is made again.
+TILES = expand([*rules.prepare_fold.output, *rules.check_targets.output], fold=FOLDS)
+FEATURES = [] if graph.features_removed else expand(rules.extract_features.output, fold=FOLDS)
+CHECKED = TILES + FEATURES + expand(rules.check_features.output, fold=FOLDS)
+MEMBERS = CHECKED + expand(rules.gather_families.output, family=FAMILIES, fold=FOLDS)
+ORGAN_HEADS = CHECKED + expand(rules.train_organ_head.output, split=SPLITS)
+DECODERS = MEMBERS + expand(
+    [*rules.train_hovernet.output, *rules.tune_watershed.output], split=SPLITS, family=FAMILIES
+)
+EVALUATIONS = [
+    *expand(rules.evaluate_family.output, split=SPLITS, family=FAMILIES),
+    *expand([*rules.evaluate_organ_head.output, *rules.evaluate_routed.output], split=SPLITS),
+    *rules.summarize.output,
+]
 
 
 rule report:
+    default_target: True
     input:
-        "<results>/report/index.html",
-        "<results>/summary.csv",
+        DECODERS + ORGAN_HEADS + EVALUATIONS,
+        rules.build_report.output,
 
 
 rule features:
     input:
-        expand(FEATURE_CHECK, fold=FOLDS),
+        CHECKED,
 
 
 rule organ_head:
     input:
-        expand("<results>/checkpoints/split{split}/organ_head.safetensors", split=SPLITS),
-        expand(FEATURE_CHECK, fold=FOLDS),
+        ORGAN_HEADS,
 
 
 rule families:
     input:
-        expand(TARGET_CHECK, family=FAMILIES),
+        MEMBERS,
 
 
 rule decoders:
     input:
-        everywhere(WATERSHED),
-        expand(FEATURE_CHECK, fold=FOLDS),
-        expand(TARGET_CHECK, family=FAMILIES),
+        DECODERS,
 
 
 rule validation:
     input:
-        "<results>/summary.csv",
+        DECODERS + ORGAN_HEADS + EVALUATIONS,
 
 
-include: "rules/data.smk"
-include: "rules/features.smk"
-include: "rules/organ_head.smk"
-include: "rules/families.smk"
-include: "rules/decoders.smk"
-include: "rules/validation.smk"
-include: "rules/report.smk"
+PRODUCTS_TO_ARCHIVE = [
+    path
+    for path in [*expand(rules.train_organ_head.output, split=SPLITS), *DECODERS, *EVALUATIONS, *rules.build_report.output]
+    if path.rpartition("/")[0].split("/")[1:2] != ["timings"]
+]
+
+
 include: "rules/archive.smk"
 
 
-onstart:
-    note_head(Path())
-    left = remaining(planned_by(workflow), read_timings(Path(TIMINGS_FOLDER)))
-    print(estimate_line(left, machine_under(workflow)), "Later:  python -m cellvit status", file=sys.stderr)
-
-
 onsuccess:
-    forget_head(Path())
-    keep_records(SETTINGS.results, Records(workflow.persistence))
-    if not {"archive", "clean_features"} & set(sys.argv):  # what they say would scroll away
-        show_summary()
-
-
-onerror:
-    forget_head(Path())
-    keep_records(SETTINGS.results, Records(workflow.persistence))
-    print("What stopped, with its last line, and what is left:  python -m cellvit status", file=sys.stderr)
+    if not {"archive", "clean_features"} & set(sys.argv):  # the lines that these print would scroll away
+        shell("cat {SETTINGS.results:q}/summary.txt >&2 2>/dev/null || true")

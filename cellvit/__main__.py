@@ -1,4 +1,4 @@
-"""Command line: ``python -m cellvit <step>`` runs one step of the graph, as its rule does."""
+"""Command line: commands for people, and the steps of the graph, each as its rule calls it."""
 
 import argparse
 import ast
@@ -7,30 +7,26 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import cellvit
 from cellvit.errors import CellvitError
-from cellvit.workflow.gpu.assignment import assign_gpu
-from cellvit.workflow.joblog import log_gpu_memory, log_start
+from cellvit.workflow.step import add_step_options, run_step
 
-_PACKAGES = ("stages", "commands")
-"""Where subcommands live: steps of the graph (each has a rule of the same name), and helpers."""
+_PACKAGE: Final = Path(__file__).parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; 0 on success, 1 on a fault that the user can mend (said in one message).
+    """Run one command or step; 0 on success, 1 on an error that the user can fix (shown as one message).
 
-    A process of its own (no `arguments`) that computes on a GPU holds one until it ends.
+    A step that is a process of its own (no `arguments`) and computes on a GPU holds one until it ends.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
     try:
-        if arguments is None and _step_file(given):
-            _run_step(given)
-        else:
-            _run(given)
+        _run(given, holds_gpu=arguments is None)
     except CellvitError as error:
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
         sys.stderr.write(f"{type(error).__name__}: {error}{notes}\n")
@@ -38,68 +34,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run_step(given: Sequence[str]) -> None:
-    """Run a step in a process of its own, whose log says where it began and what it took of a GPU."""
-    log_start(given[0])
-    if _device_asked(given) in {"auto", "cuda"}:
-        assign_gpu(given[0])
-    _run(given)
-    log_gpu_memory()
-
-
-def _run(given: Sequence[str]) -> None:
-    """Run a subcommand; arguments that it does not declare are refused, unless it passes them on."""
-    parser = _parser(given[0] if given else "")
-    args, others = parser.parse_known_args(given)
-    if "passed_on" in args:
-        args.passed_on = others
-    elif others:
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
+def _run(given: Sequence[str], *, holds_gpu: bool) -> None:
+    chosen = given[0] if given and not given[0].startswith("-") else ""
+    parser = argparse.ArgumentParser(
+        prog="cellvit", description=_overview(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"cellvit-optimus {cellvit.__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for path in (*_modules("commands"), *_modules("stages")):
+        summary = _summary(path)
+        subparser = subparsers.add_parser(path.stem, description=summary)
+        if path.stem == chosen and path.parent.name == "stages":
+            module = importlib.import_module(f"cellvit.stages.{chosen}")
+            add_step_options(subparser, module)
+            subparser.set_defaults(run=lambda args: run_step(chosen, module, args, holds_gpu=holds_gpu))  # noqa: B023
+        elif path.stem == chosen:
+            module = importlib.import_module(f"cellvit.commands.{chosen}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    args = parser.parse_args(given)
     args.run(args)
 
 
-def _step_file(given: Sequence[str]) -> Path | None:
-    """Module of the step that is called; None where the subcommand is none, or help is asked for."""
-    if not given or not given[0].isidentifier() or {"-h", "--help"} & set(given):
-        return None
-    path = Path(__file__).parent / "stages" / f"{given[0]}.py"
-    return path if path.is_file() else None
-
-
-def _device_asked(given: Sequence[str]) -> str | None:
-    """Value of --device where the step has one, read without importing it: with it comes torch."""
-    path = _step_file(given)
-    if path is None or '"--device"' not in path.read_text(encoding="utf-8"):
-        return None
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--device", default="auto")
-    asked: str | None = parser.parse_known_args(given)[0].device
-    return asked
-
-
-def _parser(chosen: str) -> argparse.ArgumentParser:
-    """The parser; only the module of the chosen subcommand is imported."""
-    parser = argparse.ArgumentParser(
-        prog="python -m cellvit",
-        description="cellvit-optimus: nuclei models on frozen foundation features. `snakemake` runs the whole graph.",
+def _overview() -> str:
+    """Commands for people with an example each, then the steps of the graph."""
+    commands = "".join(
+        f"  {path.stem:22} {_summary(path)}\n  {'':22} Example: {_example(path)}\n" for path in _modules("commands")
     )
-    parser.add_argument("--version", action="version", version=f"cellvit-optimus {cellvit.__version__}")
-    subparsers = parser.add_subparsers(metavar="<subcommand>", required=True)
-    for package in _PACKAGES:
-        for path in sorted((Path(__file__).parent / package).glob("[a-z]*.py")):
-            summary = _summary(path)
-            subparser = subparsers.add_parser(path.stem, help=summary, description=summary)
-            if path.stem == chosen:
-                module = importlib.import_module(f"cellvit.{package}.{path.stem}")
-                module.add_arguments(subparser)
-                subparser.set_defaults(run=module.run)
-    return parser
+    steps = "".join(f"  {path.stem:22} {_summary(path)}\n" for path in _modules("stages"))
+    return (
+        "cellvit-optimus: nuclei models on the features of a frozen foundation model.\n"
+        "`snakemake --cores all` runs the whole graph with the settings of config.yaml.\n\n"
+        f"commands:\n{commands}\nsteps of the graph, as the rules call them:\n{steps}"
+    )
+
+
+def _modules(folder: str) -> list[Path]:
+    return sorted((_PACKAGE / folder).glob("[a-z]*.py"))
 
 
 def _summary(path: Path) -> str:
     """First line of a module's docstring, read without importing it, without its name in front."""
-    line = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()[0]
-    return line.partition(": ")[2].replace("%", "%%") or line
+    line = _docstring(path).splitlines()[0]
+    return (line.partition(": ")[2] or line).replace("%", "%%")
+
+
+def _example(path: Path) -> str:
+    """The example of a command, from the line of its docstring that begins with "Example:"."""
+    lines = [line for line in _docstring(path).splitlines() if line.startswith("Example: ")]
+    return lines[0].removeprefix("Example: ") if lines else f"cellvit {path.stem}"
+
+
+def _docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem
 
 
 if __name__ == "__main__":

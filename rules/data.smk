@@ -1,60 +1,86 @@
-"""PanNuke folds (simulated where asked for) to tile stores."""
-
-RAW = {name: str(path) for name, path in fold_files(Path(DATA_ROOT), "{fold}").by_name.items()}
-PATIENTS = str(fold_files(Path(DATA_ROOT), "{fold}").patients)
-
+"""PanNuke folds (simulated where asked for) -> checked tile stores."""
 
 if SETTINGS.data.simulated:
 
     rule simulate_pannuke:
         output:
-            **RAW,
-            mark=f"{DATA_ROOT}/Fold {{fold}}/{SIMULATED_MARK}",
+            **graph.raw,
+            mark=graph.simulated_mark,
+            timing="<results>/timings/simulate_pannuke/fold{fold}.json",
         log:
             "<results>/logs/simulate_pannuke/fold{fold}.log",
-        benchmark:
-            "<results>/timings/simulate_pannuke/fold{fold}.tsv"
         conda:
             "../envs/cpu.yaml"
         threads: 1
         resources:
             mem_mb=memory("simulate_pannuke"),
             runtime=minutes("simulate_pannuke"),
+            cache=CACHE,
+            cache_gb=CACHE_GB,
         params:
             settings=settings("simulate_pannuke"),
             code=code("simulate_pannuke"),
         message:
-            f"Simulated fold {{wildcards.fold}} in PanNuke's layout: {SETTINGS.data.simulated.tiles_per_fold:,} tiles"
+            "Simulate fold {wildcards.fold} in PanNuke's layout"
         shell:
-            "python -m cellvit simulate_pannuke --settings {params.settings:q} --root {DATA_ROOT:q} "
-            "--fold {wildcards.fold} > {log} 2>&1"
+            "python -m cellvit simulate_pannuke --settings {params.settings:q} --fold {wildcards.fold} "
+            "--images {output.images:q} --masks {output.masks:q} --types {output.types:q} --mark {output.mark:q} "
+            "--code {params.code} --timing {output.timing:q} --cache {resources.cache:q} --cache-gb {resources.cache_gb} "
+            "> {log:q} 2>&1"
 
 
-checkpoint prepare_fold:
+rule prepare_fold:
     input:
-        # Content decides (params.content): a fold that was only touched is not prepared again.
-        **{name: ancient(path) for name, path in RAW.items()},
-        patients=ancient(where_present(PATIENTS)),
-        mark=(f"{DATA_ROOT}/Fold {{fold}}/{SIMULATED_MARK}" if SETTINGS.data.simulated else []),
+        **graph.raw,
+        patients=graph.where_present(graph.patients),
+        mark=graph.simulated_mark if SETTINGS.data.simulated else graph.where_present(graph.simulated_mark),
     output:
-        tiles=TILES,
+        tiles="<results>/tiles/fold{fold}.h5",
         summary="<results>/tiles/fold{fold}.json",
-        seal=SEALED_TILES,
+        timing="<results>/timings/prepare_fold/fold{fold}.json",
     log:
         "<results>/logs/prepare_fold/fold{fold}.log",
-    benchmark:
-        "<results>/timings/prepare_fold/fold{fold}.tsv"
     conda:
         "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=memory("prepare_fold"),
         runtime=minutes("prepare_fold"),
+        cache=CACHE,
+        cache_gb=CACHE_GB,
     params:
-        content=content(list(RAW.values()), "raw_fold{fold}.json", optional=[PATIENTS]),
         code=code("prepare_fold"),
     message:
-        "Tile store of fold {wildcards.fold}, every claim about the raw data checked"
+        "Prepare fold {wildcards.fold}: check the raw data and write its tiles"
     shell:
-        "python -m cellvit prepare_fold --root {DATA_ROOT:q} --fold {wildcards.fold} "
-        "--tiles {output.tiles:q} --summary {output.summary:q} --seal {output.seal:q} > {log} 2>&1"
+        "python -m cellvit prepare_fold --fold {wildcards.fold} --images {input.images:q} --masks {input.masks:q} "
+        "--types {input.types:q} --patients {input.patients:q} --mark {input.mark:q} --tiles {output.tiles:q} "
+        "--summary {output.summary:q} --code {params.code} --timing {output.timing:q} --cache {resources.cache:q} "
+        "--cache-gb {resources.cache_gb} > {log:q} 2>&1"
+
+
+rule check_targets:
+    input:
+        tiles="<results>/tiles/fold{fold}.h5",
+    output:
+        check="<results>/tiles/fold{fold}_check.json",
+        timing="<results>/timings/check_targets/fold{fold}.json",
+    log:
+        "<results>/logs/check_targets/fold{fold}.log",
+    conda:
+        "../envs/gpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory("check_targets"),
+        runtime=minutes("check_targets"),
+        cache=CACHE,
+        cache_gb=CACHE_GB,
+    params:
+        settings=settings("check_targets"),
+        code=code("check_targets"),
+    message:
+        "Check the targets of fold {wildcards.fold} and the upper bound of decoding"
+    shell:
+        "python -m cellvit check_targets --settings {params.settings:q} --fold {wildcards.fold} --tiles {input.tiles:q} "
+        "--check {output.check:q} --threads {threads} --code {params.code} --timing {output.timing:q} "
+        "--cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"

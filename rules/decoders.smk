@@ -1,19 +1,22 @@
-"""One HoVer-Net decoder a family, checkpoints in their place, and watershed parameters."""
+"""One HoVer-Net decoder for each family and split, and its decoding, tuned on the validation folds."""
 
 
-checkpoint train_hovernet:
+rule train_hovernet:
     input:
-        **FAMILY,
-        reasons=of_folds(SEALED_FAMILY, "train", "validate"),
-        gates=ancient(TARGET_CHECK),
-        behind=ancient(OF_FOLDS + OF_FAMILY),
+        members=of_folds("<results>/families/{family}/fold{fold}.h5", "train", "validate"),
+        tiles=of_folds("<results>/tiles/fold{fold}.h5", "train", "validate"),
+        features=of_folds("<results>/features/fold{fold}.h5", "train", "validate"),
     output:
-        checkpoint="<results>/checkpoints/split{split}/training/hovernet_{family}.safetensors",
-        history="<results>/checkpoints/split{split}/training/hovernet_{family}_history.csv",
+        checkpoint="<results>/checkpoints/split{split}/hovernet_{family}.safetensors",
+        history=report(
+            "<results>/checkpoints/split{split}/hovernet_{family}_history.csv",
+            caption="captions/history.rst",
+            category="Training",
+            labels={"split": "{split}", "what": "{family}"},
+        ),
+        timing="<results>/timings/train_hovernet/split{split}_{family}.json",
     log:
         "<results>/logs/train_hovernet/split{split}_{family}.log",
-    benchmark:
-        "<results>/timings/train_hovernet/split{split}_{family}.tsv"
     conda:
         "../envs/gpu.yaml"
     threads: 4
@@ -21,64 +24,36 @@ checkpoint train_hovernet:
         gpu=1,
         mem_mb=memory("train_hovernet"),
         runtime=minutes("train_hovernet", times=SETTINGS.training.epochs),
+        device=DEVICE,
+        cache=CACHE,
+        cache_gb=CACHE_GB,
     params:
         settings=settings("train_hovernet"),
-        reasons=hashed(of_folds(SEALED_FAMILY, "train", "validate"), gates=[TARGET_CHECK]),
         code=code("train_hovernet"),
-        train=folds_of("train"),
-        validate=folds_of("validate"),
+        train=folds("train"),
+        validate=folds("validate"),
     message:
-        f"HoVer-Net decoder of family {{wildcards.family}}, split {{wildcards.split}}: {SETTINGS.training.epochs} epochs of "
-        "{TILES_OF:family {wildcards.family} split {wildcards.split} role train}"
+        "Train the decoder of family {wildcards.family}, split {wildcards.split}"
     shell:
         "python -m cellvit train_hovernet --settings {params.settings:q} --split {wildcards.split} "
         "--family {wildcards.family} --train-folds {params.train} --validate-folds {params.validate} "
-        "--features {input.features:q} --targets {input.targets:q} --checkpoint {output.checkpoint:q} "
-        "--history {output.history:q} --code {params.code} --device {DEVICE} --threads {threads} > {log} 2>&1"
+        "--members {input.members:q} --tiles {input.tiles:q} --features {input.features:q} "
+        "--checkpoint {output.checkpoint:q} --history {output.history:q} --device {resources.device} --threads {threads} "
+        "--code {params.code} --timing {output.timing:q} --cache {resources.cache:q} --cache-gb {resources.cache_gb} "
+        "> {log:q} 2>&1"
 
 
-checkpoint publish_checkpoint:
+rule tune_watershed:
     input:
-        trained=f"{TRAINED}.safetensors",
-        history=f"{TRAINED}_history.csv",
-        behind=ancient(behind_model),
+        checkpoint="<results>/checkpoints/split{split}/hovernet_{family}.safetensors",
+        members=of_folds("<results>/families/{family}/fold{fold}.h5", "validate"),
+        tiles=of_folds("<results>/tiles/fold{fold}.h5", "validate"),
+        features=of_folds("<results>/features/fold{fold}.h5", "validate"),
     output:
-        checkpoint="<results>/checkpoints/split{split}/{model}.safetensors",
-        history="<results>/checkpoints/split{split}/{model}_history.csv",
-        seal=seal("checkpoints/split{split}/{model}"),
-    log:
-        "<results>/logs/publish_checkpoint/split{split}_{model}.log",
-    benchmark:
-        "<results>/timings/publish_checkpoint/split{split}_{model}.tsv"
-    localrule: True
-    conda:
-        "../envs/cpu.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("publish_checkpoint"),
-        runtime=minutes("publish_checkpoint"),
-    params:
-        reasons=hashed([f"{TRAINED}.safetensors", f"{TRAINED}_history.csv"]),
-        code=code("publish_checkpoint"),
-    message:
-        "Checkpoint {wildcards.model} of split {wildcards.split} in its place"
-    shell:
-        "python -m cellvit publish_checkpoint --trained {input.trained:q} --trained-history {input.history:q} "
-        "--checkpoint {output.checkpoint:q} --history {output.history:q} --seal {output.seal:q} > {log} 2>&1"
-
-
-checkpoint tune_watershed:
-    input:
-        **FAMILY,
-        checkpoint=ancient(CHECKPOINT),
-        reasons=together(SEALED_DECODER, of_folds(SEALED_FAMILY, "validate")),
-        behind=ancient(OF_FOLDS + OF_FAMILY + OF_TRAINING),
-    output:
-        choice=WATERSHED,
+        watershed="<results>/watershed/split{split}/{family}.json",
+        timing="<results>/timings/tune_watershed/split{split}_{family}.json",
     log:
         "<results>/logs/tune_watershed/split{split}_{family}.log",
-    benchmark:
-        "<results>/timings/tune_watershed/split{split}_{family}.tsv"
     conda:
         "../envs/gpu.yaml"
     threads: 4
@@ -86,16 +61,18 @@ checkpoint tune_watershed:
         gpu=1,
         mem_mb=memory("tune_watershed"),
         runtime=minutes("tune_watershed"),
+        device=DEVICE,
+        cache=CACHE,
+        cache_gb=CACHE_GB,
     params:
         settings=settings("tune_watershed"),
-        reasons=hashed(SEALED_DECODER, of_folds(SEALED_FAMILY, "validate")),
         code=code("tune_watershed"),
-        validate=folds_of("validate"),
+        validate=folds("validate"),
     message:
-        "Watershed parameters of family {wildcards.family}, split {wildcards.split}, on validation: "
-        "{TILES_OF:family {wildcards.family} split {wildcards.split} role validate}"
+        "Tune the decoding of family {wildcards.family} on the validation folds, split {wildcards.split}"
     shell:
         "python -m cellvit tune_watershed --settings {params.settings:q} --split {wildcards.split} "
         "--family {wildcards.family} --validate-folds {params.validate} --checkpoint {input.checkpoint:q} "
-        "--features {input.features:q} --targets {input.targets:q} --out {output.choice:q} "
-        "--device {DEVICE} --threads {threads} > {log} 2>&1"
+        "--members {input.members:q} --tiles {input.tiles:q} --features {input.features:q} "
+        "--watershed {output.watershed:q} --device {resources.device} --threads {threads} --code {params.code} "
+        "--timing {output.timing:q} --cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"

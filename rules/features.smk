@@ -1,18 +1,16 @@
-"""Tile stores through the frozen encoder, once a fold, and the proof that the features are what they claim to be."""
+"""Frozen features of every fold, and their check; which rows belong to each family."""
 
 
-checkpoint extract_features:
+rule extract_features:
     input:
-        tiles=ancient(TILES),
-        weights=ancient(local_weights()),
-        reasons=SEALED_TILES,
+        tiles="<results>/tiles/fold{fold}.h5",
+        check="<results>/tiles/fold{fold}_check.json",
+        weights=graph.weights,
     output:
-        features=f"<results>/features/{PART}.h5",
-        seal=seal(f"features/{PART}"),
+        features="<results>/features/fold{fold}.h5",
+        timing="<results>/timings/extract_features/fold{fold}.json",
     log:
-        f"<results>/logs/extract_features/{PART}.log",
-    benchmark:
-        f"<results>/timings/extract_features/{PART}.tsv"
+        "<results>/logs/extract_features/fold{fold}.log",
     conda:
         "../envs/gpu.yaml"
     threads: 4
@@ -20,66 +18,32 @@ checkpoint extract_features:
         gpu=1,
         mem_mb=memory("extract_features"),
         runtime=minutes("extract_features", times=SETTINGS.features.n_views),
+        device=DEVICE,
+        batch_size=str(SETTINGS.features.batch_size),
+        cache=CACHE,
+        cache_gb=CACHE_GB,
     params:
         settings=settings("extract_features"),
-        shard=shard_of_fold,
-        weights=weights_content,
-        reasons=hashed(SEALED_TILES),
         code=code("extract_features"),
     message:
-        "Frozen features of fold {wildcards.fold}: {TILES_OF:fold {wildcards.fold}}"
-        + (f", shard {{wildcards.shard}} of {SHARDS}" if SHARDS > 1 else "")
+        "Extract the frozen features of fold {wildcards.fold}"
     shell:
-        "python -m cellvit extract_features --settings {params.settings:q} --tiles {input.tiles:q} "
-        "--features {output.features:q} --seal {output.seal:q} --shard {params.shard} --batch-size {BATCH_SIZE} "
-        "--device {DEVICE} --threads {threads} > {log} 2>&1"
+        "python -m cellvit extract_features --settings {params.settings:q} --tiles {input.tiles:q} --check {input.check:q} "
+        "--weights {input.weights:q} --features {output.features:q} --batch-size {resources.batch_size} "
+        "--device {resources.device} --threads {threads} --code {params.code} --timing {output.timing:q} "
+        "--cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"
 
 
-if SHARDS > 1:
-
-    OF_SHARDS = expand(seal(f"features/{PART}"), shard=range(1, SHARDS + 1), allow_missing=True)
-
-    checkpoint join_shards:
-        input:
-            shards=ancient(expand(f"<results>/features/{PART}.h5", shard=range(1, SHARDS + 1), allow_missing=True)),
-            reasons=OF_SHARDS,
-            behind=ancient(SEALED_TILES),
-        output:
-            features=FEATURES,
-            seal=SEALED_FEATURES,
-        log:
-            "<results>/logs/join_shards/fold{fold}.log",
-        benchmark:
-            "<results>/timings/join_shards/fold{fold}.tsv"
-        localrule: True
-        conda:
-            "../envs/cpu.yaml"
-        threads: 1
-        resources:
-            mem_mb=memory("join_shards"),
-            runtime=minutes("join_shards"),
-        params:
-            reasons=hashed(OF_SHARDS),
-            code=code("join_shards"),
-        message:
-            f"Features of fold {{wildcards.fold}} from {SHARDS} shards: {{TILES_OF:fold {{wildcards.fold}}}}"
-        shell:
-            "python -m cellvit join_shards --shards {input.shards:q} --features {output.features:q} "
-            "--seal {output.seal:q} > {log} 2>&1"
-
-
-checkpoint check_features:
+rule check_features:
     input:
-        tiles=ancient(TILES),
-        features=ancient(FEATURES),
-        reasons=[SEALED_TILES, SEALED_FEATURES],
-        behind=ancient(expand(seal(f"features/{PART}"), shard=range(1, SHARDS + 1), allow_missing=True)),
+        tiles="<results>/tiles/fold{fold}.h5",
+        features="<results>/features/fold{fold}.h5",
+        weights=graph.weights,
     output:
-        check=FEATURE_CHECK,
+        check="<results>/features/fold{fold}_check.json",
+        timing="<results>/timings/check_features/fold{fold}.json",
     log:
         "<results>/logs/check_features/fold{fold}.log",
-    benchmark:
-        "<results>/timings/check_features/fold{fold}.tsv"
     conda:
         "../envs/gpu.yaml"
     threads: 2
@@ -87,12 +51,46 @@ checkpoint check_features:
         gpu=1,
         mem_mb=memory("check_features"),
         runtime=minutes("check_features", times=SETTINGS.features.n_views),
+        device=DEVICE,
+        cache=CACHE,
+        cache_gb=CACHE_GB,
     params:
         settings=settings("check_features"),
-        reasons=hashed([SEALED_TILES, SEALED_FEATURES]),
         code=code("check_features"),
     message:
-        "Features of fold {wildcards.fold} compared with a fresh forward pass: {TILES_OF:fold {wildcards.fold}}"
+        "Compare the features of fold {wildcards.fold} with a fresh forward pass"
     shell:
         "python -m cellvit check_features --settings {params.settings:q} --tiles {input.tiles:q} "
-        "--features {input.features:q} --out {output.check:q} --device {DEVICE} --threads {threads} > {log} 2>&1"
+        "--features {input.features:q} --weights {input.weights:q} --check {output.check:q} --device {resources.device} "
+        "--threads {threads} --code {params.code} --timing {output.timing:q} --cache {resources.cache:q} "
+        "--cache-gb {resources.cache_gb} > {log:q} 2>&1"
+
+
+rule gather_families:
+    input:
+        tiles="<results>/tiles/fold{fold}.h5",
+        features="<results>/features/fold{fold}.h5",
+        check="<results>/features/fold{fold}_check.json",
+    output:
+        members="<results>/families/{family}/fold{fold}.h5",
+        timing="<results>/timings/gather_families/{family}_fold{fold}.json",
+    log:
+        "<results>/logs/gather_families/{family}_fold{fold}.log",
+    localrule: True
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("gather_families"),
+        runtime=minutes("gather_families"),
+        cache=CACHE,
+        cache_gb=CACHE_GB,
+    params:
+        settings=settings("gather_families"),
+        code=code("gather_families"),
+    message:
+        "List the tiles of family {wildcards.family} in fold {wildcards.fold}"
+    shell:
+        "python -m cellvit gather_families --settings {params.settings:q} --fold {wildcards.fold} --tiles {input.tiles:q} "
+        "--features {input.features:q} --check {input.check:q} --members {output.members:q} --code {params.code} "
+        "--timing {output.timing:q} --cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"

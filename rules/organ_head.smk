@@ -1,24 +1,17 @@
 """OrganHead: the organ of a tile from its CLS token."""
 
-ROLES = ("train", "validate", "test")
-SEALED_ROLES = together(of_folds(SEALED_TILES, *ROLES), of_folds(SEALED_FEATURES, *ROLES))
 
-
-checkpoint train_organ_head:
+rule train_organ_head:
     input:
-        tiles=ancient(of_folds(TILES, *ROLES)),
-        features=ancient(of_folds(FEATURES, *ROLES)),
-        reasons=SEALED_ROLES,
-        gates=ancient(of_folds(FEATURE_CHECK, *ROLES)),
-        behind=ancient(OF_FOLDS),
+        tiles=of_folds("<results>/tiles/fold{fold}.h5", "train", "validate"),
+        features=of_folds("<results>/features/fold{fold}.h5", "train", "validate"),
+        checks=of_folds("<results>/features/fold{fold}_check.json", "train", "validate"),
     output:
-        checkpoint="<results>/checkpoints/split{split}/training/organ_head.safetensors",
-        history="<results>/checkpoints/split{split}/training/organ_head_history.csv",
-        evaluation=ORGAN_HEAD_EVALUATION,
+        checkpoint="<results>/checkpoints/split{split}/organ_head.safetensors",
+        history="<results>/checkpoints/split{split}/organ_head_history.csv",
+        timing="<results>/timings/train_organ_head/split{split}.json",
     log:
         "<results>/logs/train_organ_head/split{split}.log",
-    benchmark:
-        "<results>/timings/train_organ_head/split{split}.tsv"
     conda:
         "../envs/gpu.yaml"
     threads: 2
@@ -26,19 +19,59 @@ checkpoint train_organ_head:
         gpu=1,
         mem_mb=memory("train_organ_head"),
         runtime=minutes("train_organ_head"),
+        device=DEVICE,
+        cache=CACHE,
+        cache_gb=CACHE_GB,
     params:
         settings=settings("train_organ_head"),
-        reasons=hashed(SEALED_ROLES, gates=[of_folds(FEATURE_CHECK, *ROLES)]),
         code=code("train_organ_head"),
-        train=folds_of("train"),
-        validate=folds_of("validate"),
-        test=folds_of("test"),
+        train=folds("train"),
+        validate=folds("validate"),
     message:
-        f"OrganHead of split {{wildcards.split}}: {SETTINGS.organ_head.epochs} epochs of "
-        "{TILES_OF:split {wildcards.split} role train}"
+        "Train OrganHead, split {wildcards.split}"
     shell:
         "python -m cellvit train_organ_head --settings {params.settings:q} --split {wildcards.split} "
-        "--train-folds {params.train} --validate-folds {params.validate} --test-folds {params.test} "
-        "--tiles {input.tiles:q} --features {input.features:q} --checkpoint {output.checkpoint:q} "
-        "--history {output.history:q} --evaluation {output.evaluation:q} --code {params.code} "
-        "--device {DEVICE} --threads {threads} > {log} 2>&1"
+        "--train-folds {params.train} --validate-folds {params.validate} --tiles {input.tiles:q} "
+        "--features {input.features:q} --checks {input.checks:q} --checkpoint {output.checkpoint:q} "
+        "--history {output.history:q} --device {resources.device} --threads {threads} --code {params.code} "
+        "--timing {output.timing:q} --cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"
+
+
+rule evaluate_organ_head:
+    input:
+        organ_head="<results>/checkpoints/split{split}/organ_head.safetensors",
+        tiles=of_folds("<results>/tiles/fold{fold}.h5", "test"),
+        features=of_folds("<results>/features/fold{fold}.h5", "test"),
+        checks=of_folds("<results>/features/fold{fold}_check.json", "test"),
+    output:
+        evaluation=report(
+            "<results>/evaluation/split{split}/organ_head.json",
+            caption="captions/organ_head.rst",
+            category="Evaluation",
+            labels={"split": "{split}", "what": "OrganHead"},
+        ),
+        timing="<results>/timings/evaluate_organ_head/split{split}.json",
+    log:
+        "<results>/logs/evaluate_organ_head/split{split}.log",
+    conda:
+        "../envs/gpu.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=memory("evaluate_organ_head"),
+        runtime=minutes("evaluate_organ_head"),
+        device=DEVICE,
+        cache=CACHE,
+        cache_gb=CACHE_GB,
+    params:
+        settings=settings("evaluate_organ_head"),
+        code=code("evaluate_organ_head"),
+        test=folds("test"),
+    message:
+        "Evaluate OrganHead on the test folds, split {wildcards.split}"
+    shell:
+        "python -m cellvit evaluate_organ_head --settings {params.settings:q} --split {wildcards.split} "
+        "--test-folds {params.test} --organ-head {input.organ_head:q} --tiles {input.tiles:q} "
+        "--features {input.features:q} --checks {input.checks:q} --evaluation {output.evaluation:q} "
+        "--device {resources.device} --threads {threads} --code {params.code} --timing {output.timing:q} "
+        "--cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"

@@ -76,9 +76,11 @@ class Field:
         return f"--{self.name.replace('_', '-')}"
 
     @property
-    def is_list(self) -> bool:
-        """True for a tuple, which takes several values."""
-        return get_origin(self.type) is tuple
+    def nargs(self) -> str | None:
+        """How many values it takes: any number for a tuple, none or one where it may be None, else one."""
+        if get_origin(self.type) is tuple:
+            return "*"
+        return "?" if type(None) in get_args(self.type) else None
 
 
 def fields_of(kind: type) -> tuple[Field, ...]:
@@ -93,7 +95,7 @@ def add_options(parser: argparse.ArgumentParser, kind: type) -> None:
         parser.add_argument(
             field.flag,
             required=field.required,
-            nargs="*" if field.is_list else None,
+            nargs=field.nargs,
             metavar=_METAVARS.get(type(field.option), "VALUE"),
             default=argparse.SUPPRESS,
             help=field.option.help,

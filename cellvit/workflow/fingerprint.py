@@ -1,129 +1,131 @@
-"""Fingerprint of the code that a module reaches by import: the same until a result could change.
+"""Fingerprint of the code that computes a step: a hash over the syntax trees of its modules.
 
-Syntax trees without docstrings are hashed, so comments, formatting and docstrings do not count. Data files that lie in a
-package that is reached (templates, style sheets) count whole. Imports are read, not run: it costs no `import torch`.
-Versions of third-party packages and imports by computed name are not seen.
+It covers the module of the step and the modules that it reaches by import in the rooms that compute. Configuration, file
+formats and workflow code do not count, but for the version numbers of the formats. Comments, docstrings, annotations,
+messages of errors and logs do not count either: rewording an error reruns nothing. Versions of other packages are not seen.
+Nothing is imported, so that Snakemake's own processes stay fast.
 """
 
 import ast
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final
 
 import cellvit
 
-_PACKAGE = cellvit.__name__
-_ROOT = Path(cellvit.__file__).parent
+COMPUTING: Final = ("models", "losses", "data", "metrics", "hover", "training", "inference", "evaluation", "report")
+"""Rooms whose code decides results."""
+
+_ROOT: Final = Path(cellvit.__file__).parent
+_FORMATS: Final = "formats"
+_ANNOTATIONS: Final = frozenset({"annotation", "returns", "type_comment"})
+_DIGITS: Final = 16
 
 
 @cache
-def code_fingerprint(module: str) -> str:
-    """Hex digest over `module` (``cellvit.stages.prepare_fold``) and every module of the package that it reaches."""
-    digest = hashlib.sha256()
-    for name in sorted(reached_modules(module)):
-        digest.update(f"{name}\0{_module(name).said}\0".encode())
-        for path in _data_files(name):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
+def code_fingerprint(step: str) -> str:
+    """Hex digest over the code of a step, such as ``prepare_fold``."""
+    start = _ROOT / "stages" / f"{step}.py"
+    digest = hashlib.sha256(_format_versions().encode())
+    for path in sorted({start, *_reached(start)}):
+        digest.update(f"{path.relative_to(_ROOT)}\0{_module(path)[0]}\0".encode())
+    return digest.hexdigest()[:_DIGITS]
 
 
-@cache
-def reached_modules(module: str) -> frozenset[str]:
-    """Names of `module` and of the package's modules that it imports, directly or not."""
-    reached: set[str] = set()
-    waiting = [module, *_parents(module)]
+def covered_modules(step: str) -> tuple[str, ...]:
+    """Modules that the fingerprint of a step covers besides its own, as paths in the package."""
+    start = _ROOT / "stages" / f"{step}.py"
+    return tuple(sorted(str(path.relative_to(_ROOT)) for path in _reached(start)))
+
+
+def _reached(start: Path) -> set[Path]:
+    """Modules of the computing rooms that are imported from `start`, directly or not; templates of the page with them."""
+    found: set[Path] = set()
+    waiting = [start]
     while waiting:
-        name = waiting.pop()
-        if name not in reached and _path(name):
-            reached.add(name)
-            waiting.extend(_module(name).imports)
-    return frozenset(reached)
+        for path in _module(waiting.pop())[1] - found:
+            found.add(path)
+            waiting.append(path)
+    if any(path.parent.name == "report" for path in found):
+        found |= {path for path in (_ROOT / "report").iterdir() if path.suffix in {".j2", ".css"}}
+    return found
 
 
-def _path(name: str) -> Path | None:
-    parts = name.split(".")[1:]
-    for path in (_ROOT.joinpath(*parts).with_suffix(".py") if parts else None, _ROOT.joinpath(*parts) / "__init__.py"):
-        if path and path.is_file():
+@cache
+def _module(path: Path) -> tuple[str, frozenset[Path]]:
+    """Hash of a module's code, and the modules of computing rooms that it imports."""
+    if path.suffix != ".py":
+        return hashlib.sha256(path.read_bytes()).hexdigest(), frozenset()
+    reader = _Reader(prose=path.parent.name == "report")  # what the page says is its content
+    reader.read(ast.parse(path.read_text(encoding="utf-8")))
+    paths = (_path_of(name) for name in reader.imports)
+    return hashlib.sha256("\n".join(reader.tokens).encode()).hexdigest(), frozenset(found for found in paths if found)
+
+
+def _path_of(name: str) -> Path | None:
+    """File of a module of a computing room; None for any other name."""
+    package, *parts = name.split(".")
+    if package != cellvit.__name__ or not parts or parts[0] not in COMPUTING:
+        return None
+    for path in (_ROOT.joinpath(*parts).with_suffix(".py"), _ROOT.joinpath(*parts) / "__init__.py"):
+        if path.is_file():
             return path
     return None
 
 
-def _data_files(name: str) -> list[Path]:
-    path = _path(name)
-    if path is None or path.name != "__init__.py":
-        return []
-    return sorted(item for item in path.parent.iterdir() if item.is_file() and item.suffix not in {".py", ".pyc"})
-
-
-class _Module(NamedTuple):
-    """What is read of a module.
-
-    Attributes:
-        said: Hash of its syntax tree.
-        imports: Modules of the package that it names in imports, with those above them.
-    """
-
-    said: str
-    imports: frozenset[str]
-
-
 @cache
-def _module(name: str) -> _Module:
-    path = _path(name)
-    assert path is not None, name
-    reader = _Reader()
-    reader.read(ast.parse(path.read_text(encoding="utf-8")))
-    inside = {item for item in reader.imports if item.split(".")[0] == _PACKAGE}
-    said = hashlib.sha256("\n".join(reader.said).encode()).hexdigest()
-    return _Module(said, frozenset(inside | {parent for item in inside for parent in _parents(item)}))
+def _format_versions() -> str:
+    """Names and versions of every file format: a raised version makes every result again."""
+    versions = []
+    for path in sorted((_ROOT / _FORMATS).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Format":
+                versions.append([ast.unparse(argument) for argument in node.args[:2]])
+            elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "version" and node.value:
+                versions.append([path.stem, ast.unparse(node.value)])
+    return str(versions)
 
 
 class _Reader:
     """One walk over a syntax tree: its nodes and values in order, and its imports.
 
-    `ast.dump` and `ast.walk` say the same in three times the time, and every call of Snakemake waits for it.
+    `ast.dump` gives the same in three times the time, and every call of Snakemake waits for it.
     """
 
-    def __init__(self) -> None:
-        self.said: list[str] = []
+    def __init__(self, *, prose: bool) -> None:
+        self._prose = prose
+        self.tokens: list[str] = []
         self.imports: set[str] = set()
 
     def read(self, node: ast.AST) -> None:
         """Read a node with all below it."""
-        said = self.said
-        said.append(type(node).__name__)
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            self._note_imports(node)
+        match node:
+            case ast.Import():
+                self.imports.update(alias.name for alias in node.names)
+            case ast.ImportFrom():
+                self.imports.update({f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)})
+            case ast.Raise():  # that something is raised counts, its message does not
+                self.tokens.append("Raise")
+            case ast.Expr(value=ast.Constant()):  # a docstring
+                pass
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id="log")))):
+                pass
+            case ast.Constant(value=str(text)) if " " in text and not self._prose:  # names and keys have no blanks
+                self.tokens.append("prose")
+            case _:
+                self._read_fields(node)
+
+    def _read_fields(self, node: ast.AST) -> None:
+        self.tokens.append(type(node).__name__)
         for name in node._fields:
             value = getattr(node, name, None)
+            if name in _ANNOTATIONS or isinstance(value, ast.expr_context):
+                continue
             if isinstance(value, list):
-                items = value[1:] if name == "body" and _has_docstring(node) else value
-                said.append(f"[{len(items)}")
-                for item in items:
-                    if isinstance(item, ast.AST):
-                        self.read(item)
-                    else:
-                        said.append(repr(item))
-            elif not isinstance(value, ast.AST):
-                said.append(repr(value))
-            elif not isinstance(value, ast.expr_context):  # follows from the place
-                self.read(value)
-
-    def _note_imports(self, node: ast.Import | ast.ImportFrom) -> None:
-        if isinstance(node, ast.Import):
-            self.imports.update(alias.name for alias in node.names)
-        elif node.module and not node.level:
-            self.imports.add(node.module)
-            self.imports.update(f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _parents(name: str) -> list[str]:
-    return [name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)]
-
-
-def _has_docstring(node: ast.AST) -> bool:
-    if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        return False
-    first = node.body[0] if node.body else None
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+                self.tokens.append("[")
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, ast.AST):
+                    self.read(item)
+                else:
+                    self.tokens.append(repr(item))

@@ -1,0 +1,123 @@
+"""Lookups of the rules: settings and code of a step, folds of a split, raw files, memory and time that a step asks for."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cellvit.config.settings import Settings
+from cellvit.config.steps import step_settings
+from cellvit.data.pannuke import SIMULATED_MARK, fold_files
+from cellvit.workflow.cache import FOLDER
+from cellvit.workflow.resources import PANNUKE_FOLD_TILES, memory_mb, runtime_min, weights_mb
+
+ForJob = Callable[[Any], Any]
+"""Function of a job's wildcards, as Snakemake calls it for `input` and `params`."""
+
+ForAttempt = Callable[[Any, int], int]
+"""Function of a job's wildcards and its attempt, for `resources`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What the rules look up in the settings of a run.
+
+    Attributes:
+        memory_percent: Share of the memory that steps ask for on this cluster; `runtime_percent` likewise.
+    """
+
+    settings: Settings
+    memory_percent: int = 100
+    runtime_percent: int = 100
+
+    @property
+    def data_root(self) -> str:
+        """Folder of the raw folds; simulated ones are in the output folder."""
+        return self.settings.data.root or f"{self.settings.results}/simulated"
+
+    @property
+    def raw(self) -> dict[str, str]:
+        """Files of a raw fold by name, with the wildcard {fold}."""
+        return {name: str(path) for name, path in fold_files(Path(self.data_root), "{fold}").by_name.items()}
+
+    @property
+    def simulated_mark(self) -> str:
+        """File that marks a raw fold as simulated."""
+        return f"{self.data_root}/Fold {{fold}}/{SIMULATED_MARK}"
+
+    @property
+    def patients(self) -> str:
+        """File with the patient of each tile of a raw fold, which may be missing."""
+        return str(fold_files(Path(self.data_root), "{fold}").patients)
+
+    @property
+    def weights(self) -> list[str]:
+        """Local file or folder of the encoder's weights; nothing for weights of the hub and random ones."""
+        weights = self.settings.encoder.weights
+        return [] if weights in {"hub", "random"} else [weights]
+
+    @property
+    def cache(self) -> tuple[str, float]:
+        """Folder of the result cache ("" where it is switched off), and its limit in GB."""
+        cache, results = self.settings.cache, Path(self.settings.results)
+        return (str(results.parent / FOLDER) if cache.enabled else "", cache.max_gb)
+
+    @property
+    def features_removed(self) -> bool:
+        """True after `clean_features`: features are then made again only where a step needs them."""
+        return removed_marker(Path(self.settings.results)).exists()
+
+    def step(self, name: str) -> ForJob:
+        """Settings that a step reads, as JSON; for `params`."""
+        return lambda wildcards: step_settings(self.settings, name, getattr(wildcards, "family", None))
+
+    def folds(self, *roles: str) -> ForJob:
+        """Folds that have one of `roles` in the split of a job, in that order; for `params`."""
+        return lambda wildcards: [fold for role in roles for fold in self.settings.splits[wildcards.split].roles[role]]
+
+    def of_folds(self, path: str, *roles: str) -> ForJob:
+        """`path` for each fold that has one of `roles` in the split of a job; for `input`."""
+        folds = self.folds(*roles)
+        return lambda wildcards: [path.format(fold=fold, **dict(wildcards.items())) for fold in folds(wildcards)]
+
+    def where_present(self, path: str) -> ForJob:
+        """`path` where the file exists; for `input`."""
+        return lambda wildcards: [found] if Path(found := path.format(**dict(wildcards.items()))).exists() else []
+
+    def memory(self, name: str) -> ForAttempt:
+        """Memory that a step asks for, by its tiles and the attempt, in MB; for `resources`."""
+        spec = self.settings.encoder.spec
+        weights = weights_mb(spec.depth, spec.dim)
+        return lambda wildcards, attempt: memory_mb(
+            name, self._n_tiles(wildcards), attempt, weights_mb=weights, percent=self.memory_percent
+        )
+
+    def minutes(self, name: str, *, times: int = 1) -> ForAttempt:
+        """Time that a step asks for, which reads each tile `times` times, in minutes; for `resources`."""
+        return lambda wildcards, attempt: runtime_min(
+            name, self._n_tiles(wildcards) * times, attempt, percent=self.runtime_percent
+        )
+
+    def _n_tiles(self, wildcards: Any) -> int:
+        """Tiles that a job reads at most: of its fold, of the folds of its split or of all; of its family if it has one."""
+        family, split = getattr(wildcards, "family", None), getattr(wildcards, "split", None)
+        organs = self.settings.decoder_families[family] if family else None
+        folds = {fold for used in self.settings.splits[split].roles.values() for fold in used} if split else None
+        if hasattr(wildcards, "fold"):
+            folds = {int(wildcards.fold)}
+        return sum(self._n_tiles_of_fold(fold, organs) for fold in folds or self.settings.data.folds)
+
+    def _n_tiles_of_fold(self, fold: int, organs: tuple[str, ...] | None) -> int:
+        """Tiles of a fold as its summary counts them; a guess where the fold is not prepared yet."""
+        summary = Path(self.settings.results, "tiles", f"fold{fold}.json")
+        if not summary.exists():
+            simulated = self.settings.data.simulated
+            return simulated.tiles_per_fold if simulated else PANNUKE_FOLD_TILES
+        counts: Mapping[str, int] = json.loads(summary.read_text(encoding="utf-8"))["tiles_by_organ"]
+        return sum(count for organ, count in counts.items() if organs is None or organ in organs)
+
+
+def removed_marker(results: Path) -> Path:
+    """File that says that features were removed on purpose."""
+    return results / "features" / "removed.txt"
