@@ -1,16 +1,19 @@
-"""Command `verify`: hash again what a run made, from raw folds to report, and name what is not what it should be."""
+"""Command `verify`: check whether the results of a run are intact.
+
+Example: cellvit verify --configfile mine.yaml
+"""
 
 import argparse
-from collections.abc import Sequence
+import sys
+from pathlib import Path
 
-from cellvit.config.files import add_settings_arguments, given_settings, snakemake_options
+from cellvit.config.files import add_settings_arguments, given_settings
+from cellvit.config.settings import Settings
+from cellvit.data.pannuke import fold_files
 from cellvit.errors import IntegrityError, MissingInputError
-from cellvit.verification.chain import links, strangers
-from cellvit.verification.links import Fault, Link
-from cellvit.verification.run import Run, run_of
-
-_SHOWN_DIGITS = 16
-"""Hex digits of a hash that are shown in a message."""
+from cellvit.inference.progress import reported
+from cellvit.workflow.graph import Graph
+from cellvit.workflow.verification import OUTSIDE, Verification, products, verify
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,73 +22,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print every link in the order of the graph; raise where one is broken. Times of files are not looked at.
+    """Check every file of the output folder, and print what is wrong.
 
     Raises:
         MissingInputError: There are no results.
-        IntegrityError: A link is broken; the first is told in full, with the command that mends it.
+        IntegrityError: Something was changed, or does not belong together.
     """
     settings = given_settings(args)
-    known = run_of(settings)
-    if not known.layout.results.is_dir():
-        raise MissingInputError(
-            f"{settings.results}: no such folder. Name the settings of the run: --configfile, --config"
-        )
-    found = _judged(known)
-    broken = [link for link in found if link.state == "broken"] or [link for link in found if link.state == "open"]
-    if broken:
-        raise IntegrityError(_in_full(broken, snakemake_options(args)))
-    known.progress.say(f"verified:  {len(found)} links hold, from raw folds to {known.layout.report}")
+    paths = products(Path(settings.results))
+    if not paths:
+        raise MissingInputError(f"{settings.results}: there are no results. Fix: snakemake --cores all")
+    verification = Verification()
+    removed = Graph(settings).features_removed
+    for path in reported(paths, "verified", len(paths), unit="files", size=lambda _: 1):
+        verify(path, verification, _outside(settings, path), features_removed=removed)
+    _print(verification)
 
 
-def _judged(known: Run) -> list[Link]:
-    """Every link, printed when it is judged."""
-    found = []
-    try:
-        for link in links(known):
-            found.append(link)
-            for line in _lines(link, known):
-                known.progress.say(line)
-        for path in strangers(known):
-            known.progress.say(f"{'note':9}{path}  no step of this run makes it")
-    finally:
-        known.progress.close()
-    return found
+def _outside(settings: Settings, path: Path) -> dict[str, Path]:
+    """Raw arrays of the fold that `path` was made from, and local weights, where they exist."""
+    graph = Graph(settings)
+    found = {f"{OUTSIDE}weights": Path(weights) for weights in graph.weights}
+    fold = path.stem.removeprefix("fold").partition("_")[0]
+    if path.parent.name == "tiles" and fold.isdecimal():
+        files = fold_files(Path(graph.data_root), int(fold)).inputs
+        found |= {f"{OUTSIDE}{name}": file for name, file in files.items()}
+    return {name: file for name, file in found.items() if file.exists()}
 
 
-def _lines(link: Link, known: Run) -> list[str]:
-    product = link.product.relative_to(known.layout.results)
-    waiting = f" (waits for {', '.join(map(str, link.waits_for))})" if link.waits_for else ""
-    lines = [f"{link.state:9}{product!s:62}from {link.sources}{waiting}"]
-    lines += [f"{'':9}{_where(fault, link)}" for fault in link.faults]
-    return lines + [f"{'':9}{note}" for note in link.notes]
-
-
-def _where(fault: Fault, link: Link) -> str:
-    beside = "" if fault.file == link.product else f"{fault.file}: "
-    return f"{beside}{fault.field}: expected {_short(fault.expected)}, found {_short(fault.found)}"
-
-
-def _in_full(broken: Sequence[Link], options: Sequence[str]) -> str:
-    first = broken[0]
-    others = f" (first of {len(broken)}, all above)" if len(broken) > 1 else ""
-    if not first.faults:
-        return f"{first.product} cannot be judged: {', '.join(map(str, first.waits_for))} is not there"
-    fault = first.faults[0]
-    lines = [
-        f"broken link{others}: {first.product}, made from {first.sources}",
-        f"  file      {fault.file}",
-        f"  field     {fault.field}",
-        f"  expected  {fault.expected}",
-        f"  found     {fault.found}",
-        f"Mend it:  {first.remedy.text(options)}",
-    ]
-    if fault.field.startswith("settings."):
-        lines.append("Where the run had other settings than these, name them instead: --configfile, --config")
-    return "\n".join(lines)
-
-
-def _short(said: str) -> str:
-    """A hash by its first digits; anything else as it is."""
-    is_hash = len(said) == 64 and set(said) <= set("0123456789abcdef")
-    return said[:_SHOWN_DIGITS] if is_hash else said
+def _print(verification: Verification) -> None:
+    for line in verification.not_checked:
+        sys.stdout.write(f"not checked: {line}\n")
+    for line in verification.faults:
+        sys.stdout.write(f"fault: {line}\n")
+    counts = f"{verification.n_files} files and {verification.n_links} links between them"
+    if verification.faults:
+        raise IntegrityError(f"{len(verification.faults)} faults in {counts}. See the lines above.")
+    sys.stdout.write(f"intact: {counts}\n")

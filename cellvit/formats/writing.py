@@ -12,7 +12,7 @@ from typing import Final
 
 import h5py
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64
 
 from cellvit.errors import BusyFolderError, ContractError
 from cellvit.formats.atomic import replacing
@@ -38,14 +38,13 @@ _BUSY_PROCESSORS: Final = 2
 class StoreWriter:
     """Appends rows to the columns of a store in order; the last column receives the digest of each row."""
 
-    def __init__(self, file: h5py.File, fmt: Format, n: int, written: UInt8[np.ndarray, "r 32"] | None = None) -> None:
-        """Begin after the rows of which `written` holds the digests."""
+    def __init__(self, file: h5py.File, fmt: Format, n: int, row: int = 0) -> None:
+        """Begin at `row`; the rows before it are in the file."""
         self._datasets = {column.name: file[column.name] for column in fmt.columns}
         self._format, self._n = fmt, n
         self._hashers = min(_HASHERS, max(0, _processors() - _BUSY_PROCESSORS))
         self._map = ThreadPoolExecutor(self._hashers).map if self._hashers else map
-        self._content = hashlib.sha256(b"" if written is None else written.tobytes())
-        self.row = 0 if written is None else len(written)
+        self.rewind(row)
 
     def append(self, **columns: np.ndarray) -> None:
         """Write the next rows; every column of the format but that of the digests is given, all of one length."""
@@ -58,6 +57,11 @@ class StoreWriter:
         self._write({ROW_SHA256: digests})
         self._content.update(digests.tobytes())
         self.row += count
+
+    def rewind(self, row: int) -> None:
+        """Go back to `row`, from which on rows are written again."""
+        digests = np.asarray(self._datasets[ROW_SHA256][:row])
+        self._content, self.row = hashlib.sha256(digests.tobytes()), row
 
     def content_sha256(self) -> str:
         """Digest of all rows.
@@ -133,10 +137,10 @@ def resumable_writing(
             create_columns(file, fmt, n, sizes)
             file.attrs[_MADE_BY] = json.dumps(made_by, sort_keys=True)
     with _opened(partial) as file:
-        written = _rows_written(file, fmt)
-        if len(written):
-            log.info("resumed store=%s rows=%d of=%d", path, len(written), n)
-        writer = StoreWriter(file, fmt, n, written)
+        row = _rows_written(file, fmt)
+        if row:
+            log.info("resumed store=%s rows=%d of=%d", path, row, n)
+        writer = StoreWriter(file, fmt, n, row)
         yield writer
         del file.attrs[_MADE_BY]
         _complete(file, fmt, writer, origin)
@@ -161,6 +165,7 @@ def _complete(file: h5py.File, fmt: Format, writer: StoreWriter, origin: Provena
     """Write the header; the mark of completeness is the last thing."""
     file.attrs["format"] = fmt.name
     file.attrs["format_version"] = fmt.version
+    file.attrs["columns"] = ",".join(column.name for column in fmt.columns)
     file.attrs["content_sha256"] = writer.content_sha256()
     file.attrs["provenance"] = origin.model_dump_json()
     file.flush()
@@ -200,8 +205,8 @@ def _busy(partial: Path) -> BusyFolderError:
     )
 
 
-def _rows_written(file: h5py.File, fmt: Format) -> UInt8[np.ndarray, "r 32"]:
-    """Digests of the rows, from the first on, whose content has the digest that is stored beside it."""
+def _rows_written(file: h5py.File, fmt: Format) -> int:
+    """Number of rows, from the first on, whose content has the digest that is stored beside it."""
     digests = np.asarray(file[ROW_SHA256][()])
     names = [column.name for column in fmt.data_columns]
     for row, digest in enumerate(digests):
@@ -210,8 +215,8 @@ def _rows_written(file: h5py.File, fmt: Format) -> UInt8[np.ndarray, "r 32"]:
         except OSError:  # a chunk that does not have its own checksum
             actual = b""
         if actual != digest.tobytes():
-            return digests[:row]
-    return digests
+            return row
+    return len(digests)
 
 
 def _processors() -> int:

@@ -1,26 +1,23 @@
-"""Stage `archive`: what is worth keeping of a run -> one dated folder with a manifest of hashes, never overwritten."""
+"""Stage `archive`: models, evaluations, summary, report and settings of a run -> one dated folder, never overwritten."""
 
-import argparse
-import json
 import logging
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import cellvit
 from cellvit.config.files import settings_yaml
 from cellvit.config.steps import ArchiveSettings
 from cellvit.errors import IntegrityError
-from cellvit.formats.atomic import write_text
-from cellvit.formats.checkpoints import checkpoint_digest, read_header
-from cellvit.formats.digests import check_table, check_unchanged, combined, sha256_of
-from cellvit.formats.documents import own_digest, read_document
-from cellvit.formats.page import page_digest
+from cellvit.formats.digests import combined, sha256_of
+from cellvit.formats.documents import read_document
 from cellvit.formats.summary import SummaryOrigin
+from cellvit.workflow.arguments import How
+from cellvit.workflow.verification import faults_of
 
 log = logging.getLogger(__name__)
 
@@ -28,67 +25,40 @@ _MANIFEST: Final = "MANIFEST.sha256"
 _README: Final = "README.txt"
 _SETTINGS: Final = "settings.yaml"
 
-_TABLES: Final = frozenset({".csv", ".txt"})
-
 _DIGITS: Final = 12
-"""Hex digits of the content hash in the name of an archive."""
+"""Hex digits of the digest in the name of an archive."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line; option names match the rule's input, output and params."""
-    parser.add_argument("--settings", type=ArchiveSettings.model_validate_json, required=True, help="JSON: all")
-    parser.add_argument("--results", type=Path, required=True, help="output folder of the run")
-    parser.add_argument("--files", type=Path, nargs="+", required=True, help="what is archived, in that folder")
-    parser.add_argument(
-        "--origin", type=Path, required=True, help="summary.json: marks of the run, hashes of its tables"
-    )
-    parser.add_argument("--folder", type=Path, required=True, help="folder of archives")
-    parser.add_argument("--receipt", type=Path, required=True, help="text to write: where the archive is")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """What the step reads and writes; names match the rule's input and params."""
+
+    settings: Annotated[ArchiveSettings, How("JSON: all settings")]
+    results: Annotated[Path, How("output folder of the run")]
+    files: Annotated[tuple[Path, ...], How("files of that folder to archive")]
+    origin: Annotated[Path, How("summary.json, which names the marks of the run")]
 
 
-def run(args: argparse.Namespace) -> None:
-    """Write the archive and say where it is; the same content on the same day is there already.
+def run(arguments: Arguments) -> None:
+    """Write the archive and print where it is; an equal one of the same day is not written twice.
 
     Raises:
-        IntegrityError: A file was changed after it was written, or the archive of today was.
+        IntegrityError: A file was changed after it was written, or today's archive was.
     """
-    files = {str(path.relative_to(args.results)): path for path in (*args.files, args.origin)}
-    _check_as_written(args.origin, files)
-    settings = settings_yaml(args.settings.settings)
-    content = combined({name: sha256_of(path) for name, path in files.items()} | {_SETTINGS: settings})
-    # an archive is an event, no product of its inputs: its date is that of the call
-    archive = args.folder / f"{datetime.now().astimezone().date().isoformat()}_{content[:_DIGITS]}"
+    files = {str(path.relative_to(arguments.results)): path for path in arguments.files}
+    faults = [fault for path in files.values() for fault in faults_of(path)]
+    if faults:
+        raise IntegrityError("only results that are intact are archived:\n  " + "\n  ".join(faults))
+    texts = {_SETTINGS: settings_yaml(arguments.settings.settings), _README: _readme(arguments.origin)}
+    digest = combined({name: sha256_of(path) for name, path in files.items()} | texts)
+    # an archive is an event and not a product of its inputs: its date is that of the call
+    archive = arguments.results / "archive" / f"{datetime.now().astimezone().date().isoformat()}_{digest[:_DIGITS]}"
     if archive.exists():
         _check_intact(archive)
-        outcome = f"{archive} has the same content already; nothing was written"
-    else:
-        _write(archive, files, {_SETTINGS: settings, _README: _readme(args.origin, files)})
-        outcome = f"{archive}: {len(files)} files. Check it: cd {archive} && sha256sum -c {_MANIFEST}"
-    sys.stdout.write(f"{outcome}\n")
-    write_text(args.receipt, f"{archive}\n")
-
-
-def _check_as_written(origin: Path, files: Mapping[str, Path]) -> None:
-    """Refuse what was changed by hand: files by the hash in them, tables by that in the file that they were written with."""
-    tables = dict(read_document(origin, SummaryOrigin).tables)
-    for name, path in files.items():
-        stem = name.removesuffix(path.suffix)
-        match path.suffix:
-            case ".json":
-                check_unchanged(path, own_digest(path))
-                tables[f"{stem}_tiles.csv"] = _tables(path).get("tiles", "")
-            case ".safetensors":
-                check_unchanged(path, checkpoint_digest(path))
-                tables[f"{stem}_history.csv"] = read_header(path).tables.get("history", "")
-            case ".html":
-                check_unchanged(path, page_digest(path))
-    for name, path in files.items():
-        if path.suffix in _TABLES:
-            check_table(path, tables, name)
-
-
-def _tables(document: Path) -> dict[str, str]:
-    return dict(json.loads(document.read_text(encoding="utf-8")).get("tables", {}))
+        sys.stdout.write(f"{archive} has this content already; nothing was written\n")
+        return
+    _write(archive, files, texts)
+    sys.stdout.write(f"{archive}: {len(files)} files. To check it:  cd {archive} && sha256sum -c {_MANIFEST}\n")
 
 
 def _check_intact(archive: Path) -> None:
@@ -98,14 +68,14 @@ def _check_intact(archive: Path) -> None:
         found = sha256_of(path) if path.is_file() else "no such file"
         if found != sha256:
             raise IntegrityError(
-                f"{path}: was changed after it was archived, and archives are never overwritten.\n"
+                f"{path}: the file was changed after it was archived, and archives are never overwritten.\n"
                 f"  sha256: expected {sha256}, found {found}\n"
-                f"Put it aside and archive again:  mv {archive} {archive}_changed && snakemake archive"
+                f"Fix: mv {archive} {archive}_changed && snakemake archive"
             )
 
 
-def _write(archive: Path, files: Mapping[str, Path], texts: Mapping[str, str]) -> None:
-    """Write the folder under another name first: an archive that is there is whole."""
+def _write(archive: Path, files: dict[str, Path], texts: dict[str, str]) -> None:
+    """Write the folder under a temporary name first: an archive that exists is complete."""
     temporary = archive.with_name(f".{archive.name}.{os.getpid()}.part")
     try:
         for name, path in files.items():
@@ -123,21 +93,19 @@ def _write(archive: Path, files: Mapping[str, Path], texts: Mapping[str, str]) -
     log.info("archived folder=%s files=%d", archive, len(files))
 
 
-def _readme(origin: Path, files: Mapping[str, Path]) -> str:
+def _readme(origin: Path) -> str:
     """What the folder is, for whoever finds it."""
     provenance = read_document(origin, SummaryOrigin).provenance
-    code = {read_header(path).code: name for name, path in files.items() if path.suffix == ".safetensors"}
     lines = [
-        "A run of cellvit-optimus: models, watershed parameters, evaluations, summary, report and settings.",
+        "A run of cellvit-optimus: models, decoding parameters, evaluations, summary, report and settings.",
         "",
-        f"Values computed with: {provenance.software}",
-        f"Archived with:         cellvit-optimus {cellvit.__version__}",
-        f"Marks:                 {', '.join(provenance.marks) or 'none'}",
-        *(f"Code (fingerprint):    {sha256} of {name} and others" for sha256, name in code.items()),
+        f"Computed with:   {provenance.software}",
+        f"Archived with:   cellvit-optimus {cellvit.__version__}",
+        f"Marks:           {', '.join(provenance.marks) or 'none'}",
         "",
-        f"Whole and unchanged?   sha256sum -c {_MANIFEST}",
-        f"The same run again:    snakemake --configfile {_SETTINGS}   (in the repository, with the same data)",
-        "Values:               report/index.html opens offline; summary.csv holds every number.",
+        f"Is it intact?    sha256sum -c {_MANIFEST}",
+        f"To run it again: snakemake --configfile {_SETTINGS}   (in the repository, with the same data)",
+        "Results:         report/index.html opens offline; summary.csv holds every value.",
         "Weights trained on PanNuke inherit CC BY-NC-SA 4.0: not for commercial use.",
     ]
     return "\n".join(lines) + "\n"

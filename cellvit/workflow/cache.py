@@ -130,6 +130,11 @@ class ResultCache:
         return intact
 
 
+def entries_with(folder: Path, output: str) -> list[Path]:
+    """Entries of the cache at `folder` that hold an output of that name."""
+    return sorted(path.parent for path in folder.glob(f"[!.]*/{output}"))
+
+
 def _own_bytes(entry: Path) -> int:
     """Bytes of an entry that no result shares."""
     return sum(status.st_size for status in (file.stat() for file in entry.iterdir()) if status.st_nlink == 1)

@@ -1,0 +1,154 @@
+"""Whether results are intact: each file against its own digest, and against the digests of what it was made from."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import h5py
+import numpy as np
+
+from cellvit.errors import CellvitError
+from cellvit.formats.checkpoints import checkpoint_digest, read_header
+from cellvit.formats.content import content_of
+from cellvit.formats.digests import OwnDigest, check_table, remake
+from cellvit.formats.documents import document_digest
+from cellvit.formats.hdf5 import ROW_SHA256, open_hdf5
+from cellvit.formats.page import page_digest, read_page_provenance
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.writing import row_sha256
+
+OUTSIDE: Final = "data:"
+"""Begin of the names of data from outside the results, such as raw arrays and weights."""
+
+_FOLDERS: Final = ("tiles", "features", "families", "checkpoints", "watershed", "evaluation", "report")
+_SUFFIXES: Final = frozenset({".h5", ".json", ".safetensors", ".html"})
+
+
+@dataclass
+class Verification:
+    """What a check of an output folder found.
+
+    Attributes:
+        faults: What is wrong, one sentence each, with the fix.
+        n_files: Files that were compared with their own digest; `n_links` digests of inputs were compared.
+        not_checked: Inputs that are not there to compare with, and why.
+    """
+
+    faults: list[str] = field(default_factory=list)
+    n_files: int = 0
+    n_links: int = 0
+    not_checked: list[str] = field(default_factory=list)
+
+
+def products(results: Path) -> list[Path]:
+    """Files of a run that carry a digest of themselves, in the order of the graph."""
+    found = [path for folder in _FOLDERS for path in sorted((results / folder).rglob("*"))]
+    found = [path for path in found if path.suffix in _SUFFIXES and not path.name.startswith(".")]
+    summary = results / "summary.json"
+    return [path for path in found if ".partial" not in path.parts] + ([summary] if summary.exists() else [])
+
+
+def verify(path: Path, verification: Verification, outside: dict[str, Path], *, features_removed: bool) -> None:
+    """Check one product: its own digest, its tables, and the digests of everything that it was made from.
+
+    Args:
+        outside: Files from outside the results by the names that provenance gives them.
+        features_removed: True where features were removed on purpose.
+    """
+    verification.n_files += 1
+    faults = faults_of(path)
+    verification.faults += faults
+    if faults:
+        return
+    for name, expected in provenance_in(path).made_from.items():
+        source = outside.get(name) if name.startswith(OUTSIDE) else Path(os.path.normpath(path.parent / name))
+        if source is None or (features_removed and source.parent.name == "features" and not source.exists()):
+            verification.not_checked.append(f"{path}: {name} is not there to compare with")
+            continue
+        verification.n_links += 1
+        try:
+            found = content_of(source).digest
+        except CellvitError as error:
+            found = str(error).splitlines()[0]
+        if found != expected:
+            verification.faults.append(
+                f"{path}: was not made from the present {source} (expected {expected[:12]}, found {found[:80]}). "
+                "Fix: run snakemake; if it finds nothing to do, snakemake --forceall"
+            )
+
+
+def faults_of(path: Path) -> list[str]:
+    """What is wrong with a file by itself: it cannot be read, or it or its tables were changed after it was written."""
+    try:
+        match path.suffix:
+            case ".h5":
+                return _store_faults(path)
+            case ".json":
+                digests, tables = document_digest(path), json.loads(path.read_text(encoding="utf-8")).get("tables", {})
+            case ".safetensors":
+                digests, tables = checkpoint_digest(path), read_header(path).tables
+            case ".html":
+                digests, tables = page_digest(path), {}
+            case _:
+                return []
+        for name in tables:
+            check_table(_table(path, name), tables, name)
+    except (CellvitError, ValueError) as error:
+        return [str(error)]
+    return _digest_faults(path, digests)
+
+
+def provenance_in(path: Path) -> Provenance:
+    """What a product records of its origin."""
+    match path.suffix:
+        case ".h5":
+            with open_hdf5(path) as file:
+                return Provenance.model_validate_json(file.attrs["provenance"])
+        case ".safetensors":
+            return read_header(path).provenance
+        case ".html":
+            return read_page_provenance(path)
+    return Provenance.model_validate(json.loads(path.read_text(encoding="utf-8"))["provenance"])
+
+
+def _table(document: Path, name: str) -> Path:
+    """File of a table: the name itself, or ``{stem of the document}_{name}.csv`` beside it."""
+    beside = document.with_name(name)
+    return beside if beside.suffix else document.with_name(f"{document.stem}_{name}.csv")
+
+
+def _digest_faults(path: Path, digests: OwnDigest) -> list[str]:
+    if digests.recorded == digests.actual:
+        return []
+    return [f"{path}: was changed after it was written. Fix: {remake(path)}"]
+
+
+def _store_faults(path: Path) -> list[str]:
+    """Every row against its digest, and all digests against that of the store."""
+    with open_hdf5(path) as file:
+        if not file.attrs.get("complete"):
+            return [f"{path}: is not complete. Fix: {remake(path)}"]
+        digests = np.asarray(file[ROW_SHA256][()])
+        changed = list(_changed_rows(file, digests))
+        if changed:
+            shown = ", ".join(map(str, changed[:8]))
+            return [
+                f"{path}: {len(changed)} rows were changed after they were written (rows {shown}). Fix: {remake(path)}"
+            ]
+        content = hashlib.sha256(digests.tobytes()).hexdigest()
+        return _digest_faults(path, OwnDigest(str(file.attrs["content_sha256"]), content))
+
+
+def _changed_rows(file: h5py.File, digests: np.ndarray) -> Iterator[int]:
+    names = [name for name in file.attrs["columns"].split(",") if name != ROW_SHA256]
+    for row, digest in enumerate(digests):
+        try:
+            actual = row_sha256({name: file[name][row] for name in names})
+        except OSError:  # a chunk that contradicts its checksum
+            actual = b""
+        if actual != digest.tobytes():
+            yield row
