@@ -121,7 +121,7 @@ class ResultCache:
         try:
             checksums = json.loads((entry / _ENTRY).read_text(encoding="utf-8"))
             intact = all(sha256_of(entry / name) == checksums[name] for name in outputs)
-        except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the entry cannot be used
+        except Exception as error:  # whatever is wrong with it, the entry cannot be used
             log.warning("damaged entry of the result cache entry=%s error=%s", entry.name, error)
             intact = False
         if not intact:
