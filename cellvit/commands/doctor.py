@@ -1,4 +1,4 @@
-"""Command `doctor`: say at once what a real run lacks: data, weights, token, GPU, memory, disk."""
+"""Command `doctor`: check what a real run needs before it starts: data, weights, token, GPU, memory and disk space."""
 
 import argparse
 import os
@@ -17,29 +17,35 @@ from cellvit.config.settings import Settings
 from cellvit.data.pannuke import fold_files, read_patients, read_types
 from cellvit.errors import CellvitError, MissingInputError, SettingsError
 from cellvit.taxonomy import TILE_PX
-from cellvit.workflow.gpu.assignment import in_use, lock_folder
-from cellvit.workflow.gpu.listing import listed_gpus, visible_gpus
+from cellvit.workflow.gpu import allowed_gpus, lock_folder, usage
 
 _TOKEN_BYTES: Final = 2
 """Tokens are float16."""
 
 _TILE_BYTES: Final = TILE_PX**2 * 4
-"""About what a prepared tile takes: image 3 bytes a pixel, compressed maps under 1."""
+"""Approximate size of a prepared tile: the image has 3 bytes per pixel, the compressed maps less than 1."""
 
 _PANNUKE_TILES: Final = 7901
-"""Tiles of PanNuke's three folds; the estimate where no data are there yet."""
+"""Tiles of the three PanNuke folds, for the estimate where the data are missing."""
 
 _HOST_GB: Final = 12
-"""Memory that suffices for all of PanNuke at the defaults (docs/resources.md)."""
+"""Memory that is enough for all of PanNuke with the default settings (docs/resources.md)."""
+
+_INDENT: Final = " " * 15
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
+class Check:
+    """What was checked, what was found, and how to fix it; a run would stop at a fault."""
 
     topic: str
-    state: Literal["ok", "note", "missing"]
-    text: str
+    state: Literal["ok", "note", "fault"]
+    found: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.found}\nFix: {self.fix}" if self.fix else self.found
+        return f"{self.state:6}{self.topic:9}" + text.replace("\n", f"\n{_INDENT}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,26 +54,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print every finding; raise where one would stop the run."""
+    """Print the result of every check.
+
+    Raises:
+        MissingInputError: A run would stop at one of them.
+    """
     settings = given_settings(args)
-    findings = [look(settings) for look in _LOOKS]
-    for finding in findings:
-        sys.stdout.write(f"{finding.state:8}{finding.topic:9}{finding.text}\n")
-    missing = [finding.topic for finding in findings if finding.state == "missing"]
-    if missing:
-        raise MissingInputError(f"the run would stop: {', '.join(missing)}. Mend what is listed above and call again.")
+    checks = [check(settings) for check in _CHECKS]
+    sys.stdout.write("".join(f"{check}\n" for check in checks))
+    faults = [check.topic for check in checks if check.state == "fault"]
+    if faults:
+        raise MissingInputError(
+            f"a run would stop because of: {', '.join(faults)}. Apply the fixes above and try again."
+        )
     sys.stdout.write("ready:  snakemake --cores all\n")
 
 
-def _data(settings: Settings) -> Finding:
+def _data(settings: Settings) -> Check:
     if settings.data.simulated:
-        return Finding("data", "note", "simulated: figures of this run say nothing about tissue")
+        return Check("data", "note", "simulated: the values of this run say nothing about real tissue")
     root = Path(settings.data.root or "")
     try:
         counts = {fold: _checked_tiles(root, fold) for fold in settings.data.folds}
     except CellvitError as error:
-        return Finding("data", "missing", f"{error}\n{'':17}Official download: docs/pannuke.md")
-    return Finding("data", "ok", ", ".join(f"fold {fold}: {count} tiles" for fold, count in counts.items()))
+        return Check(
+            "data", "fault", str(error), "correct the data as described; docs/pannuke.md has the official download"
+        )
+    return Check("data", "ok", ", ".join(f"fold {fold}: {count} tiles" for fold, count in counts.items()))
 
 
 def _checked_tiles(root: Path, fold: int) -> int:
@@ -77,88 +90,89 @@ def _checked_tiles(root: Path, fold: int) -> int:
     return n
 
 
-def _weights(settings: Settings) -> Finding:
+def _weights(settings: Settings) -> Check:
     encoder = settings.encoder
     if encoder.untrained:
-        return Finding("weights", "note", "random: the encoder is untrained, and every result is marked so")
-    if encoder.weights != "hub":
-        exists = Path(encoder.weights).exists()
-        return Finding(
-            "weights", "ok" if exists else "missing", f"{encoder.weights}{'' if exists else ': no such file'}"
-        )
-    return _hub_weights(encoder)
+        return Check("weights", "note", "random: the encoder is untrained, and every result says so")
+    if encoder.weights == "hub":
+        return _hub_weights(encoder)
+    if Path(encoder.weights).exists():
+        return Check("weights", "ok", encoder.weights)
+    return Check("weights", "fault", f"{encoder.weights}: no such file", "correct encoder.weights")
 
 
-def _hub_weights(encoder: EncoderSettings) -> Finding:
+def _hub_weights(encoder: EncoderSettings) -> Check:
     from huggingface_hub import get_token, try_to_load_from_cache
 
     name = encoder.spec.name.removeprefix("hf-hub:")
     cached = [try_to_load_from_cache(name, file) for file in ("model.safetensors", "pytorch_model.bin")]
     if any(isinstance(path, str) for path in cached):
-        return Finding("weights", "ok", f"{name} is in the cache")
+        return Check("weights", "ok", f"{name} is in the cache of the Hugging Face hub")
     if os.environ.get("HF_HUB_OFFLINE"):
-        return Finding("weights", "missing", f"{name} is not in the cache and HF_HUB_OFFLINE is set")
+        found = f"{name} is not in the cache of the Hugging Face hub, and HF_HUB_OFFLINE is set"
+        return Check("weights", "fault", found, "unset HF_HUB_OFFLINE, or set encoder.weights to a local file")
     if get_token() or encoder.spec.page is None:
-        return Finding("weights", "ok", f"{name} will be downloaded (licence: {encoder.spec.licence})")
-    return Finding(
+        return Check("weights", "ok", f"{name} will be downloaded (licence: {encoder.spec.licence})")
+    return Check(
         "weights",
-        "missing",
-        f"no token for {name}. Ask for access at {encoder.spec.page}, then `hf auth login` or set HF_TOKEN; "
+        "fault",
+        f"no token of the Hugging Face hub to download {name}",
+        f"ask for access at {encoder.spec.page}, then run `hf auth login` or set HF_TOKEN; "
         "or set encoder.weights to a local file",
     )
 
 
-def _gpu(settings: Settings) -> Finding:
+def _gpu(settings: Settings) -> Check:
     import torch
 
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory / 1e9
-        return Finding("gpu", "ok", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GB")
+        return Check("gpu", "ok", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GB")
     if settings.device == "cuda":
-        return Finding("gpu", "missing", "device: cuda is set, and torch sees no GPU")
+        fix = "check the driver (nvidia-smi) and that torch is built for CUDA, or set device: auto"
+        return Check("gpu", "fault", "the setting is device: cuda, but torch finds no GPU", fix)
     giant = settings.encoder.spec.depth >= 24  # blocks of the giant encoders
-    hint = "; a giant encoder takes seconds a tile" if giant else ""
-    return Finding("gpu", "note", f"none: everything runs on the CPU{hint}")
+    hint = "; a giant encoder takes seconds per tile there" if giant else ""
+    return Check("gpu", "note", f"none: everything is computed on the CPU{hint}")
 
 
-def _devices(_: Settings) -> Finding:
-    """The GPUs that steps of this run may hold, and who holds them now."""
+def _devices(_: Settings) -> Check:
+    """The GPUs that the steps of this run may use, and who uses them now."""
+    folder = lock_folder()
+    if folder is None:
+        return Check("devices", "ok", "assigned by the scheduler")
     try:
-        folder = lock_folder(os.environ)
-        if folder is None:
-            return Finding("devices", "ok", "left to the scheduler, which binds them")
-        gpus = visible_gpus(listed_gpus(), os.environ)
-    except SettingsError as error:
-        return Finding("devices", "missing", str(error))
+        gpus = allowed_gpus()
+    except SettingsError as error:  # its message has the fix
+        return Check("devices", "fault", str(error))
     if not gpus:
-        return Finding("devices", "note", "none that nvidia-smi lists and CUDA_VISIBLE_DEVICES allows")
-    lines = in_use(gpus, folder)
+        return Check("devices", "note", "none that nvidia-smi lists and CUDA_VISIBLE_DEVICES allows")
+    lines = usage(gpus, folder)
     if len(gpus) > 1:
-        lines.append("A step holds one; several at a time: snakemake --workflow-profile profiles/workstation")
-    return Finding("devices", "ok", f"\n{'':17}".join(lines))
+        lines.append("Each step uses one. To use several: snakemake --workflow-profile profiles/workstation")
+    return Check("devices", "ok", "\n".join(lines))
 
 
-def _memory(_: Settings) -> Finding:
+def _memory(_: Settings) -> Check:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return Finding("memory", "ok" if total >= _HOST_GB else "note", f"{total:.0f} GB ({_HOST_GB} GB suffice)")
+    return Check("memory", "ok" if total >= _HOST_GB else "note", f"{total:.0f} GB ({_HOST_GB} GB are enough)")
 
 
-def _disk(settings: Settings) -> Finding:
-    wanted = _wanted_bytes(settings) / 1e9
+def _disk(settings: Settings) -> Check:
+    needed = _needed_bytes(settings) / 1e9
     folder = Path(settings.results).absolute()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e9
-    return Finding(
-        "disk",
-        "ok" if free > wanted else "missing",
-        f"{free:.0f} GB free, about {wanted:.1f} GB wanted in {settings.results}",
-    )
+    found = f"{free:.0f} GB free, about {needed:.1f} GB needed in {settings.results}"
+    if free > needed:
+        return Check("disk", "ok", found)
+    return Check("disk", "fault", found, "free some space, or set results to a folder on a larger disk")
 
 
-def _wanted_bytes(settings: Settings) -> int:
-    spec, grids = settings.encoder.spec, len(settings.stored_blocks) * settings.features.n_views
-    tokens = (settings.features.input_px // spec.patch_px) ** 2 * spec.dim * grids * _TOKEN_BYTES
+def _needed_bytes(settings: Settings) -> int:
+    spec, n_grids = settings.encoder.spec, len(settings.stored_blocks) * settings.features.n_views
+    tokens = (settings.features.input_px // spec.patch_px) ** 2 * spec.dim * n_grids * _TOKEN_BYTES
     return _n_tiles(settings) * (tokens + _TILE_BYTES)
 
 
@@ -169,4 +183,4 @@ def _n_tiles(settings: Settings) -> int:
     return sum(len(np.load(path, allow_pickle=False)) for path in paths if path.is_file()) or _PANNUKE_TILES
 
 
-_LOOKS: Final[tuple[Callable[[Settings], Finding], ...]] = (_data, _weights, _gpu, _devices, _memory, _disk)
+_CHECKS: Final[tuple[Callable[[Settings], Check], ...]] = (_data, _weights, _gpu, _devices, _memory, _disk)

@@ -1,4 +1,4 @@
-"""Pretend GPUs: an executable nvidia-smi that lists them, and small programs that hold them as steps do."""
+"""Pretend GPUs: a script nvidia-smi that lists them, and small programs that hold them as steps do."""
 
 import os
 import select
@@ -18,54 +18,39 @@ FIRST, SECOND = "GPU-00000000-aaaa", "GPU-11111111-bbbb"
 
 HOLD = """\
 import logging, os, sys
-from cellvit.workflow.gpu.assignment import assign_gpu
+from cellvit.workflow.gpu import assign_gpu
 
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 assign_gpu("train_hovernet")
 print(os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
 sys.stdin.read()
 """
-"""Holds a GPU, says which, and ends with its standard input."""
-
-TAKE_TURNS = """\
-import os, sys, time
-from pathlib import Path
-from cellvit.workflow.gpu.assignment import assign_gpu
-
-assign_gpu("train_hovernet")
-seen, mine = Path(sys.argv[1]), os.environ["CUDA_VISIBLE_DEVICES"]
-busy = seen / f"{mine}.busy"
-busy.mkdir()  # fails where another job is on the same GPU
-Path(seen, f"{os.getpid()}.job").write_text(mine)
-while len(list(seen.glob("*.job"))) < 2:  # the first two meet: neither ends before the other has a GPU
-    time.sleep(0.01)
-time.sleep(0.1)
-busy.rmdir()
-if sys.argv[2:]:
-    Path(sys.argv[2]).write_text(mine)
-"""
-"""Fails where another job is on its GPU, and ends only when two jobs have had one at the same time."""
+"""Holds a GPU, prints its UUID, and ends when its standard input ends."""
 
 
 def environment(folder: Path, listing: str = TWO, **more: str) -> dict[str, str]:
-    """Environment of a machine with these GPUs, whose locks lie in `folder`; its own nvidia-smi is the first on PATH."""
-    tools = folder / "tools"
+    """Environment of a machine that has these GPUs and its locks in `folder`; its nvidia-smi is the first on PATH."""
+    install_nvidia_smi(folder / "tools", f"cat <<EOF\n{listing}EOF\n")
+    without = {"CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID"}
+    inherited = {name: value for name, value in os.environ.items() if name not in without}
+    path = f"{folder / 'tools'}{os.pathsep}{os.environ['PATH']}"
+    return {**inherited, "PATH": path, "CELLVIT_GPU_LOCKS": str(locks(folder)), "OMP_NUM_THREADS": "1", **more}
+
+
+def install_nvidia_smi(tools: Path, script: str) -> None:
+    """Write an nvidia-smi that runs the script."""
     tools.mkdir(parents=True, exist_ok=True)
-    tool = tools / "nvidia-smi"
-    tool.write_text(f'#!/bin/sh\n[ "$1" = -L ] || exit 2\ncat <<EOF\n{listing}EOF\n')
-    tool.chmod(0o755)
-    kept = {name: value for name, value in os.environ.items() if name not in {"CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID"}}
-    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-    return {**kept, "PATH": path, "CELLVIT_GPU_LOCKS": str(locks(folder)), "OMP_NUM_THREADS": "1", **more}
+    (tools / "nvidia-smi").write_text(f'#!/bin/sh\n[ "$1" = -L ] || exit 2\n{script}')
+    (tools / "nvidia-smi").chmod(0o755)
 
 
 def locks(folder: Path) -> Path:
-    """Where the locks of that machine lie."""
+    """Folder of the locks of that machine."""
     return folder / "locks"
 
 
 def start(program: str, environment: dict[str, str], *arguments: object, log: Path | None = None) -> subprocess.Popen:
-    """Start a program that lives until its standard input ends; what it logs goes to `log`."""
+    """Start a program, whose log messages go to `log`."""
     with (log or Path(os.devnull)).open("w") as errors:
         return subprocess.Popen(
             [sys.executable, "-c", program, *map(str, arguments)],
@@ -74,21 +59,21 @@ def start(program: str, environment: dict[str, str], *arguments: object, log: Pa
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            # as from a terminal: a shell that runs the tests in the background lets all below it ignore SIGINT
+            # as in a terminal: where a shell runs the tests in the background, SIGINT is ignored by all processes below
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
 
 def first_line(process: subprocess.Popen) -> str:
-    """What the program says first; it has a minute for that."""
+    """The first line that the program prints within a minute."""
     ready, _, _ = select.select([process.stdout], [], [], 60)
-    assert ready, "it said nothing"
+    assert ready, "the program printed nothing"
     return process.stdout.readline().removesuffix("\n")
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for the condition; a minute at most."""
+    """Wait until the condition is true, at most a minute."""
     deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.01)

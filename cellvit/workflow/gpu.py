@@ -1,0 +1,171 @@
+"""One GPU for each process: assign a free one, and say which process holds which. This module does not load torch.
+
+Snakemake counts GPUs but does not assign them. So each step locks one device, with flock on one file per device, and the
+kernel releases the lock when the process ends, for whatever reason.
+"""
+
+import errno
+import fcntl
+import itertools
+import logging
+import os
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from cellvit.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+_SAFELY: Final = os.O_NOFOLLOW | os.O_NONBLOCK  # other users may put a link or a pipe there
+_CARD: Final = re.compile(r"^GPU (\d+): (.+) \(UUID: ([\w/-]+)\)((?:\n +MIG .+)*)", re.MULTILINE)
+_PART: Final = re.compile(r"(MIG \S+) +Device +\d+: \(UUID: ([\w/-]+)\)")
+
+
+class Gpu(NamedTuple):
+    """A device that one process can have for itself: a card, or one MIG part of a card."""
+
+    number: str  # of the card, as nvidia-smi counts
+    model: str
+    card: str  # UUID of the card
+    uuid: str  # UUID of the device; not that of the card for a MIG part
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.model} {self.uuid}"
+
+
+def assign_gpu(step: str) -> None:
+    """Wait for a GPU that no other process holds, hold it until this process ends, and make it the only one for CUDA.
+
+    Call this before CUDA starts. It changes nothing where a scheduler assigns the devices or no device is allowed.
+
+    Raises:
+        SettingsError: CUDA_VISIBLE_DEVICES names an unknown device, or the folder of the locks cannot be used.
+    """
+    if not (folder := lock_folder()) or not (gpus := allowed_gpus()):
+        log.info("no GPU is locked CUDA_VISIBLE_DEVICES=%s", os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return
+    try:
+        gpu = _locked_gpu(gpus, folder, step)
+    except OSError as error:
+        if error.errno in {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}:
+            log.warning("%s: the file system does not support locks, so several steps may use one GPU", folder)
+            return
+        raise SettingsError(
+            f"{folder}: expected a local folder in which all users can lock files (mode 1777), found: {error}. "
+            "Fix: repair or remove it, or name the absolute path of another folder in CELLVIT_GPU_LOCKS."
+        ) from error
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu.uuid
+    log.info("this step has a GPU for itself gpu=%s", gpu)
+
+
+def lock_folder() -> Path | None:
+    """Folder of the locks, the same for all users; None where a scheduler assigns the devices, as SLURM does."""
+    default = "none" if "SLURM_JOB_ID" in os.environ else "/tmp/cellvit-gpus"  # TMPDIR can differ between users
+    named = os.environ.get("CELLVIT_GPU_LOCKS") or default
+    return None if named == "none" else Path(named)
+
+
+def allowed_gpus() -> tuple[Gpu, ...]:
+    """The devices that nvidia-smi lists and CUDA_VISIBLE_DEVICES allows, in the order of that variable.
+
+    It names them as for CUDA: number, UUID or start of a UUID, up to the first -1. A divided card means all its parts.
+    """
+    gpus, wanted = _listed_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if wanted is None or not gpus:
+        return gpus
+    allowed: list[Gpu] = []
+    for name in map(str.strip, wanted.split(",")):
+        if name in {"", "-1", "NoDevFiles"}:  # SLURM sets the last one
+            break
+        named = [gpu for gpu in gpus if name == gpu.number or gpu.uuid.startswith(name) or gpu.card.startswith(name)]
+        if not named:
+            listed = "\n  ".join(map(str, gpus))
+            raise SettingsError(
+                f"CUDA_VISIBLE_DEVICES={wanted}: no device is named {name!r}. nvidia-smi lists:\n  {listed}\n"
+                "Fix: name some of these by number or UUID, or unset CUDA_VISIBLE_DEVICES."
+            )
+        allowed += named
+    return tuple(dict.fromkeys(allowed))
+
+
+def usage(gpus: Sequence[Gpu], folder: Path) -> list[str]:
+    """One line per device: free, or the process and the step that hold it."""
+    return [f"{gpu}: {_holder(_lock_path(gpu, folder))}" for gpu in gpus]
+
+
+def _listed_gpus() -> tuple[Gpu, ...]:
+    try:  # 120 s, because nvidia-smi wakes up sleeping devices, which takes some seconds each
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        log.info("nvidia-smi cannot list GPUs: %s", error)
+        return ()
+    if done.returncode:  # for example because of one damaged card beside others that work
+        log.warning("nvidia-smi -L failed code=%d output=%s", done.returncode, done.stdout + done.stderr)
+    gpus: list[Gpu] = []
+    for number, model, card, parts in _CARD.findall(done.stdout):
+        divided = [Gpu(number, f"{model} {size}", card, uuid) for size, uuid in _PART.findall(parts)]
+        gpus += divided or [Gpu(number, model, card, card)]
+    return tuple(gpus)
+
+
+def _locked_gpu(gpus: Sequence[Gpu], folder: Path, step: str) -> Gpu:
+    """The first device that this process can lock."""
+    looks = itertools.count()
+    while not (free := next((gpu for gpu in gpus if _try_lock(_lock_path(gpu, folder), step)), None)):
+        if next(looks) % 300 == 0:  # at once, then every five minutes
+            log.info("every GPU is held, waiting for a free one: %s", "; ".join(usage(gpus, folder)))
+        time.sleep(1)
+    return free
+
+
+def _lock_path(gpu: Gpu, folder: Path) -> Path:
+    return folder / gpu.uuid.replace("/", "_")  # older drivers name MIG parts with slashes
+
+
+def _try_lock(path: Path, step: str) -> bool:
+    """True where this process holds the lock from now on, until it ends; False where another process holds it."""
+    _create_for_all_users(path)
+    lock = FileIO(os.open(path, os.O_RDWR | _SAFELY), "r+")
+    with suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        links = os.fstat(lock.fileno()).st_nlink
+        if links > 1:
+            raise OSError(f"{path.name} is a hard link")
+        if links:  # none where it was deleted meanwhile, so that others would lock a new file
+            lock.truncate()
+            lock.write(f"pid {os.getpid()}, {step}, since {time.strftime('%Y-%m-%d %H:%M:%S')}".encode())
+            # A forked worker shares the lock and could outlive this process, so it closes its copy of the file. A program
+            # that is executed gets none (PEP 446). This registration also keeps the file open in this process.
+            os.register_at_fork(after_in_child=lock.close)
+            return True
+    lock.close()
+    return False
+
+
+def _create_for_all_users(path: Path) -> None:
+    if path.parent.is_symlink() or not path.is_absolute():
+        raise OSError("a relative path or a symbolic link")
+    umask = os.umask(0)
+    try:
+        with suppress(FileExistsError):
+            path.parent.mkdir(0o1777)  # as /tmp: no user can delete the files of others
+        with suppress(FileExistsError):  # a separate step: Linux can refuse to open files of other users with O_CREAT
+            path.touch(0o666, exist_ok=False)
+    finally:
+        os.umask(umask)
+
+
+def _holder(path: Path) -> str:
+    """What the lock file says about the process that holds it; "free" where nobody does."""
+    with suppress(OSError), FileIO(os.open(path, os.O_RDONLY | _SAFELY)) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return "held by " + re.sub(r"[^ -~]", "?", lock.read(200).decode("ascii", "replace"))
+    return "free"
