@@ -33,7 +33,8 @@ from cellvit.formats.features import (
     open_features,
     read_tokens,
 )
-from cellvit.formats.hdf5 import Store, as_names, writing
+from cellvit.formats.hdf5 import Store, as_names
+from cellvit.formats.writing import writing
 from cellvit.formats.partial import Unfinished, continuing
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import TILES, TileBatch, append_tiles, open_tiles

@@ -21,7 +21,8 @@ import torch
 from cellvit.config.models import DecoderSettings, TrainingSettings
 from cellvit.formats.family import FAMILY_FEATURES, FAMILY_TARGETS, Member, write_family
 from cellvit.formats.features import FEATURES, FeatureBatch, append_features, open_features
-from cellvit.formats.hdf5 import as_names, writing
+from cellvit.formats.hdf5 import as_names
+from cellvit.formats.writing import writing
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import TILES, TileBatch, append_tiles, open_tiles
 from cellvit.hover.encode import hv_maps

@@ -7,7 +7,8 @@ import pytest
 from cellvit.errors import ContractError, MissingInputError, StaleFileError
 from cellvit.formats.family import FAMILY_TARGETS, Member, write_family
 from cellvit.formats.features import FEATURES, open_features, read_features, read_tokens
-from cellvit.formats.hdf5 import Store, as_names, writing
+from cellvit.formats.hdf5 import Store, as_names
+from cellvit.formats.writing import writing
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import TILES, open_targets, open_tiles, read_tiles
 

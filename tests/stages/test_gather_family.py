@@ -6,7 +6,7 @@ import pytest
 
 from cellvit.__main__ import main
 from cellvit.formats.features import FEATURES, open_family_features
-from cellvit.formats.hdf5 import writing
+from cellvit.formats.writing import writing
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import open_targets, open_tiles, read_tiles
 
