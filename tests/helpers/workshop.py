@@ -39,17 +39,19 @@ class Workshop:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.run(command, cwd=self.home, env=environment, capture_output=True, text=True, check=False)
 
-    def ran(self, *arguments: str) -> set[str]:
-        """Run what is needed to its end; the jobs that ran, as step/name of their logs."""
-        before = self._logs()
+    def ran(self, *arguments: str, results: str = "") -> dict[str, str]:
+        """Run what is needed to its end; for each job that ran whether it was ``computed`` or ``reused``."""
+        logs = (self.home / results if results else self.results) / "logs"
+        before = {path: path.stat().st_mtime_ns for path in logs.rglob("*.log")}
         done = self.snakemake("--cores", "2", *arguments)
         assert done.returncode == 0, done.stderr[-6000:]
-        return {job for job, stamp in self._logs().items() if before.get(job) != stamp}
-
-    def _logs(self) -> dict[str, int]:
-        """When the log of each job was written last."""
-        logs = self.results / "logs"
-        return {str(path.relative_to(logs).with_suffix("")): path.stat().st_mtime_ns for path in logs.rglob("*.log")}
+        return {
+            str(path.relative_to(logs).with_suffix("")): (
+                "reused" if "reused an earlier result" in path.read_text() else "computed"
+            )
+            for path in logs.rglob("*.log")
+            if before.get(path) != path.stat().st_mtime_ns
+        }
 
     def planned(self, *arguments: str) -> Counter[str]:
         """Jobs by rule that a dry run would start."""

@@ -20,7 +20,7 @@ splits: {"2": null, "3": null}
 encoder: {preset: tiny-vit, weights: random}
 organ_head: {epochs: 5}
 decoder: {widths: [16, 12, 8, 8, 8], stem_widths: [4, 8]}
-training: {epochs: 30, bpq_every: 30, batch_size: 2, learning_rate: 1.0e-3, pooled_control: false}
+training: {epochs: 30, bpq_every: 30, batch_size: 2, learning_rate: 1.0e-3, shared_decoder: false}
 watershed: {np_threshold: [0.5], hv_threshold: [0.5], min_object_px: [10], min_gain_px: [5.0], min_fit: [0.5]}
 device: cpu
 """
@@ -36,8 +36,8 @@ ONE_THREAD = [
         "train_hovernet",
         "tune_watershed",
         "evaluate_family",
+        "evaluate_organ_head",
         "evaluate_routed",
-        "build_report",
     )
 ]
 
@@ -89,15 +89,10 @@ class Site:
                 words, cwd=self.home, env=self.environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
             )
 
-    def cellvit(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run one of our commands in the folder."""
+    def shell(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a script of bash in the folder."""
         return subprocess.run(
-            ["python", "-m", "cellvit", *words],
-            cwd=self.home,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
+            ["bash", "-euc", script], cwd=self.home, env=self.environment, capture_output=True, text=True, check=False
         )
 
     def jobs(self, rule: str = "") -> list[Job]:
