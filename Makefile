@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[workflow,dev]'
 	touch $@
 
-.PHONY: help setup demo run status verify lint check test test-slurm clean
+.PHONY: help setup demo run verify lint check test test-slurm clean
 
 setup: $(READY) ## environment with pinned packages in .venv
 
@@ -31,14 +31,11 @@ demo: $(READY) ## the whole graph on simulated data, on a CPU, in minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --workflow-profile profiles/demo
 	@echo "Report: $(CURDIR)/results/demo/report/index.html"
 
-run: $(READY) ## a real run of config.yaml (CONFIG=mine.yaml lies over it)
+run: $(READY) ## a real run of config.yaml (CONFIG=mine.yaml overrides it)
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit doctor $(if $(CONFIG),--configfile $(CONFIG))
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
 
-status: $(READY) ## what is still to run of it, about how long, and what runs now
-	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit status --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
-
-verify: $(READY) ## hash again what a run of config.yaml made, from raw folds to report (CONFIG likewise)
+verify: $(READY) ## check whether the results of config.yaml are intact (CONFIG likewise)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit verify $(if $(CONFIG),--configfile $(CONFIG))
 
 lint: $(READY) # format, lint, types, layers, workflow format
@@ -47,12 +44,13 @@ lint: $(READY) # format, lint, types, layers, workflow format
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile rules
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
 
-check: lint ## format, lint, types, import layers, snakefmt and the quick tests
+check: lint ## format, lint, types, import layers, workflow lint and the quick tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 pytest -q -n auto -m "not slow and not workflow"
 
 test: lint ## everything but test-slurm, with runs of a small case through the real Snakemake
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "not slurm"
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 pytest -n auto --dist loadgroup -m "not slurm"
 
 test-slurm: $(READY) ## profiles/slurm on a SLURM that it brings up itself (root on Debian; elsewhere it skips and says why)
 	$(BIN)/python tests/slurm/one_node_slurm.py install

@@ -24,9 +24,7 @@ FEATURES = [] if graph.features_removed else expand(rules.extract_features.outpu
 CHECKED = TILES + FEATURES + expand(rules.check_features.output, fold=FOLDS)
 MEMBERS = CHECKED + expand(rules.gather_families.output, family=FAMILIES, fold=FOLDS)
 ORGAN_HEADS = CHECKED + expand(rules.train_organ_head.output, split=SPLITS)
-DECODERS = MEMBERS + expand(
-    [*rules.train_hovernet.output, *rules.tune_watershed.output], split=SPLITS, family=FAMILIES
-)
+DECODERS = expand([*rules.train_hovernet.output, *rules.tune_watershed.output], split=SPLITS, family=FAMILIES)
 EVALUATIONS = [
     *expand(rules.evaluate_family.output, split=SPLITS, family=FAMILIES),
     *expand([*rules.evaluate_organ_head.output, *rules.evaluate_routed.output], split=SPLITS),
@@ -37,7 +35,7 @@ EVALUATIONS = [
 rule report:
     default_target: True
     input:
-        DECODERS + ORGAN_HEADS + EVALUATIONS,
+        MEMBERS + ORGAN_HEADS + DECODERS + EVALUATIONS,
         rules.build_report.output,
 
 
@@ -58,19 +56,16 @@ rule families:
 
 rule decoders:
     input:
-        DECODERS,
+        MEMBERS + DECODERS,
 
 
 rule validation:
     input:
-        DECODERS + ORGAN_HEADS + EVALUATIONS,
+        MEMBERS + ORGAN_HEADS + DECODERS + EVALUATIONS,
 
 
-PRODUCTS_TO_ARCHIVE = [
-    path
-    for path in [*expand(rules.train_organ_head.output, split=SPLITS), *DECODERS, *EVALUATIONS, *rules.build_report.output]
-    if path.rpartition("/")[0].split("/")[1:2] != ["timings"]
-]
+MODELS = expand([*rules.train_organ_head.output], split=SPLITS) + DECODERS
+PRODUCTS_TO_ARCHIVE = [path for path in [*MODELS, *EVALUATIONS, *rules.build_report.output] if is_archived(path)]
 
 
 include: "rules/archive.smk"

@@ -14,13 +14,13 @@ rule archive:
     resources:
         mem_mb=1_000,
         runtime=30,
+        results=SETTINGS.results,
     params:
         settings=settings("archive"),
-        results=SETTINGS.results,
     message:
         "Copy models, evaluations, summary, report and settings into a dated folder"
     shell:
-        "python -m cellvit archive --settings {params.settings:q} --results {params.results:q} --files {input.files:q} "
+        "python -m cellvit archive --settings {params.settings:q} --results {resources.results:q} --files {input.files:q} "
         "--origin {input.origin:q} 2>&1 | tee {log:q}"
 
 
@@ -38,11 +38,11 @@ rule clean_features:
         mem_mb=1_000,
         runtime=30,
         cache=CACHE,
+        results=SETTINGS.results,
     params:
         yes=CLEAN,
-        results=SETTINGS.results,
     message:
         "List the features of a finished run, and remove them on a yes"
     shell:
-        "python -m cellvit clean_features --results {params.results:q} --clean {params.yes:q} "
+        "python -m cellvit clean_features --results {resources.results:q} --clean {params.yes:q} "
         "--from-cache {resources.cache:q} 2>&1 | tee {log:q}"

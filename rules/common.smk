@@ -3,7 +3,7 @@
 from cellvit.config.settings import load_settings
 from cellvit.taxonomy import SHARED_FAMILY
 from cellvit.workflow.fingerprint import code_fingerprint as code
-from cellvit.workflow.graph import Graph
+from cellvit.workflow.graph import Graph, is_archived
 
 CLEAN = str(config.pop("clean", "no"))  # the answer to clean_features where no terminal can be asked; not a setting
 SETTINGS = load_settings(config)

@@ -16,10 +16,13 @@ REAL_TILES = REPOSITORY.parent / "shared" / "real_tiles"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests on real tiles, with the reason, where the tiles are not there."""
+    """Run all tests of the workflow in one process, which share a run; skip tests on real tiles where there are none."""
+    for item in items:
+        if "workflow" in item.keywords:
+            item.add_marker(pytest.mark.xdist_group("workflow"))
     if REAL_TILES.is_dir():
         return
-    skip = pytest.mark.skip(reason="needs ../shared/real_tiles, which is no part of the repository")
+    skip = pytest.mark.skip(reason="needs ../shared/real_tiles, which is not part of the repository")
     for item in items:
         if "real_tiles" in item.keywords:
             item.add_marker(skip)

@@ -118,6 +118,11 @@ class Graph:
         return sum(count for organ, count in counts.items() if organs is None or organ in organs)
 
 
+def is_archived(product: str) -> bool:
+    """True for the products of a finished run that `archive` copies: all but times of jobs."""
+    return "timings" not in Path(product).parts
+
+
 def removed_marker(results: Path) -> Path:
     """File that says that features were removed on purpose."""
     return results / "features" / "removed.txt"
