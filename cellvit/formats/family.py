@@ -75,7 +75,7 @@ def open_family(members: Sequence[Path], tiles: Sequence[Path], features: Sequen
     """Tiles and features of a family over several folds, in the order given (one entry a fold in each list).
 
     Raises:
-        StaleFileError: The stores hold other rows than those that the members list.
+        StaleFileError: The stores hold other rows than those that the members list, or features of two encoders.
     """
     with ExitStack() as stack:
         lists = [stack.enter_context(Store(path, MEMBERS)) for path in members]
@@ -85,6 +85,7 @@ def open_family(members: Sequence[Path], tiles: Sequence[Path], features: Sequen
         for listed, tile_store, feature_store in zip(lists, tile_stores, feature_stores, strict=True):
             _check_rows(listed, "tile_sha256", tile_store)
             _check_rows(listed, "features_sha256", feature_store)
+            _check_same_encoder(feature_stores[0], feature_store)
         yield FamilyData(
             tiles=Selection(members[0], tile_stores, rows),
             features=Selection(members[0], feature_stores, rows),
@@ -99,4 +100,12 @@ def _check_rows(members: Store, column: str, store: Store) -> None:
         raise StaleFileError(
             f"{members.path}: lists rows that {store.path} does not hold (any more): the store has {len(found)} rows, and "
             f"the digests in `{column}` must be theirs. Fix: {remake(members.path)}"
+        )
+
+
+def _check_same_encoder(first: Store, other: Store) -> None:
+    if first.provenance.settings != other.provenance.settings or first.shape("tokens")[1:] != other.shape("tokens")[1:]:
+        raise StaleFileError(
+            f"{first.path} and {other.path} were extracted with different settings: tokens of shape "
+            f"{first.shape('tokens')[1:]} and {other.shape('tokens')[1:]}. Fix: snakemake --forcerun extract_features"
         )

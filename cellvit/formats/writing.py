@@ -40,6 +40,7 @@ class StoreWriter:
 
     def __init__(self, file: h5py.File, fmt: Format, n: int, row: int = 0) -> None:
         """Begin at `row`; the rows before it are in the file."""
+        self._file = file
         self._datasets = {column.name: file[column.name] for column in fmt.columns}
         self._format, self._n = fmt, n
         self._hashers = min(_HASHERS, max(0, _processors() - _BUSY_PROCESSORS))
@@ -55,6 +56,7 @@ class StoreWriter:
         self._write(given)
         digests = np.frombuffer(b"".join(pending), np.uint8).reshape(count, SHA256_BYTES)
         self._write({ROW_SHA256: digests})
+        self._file.flush()  # HDF5 keeps small writes back otherwise, and a kill would lose them
         self._content.update(digests.tobytes())
         self.row += count
 

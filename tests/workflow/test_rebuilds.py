@@ -55,8 +55,17 @@ def test_another_loss_weight_in_a_second_output_folder_trains_alone(finished: Wo
     jobs = finished.ran("--config", "results=second", OTHER_LOSS, results="second")
     shared = [finished.home / folder / "features/fold1.h5" for folder in ("results", "second")]
 
-    assert steps(jobs, "computed") == {"train_hovernet", "tune_watershed", "evaluate_family", "evaluate_routed", "summarize", "build_report"}
-    assert {"prepare_fold", "check_targets", "extract_features", "check_features", "gather_families"} <= steps(jobs, "reused")
+    assert steps(jobs, "computed") == {
+        "train_hovernet",
+        "tune_watershed",
+        "evaluate_family",
+        "evaluate_routed",
+        "summarize",
+        "build_report",
+    }
+    assert {"prepare_fold", "check_targets", "extract_features", "check_features", "gather_families"} <= steps(
+        jobs, "reused"
+    )
     assert jobs["train_organ_head/split1"] == jobs["evaluate_organ_head/split1"] == "reused"
     assert shared[0].read_bytes() == shared[1].read_bytes()
 
@@ -83,14 +92,18 @@ def test_code_that_computes_the_same_again_costs_no_later_gpu_step(finished: Wor
     back = finished.ran()
 
     assert steps(jobs, "computed") <= {"train_hovernet", "train_organ_head", "build_report"}
-    assert {"tune_watershed", "evaluate_family", "evaluate_routed", "evaluate_organ_head", "summarize"} <= steps(jobs, "reused")
+    assert {"tune_watershed", "evaluate_family", "evaluate_routed", "evaluate_organ_head", "summarize"} <= steps(
+        jobs, "reused"
+    )
     assert steps(back, "computed") <= {"build_report"}
 
 
 def test_comments_errors_and_configuration_rerun_nothing(finished: Workshop) -> None:
     training, encoders = (finished.home / "cellvit" / name for name in ("training/loop.py", "config/encoders.py"))
     originals = {path: path.read_text() for path in (training, encoders)}
-    training.write_text("# why\n" + originals[training].replace("raise TrainingDivergedError(", 'raise TrainingDivergedError("" + '))
+    training.write_text(
+        "# why\n" + originals[training].replace("raise TrainingDivergedError(", 'raise TrainingDivergedError("" + ')
+    )
     encoders.write_text(originals[encoders] + "\nADDED = 1\n")
 
     planned = finished.planned()
@@ -189,7 +202,9 @@ def test_a_lost_product_of_any_kind_is_put_back(finished: Workshop) -> None:
 
 def test_moved_results_in_a_fresh_clone_are_checked_by_content(finished: Workshop, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
-    shutil.copytree(finished.home, clone, ignore=shutil.ignore_patterns(".snakemake", "logs"), copy_function=shutil.copy)
+    shutil.copytree(
+        finished.home, clone, ignore=shutil.ignore_patterns(".snakemake", "logs"), copy_function=shutil.copy
+    )
     moved = Workshop(clone)
     with h5py.File(moved.results / "families/digestive/fold1.h5", "r+") as file:
         file["row"][...] = 0
@@ -197,7 +212,10 @@ def test_moved_results_in_a_fresh_clone_are_checked_by_content(finished: Worksho
     jobs = moved.ran("--forceall")
 
     assert steps(jobs, "computed") <= {"build_report"}
-    assert digests(moved.results)["families/digestive/fold1.h5"] == digests(finished.results)["families/digestive/fold1.h5"]
+    assert (
+        digests(moved.results)["families/digestive/fold1.h5"]
+        == digests(finished.results)["families/digestive/fold1.h5"]
+    )
 
 
 def test_without_the_cache_a_forced_rerun_computes(finished: Workshop) -> None:
