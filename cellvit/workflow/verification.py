@@ -97,8 +97,10 @@ def faults_of(path: Path) -> list[str]:
                 return []
         for name in tables:
             check_table(_table(path, name), tables, name)
-    except (CellvitError, ValueError) as error:
+    except CellvitError as error:
         return [str(error)]
+    except ValueError as error:
+        return [f"{path}: cannot be read ({error}). Fix: {remake(path)}"]
     return _digest_faults(path, digests)
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,8 +37,15 @@ class Workshop:
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the real Snakemake with the small settings."""
         command = ["snakemake", "--configfile", "small.yaml", "--workflow-profile", "profiles/default", *arguments]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.home)}
         return subprocess.run(command, cwd=self.home, env=environment, capture_output=True, text=True, check=False)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start the real Snakemake with the small settings, and do not wait."""
+        command = ["snakemake", "--configfile", "small.yaml", "--workflow-profile", "profiles/default", *arguments]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.home)}
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=self.home, env=environment, stdout=quiet, stderr=quiet)
 
     def ran(self, *arguments: str, results: str = "") -> dict[str, str]:
         """Run what is needed to its end; for each job that ran whether it was ``computed`` or ``reused``."""
@@ -62,6 +70,12 @@ class Workshop:
         jobs = Counter({rule: int(count) for rule, count in rows})
         jobs.pop("report", None)  # the target itself is no step
         return jobs
+
+    def cellvit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of our own commands."""
+        command = [sys.executable, "-m", "cellvit", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(self.home)}
+        return subprocess.run(command, cwd=self.home, env=environment, capture_output=True, text=True, check=False)
 
     def raw(self, fold: int) -> dict[str, Path]:
         return fold_files(self.home / "raw", fold).inputs

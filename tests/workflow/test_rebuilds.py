@@ -4,7 +4,6 @@ The tests share one workshop and run in order; each leaves the results as the se
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -248,5 +247,5 @@ def test_the_cache_keeps_its_limit(finished: Workshop) -> None:
     files = [path for path in (finished.home / FOLDER).glob("[!.]*/*") if path.name != "entry.json"]
     own = sum(path.stat().st_size for path in files if path.stat().st_nlink == 1)
     assert own <= 1000
-    assert os.path.exists(finished.results / "summary.csv")
+    assert (finished.results / "summary.csv").exists()
     finished.ran()

@@ -1,0 +1,80 @@
+"""Runs that are killed at random moments: what is there is whole, and the next run ends equal."""
+
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from workshop import Workshop, make_workshop
+
+from cellvit.workflow.verification import faults_of, products
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+KILLS = 12
+SEED = 13
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory, repository: Path, finished: Workshop) -> Workshop:
+    """The folder of the finished run again, without results and without a cache."""
+    home = tmp_path_factory.mktemp("interrupted")
+    settings = (finished.home / "small.yaml").read_text()
+    workshop = make_workshop(home, repository, settings, {})
+    shutil.copytree(finished.home / "raw", home / "raw")
+    return workshop
+
+
+def processes(head: subprocess.Popen) -> list[psutil.Process]:
+    return psutil.Process(head.pid).children(recursive=True)
+
+
+def kill(head: subprocess.Popen, number: signal.Signals, *, everything: bool) -> None:
+    """Send a signal to the head, or to it and every process of the run; afterwards nothing of the run is left."""
+    children = processes(head)
+    for process in children if everything else []:
+        signalled(process, number)
+    head.send_signal(number)
+    head.wait(120)  # SIGTERM ends the head, too
+    for process in children:
+        signalled(process, signal.SIGKILL)
+    psutil.wait_procs(children, 30)
+
+
+def signalled(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        pass
+
+
+def comparable(results: Path) -> dict[str, bytes]:
+    """Bytes of every product but those that state times."""
+    return {
+        str(path.relative_to(results)): path.read_bytes() for path in products(results) if path.name != "index.html"
+    }
+
+
+def test_a_run_that_is_killed_again_and_again_ends_equal_to_one_that_was_not(
+    interrupted: Workshop, finished: Workshop
+) -> None:
+    random_numbers = random.Random(SEED)
+    broken: list[str] = []
+    for number in range(KILLS):
+        by = (signal.SIGKILL, signal.SIGTERM)[number % 2]
+        head = interrupted.start("--cores", "2", "--rerun-incomplete")
+        time.sleep(random_numbers.uniform(2, 9))
+        if head.poll() is None:
+            kill(head, by, everything=number % 4 < 2)
+        interrupted.snakemake("--unlock")
+        broken += [fault for path in products(interrupted.results) for fault in faults_of(path)]
+
+    done = interrupted.snakemake("--cores", "2", "--rerun-incomplete")
+
+    assert broken == []
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert comparable(interrupted.results) == comparable(finished.results)
