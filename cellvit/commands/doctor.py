@@ -1,4 +1,7 @@
-"""Command `doctor`: check what a real run needs before it starts: data, weights, token, GPU, memory and disk space."""
+"""Command `doctor`: check what a real run needs before it starts: data, weights, token, GPU, memory and disk space.
+
+Example: cellvit doctor --configfile mine.yaml
+"""
 
 import argparse
 import os
@@ -78,7 +81,7 @@ def _data(settings: Settings) -> Check:
         counts = {fold: _checked_tiles(root, fold) for fold in settings.data.folds}
     except CellvitError as error:
         return Check(
-            "data", "fault", str(error), "correct the data as described; docs/pannuke.md has the official download"
+            "data", "fault", str(error), "follow the message above; docs/pannuke.md describes the official download"
         )
     return Check("data", "ok", ", ".join(f"fold {fold}: {count} tiles" for fold, count in counts.items()))
 

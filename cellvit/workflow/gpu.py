@@ -13,7 +13,7 @@ import re
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -131,20 +131,20 @@ def _lock_path(gpu: Gpu, folder: Path) -> Path:
 def _try_lock(path: Path, step: str) -> bool:
     """True where this process holds the lock from now on, until it ends; False where another process holds it."""
     _create_for_all_users(path)
-    lock = FileIO(os.open(path, os.O_RDWR | _SAFELY), "r+")
-    with suppress(BlockingIOError):
+    with ExitStack() as unless_held, suppress(BlockingIOError):
+        lock = unless_held.enter_context(FileIO(os.open(path, os.O_RDWR | _SAFELY), "r+"))
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         links = os.fstat(lock.fileno()).st_nlink
-        if links > 1:
-            raise OSError(f"{path.name} is a hard link")
+        if links > 1 or path.is_fifo():
+            raise OSError(f"{path.name} is a hard link or a pipe")
         if links:  # none where it was deleted meanwhile, so that others would lock a new file
             lock.truncate()
             lock.write(f"pid {os.getpid()}, {step}, since {time.strftime('%Y-%m-%d %H:%M:%S')}".encode())
             # A forked worker shares the lock and could outlive this process, so it closes its copy of the file. A program
             # that is executed gets none (PEP 446). This registration also keeps the file open in this process.
             os.register_at_fork(after_in_child=lock.close)
+            unless_held.pop_all()
             return True
-    lock.close()
     return False
 
 

@@ -1,4 +1,6 @@
 import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -6,113 +8,95 @@ from pretend_gpus import FIRST, HOLD, SECOND, environment, first_line, start
 
 from cellvit.__main__ import main
 
+SMALL = {"encoder": {"preset": "tiny-vit", "weights": "random"}, "data": {"root": "nowhere"}, "device": "cpu"}
+
+Doctor = Callable[..., tuple[int, str]]
+
 
 @pytest.fixture
-def doctor(tmp_path, repository, capsys, monkeypatch):
-    """Run `doctor` on changes over config.yaml; exit code and everything it says."""
+def doctor(tmp_path: Path, repository: Path, capsys, monkeypatch) -> Doctor:
+    """Run `doctor` with changes to config.yaml in a folder of its own; exit code and all that it prints."""
 
-    def run(changes):
+    def run(**changes: object) -> tuple[int, str]:
         path = tmp_path / "mine.yaml"
         path.write_text(yaml.safe_dump(changes))
         monkeypatch.chdir(tmp_path)
         code = main(["doctor", "--base", str(repository / "config.yaml"), "--configfile", str(path)])
-        said = capsys.readouterr()
-        return code, said.out + said.err
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
 
     return run
 
 
-def test_missing_data_and_token_are_said_together(doctor, monkeypatch, tmp_path):
+@pytest.fixture
+def raw(tmp_path: Path, write_raw_fold) -> str:
+    """Folder with three folds, fold N of N tiles."""
+    for fold in (1, 2, 3):
+        write_raw_fold(tmp_path / "raw", fold, ["Colon"] * fold)
+    return str(tmp_path / "raw")
+
+
+def test_all_faults_are_printed_together_with_a_fix_each(doctor: Doctor, monkeypatch) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
 
-    code, said = doctor({"data": {"root": str(tmp_path / "nowhere")}})
+    code, printed = doctor(data={"root": "nowhere"})
 
     assert code == 1
-    assert "images.npy" in said
-    assert "Set data.root to the folder that holds" in said
-    assert "https://huggingface.co/bioptimus/H-optimus-0" in said
-    assert "hf auth login" in said
-    assert "the run would stop: data, weights" in said
+    assert re.search(r"^fault data +fold 1: .*images\.npy.*Set data\.root.*^ +Fix: ", printed, re.DOTALL | re.MULTILINE)
+    assert "Fix: ask for access at https://huggingface.co/bioptimus/H-optimus-0, then run `hf auth login`" in printed
+    assert "a run would stop because of: data, weights." in printed
 
 
-def test_folds_that_are_there_are_counted(doctor, write_raw_fold, tmp_path):
-    for fold in (1, 2, 3):
-        write_raw_fold(tmp_path / "raw", fold, ["Colon"] * fold)
-
-    code, said = doctor(
-        {
-            "data": {"root": str(tmp_path / "raw")},
-            "encoder": {"preset": "tiny-vit", "weights": "random"},
-            "device": "cpu",
-        }
-    )
+def test_a_run_that_can_start_is_ready(doctor: Doctor, raw: str) -> None:
+    code, printed = doctor(**{**SMALL, "data": {"root": raw}})
 
     assert code == 0
-    assert "fold 1: 1 tiles, fold 2: 2 tiles, fold 3: 3 tiles" in said
-    assert "untrained" in said
-    assert said.rstrip().endswith("ready:  snakemake --cores all")
+    assert "fold 1: 1 tiles, fold 2: 2 tiles, fold 3: 3 tiles" in printed
+    assert "untrained" in printed
+    assert printed.rstrip().endswith("ready:  snakemake --cores all")
 
 
-def test_a_missing_weights_file_is_named(doctor, write_raw_fold, tmp_path):
-    for fold in (1, 2, 3):
-        write_raw_fold(tmp_path / "raw", fold, ["Colon"])
-
-    code, said = doctor({"data": {"root": str(tmp_path / "raw")}, "encoder": {"weights": "weights/none.safetensors"}})
+def test_a_missing_file_of_weights_is_named(doctor: Doctor, raw: str) -> None:
+    code, printed = doctor(data={"root": raw}, encoder={"weights": "weights/none.safetensors"})
 
     assert code == 1
-    assert "weights/none.safetensors: no such file" in said
+    assert "weights/none.safetensors: no such file" in printed
 
 
-def test_a_wrong_setting_is_said_before_anything_else(doctor):
-    code, said = doctor({"training": {"epoch": 3}})
+def test_a_wrong_setting_is_the_only_message(doctor: Doctor) -> None:
+    code, printed = doctor(training={"epoch": 3})
 
     assert code == 1
-    assert "training.epoch: unknown key; did you mean epochs?" in said
+    assert "training.epoch: unknown key; did you mean epochs?" in printed
+    assert "memory" not in printed
 
 
-def test_mappings_are_merged_as_snakemake_merges_them(doctor, write_raw_fold, tmp_path):
-    for fold in (1, 2, 3):
-        write_raw_fold(tmp_path / "raw", fold, ["Colon"])
-
-    code, said = doctor(
-        {
-            "data": {"root": str(tmp_path / "raw")},
-            "splits": {"2": None, "3": None},
-            "encoder": {"preset": "tiny-vit", "weights": "random"},
-        }
-    )
-
-    assert code == 0, said
-
-
-def test_patients_that_do_not_fit_their_fold_are_said(doctor, write_raw_fold, tmp_path):
+def test_patients_that_do_not_match_their_fold_are_a_fault(doctor: Doctor, tmp_path: Path, write_raw_fold) -> None:
     for fold in (1, 2, 3):
         write_raw_fold(tmp_path / "raw", fold, ["Colon"], patients=["p1"] * fold)
 
-    code, said = doctor({"data": {"root": str(tmp_path / "raw")}})
+    code, printed = doctor(**{**SMALL, "data": {"root": str(tmp_path / "raw")}})
 
     assert code == 1
-    assert "patients.npy: expected names of patients (1,) as text" in said
+    assert "patients.npy: expected names of patients (1,) as text" in printed
 
 
-def test_every_view_and_tap_counts_for_the_disk(doctor, tmp_path):
-    encoder = {"encoder": {"preset": "tiny-vit", "weights": "random"}, "data": {"root": str(tmp_path / "nowhere")}}
-
-    wanted = [
-        float(re.search(r"about ([\d.]+) GB wanted", doctor({**encoder, "features": features})[1])[1])
-        for features in ({}, {"taps": [0, 3]}, {"views": ["dihedral8"], "colour_views": 2})
+def test_every_view_and_block_counts_for_the_disk_space(doctor: Doctor) -> None:
+    needed = [
+        float(re.search(r"about ([\d.]+) GB needed", doctor(**SMALL, features=features)[1])[1])
+        for features in ({}, {"blocks": [0, 3]}, {"views": ["dihedral8"], "colour_views": 2})
     ]
 
-    grid = 7901 * 16 * 16 * 96 * 2 / 1e9  # PanNuke's tiles, tiny-vit's tokens in float16
-    assert wanted[1] - wanted[0] == pytest.approx(grid, abs=0.11)
-    assert wanted[2] - wanted[0] == pytest.approx(9 * grid, abs=0.11)
+    grid = 7901 * 16 * 16 * 96 * 2 / 1e9  # PanNuke's tiles, tokens of tiny-vit in float16
+    assert needed[1] - needed[0] == pytest.approx(grid, abs=0.11)
+    assert needed[2] - needed[0] == pytest.approx(9 * grid, abs=0.11)
 
 
 @pytest.fixture
-def two_gpus(tmp_path, monkeypatch):
-    """Two pretend GPUs, one of which a process holds; its id."""
+def holder_pid(tmp_path: Path, monkeypatch) -> Iterator[int]:
+    """A machine with two pretend GPUs, and the process that holds the first one."""
     machine = environment(tmp_path)
     for name in ("PATH", "CELLVIT_GPU_LOCKS"):
         monkeypatch.setenv(name, machine[name])
@@ -124,40 +108,26 @@ def two_gpus(tmp_path, monkeypatch):
     holder.communicate("")
 
 
-SMALL = {"data": {"root": "nowhere"}, "encoder": {"preset": "tiny-vit", "weights": "random"}}
+def test_devices_are_listed_with_the_process_that_holds_them(doctor: Doctor, holder_pid: int) -> None:
+    _, printed = doctor(**SMALL)
+
+    assert f"0 Pretend P1 {FIRST}: held by pid {holder_pid}, train_hovernet, since " in printed
+    assert f"1 Pretend P1 {SECOND}: free" in printed
+    assert "snakemake --workflow-profile profiles/workstation" in printed
 
 
-def test_devices_are_listed_with_who_holds_them(doctor, two_gpus):
-    _, said = doctor(SMALL)
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        pytest.param({"CUDA_VISIBLE_DEVICES": "1"}, f"ok    devices  1 Pretend P1 {SECOND}: free\nok ", id="allowed"),
+        pytest.param({"CUDA_VISIBLE_DEVICES": "5"}, "no device is named '5'", id="unknown"),
+        pytest.param({"CELLVIT_GPU_LOCKS": "", "SLURM_JOB_ID": "7"}, "assigned by the scheduler", id="slurm"),
+    ],
+)
+def test_only_devices_that_a_run_may_use_are_listed(
+    doctor: Doctor, holder_pid: int, monkeypatch, variables: dict[str, str], expected: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
 
-    assert f"0 Pretend P1 {FIRST}: held by pid {two_gpus}, train_hovernet, since " in said
-    assert f"1 Pretend P1 {SECOND}: free" in said
-    assert "snakemake --workflow-profile profiles/workstation" in said
-
-
-def test_only_devices_that_the_user_allows_are_listed(doctor, two_gpus, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-
-    _, said = doctor(SMALL)
-
-    assert FIRST not in said
-    assert f"1 Pretend P1 {SECOND}: free" in said
-
-
-def test_a_choice_of_devices_that_would_stop_a_step_is_said_with_the_rest(doctor, two_gpus, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
-
-    code, said = doctor(SMALL)
-
-    assert code == 1
-    assert "no device is named '5'" in said
-    assert "the run would stop: data, devices" in said
-
-
-def test_in_a_slurm_job_devices_are_the_schedulers(doctor, two_gpus, monkeypatch):
-    monkeypatch.delenv("CELLVIT_GPU_LOCKS")
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-
-    _, said = doctor(SMALL)
-
-    assert "left to the scheduler" in said
+    assert expected in doctor(**SMALL)[1]

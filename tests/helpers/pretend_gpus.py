@@ -28,20 +28,16 @@ sys.stdin.read()
 """Holds a GPU, prints its UUID, and ends when its standard input ends."""
 
 
-def environment(folder: Path, listing: str = TWO, **more: str) -> dict[str, str]:
-    """Environment of a machine that has these GPUs and its locks in `folder`; its nvidia-smi is the first on PATH."""
-    install_nvidia_smi(folder / "tools", f"cat <<EOF\n{listing}EOF\n")
+def environment(folder: Path, listing: str = TWO, *, code: int = 0, **more: str) -> dict[str, str]:
+    """Environment of a machine with its locks in `folder`, where nvidia-smi prints that list and exits with that code."""
+    tool = folder / "tools" / "nvidia-smi"
+    tool.parent.mkdir(parents=True, exist_ok=True)
+    tool.write_text(f'#!/bin/sh\n[ "$1" = -L ] || exit 2\ncat <<EOF\n{listing}EOF\nexit {code}\n')
+    tool.chmod(0o755)
     without = {"CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID"}
     inherited = {name: value for name, value in os.environ.items() if name not in without}
-    path = f"{folder / 'tools'}{os.pathsep}{os.environ['PATH']}"
+    path = f"{tool.parent}{os.pathsep}{os.environ['PATH']}"
     return {**inherited, "PATH": path, "CELLVIT_GPU_LOCKS": str(locks(folder)), "OMP_NUM_THREADS": "1", **more}
-
-
-def install_nvidia_smi(tools: Path, script: str) -> None:
-    """Write an nvidia-smi that runs the script."""
-    tools.mkdir(parents=True, exist_ok=True)
-    (tools / "nvidia-smi").write_text(f'#!/bin/sh\n[ "$1" = -L ] || exit 2\n{script}')
-    (tools / "nvidia-smi").chmod(0o755)
 
 
 def locks(folder: Path) -> Path:
