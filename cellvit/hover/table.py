@@ -1,4 +1,4 @@
-"""Nuclei and NT map of a tile -> what an export needs to know of each nucleus."""
+"""Nuclei and NT map of a tile -> a table of the nuclei for export."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from cellvit.hover.runs import runs_of
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NucleusTable:
-    """The nuclei of one tile; entry i belongs to label i + 1. Positions are pixels of the tile, from its top left.
+    """The nuclei of one tile; entry i belongs to label i + 1. Positions are in pixels from the top left of the tile.
 
     Attributes:
         area_px: Number of pixels.
@@ -20,8 +20,8 @@ class NucleusTable:
         box: First row, first column, last row + 1, last column + 1.
         classes: Nuclear `NucleusClass`, never background.
         probability: Mean NT probability of that class over the nucleus, 0..1.
-        contour: Corners (x, y) of the outline through the outermost pixels, of the largest piece where a nucleus is
-            in several; one or two points where a nucleus is a pixel or a line.
+        contour: Corners (x, y) of the outline through the outermost pixels, of the largest piece if a nucleus has
+            several; one or two points if a nucleus is a pixel or a line.
     """
 
     area_px: Int64[np.ndarray, " n"]
@@ -39,11 +39,11 @@ def nucleus_table(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarr
     """Area, centroid, box, class with probability, and contour of every nucleus.
 
     Args:
-        instances: Labels 1..n without gaps, as `cellvit.hover.decode.segment` gives them.
+        instances: Labels 1..n without gaps, as returned by `cellvit.hover.decode.segment`.
         nt_prob: Probability of each `NucleusClass`, background first.
 
     Raises:
-        ContractError: The maps do not fit, `nt_prob` is not finite, or labels have gaps.
+        ContractError: The shapes do not match, `nt_prob` is not finite, or the labels have gaps.
 
     Examples:
         >>> table = nucleus_table(np.array([[0, 1, 1], [0, 1, 1]]), np.full((6, 2, 3), 1 / 6))
@@ -73,7 +73,7 @@ def nucleus_table(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarr
 def _boxes(
     nucleus: Int64[np.ndarray, " r"], sides: tuple[Int64[np.ndarray, " r"], ...], n_nuclei: int
 ) -> Int64[np.ndarray, "n 4"]:
-    """Least top and left, greatest bottom and right of the runs of each nucleus."""
+    """Smallest top and left, largest bottom and right of the runs of each nucleus."""
     top, left, bottom, right = sides
     box = np.zeros((n_nuclei, 4), np.int64)
     box[:, :2] = np.iinfo(np.int64).max

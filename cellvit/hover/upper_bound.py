@@ -1,4 +1,4 @@
-"""Perfect maps of a true instance map: the ceiling of every decoder."""
+"""Perfect maps of a ground truth: decoding them gives the upper bound of every decoder."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ from jaxtyping import Float32, Integer
 from cellvit.hover.encode import hv_maps
 
 
-class OracleMaps(NamedTuple):
-    """What a perfect decoder would say about one tile.
+class PerfectMaps(NamedTuple):
+    """The maps that a perfect decoder would predict for one tile.
 
     Attributes:
         np_prob: 1 on nuclear pixels, 0 elsewhere.
@@ -20,9 +20,6 @@ class OracleMaps(NamedTuple):
     hv: Float32[np.ndarray, "2 h w"]
 
 
-def oracle_maps(instances: Integer[np.ndarray, "h w"]) -> OracleMaps:
-    """Turn truth into the maps from which `cellvit.hover.decode.segment` should recover it.
-
-    The metrics of ``segment(*oracle_maps(truth))`` against ``truth`` bound those of any decoder with that watershed.
-    """
-    return OracleMaps((instances != 0).astype(np.float32), hv_maps(instances[None])[0])
+def perfect_maps(instances: Integer[np.ndarray, "h w"]) -> PerfectMaps:
+    """Encode the ground truth; the metrics of ``segment(*perfect_maps(truth))`` bound those of any decoder."""
+    return PerfectMaps((instances != 0).astype(np.float32), hv_maps(instances[None])[0])

@@ -19,8 +19,8 @@ def flat_types(instances: np.ndarray) -> np.ndarray:
 
 
 @given(hnp.arrays(np.int32, (7, 9), elements=st.integers(0, 5)))
-def test_areas_centroids_and_boxes_are_those_of_the_pixels(drawn: np.ndarray) -> None:
-    instances = relabel(drawn)
+def test_areas_centroids_and_boxes_are_those_of_the_pixels(ids: np.ndarray) -> None:
+    instances = relabel(ids)
 
     table = nucleus_table(instances, flat_types(instances))
 
@@ -35,31 +35,25 @@ def test_areas_centroids_and_boxes_are_those_of_the_pixels(drawn: np.ndarray) ->
         )
 
 
-def test_filled_contours_give_touching_nuclei_back(discs: Discs) -> None:
+def test_filled_contours_reproduce_touching_nuclei(discs: Discs) -> None:
     instances = discs((32, 22), (32, 40), (4, 60))
 
     table = nucleus_table(instances, flat_types(instances))
 
-    drawn = np.zeros_like(instances)
+    filled = np.zeros_like(instances)
     for label, contour in enumerate(table.contour, start=1):
-        cv2.fillPoly(drawn, [contour], label)
-    assert np.array_equal(drawn, instances)
+        cv2.fillPoly(filled, [contour], label)
+    assert np.array_equal(filled, instances)
 
 
-def test_largest_piece_of_a_nucleus_in_pieces_has_the_contour() -> None:
+def test_contour_is_that_of_the_largest_piece_and_one_point_for_one_pixel() -> None:
     instances = np.zeros((8, 12), np.int32)
-    instances[1, 1], instances[3:7, 4:10] = 1, 1
+    instances[1, 1], instances[3:7, 4:10], instances[2, 11] = 1, 1, 2
 
-    (contour,) = nucleus_table(instances, flat_types(instances)).contour
+    contour, point = nucleus_table(instances, flat_types(instances)).contour
 
     assert sorted(contour.tolist()) == [[4, 3], [4, 6], [9, 3], [9, 6]]
-
-
-def test_one_pixel_has_a_contour_of_one_point() -> None:
-    instances = np.zeros((4, 4), np.int32)
-    instances[2, 1] = 1
-
-    assert nucleus_table(instances, flat_types(instances)).contour[0].tolist() == [[1, 2]]
+    assert point.tolist() == [[11, 2]]
 
 
 def test_tile_without_nuclei_has_an_empty_table() -> None:
