@@ -29,7 +29,7 @@ from cellvit.taxonomy import NUCLEUS_CLASSES
 
 Measure = Callable[[JudgedTiles, np.random.Generator], Interval]
 
-MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_magnitude", "nt_accuracy")
+MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy")
 """Figures of the maps before any watershed."""
 
 GAP_METRICS: Final = ("np_dice", "hv_mse", "nt_accuracy")

@@ -189,7 +189,7 @@ def test_the_majority_class_has_the_most_nuclear_pixels() -> None:
 def test_map_figures_are_the_five_of_the_summary() -> None:
     found = map_figures(MapSums.empty(), seed=0, groups=None)
 
-    assert set(found) == {"np_dice", "hv_mse", "hv_skill", "hv_magnitude", "nt_accuracy"}
+    assert set(found) == {"np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy"}
 
 
 def measured(judged, tiles_each: int, *, patients: str, n_patients: int = 12) -> JudgedTiles:
