@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int64, Integer, Num, Shaped
+from jaxtyping import Bool, Float64, Int64, Num, Shaped
 
 Array = Any
 """A numpy array or a torch tensor; results have the type and the device of the arguments."""
@@ -50,11 +50,6 @@ def gaps(places: Int64[Array, " n"], *, end: int) -> Int64[Array, " n"]:
     return distance
 
 
-def cumulative(values: Integer[Array, " n"]) -> Int64[Array, " n"]:
-    """Cumulative sum, each value included in its own sum."""
-    return values.cumsum() if isinstance(values, np.ndarray) else values.cumsum(0)
-
-
 def repeat(values: Num[Array, " n"], times: Int64[Array, " n"]) -> Num[Array, " k"]:
     """Each value repeated the given number of times."""
     return np.repeat(values, times) if isinstance(values, np.ndarray) else values.repeat_interleave(times)
@@ -73,7 +68,7 @@ def ranks(values: Int64[Array, " n"]) -> tuple[Int64[Array, " n"], int]:
 
 
 def sum_by(group: Int64[Array, " n"], n_groups: int, values: Num[Array, " n"]) -> Float64[Array, " g"]:
-    """Sum of the values of each group; exact for whole numbers up to 2**53, so the order of the additions does not matter."""
+    """Sum of the values of each group; exact, in any order, for whole numbers up to 2**53."""
     if isinstance(group, np.ndarray):
         return np.bincount(group, values, n_groups)
     return torch.zeros(n_groups, dtype=torch.float64, device=group.device).index_add_(0, group, values.double())

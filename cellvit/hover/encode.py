@@ -125,7 +125,7 @@ def _encode(instances: Integer[Array, "b h w"], hv: Float32[Array, "b 2 h w"]) -
     # 3. From runs to pixels: the run of each nuclear pixel, and its horizontal distance.
     run = arrays.repeat(arrays.count(runs.start), runs.length_px)
     pixel = arrays.count(run)
-    first = arrays.cumulative(runs.length_px) - runs.length_px  # rank of the run's first pixel among the nuclear pixels
+    first = runs.length_px.cumsum(0) - runs.length_px  # rank of the run's first pixel among the nuclear pixels
     across = left[run] + area_px[run] * arrays.cast(pixel - first[run], exact)
 
     # 4. Index of each nuclear pixel in `hv`, which has two planes per tile where `instances` has one.

@@ -19,7 +19,7 @@ _WALK_DOUBLINGS: Final = 8
 """The pointers are doubled this often: walks of 256 steps, longer than any nucleus at 0.25 um per pixel."""
 
 _DIAGONAL: Final = 0.5
-"""A step is diagonal if the smaller component exceeds this fraction of the larger: directions of 26.6 to 63.4 degrees."""
+"""A step is diagonal if the smaller component exceeds this fraction of the larger: 26.6 to 63.4 degrees."""
 
 _PIXEL_VARIANCE: Final = 1 / 12
 """Variance of the positions within one pixel; without it, a nucleus one pixel wide would have no extent."""
@@ -69,8 +69,8 @@ class _Nuclei(NamedTuple):
 def flow_decoder(np_prob: Float32[np.ndarray, "h w"], hv: Float32[np.ndarray, "2 h w"]) -> Callable[[HvFlow], Labels]:
     """Decoder of one tile as a function of the parameters; steps that several sets of parameters share run once.
 
-    1. Every nuclear pixel points to the one of its eight neighbours that lies towards its centre. The local mean of
-       the maps is subtracted first, so that two nuclei whose maps form one common ramp still have two centres.
+    1. Every nuclear pixel points to the one of its eight neighbours that is in the direction of its centre. The local
+       mean of the maps is subtracted first, so that two nuclei whose maps form one common ramp still have two centres.
     2. The pointers are doubled until each shows where its walk ends. Walks that end in the same connected spot form
        one piece. A nucleus has one piece or more (more where the maps are noisy, or flat around the centre).
     3. Neighbouring pieces are joined, best pair first, unless the cut between them explains the maps. Inside a
@@ -123,7 +123,7 @@ def _follow(pixels: _Pixels, hv: Float32[np.ndarray, "2 h w"], window_px: int) -
     # Step 2: after k doublings, each pointer is the end of a walk of 2^k steps.
     for _ in range(_WALK_DOUBLINGS):
         end = end[end]
-    # Ends that touch, also diagonally, belong to one centre. A walk that ends in a loop has its ends next to each other.
+    # Ends that touch, also diagonally, belong to one centre: where pointers form a loop, walks end all along it.
     ends = np.zeros(len(pixels.place), np.uint8)
     ends[pixels.frame[end]] = 1
     n_spots, spots = cv2.connectedComponents(ends.reshape(-1, pixels.width), connectivity=8)
@@ -159,7 +159,7 @@ def _pointers(pixels: _Pixels, hv: Float32[np.ndarray, "2 p"]) -> Int64[np.ndarr
 def _detours(
     pixels: _Pixels, hv: Float32[np.ndarray, "2 a"], astray: Int64[np.ndarray, " a"]
 ) -> Int64[np.ndarray, " a"]:
-    """For pixels whose neighbour is background: the nuclear neighbour along an axis, preferably the larger component's."""
+    """For pixels whose neighbour is background: the nuclear neighbour along the larger component, else the smaller."""
     step = -np.sign(hv).astype(np.int64) * np.array([[1], [pixels.width]])  # (2, a): along x, along y
     larger = np.abs(hv).argmax(axis=0)
     towards = astray.copy()
@@ -213,7 +213,7 @@ def _join(start: _Pieces, min_gain_px: float, min_object_px: int) -> _Nuclei:
         allowed = small | (gain > -min_gain_px)
         if not allowed.any():
             break
-        # All pairs that are the best choice of both sides are joined at once: the order among them does not matter.
+        # All pairs that are the best choice of both sides are joined at once; except in ties, they have no piece in common.
         best = _mutually_best(one[allowed], other[allowed], gain[allowed], sums.shape[1])
         joined = _joined(one[allowed][best], other[allowed][best], sums.shape[1])
         # The sums add up, so the joined pieces are measured without another look at the pixels.

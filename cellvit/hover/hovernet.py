@@ -57,10 +57,10 @@ def hovernet_decoder(
         return _landscape(energy(sobel_px), mask(threshold, min_px) > 0)
 
     def decode(chosen: HoverNetWatershed) -> Labels:
-        pieces = mask(chosen.np_threshold, chosen.min_object_px)
-        markers = _markers(energy(chosen.sobel_px), pieces > 0, chosen)
+        pieces = mask(chosen.np_threshold, chosen.min_object_px)  # step 1
+        markers = _markers(energy(chosen.sobel_px), pieces > 0, chosen)  # steps 2 and 3
         basins = landscape(chosen.sobel_px, chosen.np_threshold, chosen.min_object_px)
-        return relabel(flood(basins, markers, pieces))
+        return relabel(flood(basins, markers, pieces))  # step 4; the numbers of the markers have gaps
 
     return decode
 
@@ -71,6 +71,7 @@ def border_energy(hv: Float32[np.ndarray, "2 h w"], sobel_px: int) -> Float32[np
     Along a nucleus both maps rise from -1 to 1; from one nucleus to the next they fall back. The energy is high
     where the derivative of either map along its own axis is low in comparison with the rest of the tile.
     """
+    # Maps and derivatives are scaled to their range in the tile: a constant factor in HV changes nothing.
     horizontal, vertical = (_unit_range(plane) for plane in hv)
     across = 1 - _unit_range(cv2.Sobel(horizontal, cv2.CV_64F, 1, 0, ksize=sobel_px))
     along = 1 - _unit_range(cv2.Sobel(vertical, cv2.CV_64F, 0, 1, ksize=sobel_px))
@@ -157,6 +158,7 @@ def _markers(
     energy: Float32[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"], chosen: HoverNetWatershed
 ) -> Int32[np.ndarray, "h w"]:
     """Inner parts of nuclei, one label each."""
+    # The opening removes thin bridges between the inner parts of neighbouring nuclei, and specks.
     inner = _filled((mask & (energy < chosen.hv_threshold)).view(np.uint8))
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (chosen.opening_px, chosen.opening_px))
     return _large_pieces(cv2.morphologyEx(inner, cv2.MORPH_OPEN, ellipse) > 0, chosen.min_marker_px)

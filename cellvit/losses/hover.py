@@ -128,7 +128,7 @@ class HoVerNetLoss(nn.Module):
         classes: Int[Tensor, "b h w"],
         hv_target: Float[Tensor, "b 2 h w"],
     ) -> LossParts:
-        """Compare a batch of maps with its ground truth; `hv_target` is `cellvit.hover.encode.hv_maps` of `instances`."""
+        """Loss of a batch of maps; `hv_target` is `cellvit.hover.encode.hv_maps` of `instances`."""
         mask = instances != 0
         with torch.autocast(mask.device.type, enabled=False):
             logits, hv, types, target = maps.np.float(), maps.hv.float(), maps.nt.float(), hv_target.float()

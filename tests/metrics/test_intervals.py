@@ -32,14 +32,6 @@ def test_the_interval_of_a_mean_has_the_width_of_theory() -> None:
     assert interval.high == pytest.approx(values.mean() + half_width, abs=half_width / 8)
 
 
-def test_undefined_tiles_do_not_change_the_interval_and_are_not_counted() -> None:
-    values = rng(1).random(50)
-    with_gaps = np.insert(values, [3, 10, 50], np.nan)
-
-    assert bootstrap_mean(with_gaps, rng=rng()) == bootstrap_mean(values, rng=rng())
-    assert bootstrap_mean(with_gaps, rng=rng()).n == 50
-
-
 @pytest.mark.parametrize(
     ("values", "value", "n"),
     [([], math.nan, 0), ([math.nan], math.nan, 0), ([0.5], 0.5, 1), ([0.5, 1.0, 0.0], 0.5, 3)],
@@ -61,13 +53,15 @@ def test_tiles_of_one_patient_are_sampled_together() -> None:
     assert by_patient.high - by_patient.low == pytest.approx(math.sqrt(30) * (by_tile.high - by_tile.low), rel=0.2)
 
 
-def test_undefined_tiles_do_not_shift_the_patients_of_the_others() -> None:
+@pytest.mark.parametrize("grouped", [False, True])
+def test_undefined_tiles_change_neither_interval_nor_count(grouped: bool) -> None:
     values, patients = rng(2).random(30), np.repeat(np.arange(10), 3)
     with_gaps, their_patients = np.insert(values, [0, 15], np.nan), np.insert(patients, [0, 15], [0, 77])
 
-    with_nan = bootstrap_mean(with_gaps, rng=rng(), groups=their_patients)
+    with_nan = bootstrap_mean(with_gaps, rng=rng(), groups=their_patients if grouped else None)
 
-    assert with_nan == bootstrap_mean(values, rng=rng(), groups=patients)
+    assert with_nan == bootstrap_mean(values, rng=rng(), groups=patients if grouped else None)
+    assert with_nan.n == 30
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_a_similar_one() -> None:

@@ -64,22 +64,6 @@ def tiles(draw: st.DrawFn, kind: str) -> Tile:
     return _renumbered(truth, rng, draw(ids)), truth_classes, _renumbered(predicted, rng, draw(ids)), predicted_classes
 
 
-def _nothing(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    return np.zeros(shape, np.int64)
-
-
-def _full(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    return np.ones(shape, np.int64)
-
-
-def _full_of_several(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    return _cells(rng, shape, int(rng.integers(2, 12)))
-
-
-def _crowded(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    return _cells(rng, shape, CROWD)
-
-
 def _touching(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     cells = _cells(rng, shape, int(rng.integers(2, 60)))
     return cells * (rng.random(cells.max() + 1) < 0.7)[cells]
@@ -93,26 +77,21 @@ def _nested(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     return instances
 
 
+def _discs(rng: np.random.Generator, shape: tuple[int, int], places: list[tuple[int, int]], end_px: int) -> np.ndarray:
+    """Numbered discs of random radius, 1 to `end_px` - 1, or single pixels if `end_px` is 0."""
+    instances = np.zeros(shape, np.int64)
+    for label, at in enumerate(places, start=1):
+        instances[_disc(shape, *at, rng.integers(1, end_px) if end_px else 0)] = label
+    return instances
+
+
 def _cut_by_border(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    instances = np.zeros(shape, np.int64)
-    for label, (row, column) in enumerate(_places(rng, shape, 12), start=1):
-        on_edge = [(0, column), (shape[0] - 1, column), (row, 0), (row, shape[1] - 1)][label % 4]
-        instances[_disc(shape, *on_edge, rng.integers(1, 9))] = label
-    return instances
-
-
-def _single_pixels(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    instances = np.zeros(shape, np.int64)
-    for label, at in enumerate(_places(rng, shape, 40), start=1):
-        instances[at] = label
-    return instances
-
-
-def _scattered(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    instances = np.zeros(shape, np.int64)
-    for label, at in enumerate(_places(rng, shape, 20), start=1):
-        instances[_disc(shape, *at, rng.integers(1, 8))] = label
-    return instances
+    bottom, right = shape[0] - 1, shape[1] - 1
+    places = [
+        [(0, column), (bottom, column), (row, 0), (row, right)][number % 4]
+        for number, (row, column) in enumerate(_places(rng, shape, 12), start=1)
+    ]
+    return _discs(rng, shape, places, 9)
 
 
 def _cells(rng: np.random.Generator, shape: tuple[int, int], n: int) -> np.ndarray:
@@ -134,15 +113,15 @@ def _disc(shape: tuple[int, int], row: int, column: int, radius_px: int) -> np.n
 
 
 KINDS: dict[str, Callable[[np.random.Generator, tuple[int, int]], np.ndarray]] = {
-    "nothing": _nothing,
-    "full": _full,
-    "full_of_several": _full_of_several,
-    "crowded": _crowded,
+    "nothing": lambda _, shape: np.zeros(shape, np.int64),
+    "full": lambda _, shape: np.ones(shape, np.int64),
+    "full_of_several": lambda rng, shape: _cells(rng, shape, int(rng.integers(2, 12))),
+    "crowded": lambda rng, shape: _cells(rng, shape, CROWD),
     "touching": _touching,
     "nested": _nested,
     "cut_by_border": _cut_by_border,
-    "single_pixels": _single_pixels,
-    "scattered": _scattered,
+    "single_pixels": lambda rng, shape: _discs(rng, shape, _places(rng, shape, 40), 0),
+    "scattered": lambda rng, shape: _discs(rng, shape, _places(rng, shape, 20), 8),
 }
 
 
