@@ -213,7 +213,7 @@ def _join(start: _Pieces, min_gain_px: float, min_object_px: int) -> _Nuclei:
         allowed = small | (gain > -min_gain_px)
         if not allowed.any():
             break
-        # All pairs that are the best choice of both sides are joined at once; except in ties, they have no piece in common.
+        # All pairs that are the best choice of both sides are joined at once; without ties, they share no piece.
         best = _mutually_best(one[allowed], other[allowed], gain[allowed], sums.shape[1])
         joined = _joined(one[allowed][best], other[allowed][best], sums.shape[1])
         # The sums add up, so the joined pieces are measured without another look at the pixels.
