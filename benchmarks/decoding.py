@@ -1,11 +1,11 @@
-"""How much of the nuclei each watershed method finds again: on perfect maps, on worn ones, and on trained decoders' own.
+"""Quality of the nuclei of each watershed method: on perfect maps, on degraded maps, and on maps of trained decoders.
 
     python benchmarks/decoding.py results/real_tiles [--split 1]
 
-Perfect maps come from the tile stores of a finished run. Worn ones are blurred by one pixel and carry noise that
-neighbouring pixels share; both methods decode them with their default parameters. Decoders of the run are applied to
-their validation folds; there each method has the best parameters of the run's grid, and the difference is paired by
-tile. Metrics are means over tiles, times medians over tiles on one thread.
+Perfect maps come from the tile stores of a finished run. Degraded maps are blurred by one pixel and contain noise that
+is correlated between neighbouring pixels; both methods decode them with their default parameters. The decoders of the
+run are applied to their validation folds, where each method uses the best parameters of the run's grid; the difference
+is paired by tile. Metrics are means over tiles, times are medians over tiles on one thread.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from cellvit.formats.features import open_family_features
 from cellvit.formats.tiles import open_targets, open_tiles
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.decode import METHODS, Watershed, method_of, segment_grid
-from cellvit.hover.oracle import oracle_maps
+from cellvit.hover.upper_bound import perfect_maps
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.metrics.contingency import contingency
 from cellvit.metrics.intervals import bootstrap_mean
@@ -38,7 +38,7 @@ BLUR_PX, SHARED_PX = 1.0, 2.0
 
 
 class Maps(NamedTuple):
-    """Truth of a tile and what a decoder says of it."""
+    """Ground truth of a tile and predicted maps."""
 
     truth: Int32[np.ndarray, "h w"]
     np_prob: Float32[np.ndarray, "h w"]
@@ -48,19 +48,23 @@ class Maps(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="output folder of a finished run")
-    parser.add_argument("--split", default="1", help="split whose decoders are looked at")
-    parser.add_argument("--every", type=int, default=1, help="look at every n-th tile of the folds (worn and perfect)")
+    parser.add_argument("--split", default="1", help="split whose decoders are measured")
+    parser.add_argument(
+        "--every", type=int, default=1, help="use every n-th tile of the folds (degraded and perfect maps)"
+    )
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
-    print("| maps | tiles | method | AJI | PQ | nuclei found / true | ms a tile |\n|---|---|---|---|---|---|---|")
+    print("| maps | tiles | method | AJI | PQ | nuclei predicted / true | ms a tile |\n|---|---|---|---|---|---|---|")
     for name, kind in tiles_of(args.results, args.every).items():
         defaults = [parameters() for parameters in METHODS.values()]
         print_methods(f"perfect, {name}", [perfect(truth) for truth in kind], defaults)
         for noise in NOISES:
             rng = np.random.default_rng(0)
-            print_methods(f"blurred, noise {noise:g}, {name}", [worn(truth, noise, rng) for truth in kind], defaults)
+            print_methods(
+                f"blurred, noise {noise:g}, {name}", [degraded(truth, noise, rng) for truth in kind], defaults
+            )
     print(
         "\n| decoder, validation | tiles | hovernet AJI | hv_flow AJI | difference | hovernet PQ | hv_flow PQ | difference |"
     )
@@ -70,7 +74,7 @@ def main() -> None:
 
 
 def tiles_of(results: Path, every: int) -> dict[str, list[Int32[np.ndarray, "h w"]]]:
-    """Instance maps of all folds, those of colon apart: its nuclei stand closest in the real tiles."""
+    """Instance maps of all folds; colon separately, because its nuclei are densest in the real tiles."""
     kinds: dict[str, list[Int32[np.ndarray, "h w"]]] = {"Colon": [], "other organs": []}
     for path in sorted((results / "tiles").glob("fold*.h5")):
         with open_tiles(path) as store:
@@ -82,39 +86,39 @@ def tiles_of(results: Path, every: int) -> dict[str, list[Int32[np.ndarray, "h w
 
 
 def perfect(truth: Int32[np.ndarray, "h w"]) -> Maps:
-    return Maps(truth, *oracle_maps(truth))
+    return Maps(truth, *perfect_maps(truth))
 
 
-def worn(truth: Int32[np.ndarray, "h w"], noise: float, rng: np.random.Generator) -> Maps:
-    def wear(plane: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+def degraded(truth: Int32[np.ndarray, "h w"], noise: float, rng: np.random.Generator) -> Maps:
+    def degrade(plane: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
         shared = cv2.GaussianBlur(rng.normal(size=plane.shape).astype(np.float32), (0, 0), SHARED_PX)
         return cv2.GaussianBlur(plane, (0, 0), BLUR_PX) + np.float32(noise) * shared / shared.std()
 
-    maps = oracle_maps(truth)
-    return Maps(truth, wear(maps.np_prob).clip(0, 1), np.stack([wear(plane) for plane in maps.hv]))
+    maps = perfect_maps(truth)
+    return Maps(truth, degrade(maps.np_prob).clip(0, 1), np.stack([degrade(plane) for plane in maps.hv]))
 
 
 def print_methods(name: str, maps: list[Maps], grid: Iterable[Watershed]) -> None:
     for watershed in grid:
         scores = scores_of(maps, [watershed])[:, 0]
-        aji, pq, n_found, n_true = np.nanmean(scores[:, :4], axis=0).tolist()
+        aji, pq, n_predicted, n_true = np.nanmean(scores[:, :4], axis=0).tolist()
         seconds = float(np.median(scores[:, 4]))
         print(
             f"| {name} | {len(maps)} | {method_of(watershed)} | {aji:.3f} | {pq:.3f} "
-            f"| {n_found:.1f} / {n_true:.1f} | {1000 * seconds:.1f} |",
+            f"| {n_predicted:.1f} / {n_true:.1f} | {1000 * seconds:.1f} |",
             flush=True,
         )
 
 
 def scores_of(maps: Iterable[Maps], grid: list[Watershed]) -> Float64[np.ndarray, "n p 5"]:
-    """AJI, PQ, nuclei found, nuclei there and seconds, of each tile with each point of the grid."""
+    """AJI, PQ, number of predicted and of true nuclei, and seconds, of each tile with each point of the grid."""
 
     def score(one: Maps) -> Iterator[tuple[float, float, int, int, float]]:
         before = time.perf_counter()
         for _, found in segment_grid(one.np_prob, one.hv, grid):
             seconds = time.perf_counter() - before
             table = contingency(one.truth, found)
-            yield aji_of(table), panoptic_of(table).pq, len(table.found_area), len(table.true_area), seconds
+            yield aji_of(table), panoptic_of(table).pq, len(table.predicted_area), len(table.true_area), seconds
             before = time.perf_counter()
 
     return np.array([list(score(one)) for one in maps])
@@ -137,7 +141,7 @@ def print_decoder(results: Path, split: str, choice: WatershedChoice) -> None:
 
 
 def best_of(scores: Float64[np.ndarray, "n p 5"], grid: list[Watershed], wanted: Callable[[Watershed], bool]) -> int:
-    """Point of best AJI among the wanted ones."""
+    """Index of the point of best AJI among the wanted ones."""
     means = np.nanmean(scores[:, :, 0], axis=0)
     return max((place for place, point in enumerate(grid) if wanted(point)), key=lambda place: means[place])
 

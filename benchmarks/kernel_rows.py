@@ -24,6 +24,7 @@ from cellvit.hover.encode import hv_maps
 from cellvit.hover.table import nucleus_table
 from cellvit.inference.predictions import Segmentation
 from cellvit.metrics import aji, aji_plus, dice, panoptic_quality
+from cellvit.metrics.contingency import centroids_of, contingency_of, overlay
 from cellvit.metrics.detection import RADIUS_PX, UNPAIRED, detection_counts, pair_centroids
 from cellvit.metrics.overlap import aji_of, aji_plus_of, dice_of
 from cellvit.metrics.pannuke import tile_scores
@@ -94,7 +95,7 @@ def tasks(checkouts: peers.Peers) -> list[Task]:
 
 
 def all_metrics(case: Case) -> list[float]:
-    """Every overlap figure of a tile from one contingency table."""
+    """Every overlap metric of a tile from one contingency table."""
     scores = tile_scores(case.true.instances, case.true.classes, case.found.instances, case.found.classes)
     table = scores.table
     return [aji_of(table), aji_plus_of(table), dice_of(table), scores.bpq, scores.mpq, *scores.pq]
@@ -140,9 +141,9 @@ def _ours() -> dict[str, tuple[Contender, ...]]:
             for method in _other_methods()
         },
         TABLE: (_each("`segment`, `nucleus_table`", _table),),
-        DETECTION: (_each("`detection_counts`", _n_detected),),
+        DETECTION: (_each("`centroids_of`, `detection_counts`", _n_detected),),
         PAIRS: (_each("`pair_centroids`", lambda case: pair_centroids(case.true.at, case.found.at)),),
-        ALL: (_each("`tile_scores` and the figures of its table", all_metrics),),
+        ALL: (_each("`tile_scores` and the metrics of its table", all_metrics),),
         ALL_AND_DETECTION: (_each("`score_segmentation`", with_detection),),
     }
 
@@ -233,8 +234,8 @@ def _each(name: str, act: Callable[[Case], Any]) -> Contender:
     return Contender(name, lambda cases: map(act, cases))
 
 
-def _each_map(name: str, figure: Callable[[Any, Any], float]) -> Contender:
-    return _each(name, lambda case: figure(case.true.instances, case.found.instances))
+def _each_map(name: str, metric: Callable[[Any, Any], float]) -> Contender:
+    return _each(name, lambda case: metric(case.true.instances, case.found.instances))
 
 
 def _tensors_of(cases: Sequence[Case]) -> list[torch.Tensor]:
@@ -262,5 +263,7 @@ def _table(case: Case) -> tuple[Any, ...]:
 
 def _n_detected(case: Case) -> int:
     true, found = case.true, case.found
-    counts = detection_counts(true.instances, true.class_of, found.instances, found.class_of)
-    return int(counts.table[:UNPAIRED, :UNPAIRED].sum())
+    laid = overlay(true.instances, found.instances)
+    true_at, found_at = centroids_of(laid, contingency_of(laid))
+    table = detection_counts(true_at, true.class_of, found_at, found.class_of)
+    return int(table[:UNPAIRED, :UNPAIRED].sum())

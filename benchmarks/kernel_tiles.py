@@ -13,9 +13,9 @@ from skimage.draw import ellipse
 
 from cellvit.errors import ContractError, MissingInputError
 from cellvit.formats.tiles import open_tiles
-from cellvit.hover.oracle import oracle_maps
 from cellvit.hover.relabel import relabel
-from cellvit.metrics.instances import centroids, majority_classes
+from cellvit.hover.upper_bound import perfect_maps
+from cellvit.metrics.pannuke import tile_scores
 from cellvit.taxonomy import NUCLEUS_CLASSES, TILE_PX, NucleusClass
 
 COVERAGE: Final = (0.16, 25, 0.47)
@@ -146,9 +146,9 @@ def _free_place(
 
 
 def _case(true: Nuclei, rng: np.random.Generator) -> Case:
-    oracle = oracle_maps(true.instances)
-    np_prob = np.clip(_worn(oracle.np_prob, rng), 0, 1)
-    hv = np.stack([_worn(plane, rng) for plane in oracle.hv])
+    perfect = perfect_maps(true.instances)
+    np_prob = np.clip(_worn(perfect.np_prob, rng), 0, 1)
+    hv = np.stack([_worn(plane, rng) for plane in perfect.hv])
     votes = np.stack([np.abs(_worn((true.classes == k).astype(np.float32), rng)) for k in range(len(NucleusClass))])
     nt_prob = votes / votes.sum(axis=0)
     branches = np.stack([nt_prob.argmax(axis=0).astype(np.float32), np_prob, *hv], axis=-1)
@@ -188,4 +188,5 @@ def _neighbour(true: Nuclei) -> Int64[np.ndarray, " n"]:
 
 def _nuclei(instances: Int32[np.ndarray, "h w"], classes: UInt8[np.ndarray, "h w"]) -> Nuclei:
     masks = np.stack([np.where(classes == k, instances, 0.0) for k in NUCLEUS_CLASSES], axis=-1)
-    return Nuclei(instances, classes, majority_classes(instances, classes), centroids(instances), masks)
+    scores = tile_scores(instances, classes, instances, classes)
+    return Nuclei(instances, classes, scores.true_class_of, scores.centroids[0], masks)

@@ -33,7 +33,7 @@ from cellvit.evaluation.map_sums import map_sums
 from cellvit.evaluation.scoring import SCORE_COLUMNS, MapsTask, Truth, score_maps
 from cellvit.formats.features import open_family_features
 from cellvit.formats.tiles import open_targets
-from cellvit.hover.hovernet import HoverNetWatershed
+from cellvit.hover.parameters import HoverNetWatershed
 from cellvit.inference.blocks import stored_blocks, block_positions
 from cellvit.inference.maps import as_map_batch, forward
 from cellvit.metrics.intervals import bootstrap_mean
@@ -154,8 +154,8 @@ def measured(args: argparse.Namespace, made: Path, way: str, input_px: int) -> O
             sums.append(of_maps)
     return Outcome(
         f"{input_px} px, {way}",
-        np_dice=float(np.mean([each.np_dice for each in sums])),
-        hv_skill=float(np.mean([each.hv_skill for each in sums])),
+        np_dice=float(np.mean([each.value("np_dice") for each in sums])),
+        hv_skill=float(np.mean([each.value("hv_skill") for each in sums])),
         tiles=np.mean(rows, axis=0),
     )
 

@@ -71,9 +71,9 @@ class QualityGates(Section):
     organ_accuracy: Gate = Field(
         default=Gate.model_validate({"pass": 0.99}), description="OrganHead accuracy over this"
     )
-    hv_magnitude: Gate = Field(
+    hv_length: Gate = Field(
         default=Gate.model_validate({"pass": 0.40, "partial": 0.20}),
-        description="mean HV magnitude on nuclei over this",
+        description="mean length of the HV vectors on nuclei over this",
     )
     aji: Gate = Field(default=Gate.model_validate({"pass": 0.50, "partial": 0.30}), description="AJI over this")
     hv_mse: Gate = Field(default=Gate.model_validate({"pass": 0.30}), description="HV MSE under this")

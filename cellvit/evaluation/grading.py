@@ -32,7 +32,7 @@ GRADED: Final = (*GATED, *(metric for metric in BASELINE_OF if metric not in GAT
 _ADVICE: Final = MappingProxyType(
     {
         "organ_accuracy": "train OrganHead longer (organ_head.epochs) and check that its folds hold every organ",
-        "hv_magnitude": "HV vectors are too short: raise the magnitude weight (training.loss.hv_magnitude)",
+        "hv_length": "HV vectors are too short: raise the magnitude weight (training.loss.hv_magnitude)",
         "hv_mse": "raise the weight of HV (training.loss.hv) or train longer (training.epochs)",
         "hv_skill": "raise the weight of HV (training.loss.hv) or train longer (training.epochs)",
         "np_dice": "lower the magnitude weight (training.loss.hv_magnitude) or raise that of NP (training.loss.np)",
@@ -114,7 +114,7 @@ def by_remedy(found: Iterable[tuple[str, Advice]]) -> dict[str, tuple[str, ...]]
 
 
 def _remedy(metric: str, rows: Mapping[str, SummaryRow]) -> str:
-    strong = "hv_magnitude" in rows and rows["hv_magnitude"].gate == "pass"
+    strong = "hv_length" in rows and rows["hv_length"].gate == "pass"
     return _TUNE if metric == "aji" and rows[metric].gate == "fail" and strong else _ADVICE[metric]
 
 

@@ -10,7 +10,7 @@ from cellvit.hover.classical import segment_classical
 from cellvit.hover.decode import Watershed, segment_grid
 from cellvit.inference.predictions import Segmentation
 from cellvit.inference.segment import one_class, segment_tile
-from cellvit.metrics.detection import UNPAIRED, detection_counts_of
+from cellvit.metrics.detection import UNPAIRED, detection_counts
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 from cellvit.metrics.overlap import aji, aji_of, aji_plus_of, as_rows, dice_of
 from cellvit.metrics.pannuke import TileScores, tile_scores
@@ -42,7 +42,7 @@ PANOPTIC_COLUMNS: Final = tuple(f"{part}_{name}" for name in CLASS_KEYS for part
 """Counts of `cellvit.metrics.overlap.PanopticCounts` by class: they add up over tiles (mPQ+)."""
 
 PAIR_COLUMNS: Final = tuple(f"pairs_{t}_{f}" for t in range(UNPAIRED + 1) for f in range(UNPAIRED + 1))
-"""Table of `cellvit.metrics.detection.DetectionCounts`, row by row: it adds up over tiles."""
+"""Table of `cellvit.metrics.detection.detection_counts`, row by row: it adds up over tiles."""
 
 COLUMNS: Final = (*SCORE_COLUMNS, *PANOPTIC_COLUMNS, *PAIR_COLUMNS, *MAP_COLUMNS)
 """Everything that is measured on a tile; every figure of an evaluation is a function of these columns."""
@@ -123,16 +123,16 @@ def score_grid(grid: tuple[Watershed, ...], task: GridTask) -> Float64[np.ndarra
 def score_segmentation(truth: Truth, found: Segmentation) -> Float64[np.ndarray, " k"]:
     """Scores, panoptic counts and detections of one tile: all of `COLUMNS` but the sums of maps."""
     scores = tile_scores(truth.instances, truth.classes, found.instances, found.classes)
-    true_at, found_at = scores.centroids
-    detections = detection_counts_of(true_at, scores.true_class_of, found_at, scores.found_class_of)
-    return np.concatenate([_scores(scores), as_rows(scores.counts).ravel(), detections.table.ravel()])
+    true_at, predicted_at = scores.centroids
+    detections = detection_counts(true_at, scores.true_class_of, predicted_at, scores.predicted_class_of)
+    return np.concatenate([_scores(scores), as_rows(scores.counts).ravel(), detections.ravel()])
 
 
 def _scores(scores: TileScores) -> Float64[np.ndarray, " s"]:
     table, binary = scores.table, scores.binary
     values = (
         len(table.true_area),
-        len(table.found_area),
+        len(table.predicted_area),
         dice_of(table),
         aji_of(table),
         aji_plus_of(table),

@@ -8,7 +8,7 @@ from cellvit.evaluation.grading import advice, by_remedy
 from cellvit.evaluation.summary import ORGAN_HEAD, Keyed
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 
-COLUMNS: Final = ("np_dice", "hv_skill", "hv_magnitude", "nt_accuracy", "dice", "aji", "bpq", "mpq", "detection_f1")
+COLUMNS: Final = ("np_dice", "hv_skill", "hv_length", "nt_accuracy", "dice", "aji", "bpq", "mpq", "detection_f1")
 """Metrics of the table; summary.csv holds all."""
 
 SYSTEMS: Final = ("pooled", "classical", "trivial", "oracle")

@@ -48,7 +48,7 @@ def coverage(tiles: TileScores) -> float:
 
 def true_magnitude(tiles: TileScores) -> float:
     """Mean magnitude of the true HV vectors on nuclear pixels; NaN without nuclei."""
-    return float(ratio(tiles.column("hv_true_magnitude").sum(), tiles.column("nuclear_px").sum()))
+    return float(ratio(tiles.column("hv_length_true").sum(), tiles.column("nuclear_px").sum()))
 
 
 def oracle_figures(tiles: TileScores, *, seed: int) -> Values:

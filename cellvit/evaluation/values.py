@@ -22,14 +22,14 @@ from cellvit.formats.tiles import Groups
 from cellvit.metrics.detection import UNPAIRED, class_scores, detection_scores
 from cellvit.metrics.intervals import Interval, Statistic, bootstrap, bootstrap_mean, bootstrap_organ_mean
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
-from cellvit.metrics.maps import FIGURES as MAP_FIGURES
+from cellvit.metrics.maps import METRICS as MAP_FIGURES
 from cellvit.metrics.maps import MapSums, nt_accuracy_of_class
 from cellvit.metrics.pannuke import pooled_mpq_of_sums
 from cellvit.taxonomy import NUCLEUS_CLASSES
 
 Measure = Callable[[TileScores, np.random.Generator], Interval]
 
-MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_magnitude", "nt_accuracy")
+MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy")
 """Values of the maps before any watershed."""
 
 GAP_METRICS: Final = ("np_dice", "hv_mse", "nt_accuracy")

@@ -1,1 +1,1 @@
-"""Both directions of NP, HV and NT: targets from instances, instances from maps."""
+"""NP, HV and NT maps in both directions: targets from instances, and instances from predicted maps."""

@@ -1,34 +1,34 @@
-"""The few operations that numpy and torch spell differently, for code that runs on both."""
+"""Operations that numpy and torch spell differently, for code that runs on both."""
 
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int64, Integer, Num, Shaped
+from jaxtyping import Bool, Float64, Int64, Num, Shaped
 
 Array = Any
-"""A numpy array or a torch tensor; what goes in comes out, on the same device."""
+"""A numpy array or a torch tensor; results have the type and the device of the arguments."""
 
 
 def is_integer(values: Array) -> bool:
-    """Whether the values are integers; a mask is none."""
+    """Whether the values are integers; booleans are not."""
     if isinstance(values, np.ndarray):
         return values.dtype.kind in "iu"
     return not values.dtype.is_floating_point and not values.dtype.is_complex and values.dtype != torch.bool
 
 
 def cast(values: Num[Array, " n"], dtype: str) -> Num[Array, " n"]:
-    """The values as another type, by its name."""
+    """The values converted to the type of this name."""
     return values.astype(dtype) if isinstance(values, np.ndarray) else values.to(getattr(torch, dtype))
 
 
 def count(like: Shaped[Array, " n"]) -> Int64[Array, " n"]:
-    """0, 1, 2 ... as long as `like`."""
+    """0, 1, 2 ..., with the length of `like`."""
     return np.arange(len(like)) if isinstance(like, np.ndarray) else torch.arange(len(like), device=like.device)
 
 
 def changes(values: Num[Array, " n"]) -> Bool[Array, " n"]:
-    """Where a value differs from the one before; the first does."""
+    """Whether each value differs from the one before; True for the first."""
     if isinstance(values, np.ndarray):
         changed: Array = np.ones(len(values), bool)
     else:
@@ -38,25 +38,20 @@ def changes(values: Num[Array, " n"]) -> Bool[Array, " n"]:
 
 
 def nonzero(values: Num[Array, " n"]) -> Int64[Array, " k"]:
-    """Places of the values that are not 0."""
+    """Indices of the values that are not 0."""
     return np.flatnonzero(values) if isinstance(values, np.ndarray) else values.nonzero().squeeze(1)
 
 
 def gaps(places: Int64[Array, " n"], *, end: int) -> Int64[Array, " n"]:
-    """Distance from each place to the next, for the last one to `end`."""
+    """Distance from each place to the next one, and from the last one to `end`."""
     distance = places.copy() if isinstance(places, np.ndarray) else places.clone()
     distance[:-1] = places[1:] - places[:-1]
     distance[-1:] = end - places[-1:]
     return distance
 
 
-def cumulative(values: Integer[Array, " n"]) -> Int64[Array, " n"]:
-    """Sum of all values up to each, itself included."""
-    return values.cumsum() if isinstance(values, np.ndarray) else values.cumsum(0)
-
-
 def repeat(values: Num[Array, " n"], times: Int64[Array, " n"]) -> Num[Array, " k"]:
-    """Each value as often as `times` says."""
+    """Each value repeated the given number of times."""
     return np.repeat(values, times) if isinstance(values, np.ndarray) else values.repeat_interleave(times)
 
 
@@ -66,14 +61,14 @@ def where(condition: Bool[Array, " n"], yes: Num[Array, " n"], no: Num[Array, " 
 
 
 def ranks(values: Int64[Array, " n"]) -> tuple[Int64[Array, " n"], int]:
-    """Place of each value among the distinct ones, and how many these are."""
+    """Rank of each value among the distinct values, and the number of distinct values."""
     unique = np.unique if isinstance(values, np.ndarray) else torch.unique
     distinct, rank = unique(values, return_inverse=True)
     return rank, len(distinct)
 
 
 def sum_by(group: Int64[Array, " n"], n_groups: int, values: Num[Array, " n"]) -> Float64[Array, " g"]:
-    """Sum of the values of each group; exact for whole numbers up to 2**53, in whatever order they are added."""
+    """Sum of the values of each group; exact, in any order, for whole numbers up to 2**53."""
     if isinstance(group, np.ndarray):
         return np.bincount(group, values, n_groups)
     return torch.zeros(n_groups, dtype=torch.float64, device=group.device).index_add_(0, group, values.double())
@@ -82,7 +77,7 @@ def sum_by(group: Int64[Array, " n"], n_groups: int, values: Num[Array, " n"]) -
 def max_by(
     group: Int64[Array, " n"], n_groups: int, values: Float64[Array, " n"], *, least: float
 ) -> Float64[Array, " g"]:
-    """Largest value of each group, `least` where none is larger."""
+    """Largest value of each group, but at least `least`."""
     if isinstance(group, np.ndarray):
         largest = np.full(n_groups, float(least))
         np.maximum.at(largest, group, values)

@@ -1,4 +1,4 @@
-"""NT map and nuclei of a tile -> the class of each nucleus."""
+"""NT map and nuclei of a tile -> the class of each nucleus, by the votes of its pixels (Graham et al. 2019)."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64, Integer, UInt8
 
 from cellvit.errors import ContractError
-from cellvit.hover.limits import check_finite
+from cellvit.hover.checks import check_finite
 from cellvit.taxonomy import NucleusClass
 
 
@@ -15,7 +15,7 @@ class TypedNuclei(NamedTuple):
 
     Attributes:
         classes: Nuclear `NucleusClass`, never background.
-        probability: Mean over the nucleus's pixels of the NT probability of that class, 0..1.
+        probability: Mean over the pixels of the nucleus of the NT probability of that class, 0..1.
     """
 
     classes: UInt8[np.ndarray, " n"]
@@ -23,19 +23,24 @@ class TypedNuclei(NamedTuple):
 
 
 def classify(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarray, "6 h w"]) -> TypedNuclei:
-    """Give each nucleus the nuclear class that most of its pixels have.
+    """Give each nucleus the nuclear class of most of its pixels.
 
-    A pixel votes for its most probable class. Votes for background do not count; a tie, and a nucleus with no other
-    vote, go to the nuclear class of the highest mean probability.
+    A pixel votes for its most probable class. Votes for background do not count. In a tie, or without any other vote,
+    the nuclear class of the highest mean probability wins.
 
     Args:
-        instances: Labels 1..n without gaps, as `segment` gives them.
+        instances: Labels 1..n without gaps, as returned by `cellvit.hover.decode.segment`.
         nt_prob: Probability of each `NucleusClass`, background first, summing to 1 over the classes.
 
     Raises:
-        ContractError: The maps do not fit, `nt_prob` is not finite on a nucleus, or labels have gaps.
+        ContractError: The shapes do not match, `nt_prob` is not finite on a nucleus, or the labels have gaps.
     """
-    _check_types(instances, nt_prob)
+    if nt_prob.shape != (len(NucleusClass), *instances.shape):
+        raise ContractError(
+            f"NT probabilities must be ({len(NucleusClass)}, h, w) over instances (h, w), background first, "
+            f"found {nt_prob.shape} over {instances.shape}. Pass one tile at a time, channels first."
+        )
+    # Only nuclear pixels matter: p of them, each with its nucleus (from 0) and six probabilities.
     n_nuclei = int(instances.max(initial=0))
     inside = np.flatnonzero(instances > 0)
     nucleus = instances.reshape(-1)[inside] - 1
@@ -43,7 +48,7 @@ def classify(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarray, "
     check_finite("nt_prob", probability)
 
     votes = _votes(nucleus, probability, n_nuclei)
-    area_px = votes.sum(axis=1, keepdims=True)
+    area_px = votes.sum(axis=1, keepdims=True)  # every pixel has one vote
     if not area_px.all():
         raise ContractError(
             f"instance labels must be 1..{n_nuclei} without gaps, found no pixel of label {int(area_px.argmin()) + 1}. "
@@ -51,12 +56,13 @@ def classify(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarray, "
         )
 
     classes = _elected(votes, nucleus, probability)
+    # Mean probability of the elected class over all pixels of the nucleus, whatever they voted for.
     sums = np.bincount(nucleus, probability[classes[nucleus], np.arange(len(nucleus))], n_nuclei)
     return TypedNuclei(classes.astype(np.uint8), (sums / area_px[:, 0]).astype(np.float32))
 
 
 def class_map(instances: Integer[np.ndarray, "h w"], classes: UInt8[np.ndarray, " n"]) -> UInt8[np.ndarray, "h w"]:
-    """Class of each pixel: that of its nucleus (``classes[i]`` is of label ``i + 1``), 0 on background.
+    """Class of each pixel, which is that of its nucleus (``classes[i]`` belongs to label ``i + 1``); background is 0.
 
     Examples:
         >>> class_map(np.array([[0, 2, 1]]), np.array([5, 3], np.uint8))
@@ -68,21 +74,14 @@ def class_map(instances: Integer[np.ndarray, "h w"], classes: UInt8[np.ndarray, 
     return pixels
 
 
-def _check_types(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarray, "6 h w"]) -> None:
-    if nt_prob.shape != (len(NucleusClass), *instances.shape):
-        raise ContractError(
-            f"NT probabilities must be ({len(NucleusClass)}, h, w) over instances (h, w), background first, "
-            f"found {nt_prob.shape} over {instances.shape}. Give one tile at a time, channels first."
-        )
-
-
 def _votes(
     nucleus: Integer[np.ndarray, " p"], probability: Float[np.ndarray, "6 p"], n_nuclei: int
 ) -> Int64[np.ndarray, "n 6"]:
-    """Pixels of each nucleus by their most probable class, the smaller of equal ones."""
+    """Number of pixels of each nucleus by their most probable class (the smallest number of equal ones)."""
+    # The argmax over the classes, in a loop because numpy's argmax over a first axis takes twice as long.
     winner = np.zeros(len(nucleus), np.intp)
     greatest = probability[0].copy()
-    for number, plane in enumerate(probability[1:], start=1):  # numpy's argmax over a first axis takes twice as long
+    for number, plane in enumerate(probability[1:], start=1):
         winner[plane > greatest] = number
         np.maximum(greatest, plane, out=greatest)
     n_classes = len(probability)
@@ -92,11 +91,13 @@ def _votes(
 def _elected(
     votes: Int64[np.ndarray, "n 6"], nucleus: Integer[np.ndarray, " p"], probability: Float[np.ndarray, "6 p"]
 ) -> Int64[np.ndarray, " n"]:
-    """Nuclear class with most votes; that of greatest mean probability where several have as many."""
+    """Nuclear class with most votes; among equal classes the one with the highest mean probability."""
+    # Score 1 for the classes with most votes, background left out: without a tie, that decides.
     nuclear = votes[:, NucleusClass.NEOPLASTIC :]
     most = nuclear == nuclear.max(axis=1, keepdims=True, initial=0)
     tied = np.flatnonzero(most.sum(axis=1) > 1)
     score = most.astype(np.float64)
+    # In a tie, their summed probabilities are the score (without any nuclear vote, all five classes are tied at 0).
     if len(tied):
         planes = probability[NucleusClass.NEOPLASTIC :]
         sums = np.stack([np.bincount(nucleus, plane, len(votes)) for plane in planes], axis=1)

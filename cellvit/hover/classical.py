@@ -1,4 +1,9 @@
-"""The classical baseline: nuclei from the hematoxylin channel alone, nothing learned."""
+"""The classical baseline: nuclei from the hematoxylin channel, without training.
+
+References:
+    Ruifrok and Johnston, Quantification of histochemical staining by color deconvolution, 2001.
+    Otsu, A threshold selection method from gray-level histograms, 1979.
+"""
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, UInt8
@@ -22,16 +27,15 @@ def segment_classical(
 ) -> Int32[np.ndarray, "h w"]:
     """Nuclei of one H&E tile at 0.25 um per pixel: labels 1..n without gaps, 0 is background.
 
-    Otsu's threshold on the hematoxylin density (Ruifrok and Johnston 2001), then a watershed on the distance to the
-    edge that parts touching nuclei. A decoder that does not beat this has learned nothing of use. The defaults are
-    common choices for 40x, not tuned on any test tile.
+    Otsu's threshold on the hematoxylin density, then a watershed on the distance to the edge that separates touching
+    nuclei. The defaults are common choices for 40x; they were not tuned on test tiles.
 
     Args:
         image: RGB, 0..255.
-        smoothing_px: Standard deviation of the Gaussian on the density before the threshold.
-        opening_px: Radius of the disc that opens the mask: removes threads and specks.
-        min_object_px: Mask pieces under this area are dropped, holes under it are filled.
-        min_distance_px: Least distance between two seeds: about half the smallest nucleus's diameter.
+        smoothing_px: Standard deviation of the Gaussian filter of the density and of the distance.
+        opening_px: Radius of the disc of the morphological opening, which removes threads and specks from the mask.
+        min_object_px: Smaller pieces of the mask are dropped, and smaller holes are filled; area in pixels.
+        min_distance_px: Smallest distance between two seeds, about half the diameter of the smallest nucleus.
     """
     density = gaussian(rgb2hed(image)[..., 0], smoothing_px)
     mask = _clean(density > threshold_otsu(density), opening_px, min_object_px)
@@ -53,7 +57,7 @@ def _without_small(mask: Bool[np.ndarray, "h w"], min_px: int) -> Bool[np.ndarra
 def _seeds(
     distance: Float64[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"], min_distance_px: int
 ) -> Int32[np.ndarray, "h w"]:
-    """One label at each peak of the distance to the edge, at least one in every piece of the mask."""
+    """One label at each peak of the distance to the edge; every piece of the mask has at least one."""
     pieces, _ = ndimage.label(mask)
     peaks = peak_local_max(distance, min_distance=min_distance_px, labels=pieces, exclude_border=False)
     seeds = np.zeros(mask.shape, np.int32)

@@ -3,24 +3,25 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import numpy as np
 from jaxtyping import Float, Int32
 
 from cellvit.errors import SettingsError
-from cellvit.hover.flow import HvFlow, flow_decoder
-from cellvit.hover.hovernet import HoverNetWatershed, hovernet_decoder
-from cellvit.hover.limits import check_maps
+from cellvit.hover.checks import check_maps
+from cellvit.hover.flow import flow_decoder
+from cellvit.hover.hovernet import hovernet_decoder
+from cellvit.hover.parameters import HoverNetWatershed, HvFlow
 
 Method = Literal["hovernet", "hv_flow"]
-"""Ways from maps to nuclei: HoVer-Net's published post-processing, and ours."""
+"""HoVer-Net's published post-processing, or the following of the HV maps to centres."""
 
 Watershed = HoverNetWatershed | HvFlow
-"""Parameters of a method, which say the method too."""
+"""Parameters of one method; their type says which method."""
 
 METHODS: Final[Mapping[Method, type[Watershed]]] = MappingProxyType({"hovernet": HoverNetWatershed, "hv_flow": HvFlow})
-"""The parameters of each method."""
+"""Type of the parameters of each method."""
 
 
 def segment(
@@ -32,17 +33,20 @@ def segment(
 ) -> Int32[np.ndarray, "h w"]:
     """Nuclei of one tile: labels 1..n without gaps, 0 is background.
 
-    ``hovernet`` is the post-processing of Graham et al. 2019, with `parameters` of `cellvit.hover.hovernet`, the
-    published ones by default. ``hv_flow`` follows the maps to the centres they point to, with `parameters` of
-    `cellvit.hover.flow`; it keeps more of touching nuclei apart, and stands noise better (docs/decoding.md).
+    ``hovernet`` is the post-processing of Graham et al. 2019 (`cellvit.hover.hovernet`). ``hv_flow`` follows the maps
+    to the centres that they point to (`cellvit.hover.flow`); it separates more touching nuclei and tolerates more
+    noise (docs/decoding.md).
 
     Args:
         np_prob: Probability of nucleus, 0..1.
         hv: Horizontal (right +) and vertical (down +) distance to the centre of mass, about -1..1.
+        method: Which method decodes the maps.
+        parameters: Fields of `HoverNetWatershed` or `HvFlow` (`cellvit.hover.parameters`) that differ from the
+            defaults.
 
     Raises:
         SettingsError: Unknown method or parameter, or a parameter out of its limits.
-        ContractError: The maps differ in size or are not finite, or `np_prob` is no probability.
+        ContractError: The maps differ in size or are not finite, or `np_prob` is not a probability.
 
     Examples:
         >>> np_prob, hv = np.ones((1, 6)), np.array([[[-1, 0, 1, -1, 0, 1]], [[0] * 6]])
@@ -56,10 +60,10 @@ def segment(
 def segment_grid(
     np_prob: Float[np.ndarray, "h w"], hv: Float[np.ndarray, "2 h w"], grid: Sequence[Watershed]
 ) -> Iterator[tuple[Watershed, Int32[np.ndarray, "h w"]]]:
-    """Yield what `segment` finds with each set of parameters; steps that sets have in common run once.
+    """Yield the result of `segment` for each set of parameters; steps that several sets share run once.
 
     Raises:
-        ContractError: The maps differ in size or are not finite, or `np_prob` is no probability.
+        ContractError: The maps differ in size or are not finite, or `np_prob` is not a probability.
     """
     check_maps(np_prob, hv)
     np_prob, hv = np.ascontiguousarray(np_prob, np.float32), np.ascontiguousarray(hv, np.float32)
@@ -73,22 +77,25 @@ def segment_grid(
 
 
 def watershed_of_method(method: str, parameters: Mapping[str, float]) -> Watershed:
-    """The parameters of a method by name; those that are not given keep their defaults.
+    """Parameters of a method by name; the others have their defaults.
 
     Raises:
         SettingsError: Unknown method or parameter, or a parameter out of its limits.
     """
-    if method not in get_args(Method):
-        raise SettingsError(f"unknown watershed method {method!r}; there are: {', '.join(get_args(Method))}.")
-    kind = METHODS[method]  # type: ignore[index]  # checked above
+    kind = next((kind for name, kind in METHODS.items() if name == method), None)
+    if kind is None:
+        raise SettingsError(f"unknown watershed method {method!r}; the methods are: {', '.join(METHODS)}.")
     types = {field.name: field.type for field in dataclasses.fields(kind)}
     if unknown := sorted(set(parameters) - set(types)):
-        raise SettingsError(f"unknown {method} parameters {', '.join(unknown)}; there are: {', '.join(types)}.")
-    whole = {name: value for name, value in parameters.items() if types[name] is int}
-    for name, value in whole.items():
-        if value != int(value):
-            raise SettingsError(f"watershed parameter {name} must be a whole number, found {value}.")
-    given: dict[str, Any] = {**parameters, **{name: int(value) for name, value in whole.items()}}
+        raise SettingsError(
+            f"unknown {method} parameters {', '.join(unknown)}; the parameters are: {', '.join(types)}."
+        )
+    given: dict[str, Any] = dict(parameters)
+    for name, value in parameters.items():
+        if types[name] is int:
+            given[name] = int(value)
+            if value != given[name]:
+                raise SettingsError(f"watershed parameter {name} must be a whole number, found {value}.")
     return kind(**given)
 
 

@@ -1,6 +1,9 @@
-"""HV maps -> nuclei by following the maps to the centres they point to (method `hv_flow`)."""
+"""HV maps -> nuclei by following the maps to the centres that they point to (method `hv_flow`).
 
-import dataclasses
+Following vectors to sinks is the idea of Cellpose (Stringer et al., Nature Methods 18, 2021), whose vectors are
+trained for this purpose. Doubling the pointers is list ranking (Wyllie, 1979).
+"""
+
 from collections.abc import Callable
 from functools import cache
 from typing import Final, NamedTuple
@@ -9,64 +12,28 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
-from cellvit.hover.limits import check_limits
+from cellvit.hover.parameters import HvFlow
 from cellvit.hover.relabel import Labels
 
 _WALK_DOUBLINGS: Final = 8
-"""The pointer map is doubled this often: walks of 256 steps, longer than any nucleus at 0.25 um per pixel."""
+"""The pointers are doubled this often: walks of 256 steps, longer than any nucleus at 0.25 um per pixel."""
 
 _DIAGONAL: Final = 0.5
-"""A step is diagonal where the smaller component is over this part of the larger: directions of 26.6 to 63.4 degrees."""
+"""A step is diagonal if the smaller component exceeds this fraction of the larger: 26.6 to 63.4 degrees."""
 
 _PIXEL_VARIANCE: Final = 1 / 12
-"""Variance of positions within one pixel; without it a nucleus one pixel wide would have no extent."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class HvFlow:
-    """Parameters of `hv_flow`; docs/decoding.md says what was measured.
-
-    Attributes:
-        np_threshold: Nuclear probability, 0..1, from which a pixel is nuclear. Higher: fewer and smaller nuclei.
-        min_gain_px: What a cut between two neighbours must explain of the HV maps, in pixels of a perfectly mapped
-            nucleus; with less, they are one. Larger: fewer cuts, more of touching nuclei in one; 0 or more.
-        min_object_px: Area in pixels under which a nucleus goes to the neighbour that fits best, or is dropped where
-            it has none.
-        min_fit: Least fit of a nucleus against that of its tile, 0..1; under it, it is dropped. Fit is what nuclei
-            explain of the HV maps, a pixel. Larger: more is dropped that NP marks and HV does not confirm; 0 keeps all.
-        window_px: Side in pixels of the square over which the maps' mean is taken off before they are followed, odd,
-            about a nucleus's diameter. Smaller: more and smaller pieces to choose cuts from, and more time.
-
-    Raises:
-        SettingsError: A parameter is out of its limits.
-    """
-
-    np_threshold: float = 0.5
-    min_gain_px: float = 5.0
-    min_object_px: int = 10
-    min_fit: float = 0.5
-    window_px: int = 25
-
-    def __post_init__(self) -> None:
-        limits = {
-            "np_threshold": (0 <= self.np_threshold <= 1, "from 0 to 1"),
-            "min_gain_px": (self.min_gain_px >= 0, "0 or more"),
-            "min_object_px": (self.min_object_px >= 0, "0 or more"),
-            "min_fit": (0 <= self.min_fit <= 1, "from 0 to 1"),
-            "window_px": (self.window_px >= 3 and self.window_px % 2 == 1, "odd, 3 or more"),
-        }
-        check_limits(self, limits)
+"""Variance of the positions within one pixel; without it, a nucleus one pixel wide would have no extent."""
 
 
 class _Pixels(NamedTuple):
-    """Nuclear pixels of a tile, in a frame one pixel wide so that no neighbour lies outside.
+    """Nuclear pixels of a tile that is padded by one pixel, so that every neighbour is inside the padded tile.
 
     Attributes:
-        tile: Where they lie in the tile, counted row by row.
-        frame: Where they lie in the framed tile, likewise.
-        place: For each pixel of the framed tile its place among the nuclear ones, -1 for background.
-        width: Columns of the framed tile.
-        hv: Horizontal and vertical distance, as the decoder gave them.
+        tile: Row-major index of each nuclear pixel in the tile.
+        frame: Row-major index of each nuclear pixel in the padded tile.
+        place: For each pixel of the padded tile its index among the nuclear pixels, -1 for background.
+        width: Columns of the padded tile.
+        hv: Horizontal and vertical distance as predicted, about -1..1.
     """
 
     tile: Int64[np.ndarray, " p"]
@@ -77,13 +44,13 @@ class _Pixels(NamedTuple):
 
 
 class _Pieces(NamedTuple):
-    """A division of the nuclear pixels, with all that decides which pieces are one nucleus.
+    """A partition of the nuclear pixels, with everything that decides which pieces form one nucleus.
 
     Attributes:
         piece: Piece of each nuclear pixel.
-        sums: One column a piece, additive: pixels; sums of x, y, x * x, y * y, h, v, h * x, v * y.
-        one: For each pair of pieces that share an edge of a pixel, the one ...
-        other: ... and the other, of greater number.
+        sums: One column per piece, additive: number of pixels; sums of x, y, x * x, y * y, h, v, h * x, v * y.
+        one: The piece with the smaller number of each pair of pieces that share a pixel edge.
+        other: The piece with the larger number of each pair.
     """
 
     piece: Int64[np.ndarray, " p"]
@@ -93,36 +60,28 @@ class _Pieces(NamedTuple):
 
 
 class _Nuclei(NamedTuple):
-    """Pieces that have been joined.
-
-    Attributes:
-        nucleus: Nucleus of each nuclear pixel.
-        sums: One column a nucleus, as those of `_Pieces`.
-    """
+    """Joined pieces: the nucleus of each nuclear pixel, and one column of sums per nucleus as in `_Pieces`."""
 
     nucleus: Int64[np.ndarray, " p"]
     sums: Float64[np.ndarray, "9 n"]
 
 
 def flow_decoder(np_prob: Float32[np.ndarray, "h w"], hv: Float32[np.ndarray, "2 h w"]) -> Callable[[HvFlow], Labels]:
-    """What `hv_flow` finds on a tile, as a function of the parameters; what they have in common is computed once.
+    """Decoder of one tile as a function of the parameters; steps that several sets of parameters share run once.
 
-    1. Every nuclear pixel points to the neighbour that its HV vector comes from, one of eight, after the local mean
-       of the maps is taken off, so that two nuclei whose maps have run into one ramp still have two centres.
-    2. The pointer map is doubled until it says where each walk ends. Walks that end in one blob are one piece. There
-       are at least as many pieces as nuclei: more where a map is noisy, or flat around a centre.
-    3. Neighbours are joined, best pair first, unless the cut between them explains the maps. Over a nucleus,
-       horizontal HV rises with x and vertical HV with y; what a piece explains is
-       ``n cov(h, x) / std(x) + n cov(v, y) / std(y)``, one a pixel for a perfect disc. It is the part of the squared
-       distance between the maps and those of the piece encoded (`cellvit.hover.encode`, with twice the standard
-       deviation for the reach) that depends on the division. A cut stays where the two explain `min_gain_px` more
-       than their union.
-    4. What is under `min_object_px` goes to the neighbour with which it explains most, or nowhere.
-    5. Nuclei that explain little, a pixel, beside the others of the tile are dropped: there NP alone speaks. The
-       measure is relative, since decoders predict shorter vectors the less sure they are.
-
-    Following vectors to sinks is the idea of Cellpose (Stringer et al. 2021, Nature Methods 18), whose vectors are
-    trained for it; pointer doubling is list ranking (Wyllie 1979).
+    1. Every nuclear pixel points to the one of its eight neighbours that is in the direction of its centre. The local
+       mean of the maps is subtracted first, so that two nuclei whose maps form one common ramp still have two centres.
+    2. The pointers are doubled until each shows where its walk ends. Walks that end in the same connected spot form
+       one piece. A nucleus has one piece or more (more where the maps are noisy, or flat around the centre).
+    3. Neighbouring pieces are joined, best pair first, unless the cut between them explains the maps. Inside a
+       nucleus, horizontal HV rises with x and vertical HV with y. A piece explains
+       ``n cov(h, x) / std(x) + n cov(v, y) / std(y)``, which is one per pixel for a perfect disc. This is the part of
+       the squared distance between the maps and the encoded piece (`cellvit.hover.encode`, with twice the standard
+       deviation as its reach) that depends on the partition. A cut stays if its two sides explain at least
+       `min_gain_px` more than their union.
+    4. A piece below `min_object_px` is joined to the neighbour with which it explains most, or dropped.
+    5. Nuclei that explain little per pixel in comparison with the whole tile are dropped: they are in the NP map
+       only. The comparison is relative because an uncertain decoder predicts shorter vectors everywhere.
     """
 
     @cache
@@ -137,10 +96,11 @@ def flow_decoder(np_prob: Float32[np.ndarray, "h w"], hv: Float32[np.ndarray, "2
     def joined(np_threshold: float, window_px: int, min_gain_px: float, min_object_px: int) -> _Nuclei:
         return _join(pieces(np_threshold, window_px), min_gain_px, min_object_px)
 
-    def decode(chosen: HvFlow) -> Labels:  # a name: jaxtyping would make the type anew with every tile
-        nuclei = joined(chosen.np_threshold, chosen.window_px, chosen.min_gain_px, chosen.min_object_px)
-        kept = (nuclei.sums[0] >= chosen.min_object_px) & _fits(nuclei.sums, chosen.min_fit)
-        label = np.where(kept, kept.cumsum(), 0).astype(np.int32)
+    def decode(chosen: HvFlow) -> Labels:  # `Labels` is an alias: jaxtyping would build the type again for every tile
+        nuclei = joined(chosen.np_threshold, chosen.window_px, chosen.min_gain_px, chosen.min_object_px)  # steps 1 to 4
+        # Step 4 (isolated pieces) and step 5: drop nuclei, and number the others without gaps.
+        accepted = (nuclei.sums[0] >= chosen.min_object_px) & _fits(nuclei.sums, chosen.min_fit)
+        label = np.where(accepted, accepted.cumsum(), 0).astype(np.int32)
         labels = np.zeros(np_prob.size, np.int32)
         labels[pixels(chosen.np_threshold).tile] = label[nuclei.nucleus]
         return labels.reshape(np_prob.shape)
@@ -151,21 +111,24 @@ def flow_decoder(np_prob: Float32[np.ndarray, "h w"], hv: Float32[np.ndarray, "2
 def _nuclear_pixels(mask: Bool[np.ndarray, "h w"], hv: Float32[np.ndarray, "2 h w"]) -> _Pixels:
     height, width = mask.shape
     tile = np.flatnonzero(mask)
-    frame = tile + 2 * (tile // width) + width + 3
+    frame = tile + 2 * (tile // width) + width + 3  # one padded row above, and two padding pixels per row
     place = np.full((height + 2) * (width + 2), -1, np.int32)
     place[frame] = np.arange(len(frame), dtype=np.int32)
     return _Pixels(tile, frame, place, width + 2, hv.reshape(2, -1)[:, tile])
 
 
 def _follow(pixels: _Pixels, hv: Float32[np.ndarray, "2 h w"], window_px: int) -> _Pieces:
+    # Step 1: each pixel points to its neighbour towards the centre.
     end = _pointers(pixels, pixels.hv - _local_mean(pixels, hv, window_px))
+    # Step 2: after k doublings, each pointer is the end of a walk of 2^k steps.
     for _ in range(_WALK_DOUBLINGS):
         end = end[end]
+    # Ends that touch, also diagonally, belong to one centre: where pointers form a loop, walks end all along it.
     ends = np.zeros(len(pixels.place), np.uint8)
     ends[pixels.frame[end]] = 1
-    n_blobs, blobs = cv2.connectedComponents(ends.reshape(-1, pixels.width), connectivity=8)
-    piece = blobs.ravel()[pixels.frame[end]].astype(np.int64) - 1
-    return _Pieces(piece, _sums(pixels, piece, n_blobs - 1), *_neighbours(pixels, piece, n_blobs - 1))
+    n_spots, spots = cv2.connectedComponents(ends.reshape(-1, pixels.width), connectivity=8)
+    piece = spots.ravel()[pixels.frame[end]].astype(np.int64) - 1
+    return _Pieces(piece, _sums(pixels, piece, n_spots - 1), *_neighbours(pixels, piece, n_spots - 1))
 
 
 def _local_mean(pixels: _Pixels, hv: Float32[np.ndarray, "2 h w"], window_px: int) -> Float32[np.ndarray, "2 p"]:
@@ -177,15 +140,17 @@ def _local_mean(pixels: _Pixels, hv: Float32[np.ndarray, "2 h w"], window_px: in
         cv2.boxFilter(plane, cv2.CV_32F, side, normalize=False, borderType=cv2.BORDER_CONSTANT).reshape(-1)[pixels.tile]
         for plane in (*(hv * inside), inside)
     ]
-    mean: Float32[np.ndarray, "2 p"] = np.stack(sums[:2]) / sums[2]
+    mean: Float32[np.ndarray, "2 p"] = np.stack(sums[:2]) / sums[2]  # the third sum counts the nuclear pixels
     return mean
 
 
 def _pointers(pixels: _Pixels, hv: Float32[np.ndarray, "2 p"]) -> Int64[np.ndarray, " p"]:
-    """For each nuclear pixel the neighbour towards its centre; itself where the maps vanish or the mask ends there."""
+    """For each nuclear pixel its neighbour towards the centre; itself if the maps are 0 or that way leaves the mask."""
+    # The vector points away from the centre, so the step has the opposite sign of each component that is large enough.
     least = _DIAGONAL * np.abs(hv).max(axis=0)
     right, down = ((plane < -least).astype(np.int64) - (plane > least) for plane in hv)
     towards: Int64[np.ndarray, " p"] = pixels.place[pixels.frame + right + down * pixels.width].astype(np.int64)
+    # Where that neighbour is background, walk along the edge of the mask instead.
     astray = np.flatnonzero(towards < 0)
     towards[astray] = _detours(pixels, hv[:, astray], astray)
     return towards
@@ -194,11 +159,11 @@ def _pointers(pixels: _Pixels, hv: Float32[np.ndarray, "2 p"]) -> Int64[np.ndarr
 def _detours(
     pixels: _Pixels, hv: Float32[np.ndarray, "2 a"], astray: Int64[np.ndarray, " a"]
 ) -> Int64[np.ndarray, " a"]:
-    """For pixels whose neighbour is background: the nuclear one along an axis, the larger component's first."""
+    """For pixels whose neighbour is background: the nuclear neighbour along the larger component, else the smaller."""
     step = -np.sign(hv).astype(np.int64) * np.array([[1], [pixels.width]])  # (2, a): along x, along y
     larger = np.abs(hv).argmax(axis=0)
     towards = astray.copy()
-    for axis in (1 - larger, larger):  # the larger comes last and so wins
+    for axis in (1 - larger, larger):  # the larger component comes last and overwrites the smaller one
         neighbour = pixels.place[pixels.frame[astray] + step[axis, np.arange(len(astray))]]
         towards = np.where(neighbour >= 0, neighbour, towards)
     return towards
@@ -217,7 +182,7 @@ def _neighbours(
 ) -> tuple[Int64[np.ndarray, " e"], Int64[np.ndarray, " e"]]:
     """Pairs of pieces with pixels side by side or one above the other."""
     firsts, seconds = [], []
-    for step in (1, pixels.width):
+    for step in (1, pixels.width):  # to the right, down
         beyond = pixels.place[pixels.frame + step]
         first = np.flatnonzero(beyond >= 0)
         firsts.append(piece[first])
@@ -228,7 +193,7 @@ def _neighbours(
 def _distinct(
     first: Int64[np.ndarray, " k"], second: Int64[np.ndarray, " k"], n_pieces: int
 ) -> tuple[Int64[np.ndarray, " e"], Int64[np.ndarray, " e"]]:
-    """Each pair of different pieces once, the smaller number first, in order."""
+    """Each pair of different pieces once, the smaller number first, in ascending order."""
     apart = first != second
     first, second = first[apart], second[apart]
     pairs = np.unique(np.minimum(first, second) * n_pieces + np.maximum(first, second))
@@ -236,18 +201,22 @@ def _distinct(
 
 
 def _join(start: _Pieces, min_gain_px: float, min_object_px: int) -> _Nuclei:
-    """Join neighbours, best pairs first, until every cut that is left explains enough and no piece is too small."""
+    """Join neighbours until every remaining cut explains enough and no piece with a neighbour is too small."""
     sums, one, other = start.sums, start.one, start.other
     nucleus = np.arange(sums.shape[1])
     while len(one):
+        # Step 3: what each pair would explain more (or, if negative, less) as one nucleus than as two.
         explained = _explained(sums)
         gain = _explained(sums[:, one] + sums[:, other]) - explained[one] - explained[other]
+        # Step 4: a piece that is too small is joined whatever its cut explains.
         small = np.minimum(sums[0, one], sums[0, other]) < min_object_px
         allowed = small | (gain > -min_gain_px)
         if not allowed.any():
             break
+        # All pairs that are the best choice of both sides are joined at once; without ties, they share no piece.
         best = _mutually_best(one[allowed], other[allowed], gain[allowed], sums.shape[1])
         joined = _joined(one[allowed][best], other[allowed][best], sums.shape[1])
+        # The sums add up, so the joined pieces are measured without another look at the pixels.
         n_joined = int(joined.max()) + 1
         sums = np.stack([np.bincount(joined, term, n_joined) for term in sums])
         nucleus = joined[nucleus]
@@ -258,7 +227,7 @@ def _join(start: _Pieces, min_gain_px: float, min_object_px: int) -> _Nuclei:
 def _mutually_best(
     one: Int64[np.ndarray, " k"], other: Int64[np.ndarray, " k"], gain: Float64[np.ndarray, " k"], n_pieces: int
 ) -> Bool[np.ndarray, " k"]:
-    """Whether both sides of a pair have no better one; there is always a pair of which that holds."""
+    """Whether neither side of a pair has a better pair; at least one pair fulfils this."""
     best = np.full(n_pieces, -np.inf)
     np.maximum.at(best, one, gain)
     np.maximum.at(best, other, gain)
@@ -267,13 +236,13 @@ def _mutually_best(
 
 
 def _joined(one: Int64[np.ndarray, " k"], other: Int64[np.ndarray, " k"], n_pieces: int) -> Int64[np.ndarray, " n"]:
-    """New number of each piece when `other` joins `one`, which has the smaller number; numbers have no gaps.
+    """New number of each piece, without gaps, after `other` joins `one`, which has the smaller number.
 
-    Where gains are equal, a piece may stand in two pairs: it joins one of them, and the other pair waits.
+    If gains are equal, a piece may be in two pairs: it joins one of them, and the other pair waits for the next round.
     """
     root = np.arange(n_pieces)
     root[other] = one
-    while not np.array_equal(up := root[root], root):
+    while not np.array_equal(up := root[root], root):  # chains of joins: follow them to the smallest number
         root = up
     number = (root == np.arange(n_pieces)).cumsum() - 1
     joined: Int64[np.ndarray, " n"] = number[root]
@@ -290,7 +259,7 @@ def _explained(sums: Float64[np.ndarray, "9 n"]) -> Float64[np.ndarray, " n"]:
 
 
 def _fits(sums: Float64[np.ndarray, "9 n"], min_fit: float) -> Bool[np.ndarray, " n"]:
-    """Whether each nucleus explains, a pixel, at least `min_fit` of what all of the tile do."""
+    """Whether each nucleus explains, per pixel, at least the fraction `min_fit` of what the whole tile explains."""
     explained, area_px = _explained(sums), sums[0]
     mean = max(float(explained.sum()), 0.0) / max(float(area_px.sum()), 1.0)
     fits: Bool[np.ndarray, " n"] = (explained >= min_fit * mean * area_px) | (min_fit == 0)

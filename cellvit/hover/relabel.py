@@ -1,4 +1,4 @@
-"""Instance ids of a tile: without gaps, in one map."""
+"""Instance ids of a tile without gaps, and class channels painted into one instance map."""
 
 from typing import Final, NamedTuple
 
@@ -6,11 +6,13 @@ import numpy as np
 from jaxtyping import Int32, Int64, Integer, Num, UInt8
 
 from cellvit.errors import ContractError
-from cellvit.hover.renumber import renumber
 from cellvit.taxonomy import BACKGROUND_CHANNEL, NUCLEUS_CLASSES
 
 Labels = Int32[np.ndarray, "h w"]
 """Nuclei of a tile, 1..n without gaps, 0 is background."""
+
+TABLE_IDS: Final = 1 << 16
+"""Ids below this (all 16-bit maps) are renumbered by a table, larger ones by sorting, which takes ten times as long."""
 
 _LARGEST_ID: Final = 2**53
 """Largest integer up to which float64, the dtype of masks.npy, holds every integer."""
@@ -20,10 +22,10 @@ class Painted(NamedTuple):
     """Class channels of one tile painted into one map.
 
     Attributes:
-        instances: 0 is background, nuclei are 1..n without gaps, by channel and then by id.
+        instances: 0 is background; nuclei are numbered 1..n without gaps, by channel and then by id.
         classes: `NucleusClass` of each pixel; 0 exactly where `instances` is 0.
-        overlap_px: Pixels that more than one channel claims; the later channel has them.
-        n_lost: Nuclei of the channels that later channels cover completely; they are in no map.
+        overlap_px: Number of pixels in more than one channel; the last of these channels gets the pixel.
+        n_lost: Number of nuclei that later channels cover completely; they are not in the map.
     """
 
     instances: Int32[np.ndarray, "h w"]
@@ -40,17 +42,40 @@ def relabel(instances: Integer[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
         array([[0, 2, 2],
                [3, 0, 1]], dtype=int32)
     """
-    inside = np.flatnonzero(instances != 0)  # several times faster than on the numbers themselves
+    inside = np.flatnonzero(instances != 0)  # several times faster than on the integers themselves
     labels = np.zeros(instances.size, np.int32)
     labels[inside] = renumber(instances.reshape(-1)[inside])[1]
     return labels.reshape(instances.shape)
 
 
+def renumber(ids: Integer[np.ndarray, " p"]) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " p"]]:
+    """Sorted ids other than 0, and for each pixel the position of its id among them plus one (0 stays 0).
+
+    Examples:
+        >>> labels, numbers = renumber(np.array([7, 0, 3, 7]))
+        >>> labels.tolist(), numbers.tolist()
+        ([3, 7], [2, 0, 1, 2])
+    """
+    if ids.size and (ids.max() >= TABLE_IDS or ids.min() < 0):
+        inside = np.flatnonzero(ids)
+        distinct, ranks = np.unique(ids[inside], return_inverse=True)
+        numbers = np.zeros(len(ids), np.int64)
+        numbers[inside] = ranks + 1
+        return distinct.astype(np.int64), numbers
+    index = ids.astype(np.intp)
+    seen = np.zeros(int(ids.max(initial=0)) + 1, bool)
+    seen[index] = True
+    seen[0] = False
+    labels = np.flatnonzero(seen)
+    without_gaps = len(labels) == len(seen) - 1
+    return labels, index if without_gaps else seen.cumsum()[index]
+
+
 def paint_channels(masks: Num[np.ndarray, "h w 5"]) -> Painted:
     """Paint PanNuke's five class channels into one map, later channels over earlier ones.
 
-    This is how the official metric resolves overlaps (Gamper et al. 2020, arXiv 2003.10778). The same id in two
-    channels is two nuclei; ids may have gaps. What is painted over is counted in the result.
+    The official metric resolves overlaps in this way (Gamper et al. 2020, arXiv 2003.10778). The same id in two
+    channels is two nuclei; ids may have gaps. Pixels and nuclei that are painted over are counted in the result.
 
     Raises:
         ContractError: The array is not (h, w, 5), or an id is negative, not finite or not a whole number.
@@ -59,10 +84,10 @@ def paint_channels(masks: Num[np.ndarray, "h w 5"]) -> Painted:
     claimed = masks != 0
     row, column = np.nonzero(claimed.any(axis=2))
     n_channels = masks.shape[2]
-    channel = n_channels - 1 - np.argmax(claimed[row, column, ::-1], axis=1)  # the last channel that claims the pixel
+    channel = n_channels - 1 - np.argmax(claimed[row, column, ::-1], axis=1)  # the last channel with a nucleus here
 
     keys = _keys(masks)
-    kept, labels = np.unique(keys[row, column, channel], return_inverse=True)
+    visible, labels = np.unique(keys[row, column, channel], return_inverse=True)
     instances = np.zeros(masks.shape[:2], np.int32)
     instances[row, column] = labels + 1
     classes = np.zeros(masks.shape[:2], np.uint8)
@@ -72,7 +97,7 @@ def paint_channels(masks: Num[np.ndarray, "h w 5"]) -> Painted:
         instances=instances,
         classes=classes,
         overlap_px=int(np.count_nonzero(claimed.sum(axis=2) > 1)),
-        n_lost=len(np.unique(keys[claimed])) - len(kept),
+        n_lost=len(np.unique(keys[claimed])) - len(visible),
     )
 
 
@@ -80,10 +105,10 @@ def _check_masks(masks: Num[np.ndarray, "h w 5"]) -> None:
     n_channels = len(NUCLEUS_CLASSES)
     if masks.ndim != 3 or masks.shape[2] != n_channels:
         raise ContractError(
-            f"masks of a tile must be (h, w, {n_channels}), one channel a class, found shape {masks.shape}. "
-            f"Of masks.npy take channels 0 to {n_channels - 1}: channel {BACKGROUND_CHANNEL} is background, no class."
+            f"masks of a tile must be (h, w, {n_channels}), one channel per class, found shape {masks.shape}. Take "
+            f"channels 0 to {n_channels - 1} of masks.npy: channel {BACKGROUND_CHANNEL} is background, not a class."
         )
-    wrong = ~((masks >= 0) & (masks <= _LARGEST_ID))  # so written, NaN is wrong too
+    wrong = ~((masks >= 0) & (masks <= _LARGEST_ID))  # in this form, NaN is wrong too
     if masks.dtype.kind == "f":
         wrong |= masks != np.floor(masks)
     if wrong.any():
@@ -96,7 +121,7 @@ def _check_masks(masks: Num[np.ndarray, "h w 5"]) -> None:
 
 
 def _keys(masks: Num[np.ndarray, "h w 5"]) -> Int64[np.ndarray, "h w 5"]:
-    """Numbers that differ between nuclei of different channels and keep the order (channel, id)."""
+    """Integers that differ between nuclei of different channels and sort by channel, then by id."""
     ids = masks.astype(np.int64)
     keys: Int64[np.ndarray, "h w 5"] = ids + np.arange(masks.shape[2]) * (ids.max(initial=0) + 1)
     return keys

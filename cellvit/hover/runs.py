@@ -1,4 +1,4 @@
-"""Nuclear pixels of instance maps as stretches of one id within a row."""
+"""Nuclear pixels of instance maps as runs: consecutive pixels of one id within a row."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,10 @@ from cellvit.hover.arrays import Array
 
 
 class Runs(NamedTuple):
-    """Stretches: sums over a nucleus need no other pixels, and a tile has a tenth as many as nuclear pixels.
+    """Runs of a batch of maps; a tile has about ten times fewer runs than nuclear pixels.
 
     Attributes:
-        start: First pixel, counted through the batch.
+        start: Row-major index of the first pixel in the whole batch.
         length_px: Number of pixels.
         ids: Instance id, not 0.
     """
@@ -23,7 +23,7 @@ class Runs(NamedTuple):
 
 
 def runs_of(flat: Integer[Array, " n"], width: int) -> Runs:
-    """Stretches of nuclear pixels, in order, of maps of one width laid end to end."""
+    """Runs of nuclear pixels, in ascending order, of the concatenated maps of one width."""
     begins = arrays.changes(flat)
     begins[::width] = True
     start = arrays.nonzero(begins)

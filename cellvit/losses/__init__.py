@@ -1,1 +1,1 @@
-"""Losses of the decoder."""
+"""Losses of the HoVer-Net decoder."""

@@ -1,4 +1,4 @@
-"""Values of merit of nuclei, maps and classes, with their intervals; numpy and scipy only."""
+"""Metrics of nuclei, maps and classes, with their intervals; numpy and scipy only."""
 
 from cellvit.metrics.overlap import aji, aji_plus, dice, panoptic_quality
 

@@ -1,21 +1,21 @@
-"""Accuracy, balanced accuracy, recall, precision and calibration of a classifier."""
+"""Accuracy, balanced accuracy and calibration of a classifier."""
 
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64, Integer
+from jaxtyping import Float, Int64, Integer
 
 from cellvit.errors import ContractError
 from cellvit.metrics.ratio import mean_defined, ratio
 
 CALIBRATION_BINS: Final = 15
-"""Bins of confidence, as in Guo et al. 2017, table 1."""
+"""Number of confidence bins, as in Guo et al. 2017, table 1."""
 
 
 def confusion(
     truth: Integer[np.ndarray, " n"], predicted: Integer[np.ndarray, " n"], n_classes: int
 ) -> Int64[np.ndarray, "k k"]:
-    """Number of samples of each true class (row) and predicted class (column); adds up over batches.
+    """Number of samples of each true class (row) and predicted class (column); tables of several batches can be added.
 
     Raises:
         ContractError: Lengths differ, or a class is outside 0..n_classes - 1.
@@ -28,7 +28,7 @@ def confusion(
     _check_classes("predicted", predicted, n_classes)
     if truth.shape != predicted.shape:
         raise ContractError(
-            f"confusion: expected one prediction a sample, found truth {truth.shape} and predicted {predicted.shape}. "
+            f"confusion: expected one prediction per sample, found truth {truth.shape} and predicted {predicted.shape}. "
             "Pass the predicted class of each sample (argmax of its probabilities)."
         )
     pairs = truth.astype(np.int64) * n_classes + predicted
@@ -36,7 +36,7 @@ def confusion(
 
 
 def accuracy(counts: Int64[np.ndarray, "k k"]) -> float:
-    """Part of the samples that is right; NaN without samples.
+    """Fraction of the samples that is classified correctly; NaN without samples.
 
     Examples:
         >>> accuracy(np.array([[1, 1], [0, 2]]))
@@ -45,37 +45,27 @@ def accuracy(counts: Int64[np.ndarray, "k k"]) -> float:
     return float(ratio(np.trace(counts), counts.sum()))
 
 
-def recall(counts: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, " k"]:
-    """Part of each true class that is found; NaN for a class absent from the truth."""
-    return ratio(counts.diagonal(), counts.sum(axis=1))
-
-
-def precision(counts: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, " k"]:
-    """Part of each predicted class that is right; NaN for a class never predicted."""
-    return ratio(counts.diagonal(), counts.sum(axis=0))
-
-
 def balanced_accuracy(counts: Int64[np.ndarray, "k k"]) -> float:
-    """Mean recall over the classes present in the truth; NaN without samples.
+    """Mean recall over the classes that the ground truth contains; NaN without samples.
 
     Examples:
         >>> balanced_accuracy(np.array([[3, 1, 0], [0, 1, 0], [0, 0, 0]]))
         0.875
     """
-    return mean_defined(recall(counts))
+    return mean_defined(ratio(counts.diagonal(), counts.sum(axis=1)))
 
 
 def accuracy_majority(counts: Int64[np.ndarray, "k k"]) -> float:
-    """Baseline of `accuracy`: answering the most frequent true class; NaN without samples."""
+    """Baseline of `accuracy`: the most frequent true class is predicted for every sample; NaN without samples."""
     return float(ratio(counts.sum(axis=1).max(initial=0), counts.sum()))
 
 
 def expected_calibration_error(
     probabilities: Float[np.ndarray, "n k"], truth: Integer[np.ndarray, " n"], *, bins: int = CALIBRATION_BINS
 ) -> float:
-    """Mean gap between confidence and accuracy over bins of confidence, weighted by their samples; NaN without any.
+    """Mean gap between confidence and accuracy over confidence bins, weighted by their samples; NaN without samples.
 
-    Bins have equal width and include their upper end. The confidence is the greatest probability of a sample.
+    Bins have equal width and include their upper end. The confidence of a sample is its greatest probability.
 
     Raises:
         ContractError: Lengths differ, or a true class has no column.
@@ -106,5 +96,5 @@ def _check_classes(name: str, classes: Integer[np.ndarray, " n"], n_classes: int
         found = f"{classes.min()}..{classes.max()}" if classes.size else "nothing"
         raise ContractError(
             f"{name}: expected classes 0..{n_classes - 1} as integers, found {found} of {classes.dtype}. "
-            "Give the number of classes that the classifier knows, also where some are absent."
+            "Pass the number of classes that the classifier knows, also if some are absent."
         )

@@ -1,7 +1,7 @@
 """Bootstrap intervals of means and of quotients of sums over tiles.
 
 Percentile intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). Tiles of one patient
-are alike: with `groups`, patients are drawn instead of tiles (cluster bootstrap), and intervals grow as they should.
+are similar: with `groups`, patients are sampled instead of tiles (cluster bootstrap), which gives wider intervals.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,26 +14,26 @@ from cellvit.errors import ContractError
 from cellvit.metrics.ratio import ratio
 
 RESAMPLES: Final = 1000
-"""Draws of an interval; the standard error of an end is then 2 % of its width (normal approximation)."""
+"""Resamples per interval; the standard error of an end is then 2 % of its width (normal approximation)."""
 
 LEVEL: Final = 0.95
-"""Coverage of an interval, the field's custom."""
+"""Nominal coverage of an interval, as usual in the field."""
 
-BLOCK_DRAWS: Final = 1 << 18
-"""Units drawn at a time; bounds the memory of a bootstrap to a few megabytes, whatever the number of tiles."""
+BLOCK_SIZE: Final = 1 << 18
+"""Units sampled at once; limits the memory of a bootstrap to a few megabytes for any number of tiles."""
 
 Statistic = Callable[[Float64[np.ndarray, "r k"]], Float64[np.ndarray, " r"]]
-"""Value of each row of sums over tiles."""
+"""Metric of each row of sums over tiles."""
 
 
 class Interval(NamedTuple):
-    """A figure with its bootstrap interval.
+    """The value of a metric with its bootstrap interval.
 
     Attributes:
-        value: The figure itself, from all tiles; NaN where undefined.
-        low: Lower end; NaN where fewer than two tiles (or groups) were there to draw from.
+        value: The metric over all tiles; NaN if undefined.
+        low: Lower end; NaN if there are fewer than two tiles (or groups) to sample from.
         high: Upper end, likewise.
-        n: Tiles that the figure comes from.
+        n: Number of tiles from which the value was computed.
     """
 
     value: float
@@ -47,24 +47,20 @@ def bootstrap(
     rows: Float[np.ndarray, "n k"],
     *,
     rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
     groups: Shaped[np.ndarray, " n"] | None = None,
 ) -> Interval:
-    """Interval of a figure of sums over tiles, such as pooled Dice, F1 or mPQ+.
+    """Interval of a metric of sums over tiles, such as pooled Dice, F1 or mPQ+.
+
+    Resamples in which the metric is undefined are left out.
 
     Args:
-        statistic: Maps sums over tiles, one row a resample, to the figure.
-        rows: What each tile adds to the sums; finite.
-        rng: Source of the draws.
-        resamples: Number of draws.
-        level: Coverage, in 0..1.
-        groups: Patient (or slide) of each tile; drawn as a whole.
-
-    Resamples in which the figure is undefined are left out.
+        statistic: Maps sums over tiles, one row per resample, to the metric.
+        rows: Contribution of each tile to the sums; finite.
+        rng: Generator of the resamples.
+        groups: Patient (or slide) of each tile; its tiles are sampled together.
 
     Raises:
-        ContractError: A row is not finite, or `groups` does not have one entry a tile.
+        ContractError: A row is not finite, or `groups` does not have one entry per tile.
 
     Examples:
         >>> rows = np.array([[1.0, 2.0], [1.0, 2.0], [2.0, 2.0]])  # TP and all nuclei of three tiles
@@ -76,26 +72,24 @@ def bootstrap(
     value = float(statistic(units.sum(axis=0, keepdims=True))[0])
     if len(units) < 2:
         return Interval(value, float("nan"), float("nan"), len(rows))
-    draws = np.concatenate([statistic(sums) for sums in _resampled_sums(units, rng, resamples)])
-    return Interval(value, *_percentiles(draws, level), len(rows))
+    values = np.concatenate([statistic(sums) for sums in _resampled_sums(units, rng)])
+    return Interval(value, *_percentiles(values), len(rows))
 
 
 def bootstrap_mean(
     values: Float[np.ndarray, " n"],
     *,
     rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
     groups: Shaped[np.ndarray, " n"] | None = None,
 ) -> Interval:
-    """Interval of the mean of the defined values; tiles of NaN are left out, `n` counts the others.
+    """Interval of the mean of the defined values; tiles with NaN are left out, and `n` counts the others.
 
     Examples:
         >>> bootstrap_mean(np.array([0.5, 0.5, np.nan]), rng=np.random.default_rng(0))
         Interval(value=0.5, low=0.5, high=0.5, n=2)
     """
     one_organ = np.zeros(len(values), np.int64)
-    return bootstrap_organ_mean(values, one_organ, rng=rng, resamples=resamples, level=level, groups=groups)
+    return bootstrap_organ_mean(values, one_organ, rng=rng, groups=groups)
 
 
 def bootstrap_organ_mean(
@@ -103,14 +97,12 @@ def bootstrap_organ_mean(
     organs: Shaped[np.ndarray, " n"],
     *,
     rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
     groups: Shaped[np.ndarray, " n"] | None = None,
 ) -> Interval:
-    """Interval of the mean over organs of the organ means, as `pannuke.mean_over_organs`; tiles of NaN are left out.
+    """Interval of `cellvit.metrics.pannuke.mean_over_organs`; tiles with NaN are left out.
 
-    Tiles are drawn from all organs together; an organ that a resample lacks is left out of that resample's mean.
-    Balanced accuracy is such a mean too: of right (1) or wrong (0) tiles, with their true classes as `organs`.
+    Tiles are sampled from all organs together; an organ that is absent from a resample is left out of its mean.
+    Balanced accuracy is such a mean too: of correct (1) and wrong (0) tiles, with their true classes as `organs`.
 
     Examples:
         >>> values, organs = np.array([0.5, 0.5, 0.5, np.nan]), np.array(["Colon", "Colon", "Liver", "Liver"])
@@ -123,7 +115,7 @@ def bootstrap_organ_mean(
     member = (organ[:, None] == np.arange(len(names))).astype(np.float64)
     rows = np.concatenate([member * values[defined, None], member], axis=1)
     groups = None if groups is None else groups[defined]
-    return bootstrap(_mean_of_ratios, rows, rng=rng, resamples=resamples, level=level, groups=groups)
+    return bootstrap(_mean_of_ratios, rows, rng=rng, groups=groups)
 
 
 def _mean_of_ratios(sums: Float64[np.ndarray, "r 2*o"]) -> Float64[np.ndarray, " r"]:
@@ -134,15 +126,16 @@ def _mean_of_ratios(sums: Float64[np.ndarray, "r 2*o"]) -> Float64[np.ndarray, "
 
 
 def _resampled_sums(
-    units: Float64[np.ndarray, "u k"], rng: np.random.Generator, resamples: int
+    units: Float64[np.ndarray, "u k"], rng: np.random.Generator
 ) -> Iterator[Float64[np.ndarray, "r k"]]:
     n_units = len(units)
-    block = max(1, BLOCK_DRAWS // n_units)
-    for start in range(0, resamples, block):
-        r = min(block, resamples - start)
-        drawn = rng.integers(n_units, size=(r, n_units)) + n_units * np.arange(r)[:, None]
-        times_drawn = np.bincount(drawn.ravel(), minlength=r * n_units).reshape(r, n_units)
-        yield times_drawn.astype(np.float64) @ units
+    block = max(1, BLOCK_SIZE // n_units)
+    for start in range(0, RESAMPLES, block):
+        r = min(block, RESAMPLES - start)
+        # How often each resample contains each unit; one matrix product then gives all sums.
+        sampled = rng.integers(n_units, size=(r, n_units)) + n_units * np.arange(r)[:, None]
+        times = np.bincount(sampled.ravel(), minlength=r * n_units).reshape(r, n_units)
+        yield times.astype(np.float64) @ units
 
 
 def _sums_by_group(rows: Float[np.ndarray, "n k"], groups: Shaped[np.ndarray, " n"]) -> Float64[np.ndarray, "u k"]:
@@ -152,11 +145,11 @@ def _sums_by_group(rows: Float[np.ndarray, "n k"], groups: Shaped[np.ndarray, " 
     return sums
 
 
-def _percentiles(draws: Float64[np.ndarray, " r"], level: float) -> tuple[float, float]:
-    defined = draws[~np.isnan(draws)]
+def _percentiles(values: Float64[np.ndarray, " r"]) -> tuple[float, float]:
+    defined = values[~np.isnan(values)]
     if not defined.size:
         return float("nan"), float("nan")
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
@@ -164,11 +157,11 @@ def _check(rows: Float[np.ndarray, "n k"], groups: Shaped[np.ndarray, " n"] | No
     if groups is not None and len(groups) != len(rows):
         raise ContractError(
             f"bootstrap: expected one group for each of {len(rows)} tiles, found {len(groups)}. "
-            "Pass the patient of every tile, also of tiles whose value is NaN."
+            "Pass the patient of every tile, also of tiles with NaN."
         )
     if finite and not np.isfinite(rows).all():
         wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         raise ContractError(
             f"bootstrap: expected finite sums, found NaN or infinity in rows {wrong[:8].tolist()} of {len(rows)}. "
-            "Pass counts and sums, or the values of tiles to bootstrap_mean(), which leaves NaN out."
+            "Pass counts and sums here, and values that may be NaN to bootstrap_mean()."
         )

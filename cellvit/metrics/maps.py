@@ -1,7 +1,7 @@
-"""Quality of the NP, HV and NT maps against the truth, beside what a trivial answer would score.
+"""Quality of the NP, HV and NT maps against the ground truth, beside the score of trivial baselines.
 
-A tile becomes one row of sums; a figure is a quotient of summed rows, so that rows of all tiles may be added, or
-resampled for an interval: ``bootstrap(FIGURES["hv_skill"], sums.rows, rng=rng)``.
+A tile gives one row of sums; a metric is a quotient of summed rows. So the rows of all tiles can be added, or
+resampled for an interval: ``bootstrap(METRICS["hv_skill"], sums.rows, rng=rng)``.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,16 +25,16 @@ CLASS_COLUMNS: Final = tuple(f"class_{number}_px" for number in range(N_CLASSES)
 COLUMNS: Final = (
     "pixels",
     "nuclear_px",
-    "np_found_px",
+    "np_predicted_px",
     "np_shared_px",
     "hv_square_error",
     "hv_true_square",
-    "hv_magnitude",
-    "hv_true_magnitude",
+    "hv_length",
+    "hv_length_true",
     "nt_correct_px",
     *CLASS_COLUMNS,
 )
-"""What a row of `MapSums` holds; HV and NT columns are sums over nuclear pixels (of both channels for squares)."""
+"""Columns of `MapSums`; those of HV and NT are sums over nuclear pixels (and over both channels for squares)."""
 
 Sums = Float64[np.ndarray, "*batch k"]
 Value = Float64[np.ndarray, "*batch"]
@@ -42,20 +42,17 @@ Value = Float64[np.ndarray, "*batch"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapSums:
-    """Sums of each tile; ``+`` puts the tiles of both together, properties pool all of them.
+    """Sums of tiles.
 
     Attributes:
-        rows: One row a tile, with the columns `COLUMNS`.
+        rows: One row per tile, with the columns `COLUMNS`.
     """
 
     rows: Float64[np.ndarray, "n k"]
 
-    def __add__(self, other: "MapSums") -> "MapSums":
-        return MapSums(np.concatenate([self.rows, other.rows]))
-
     @classmethod
     def empty(cls) -> "MapSums":
-        """Sums of no tile, the start of a sum."""
+        """Sums of no tile."""
         return cls(np.zeros((0, len(COLUMNS))))
 
     @classmethod
@@ -68,17 +65,17 @@ class MapSums:
         classes: Integer[np.ndarray, "b h w"],
         hv_true: Float[np.ndarray, "b 2 h w"],
     ) -> "MapSums":
-        """Sums of a batch: probability, HV and class (0..5) as predicted, then the truth.
+        """Sums of a batch: predicted probability, HV and class (0..5) of each pixel, then the ground truth.
 
         Raises:
-            ContractError: Shapes do not fit each other, or a class is outside 0..5.
+            ContractError: The shapes do not match, or a class is outside 0..5.
         """
         _check_shapes(np_prob, hv, nt, instances, classes, hv_true)
         n_tiles, tile_px = len(instances), int(np.prod(instances.shape[1:]))
-        tile, pixel = np.divmod(np.flatnonzero(instances > 0), max(tile_px, 1))  # one entry a nuclear pixel
-        hv_found_at, hv_true_at = (_vectors(m.reshape(n_tiles, 2, tile_px), tile, pixel) for m in (hv, hv_true))
-        true_class, found_class = (checked_classes(m.reshape(n_tiles, tile_px)[tile, pixel]) for m in (classes, nt))
-        found = np_prob.reshape(n_tiles, tile_px) >= NP_THRESHOLD
+        tile, pixel = np.divmod(np.flatnonzero(instances > 0), max(tile_px, 1))  # one entry per nuclear pixel
+        hv_at, hv_true_at = (_vectors(m.reshape(n_tiles, 2, tile_px), tile, pixel) for m in (hv, hv_true))
+        true_class, nt_class = (checked_classes(m.reshape(n_tiles, tile_px)[tile, pixel]) for m in (classes, nt))
+        nuclear = np_prob.reshape(n_tiles, tile_px) >= NP_THRESHOLD
 
         def by_tile(values: Float64[np.ndarray, " p"] | None = None) -> Float64[np.ndarray, " b"]:
             return np.bincount(tile, values, minlength=n_tiles).astype(np.float64)
@@ -86,74 +83,29 @@ class MapSums:
         columns = [
             np.full(n_tiles, tile_px, np.float64),
             by_tile(),
-            found.sum(axis=1, dtype=np.float64),
-            by_tile(found[tile, pixel].astype(np.float64)),
-            by_tile(np.square(hv_found_at - hv_true_at).sum(axis=0)),
+            nuclear.sum(axis=1, dtype=np.float64),
+            by_tile(nuclear[tile, pixel].astype(np.float64)),
+            by_tile(np.square(hv_at - hv_true_at).sum(axis=0)),
             by_tile(np.square(hv_true_at).sum(axis=0)),
-            by_tile(np.hypot(*hv_found_at)),
+            by_tile(np.hypot(*hv_at)),
             by_tile(np.hypot(*hv_true_at)),
-            by_tile((true_class == found_class).astype(np.float64)),
+            by_tile((true_class == nt_class).astype(np.float64)),
             *(by_tile((true_class == number).astype(np.float64)) for number in range(N_CLASSES)),
         ]
         return cls(np.stack(columns, axis=1))
 
-    def figure(self, name: str) -> float:
-        """A figure of `FIGURES`, pooled over all tiles; NaN where undefined."""
-        return float(FIGURES[name](self.rows.sum(axis=0)))
-
-    @property
-    def np_dice(self) -> float:
-        """Dice of nuclear pixels at probability 0.5."""
-        return self.figure("np_dice")
-
-    @property
-    def np_dice_all_foreground(self) -> float:
-        """Baseline of `np_dice`."""
-        return self.figure("np_dice_all_foreground")
-
-    @property
-    def hv_mse(self) -> float:
-        """Mean squared error of HV on nuclei."""
-        return self.figure("hv_mse")
-
-    @property
-    def hv_mse_zero(self) -> float:
-        """Baseline of `hv_mse`."""
-        return self.figure("hv_mse_zero")
-
-    @property
-    def hv_skill(self) -> float:
-        """Part of the baseline's error that is gone."""
-        return self.figure("hv_skill")
-
-    @property
-    def hv_magnitude(self) -> float:
-        """Mean length of the predicted HV vectors on nuclei."""
-        return self.figure("hv_magnitude")
-
-    @property
-    def hv_magnitude_true(self) -> float:
-        """Mean length of the true HV vectors on nuclei."""
-        return self.figure("hv_magnitude_true")
-
-    @property
-    def nt_accuracy(self) -> float:
-        """Accuracy of NT on nuclear pixels."""
-        return self.figure("nt_accuracy")
-
-    @property
-    def nt_accuracy_majority(self) -> float:
-        """Baseline of `nt_accuracy`."""
-        return self.figure("nt_accuracy_majority")
+    def value(self, name: str) -> float:
+        """A metric of `METRICS` from the sums over all tiles; NaN if undefined."""
+        return float(METRICS[name](self.rows.sum(axis=0)))
 
 
 def np_dice(sums: Sums) -> Value:
-    """Dice of nuclear pixels at probability 0.5, over all pixels of all tiles; NaN where neither side has any."""
-    return ratio(2 * _column(sums, "np_shared_px"), _column(sums, "nuclear_px") + _column(sums, "np_found_px"))
+    """Dice of nuclear pixels at probability 0.5, over all pixels of all tiles; NaN if neither side has any."""
+    return ratio(2 * _column(sums, "np_shared_px"), _column(sums, "nuclear_px") + _column(sums, "np_predicted_px"))
 
 
 def np_dice_all_foreground(sums: Sums) -> Value:
-    """Dice of calling every pixel nuclear."""
+    """Baseline of `np_dice`: every pixel is predicted nuclear."""
     return ratio(2 * _column(sums, "nuclear_px"), _column(sums, "nuclear_px") + _column(sums, "pixels"))
 
 
@@ -163,62 +115,66 @@ def hv_mse(sums: Sums) -> Value:
 
 
 def hv_mse_zero(sums: Sums) -> Value:
-    """Mean squared error of predicting zero; about 0.24 on real nuclei."""
+    """Baseline of `hv_mse`: HV is predicted 0; about 0.24 on real nuclei."""
     return ratio(_column(sums, "hv_true_square"), 2 * _column(sums, "nuclear_px"))
 
 
 def hv_skill(sums: Sums) -> Value:
-    """1 - MSE / MSE of zero: 1 is perfect, 0 no better than zero, negative worse."""
+    """1 - MSE / MSE of zero: 1 is perfect, 0 is no better than zero, negative is worse."""
     return 1 - ratio(_column(sums, "hv_square_error"), _column(sums, "hv_true_square"))
 
 
-def hv_magnitude(sums: Sums) -> Value:
-    """Mean over nuclear pixels of sqrt(h^2 + v^2) as predicted; a perfect disc has about 0.67."""
-    return ratio(_column(sums, "hv_magnitude"), _column(sums, "nuclear_px"))
+def hv_length(sums: Sums) -> Value:
+    """Mean length sqrt(h^2 + v^2) of the predicted HV vectors on nuclear pixels; a perfect disc has about 0.67."""
+    return _per_nuclear_px(sums, "hv_length")
 
 
-def hv_magnitude_true(sums: Sums) -> Value:
-    """Mean over nuclear pixels of sqrt(h^2 + v^2) of the truth."""
-    return ratio(_column(sums, "hv_true_magnitude"), _column(sums, "nuclear_px"))
+def hv_length_true(sums: Sums) -> Value:
+    """Mean length of the true HV vectors on nuclear pixels."""
+    return _per_nuclear_px(sums, "hv_length_true")
 
 
 def nt_accuracy(sums: Sums) -> Value:
-    """Part of the nuclear pixels whose class is right; NaN without nuclei."""
-    return ratio(_column(sums, "nt_correct_px"), _column(sums, "nuclear_px"))
+    """Fraction of the nuclear pixels whose class is correct; NaN without nuclei."""
+    return _per_nuclear_px(sums, "nt_correct_px")
 
 
 def nt_accuracy_majority(sums: Sums) -> Value:
-    """Accuracy of answering the most frequent true class on all nuclear pixels."""
+    """Baseline of `nt_accuracy`: the most frequent true class is predicted everywhere."""
     by_class = np.stack([_column(sums, name) for name in CLASS_COLUMNS])
     return ratio(by_class.max(axis=0), _column(sums, "nuclear_px"))
 
 
 def nt_accuracy_of_class(sums: Sums, nucleus_class: int) -> Value:
-    """Accuracy of answering one class, 1..5, on all nuclear pixels; NaN without nuclei."""
-    return ratio(_column(sums, CLASS_COLUMNS[nucleus_class]), _column(sums, "nuclear_px"))
+    """Accuracy if one class, 1..5, is predicted everywhere; NaN without nuclei."""
+    return _per_nuclear_px(sums, CLASS_COLUMNS[nucleus_class])
 
 
-FIGURES: Final[Mapping[str, Callable[[Sums], Value]]] = MappingProxyType(
+METRICS: Final[Mapping[str, Callable[[Sums], Value]]] = MappingProxyType(
     {
-        figure.__name__: figure
-        for figure in (
+        metric.__name__: metric
+        for metric in (
             np_dice,
             np_dice_all_foreground,
             hv_mse,
             hv_mse_zero,
             hv_skill,
-            hv_magnitude,
-            hv_magnitude_true,
+            hv_length,
+            hv_length_true,
             nt_accuracy,
             nt_accuracy_majority,
         )
     }
 )
-"""Every figure of the maps by name, as a function of summed rows."""
+"""Every metric of the maps by name, as a function of summed rows."""
 
 
 def _column(sums: Sums, name: str) -> Value:
     return sums[..., COLUMNS.index(name)]
+
+
+def _per_nuclear_px(sums: Sums, name: str) -> Value:
+    return ratio(_column(sums, name), _column(sums, "nuclear_px"))
 
 
 def _vectors(

@@ -1,4 +1,4 @@
-"""Quotients and means that are NaN where they are undefined."""
+"""Quotients and means that are NaN if they are undefined."""
 
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64, Shaped
 def ratio(
     numerator: Shaped[np.ndarray, "*batch"] | float, denominator: Shaped[np.ndarray, "*batch"] | float
 ) -> Float64[np.ndarray, "*batch"]:
-    """Quotient of sums, elementwise; NaN where the denominator is 0, without a warning.
+    """Quotient of sums, elementwise; NaN if the denominator is 0, without a warning.
 
     Examples:
         >>> ratio(np.array([1, 0]), np.array([2, 0]))
@@ -20,7 +20,7 @@ def ratio(
 
 
 def mean_defined(values: Float[np.ndarray, " n"]) -> float:
-    """Mean of the values that are not NaN; NaN where there is none.
+    """Mean of the values that are not NaN; NaN if there is none.
 
     Examples:
         >>> mean_defined(np.array([0.2, np.nan, 0.4])), mean_defined(np.array([np.nan]))

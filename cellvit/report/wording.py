@@ -47,7 +47,7 @@ METRICS: Final = MappingProxyType(
         "np_dice": Metric("NP Dice", f"map before the watershed, {_PIXELS}"),
         "hv_mse": Metric("HV MSE", f"{_NUCLEAR_PIXELS}, both channels"),
         "hv_skill": Metric("HV skill", "1 - MSE / MSE of an HV of zero; 0 is no better than zero, 1 is perfect"),
-        "hv_magnitude": Metric("HV magnitude", f"mean of sqrt(h² + v²) {_NUCLEAR_PIXELS}; a perfect disc has 0.67"),
+        "hv_length": Metric("HV length", f"mean of sqrt(h² + v²) {_NUCLEAR_PIXELS}; a perfect disc has 0.67"),
         "nt_accuracy": Metric("NT accuracy", f"class of a pixel right, {_NUCLEAR_PIXELS}"),
         "accuracy": Metric("Accuracy", "share of tiles whose organ is right"),
         "accuracy_majority": Metric("Accuracy of the majority organ", "baseline: always the most frequent organ"),

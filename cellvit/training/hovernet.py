@@ -179,12 +179,12 @@ def _changing(
 def _loss(settings: LossSettings, data: FamilyData) -> HoVerNetLoss:
     weights = pixel_weights(pixel_counts(data.targets, data.train)) if settings.class_weights else None
     return HoVerNetLoss(
-        np=settings.np,
-        hv=settings.hv,
-        nt=settings.nt,
-        hv_regression=settings.hv_regression,
-        hv_gradient=settings.hv_gradient,
-        hv_magnitude=settings.hv_magnitude,
+        np_weight=settings.np,
+        hv_weight=settings.hv,
+        nt_weight=settings.nt,
+        hv_regression_weight=settings.hv_regression,
+        hv_gradient_weight=settings.hv_gradient,
+        hv_magnitude_weight=settings.hv_magnitude,
         regression=settings.regression,
         class_weights=weights,
         weighting=settings.weighting,

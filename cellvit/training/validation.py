@@ -101,9 +101,9 @@ def _tasks(stream: Iterable[MapBatch]) -> Iterator[BpqTask]:
 
 def _figures(sums: MapSums) -> dict[str, float]:
     return {
-        "np_dice": sums.np_dice,
-        "hv_mse": sums.hv_mse,
-        "hv_skill": sums.hv_skill,
-        "hv_magnitude_mean": sums.hv_magnitude,
-        "nt_accuracy": sums.nt_accuracy,
+        "np_dice": sums.value("np_dice"),
+        "hv_mse": sums.value("hv_mse"),
+        "hv_skill": sums.value("hv_skill"),
+        "hv_magnitude_mean": sums.value("hv_length"),
+        "nt_accuracy": sums.value("nt_accuracy"),
     }

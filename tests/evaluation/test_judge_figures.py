@@ -94,7 +94,7 @@ def test_no_tiles_make_every_figure_undefined(judged) -> None:
 
 
 def test_figures_of_maps_stand_only_where_there_are_maps(judged) -> None:
-    with_maps = judged(["Colon"], nuclear_px=[10], np_found_px=[10], np_shared_px=[5])
+    with_maps = judged(["Colon"], nuclear_px=[10], np_predicted_px=[10], np_shared_px=[5])
     without = judged(["Colon"], nuclear_px=[math.nan])
 
     assert figures(with_maps, seed=0)["np_dice"].value == 0.5
@@ -127,8 +127,8 @@ def test_trivial_answers_score_as_their_names_say() -> None:
 
 
 def test_gaps_are_relative_and_positive_where_the_test_is_worse() -> None:
-    train = sums(nuclear_px=[100], np_found_px=[100], np_shared_px=[80], hv_square_error=[20], nt_correct_px=[90])
-    test = sums(nuclear_px=[100], np_found_px=[100], np_shared_px=[60], hv_square_error=[30], nt_correct_px=[45])
+    train = sums(nuclear_px=[100], np_predicted_px=[100], np_shared_px=[80], hv_square_error=[20], nt_correct_px=[90])
+    test = sums(nuclear_px=[100], np_predicted_px=[100], np_shared_px=[60], hv_square_error=[30], nt_correct_px=[45])
 
     found = gaps(train, test, seed=0, groups=None)
 
@@ -139,7 +139,7 @@ def test_gaps_are_relative_and_positive_where_the_test_is_worse() -> None:
 
 
 def test_a_gap_from_nothing_is_undefined() -> None:
-    found = gaps(MapSums.empty(), sums(nuclear_px=[1], np_found_px=[1], np_shared_px=[1]), seed=0, groups=None)
+    found = gaps(MapSums.empty(), sums(nuclear_px=[1], np_predicted_px=[1], np_shared_px=[1]), seed=0, groups=None)
 
     assert math.isnan(found["np_dice"].value)
 
@@ -189,7 +189,7 @@ def test_the_majority_class_has_the_most_nuclear_pixels() -> None:
 def test_map_figures_are_the_five_of_the_summary() -> None:
     found = map_values(MapSums.empty(), seed=0, groups=None)
 
-    assert set(found) == {"np_dice", "hv_mse", "hv_skill", "hv_magnitude", "nt_accuracy"}
+    assert set(found) == {"np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy"}
 
 
 def measured(judged, tiles_each: int, *, patients: str, n_patients: int = 12) -> TileScores:
@@ -199,9 +199,9 @@ def measured(judged, tiles_each: int, *, patients: str, n_patients: int = 12) ->
     counts = {name: rng.integers(1, 50, n_patients) for name in ("tp_neoplastic", "fn_neoplastic", "fp_neoplastic")}
     counts |= {name: rng.integers(1, 50, n_patients) for name in ("pairs_1_1", "pairs_6_1", "pairs_1_6")}
     counts |= {"iou_neoplastic": 0.8 * counts["tp_neoplastic"], "pixels": np.full(n_patients, 5000)}
-    counts |= {name: rng.integers(500, 1000, n_patients) for name in ("nuclear_px", "np_found_px", "class_1_px")}
+    counts |= {name: rng.integers(500, 1000, n_patients) for name in ("nuclear_px", "np_predicted_px", "class_1_px")}
     counts |= {name: rng.integers(1, 500, n_patients) for name in ("np_shared_px", "nt_correct_px", "class_2_px")}
-    counts |= {name: rng.integers(1, 500, n_patients) for name in ("hv_square_error", "hv_true_square", "hv_magnitude")}
+    counts |= {name: rng.integers(1, 500, n_patients) for name in ("hv_square_error", "hv_true_square", "hv_length")}
     columns = {name: np.repeat(column, tiles_each) for name, column in (scores | counts).items()}
     names = [patients.format(patient) if patients else "" for patient in range(n_patients)]
     return judged(np.repeat(organs, tiles_each), patients=np.repeat(names, tiles_each).tolist(), **columns)
@@ -253,7 +253,11 @@ def test_every_interval_is_wider_where_the_tiles_of_a_patient_are_copies(judged)
 def test_gaps_draw_the_patients_of_training_and_test_tiles(judged) -> None:
     rng = np.random.default_rng(0)
     sums_of = [
-        sums(nuclear_px=[900] * 40, np_found_px=[900] * 40, np_shared_px=np.repeat(rng.integers(1, 900, 8), 5).tolist())
+        sums(
+            nuclear_px=[900] * 40,
+            np_predicted_px=[900] * 40,
+            np_shared_px=np.repeat(rng.integers(1, 900, 8), 5).tolist(),
+        )
         for _ in range(2)
     ]
 

@@ -23,9 +23,9 @@ def rows(**values: float) -> dict[str, SummaryRow]:
 @pytest.mark.parametrize(
     ("metric", "value", "grade"),
     [
-        ("hv_magnitude", 0.41, "pass"),
-        ("hv_magnitude", 0.40, "partial"),
-        ("hv_magnitude", 0.20, "fail"),
+        ("hv_length", 0.41, "pass"),
+        ("hv_length", 0.40, "partial"),
+        ("hv_length", 0.20, "fail"),
         ("hv_mse", 0.29, "pass"),
         ("hv_mse", 0.30, "fail"),
         ("hv_skill", 0.0, "fail"),
@@ -57,14 +57,14 @@ def test_what_does_not_beat_its_baseline_fails_whatever_its_value(values, metric
 
 
 def test_advice_for_weak_vectors_is_the_magnitude_weight() -> None:
-    (one,) = advice(graded(rows(hv_magnitude=0.1), GATES))
+    (one,) = advice(graded(rows(hv_length=0.1), GATES))
 
-    assert one.finding == "hv_magnitude 0.100 fail"
+    assert one.finding == "hv_length 0.100 fail"
     assert "raise the magnitude weight" in one.remedy
 
 
 def test_advice_for_strong_vectors_with_a_low_aji_is_the_watershed() -> None:
-    (one,) = advice(graded(rows(hv_magnitude=0.6, aji=0.2), GATES))
+    (one,) = advice(graded(rows(hv_length=0.6, aji=0.2), GATES))
 
     assert "tune the watershed" in one.remedy
 

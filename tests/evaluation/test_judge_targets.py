@@ -17,7 +17,7 @@ from cellvit.evaluation.target_checks import (
     tiles_by_organ,
     true_magnitude,
 )
-from cellvit.hover.hovernet import HoverNetWatershed
+from cellvit.hover.parameters import HoverNetWatershed
 from cellvit.inference.parallel import Workers
 
 TILES = [[(60, 60, 30, 1), (150, 150, 20, 5)], []]

@@ -5,8 +5,7 @@ import pytest
 
 from cellvit.config.judging import WatershedSettings
 from cellvit.evaluation.tuning import border_warnings, grid_of, ranked, searched_parameters
-from cellvit.hover.flow import HvFlow
-from cellvit.hover.hovernet import HoverNetWatershed
+from cellvit.hover.parameters import HoverNetWatershed, HvFlow
 
 SETTINGS = WatershedSettings(
     method=("hovernet",), np_threshold=(0.5, 0.4, 0.6), hv_threshold=(0.3,), min_object_px=(10, 30)

@@ -1,5 +1,6 @@
-"""Distance maps and HoVer-Net's watershed equal slow programs written from the paper, on maps of every awkward kind."""
+"""Distance maps and HoVer-Net's watershed equal slow programs written from the paper, on maps of all difficult kinds."""
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import hover_reference as reference
@@ -11,15 +12,16 @@ from hypothesis import strategies as st
 
 from cellvit.hover.decode import segment
 from cellvit.hover.encode import hv_maps
+from cellvit.hover.upper_bound import perfect_maps
 
 every_kind = pytest.mark.parametrize("kind", instance_maps.KINDS)
 
 unshrunk = settings(deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-"""These tiles come from a seed: making it smaller makes no simpler tile."""
+"""The tiles come from a seed, so that shrinking it gives no simpler tile."""
 
 LEVELS = 64
 """Steps from 0 to 1 of the decoder maps below: so few that every sum of a Sobel filter is exact in float64, and the
-order in which a program adds cannot carry a pixel over a threshold. Hence no label may differ, and none is let off."""
+order of the additions cannot move a pixel across a threshold. Hence no label may differ."""
 
 PARAMETERS = {
     "published": {},
@@ -40,7 +42,7 @@ PARAMETERS = {
 
 @st.composite
 def decoder_maps(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
-    """Probability and distance maps, right or noisy, of nuclei that touch, nest or are cut by the border."""
+    """Exact or noisy maps of nuclei that touch, are nested or are cut by the border."""
     kind = draw(st.sampled_from(["touching", "nested", "cut_by_border", "scattered", "full_of_several"]))
     truth = draw(instance_maps.instance_maps(kind, side_px=(24, 40)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -54,10 +56,10 @@ def decoder_maps(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 
 
 def largest_change(positions: np.ndarray, zero: int) -> Fraction:
-    """Bound of the change of a nucleus's values when its zero moves from the centre of mass to a pixel.
+    """Largest possible change of the values of a nucleus if its zero moves from the centre of mass to a pixel.
 
-    With d px from the zero on to the centre, and L and R the reach before and behind the centre: values before the zero
-    change by at most d / L, those behind it by at most d / (R + d). Mirrored where the zero lies behind the centre.
+    With a distance d from the zero to the centre, and L and R the extent before and after the centre: values before the
+    zero change by at most d / L, those after it by at most d / (R + d); mirrored if the zero is after the centre.
     """
     centre = Fraction(int(positions.sum()), len(positions))
     reach, opposite = centre - int(positions.min()), int(positions.max()) - centre
@@ -107,7 +109,7 @@ def test_rounding_the_centre_changes_values_by_at_most_its_shift_over_the_reach(
 def test_program_of_the_authors_puts_zero_a_pixel_before_the_rounded_centre() -> None:
     even, odd = np.ones((1, 6), np.int32), np.ones((1, 7), np.int32)
 
-    # Read off the authors' program (and CellViT's), where these rows lie amid larger nuclei.
+    # Output of the authors' program (and of CellViT's) for such rows inside larger nuclei.
     assert reference.hv_maps_of_the_program(even)[0, 0] == pytest.approx([-1, -1 / 2, 0, 1 / 3, 2 / 3, 1])
     assert reference.hv_maps_of_the_program(odd)[0, 0] == pytest.approx([-1, -1 / 2, 0, 1 / 4, 1 / 2, 3 / 4, 1])
     assert hv_maps(even[None])[0, 0, 0] == pytest.approx([-1, -3 / 5, -1 / 5, 1 / 5, 3 / 5, 1])
@@ -130,13 +132,6 @@ def test_nucleus_at_the_border_has_the_distances_of_one_in_the_middle(row: int, 
     assert hv.max(axis=(1, 2)).tolist() == [1, 1]
 
 
-def test_nucleus_that_fills_the_tile_has_distances() -> None:
-    hv = hv_maps(np.ones((1, 3, 5), np.uint16))[0]
-
-    assert hv[0].tolist() == [[-1, -0.5, 0, 0.5, 1]] * 3
-    assert hv[1].tolist() == [[-1] * 5, [0] * 5, [1] * 5]
-
-
 @pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS)
 @settings(unshrunk, max_examples=20)
 @given(maps=decoder_maps())
@@ -146,22 +141,15 @@ def test_watershed_equals_the_reference_label_by_label(
     assert np.array_equal(segment(*maps, method="hovernet", **parameters), reference.segment(*maps, **parameters))
 
 
-def test_watershed_and_its_reference_part_two_touching_discs() -> None:
-    rows, columns = np.mgrid[:32, :40]
-    discs = [((rows - 16) ** 2 + (columns - at) ** 2 <= 81) * label for label, at in ((1, 11), (2, 28))]
-    truth = np.maximum(*discs)
-    np_prob, hv = (truth > 0).astype(np.float32), hv_maps(truth[None])[0]
+def test_watershed_and_its_reference_separate_touching_discs_and_find_nothing_without_distances(
+    discs: Callable[..., np.ndarray],
+) -> None:
+    np_prob, hv = perfect_maps(discs((20, 11), (20, 28), size_px=40))
 
     labels = reference.segment(np_prob, hv)
 
     assert np.array_equal(segment(np_prob, hv, method="hovernet"), labels)
-    assert labels.max() == 2
-    assert (labels[16, 11], labels[16, 28]) == (1, 2)
-
-
-@pytest.mark.parametrize("np_prob", [0.0, 1.0])
-def test_watershed_and_its_reference_seed_nothing_in_constant_maps(np_prob: float) -> None:
-    maps = np.full((24, 24), np_prob, np.float32), np.zeros((2, 24, 24), np.float32)
-
-    assert not segment(*maps, method="hovernet").any()
-    assert not reference.segment(*maps).any()
+    assert (labels.max(), labels[20, 11], labels[20, 28]) == (2, 1, 2)
+    for decode in (segment, reference.segment):
+        assert not decode(np_prob, np.zeros_like(hv)).any()
+        assert not decode(np.ones_like(np_prob), np.zeros_like(hv)).any()

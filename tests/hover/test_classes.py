@@ -31,17 +31,15 @@ def test_votes_for_background_do_not_count() -> None:
     assert typed.probability.tolist() == pytest.approx([(0.02 + 0.02 + 0.5) / 3])
 
 
-def test_nucleus_that_votes_background_alone_gets_its_most_probable_nuclear_class() -> None:
-    nt_prob = np.array([0.5, 0.1, 0.1, 0.25, 0.05, 0.0]).reshape(6, 1, 1)
-
-    typed = classify(np.array([[1]]), nt_prob)
-
-    assert typed.classes.tolist() == [3]
-    assert typed.probability.tolist() == [0.25]
-
-
-def test_tie_goes_to_the_surer_class() -> None:
-    assert classify(np.array([[1, 1]]), votes((2, 0.6), (5, 0.8))).classes.tolist() == [5]
+@pytest.mark.parametrize(
+    ("nt_prob", "winner"),
+    [
+        pytest.param(np.array([0.5, 0.1, 0.1, 0.25, 0.05, 0.0]).reshape(6, 1, 1), 3, id="background_votes_only"),
+        pytest.param(votes((2, 0.6), (5, 0.8)), 5, id="tie"),
+    ],
+)
+def test_undecided_votes_go_to_the_most_probable_nuclear_class(nt_prob: np.ndarray, winner: int) -> None:
+    assert classify(np.ones(nt_prob.shape[1:], int), nt_prob).classes.tolist() == [winner]
 
 
 def test_tile_without_nuclei_has_no_classes() -> None:
@@ -51,22 +49,23 @@ def test_tile_without_nuclei_has_no_classes() -> None:
     assert not class_map(np.zeros((4, 4), np.int32), typed.classes).any()
 
 
-def test_labels_with_gaps_are_refused_with_the_remedy() -> None:
-    with pytest.raises(ContractError, match=r"no pixel of label 2. Relabel with"):
-        classify(np.array([[1, 3]]), votes((1, 1), (1, 1)))
-
-
-def test_type_map_of_wrong_shape_is_refused() -> None:
-    with pytest.raises(ContractError, match=r"found \(5, 1, 2\) over \(1, 2\)"):
-        classify(np.array([[1, 2]]), np.zeros((5, 1, 2)))
+@pytest.mark.parametrize(
+    ("instances", "nt_prob", "message"),
+    [
+        ([[1, 3]], votes((1, 1), (1, 1)), r"no pixel of label 2. Relabel with"),
+        ([[1, 2]], np.zeros((5, 1, 2)), r"found \(5, 1, 2\) over \(1, 2\)"),
+    ],
+    ids=["gap", "shape"],
+)
+def test_maps_that_do_not_match_are_refused(instances: list[list[int]], nt_prob: np.ndarray, message: str) -> None:
+    with pytest.raises(ContractError, match=message):
+        classify(np.array(instances), nt_prob)
 
 
 @given(hnp.arrays(np.int32, (5, 5), elements=st.integers(0, 4)))
-def test_class_map_says_the_class_of_each_pixels_nucleus(instances: np.ndarray) -> None:
+def test_class_map_gives_each_pixel_the_class_of_its_nucleus(instances: np.ndarray) -> None:
     classes = np.array([5, 1, 3, 2], np.uint8)
 
     pixels = class_map(instances, classes)
 
-    assert np.array_equal(pixels == 0, instances == 0)
-    for label, nucleus_class in enumerate(classes, start=1):
-        assert (pixels[instances == label] == nucleus_class).all()
+    assert np.array_equal(pixels, np.choose(instances, [0, *classes]))

@@ -1,5 +1,5 @@
 import dataclasses
-from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,28 +9,10 @@ from hypothesis.extra import numpy as hnp
 
 from cellvit.errors import ContractError, SettingsError
 from cellvit.hover.decode import METHODS, method_of, segment, segment_grid, watershed_of_method
-from cellvit.hover.flow import HvFlow
-from cellvit.hover.hovernet import HoverNetWatershed
-from cellvit.hover.oracle import OracleMaps, oracle_maps
-
-Discs = Callable[..., np.ndarray]
+from cellvit.hover.parameters import HoverNetWatershed, HvFlow
+from cellvit.hover.upper_bound import PerfectMaps, perfect_maps
 
 each_method = pytest.mark.parametrize("method", METHODS)
-
-
-@pytest.fixture
-def pair(discs: Discs) -> OracleMaps:
-    """Perfect maps of two discs that touch."""
-    return oracle_maps(discs((32, 22), (32, 40)))
-
-
-@each_method
-def test_two_touching_discs_stay_two_where_the_mask_alone_is_one_piece(pair: OracleMaps, method: str) -> None:
-    labels = segment(*pair, method=method)
-
-    assert labels.dtype == np.int32
-    assert np.unique(labels).tolist() == [0, 1, 2]
-    assert labels[32, 22] != labels[32, 40]
 
 
 @each_method
@@ -38,32 +20,38 @@ def test_two_touching_discs_stay_two_where_the_mask_alone_is_one_piece(pair: Ora
     hnp.arrays(np.float32, (24, 24), elements=st.floats(0, 1, width=32)),
     hnp.arrays(np.float32, (2, 24, 24), elements=st.floats(-1, 1, width=32)),
 )
-def test_labels_have_no_gaps_and_stay_in_the_mask(method: str, np_prob: np.ndarray, hv: np.ndarray) -> None:
+def test_labels_have_no_gaps_and_are_inside_the_mask(method: str, np_prob: np.ndarray, hv: np.ndarray) -> None:
     labels = segment(np_prob, hv, method=method)
 
+    assert labels.dtype == np.int32
     assert np.array_equal(np.unique(labels[labels > 0]), np.arange(1, labels.max() + 1))
     assert not labels[np_prob < 0.5].any()
 
 
 @each_method
-@pytest.mark.parametrize("dtype", [np.float16, np.float64])
-def test_maps_of_other_precision_give_the_same(pair: OracleMaps, dtype: type, method: str) -> None:
-    other = segment(pair.np_prob.astype(dtype), pair.hv.astype(dtype), method=method)
+def test_maps_of_any_precision_and_memory_layout_give_the_same_and_are_not_changed(
+    pair: PerfectMaps, method: str
+) -> None:
+    before, labels = (pair.np_prob.copy(), pair.hv.copy()), segment(*pair, method=method)
 
-    assert np.array_equal(other > 0, segment(*pair, method=method) > 0)
+    reordered = segment(pair.np_prob[:, ::-1][:, ::-1], np.asfortranarray(pair.hv), method=method)
+    double = segment(pair.np_prob.astype(np.float64), pair.hv.astype(np.float64), method=method)
+    half = segment(pair.np_prob.astype(np.float16), pair.hv.astype(np.float16), method=method)
+
+    assert np.array_equal(reordered, labels)
+    assert np.array_equal(double, labels)
+    assert np.array_equal(half > 0, labels > 0)
+    assert all(map(np.array_equal, before, pair))
 
 
 @each_method
 @pytest.mark.parametrize("side_px", [48, 256])
 def test_nucleus_that_fills_the_tile_is_one(method: str, side_px: int) -> None:
-    labels = segment(*oracle_maps(np.ones((side_px, side_px), np.int32)), method=method)
-
-    assert labels.max() == 1
-    assert (labels == 1).all()
+    assert (segment(*perfect_maps(np.ones((side_px, side_px), np.int32)), method=method) == 1).all()
 
 
 @each_method
-def test_small_pieces_of_the_mask_are_dropped(pair: OracleMaps, method: str) -> None:
+def test_small_pieces_of_the_mask_are_dropped(pair: PerfectMaps, method: str) -> None:
     np_prob = pair.np_prob.copy()
     np_prob[2:5, 2:5] = 1
 
@@ -73,63 +61,48 @@ def test_small_pieces_of_the_mask_are_dropped(pair: OracleMaps, method: str) -> 
 
 
 @each_method
-def test_higher_np_threshold_gives_smaller_nuclei(pair: OracleMaps, method: str) -> None:
+def test_higher_np_threshold_gives_smaller_nuclei(pair: PerfectMaps, method: str) -> None:
     soft = np.where(pair.np_prob > 0, np.linspace(0.4, 1, 64, dtype=np.float32), 0)
 
-    found = [segment(soft, pair.hv, method=method, np_threshold=threshold) for threshold in (0.5, 0.6, 0.7)]
-    sizes = [np.count_nonzero(labels) for labels in found]
+    low, middle, high = (segment(soft, pair.hv, method=method, np_threshold=at) for at in (0.5, 0.6, 0.7))
 
-    assert sizes[0] > sizes[1] > sizes[2]
+    assert np.count_nonzero(low) > np.count_nonzero(middle) > np.count_nonzero(high)
 
 
-def test_grid_gives_what_each_set_of_parameters_gives_alone(pair: OracleMaps) -> None:
+def test_grid_gives_what_each_set_of_parameters_gives_alone(pair: PerfectMaps) -> None:
     noise = np.random.default_rng(0).normal(0, 0.2, pair.hv.shape).astype(np.float32)
-    maps = OracleMaps(pair.np_prob * np.linspace(0.4, 1, 64, dtype=np.float32), pair.hv + noise)
+    maps = PerfectMaps(pair.np_prob * np.linspace(0.4, 1, 64, dtype=np.float32), pair.hv + noise)
     grid = [
-        HoverNetWatershed(
-            np_threshold=np_threshold, hv_threshold=hv_threshold, min_object_px=area_px, sobel_px=sobel_px
+        make(np_threshold=np_threshold, min_object_px=area_px, **{border: value, window: side_px})
+        for make, border, values, window in (
+            (HoverNetWatershed, "hv_threshold", (0.3, 0.5), "sobel_px"),
+            (HvFlow, "min_gain_px", (0, 20), "window_px"),
         )
-        for np_threshold in (0.5, 0.7)
-        for hv_threshold in (0.3, 0.5)
-        for area_px in (0, 300)
-        for sobel_px in (11, 21)
-    ]
-    grid += [
-        HvFlow(np_threshold=np_threshold, min_gain_px=gain_px, min_object_px=area_px, window_px=window_px)
-        for np_threshold in (0.5, 0.7)
-        for gain_px in (0, 20)
-        for area_px in (0, 300)
-        for window_px in (11, 25)
+        for np_threshold, area_px, value, side_px in product((0.5, 0.7), (0, 300), values, (11, 25))
     ]
 
-    found = list(segment_grid(*maps, grid))
+    results = list(segment_grid(*maps, grid))
 
-    assert [chosen for chosen, _ in found] == grid
-    assert {labels.max() for _, labels in found} == {0, 1, 2}
-    for chosen, labels in found:
+    assert [chosen for chosen, _ in results] == grid
+    assert {labels.max() for _, labels in results} == {0, 1, 2}
+    for chosen, labels in results:
         assert np.array_equal(labels, segment(*maps, method=method_of(chosen), **dataclasses.asdict(chosen)))
 
 
-@each_method
-def test_maps_are_not_changed(pair: OracleMaps, method: str) -> None:
-    before = pair.np_prob.copy(), pair.hv.copy()
-
-    segment(*pair, method=method)
-
-    assert np.array_equal(before[0], pair.np_prob)
-    assert np.array_equal(before[1], pair.hv)
-
-
-def test_unknown_method_and_parameter_name_what_there_is(pair: OracleMaps) -> None:
-    with pytest.raises(SettingsError, match="unknown watershed method 'magic'; there are: hovernet, hv_flow"):
+def test_errors_of_unknown_names_list_the_known_ones(pair: PerfectMaps) -> None:
+    with pytest.raises(SettingsError, match="unknown watershed method 'magic'; the methods are: hovernet, hv_flow"):
         segment(*pair, method="magic")
-    with pytest.raises(SettingsError, match=r"unknown hovernet parameters threshold; there are: np_threshold, hv_thr"):
+    with pytest.raises(
+        SettingsError, match=r"unknown hovernet parameters threshold; the parameters are: np_threshold, hv_thr"
+    ):
         segment(*pair, threshold=0.5)
-    with pytest.raises(SettingsError, match=r"unknown hv_flow parameters sobel_px; there are: np_threshold, min_gain"):
+    with pytest.raises(
+        SettingsError, match=r"unknown hv_flow parameters sobel_px; the parameters are: np_threshold, min_gain"
+    ):
         segment(*pair, method="hv_flow", sobel_px=21)
 
 
-def test_pixels_are_whole() -> None:
+def test_pixels_must_be_whole_numbers() -> None:
     assert watershed_of_method("hv_flow", {"min_object_px": 30.0}) == HvFlow(min_object_px=30)
     with pytest.raises(SettingsError, match=r"min_object_px must be a whole number, found 30\.5"):
         watershed_of_method("hv_flow", {"min_object_px": 30.5})
@@ -155,43 +128,27 @@ def test_pixels_are_whole() -> None:
         ("hv_flow", "window_px", 1),
     ],
 )
-def test_parameter_out_of_its_limits_is_refused_by_name(method: str, name: str, value: float, pair: OracleMaps) -> None:
+def test_parameter_out_of_its_limits_is_refused_by_name(method: str, name: str, value: float) -> None:
     with pytest.raises(SettingsError, match=f"{name} must be .*, found {value}"):
-        segment(*pair, method=method, **{name: value})
+        watershed_of_method(method, {name: value})
 
 
-@each_method
-@pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_maps_that_are_not_finite_are_refused(pair: OracleMaps, wrong: float, method: str) -> None:
-    hv = pair.hv.copy()
-    hv[1, 3, 4] = wrong
-
-    with pytest.raises(ContractError, match=r"hv must be finite, found 1 of 8192"):
-        segment(pair.np_prob, hv, method=method)
+FINITE, NUCLEAR = np.zeros((2, 4, 4)), np.ones((4, 4))
 
 
-@pytest.mark.parametrize("values", [(-0.5, 0.5), (0, 255)])
-def test_what_is_no_probability_is_refused(pair: OracleMaps, values: tuple[float, float]) -> None:
-    low, high = values
-
-    with pytest.raises(ContractError, match=rf"probabilities from 0 to 1, found {low} to {high}\. Give the softmax"):
-        segment(np.where(pair.np_prob > 0, high, low), pair.hv)
-
-
-@each_method
-def test_maps_in_any_memory_layout_are_read(pair: OracleMaps, method: str) -> None:
-    expected = segment(*pair, method=method)
-
-    turned = segment(pair.np_prob[:, ::-1][:, ::-1], np.asfortranarray(pair.hv), method=method)
-
-    assert np.array_equal(turned, expected)
-
-
-def test_empty_maps_are_refused() -> None:
-    with pytest.raises(ContractError, match=r"found \(0, 4\) and \(2, 0, 4\)"):
-        segment(np.zeros((0, 4)), np.zeros((2, 0, 4)))
-
-
-def test_maps_of_different_size_are_refused(pair: OracleMaps) -> None:
-    with pytest.raises(ContractError, match=r"found \(64, 64\) and \(2, 32, 64\)"):
-        segment(pair.np_prob, pair.hv[:, :32])
+@pytest.mark.parametrize(
+    ("np_prob", "hv", "message"),
+    [
+        pytest.param(
+            NUCLEAR, np.where(np.arange(4) == 1, np.nan, FINITE), "hv must be finite, found 8 of 32", id="nan"
+        ),
+        pytest.param(NUCLEAR * np.inf, FINITE, "np_prob must be finite, found 16 of 16", id="infinite"),
+        pytest.param(NUCLEAR * 255, FINITE, "from 0 to 1, found 255 to 255. Pass the softmax", id="image"),
+        pytest.param(NUCLEAR * -0.5, FINITE, "from 0 to 1, found -0.5 to -0.5", id="logits"),
+        pytest.param(NUCLEAR[:0], FINITE[:, :0], r"found \(0, 4\) and \(2, 0, 4\)", id="empty"),
+        pytest.param(NUCLEAR, FINITE[:, :2], r"found \(4, 4\) and \(2, 2, 4\)", id="different_sizes"),
+    ],
+)
+def test_invalid_maps_are_refused(np_prob: np.ndarray, hv: np.ndarray, message: str) -> None:
+    with pytest.raises(ContractError, match=message):
+        segment(np_prob, hv)

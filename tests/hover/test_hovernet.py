@@ -1,7 +1,4 @@
-from collections.abc import Callable
-
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -9,18 +6,10 @@ from skimage.segmentation import watershed
 
 from cellvit.hover.decode import segment
 from cellvit.hover.hovernet import border_energy, flood
-from cellvit.hover.oracle import OracleMaps, oracle_maps
-
-Discs = Callable[..., np.ndarray]
+from cellvit.hover.upper_bound import PerfectMaps
 
 
-@pytest.fixture
-def pair(discs: Discs) -> OracleMaps:
-    """Perfect maps of two discs that touch."""
-    return oracle_maps(discs((32, 22), (32, 40)))
-
-
-def test_border_energy_is_high_between_touching_nuclei_and_low_inside(pair: OracleMaps) -> None:
+def test_border_energy_is_high_between_touching_nuclei_and_low_inside(pair: PerfectMaps) -> None:
     energy = border_energy(pair.hv, 21)
 
     assert energy[32, 31] > 0.9
@@ -29,24 +18,13 @@ def test_border_energy_is_high_between_touching_nuclei_and_low_inside(pair: Orac
     assert energy.max() <= 1
 
 
-@pytest.mark.parametrize(
-    "np_prob",
-    [
-        pytest.param(np.zeros((32, 32), np.float32), id="no_nucleus"),
-        pytest.param(np.ones((32, 32), np.float32), id="all_nucleus"),
-    ],
-)
-def test_constant_distance_maps_seed_nothing(np_prob: np.ndarray) -> None:
-    assert not segment(np_prob, np.zeros((2, 32, 32), np.float32)).any()
-
-
-def test_marker_parameters_drop_nuclei_whose_marker_is_too_small(pair: OracleMaps) -> None:
+def test_marker_parameters_drop_nuclei_whose_marker_is_too_small(pair: PerfectMaps) -> None:
     assert segment(*pair, hv_threshold=0.0).max() == 0
     assert segment(*pair, min_marker_px=250).max() == 0
     assert segment(*pair, opening_px=41).max() == 0
 
 
-def test_larger_sobel_kernel_gives_a_smoother_energy(pair: OracleMaps) -> None:
+def test_larger_sobel_kernel_gives_a_smoother_energy(pair: PerfectMaps) -> None:
     hv = pair.hv + np.random.default_rng(0).normal(0, 0.2, pair.hv.shape).astype(np.float32)
 
     roughness = [np.abs(np.diff(border_energy(hv, sobel_px))).mean() for sobel_px in (5, 11, 21)]
@@ -61,14 +39,14 @@ def test_larger_sobel_kernel_gives_a_smoother_energy(pair: OracleMaps) -> None:
     coverage=st.sampled_from([0.3, 0.6, 0.8, 1.0]),
     n_markers=st.integers(0, 30),
 )
-def test_flooding_contested_pieces_alone_gives_what_flooding_everything_gives(
+def test_flooding_only_contested_pieces_gives_the_result_of_flooding_everything(
     seed: int, levels: int, coverage: float, n_markers: int
 ) -> None:
     rng = np.random.default_rng(seed)
     basins = -rng.integers(0, levels, (20, 24)) / levels
     pieces, _ = ndimage.label(rng.random((20, 24)) < coverage)
     markers = np.zeros((20, 24), np.int32)
-    for number in range(1, n_markers + 1):  # markers of several pixels, some outside the mask, some over one another
+    for number in range(1, n_markers + 1):  # markers of several pixels, some outside the mask, some overlapping
         row, column = rng.integers(0, 20), rng.integers(0, 24)
         markers[row : row + rng.integers(1, 4), column : column + rng.integers(1, 4)] = number
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cellvit.errors import ContractError
-from cellvit.hover.relabel import paint_channels, relabel
+from cellvit.hover.relabel import TABLE_IDS, paint_channels, relabel
 
 
 def channels(**maps: list[list[float]]) -> np.ndarray:
@@ -17,8 +17,11 @@ def channels(**maps: list[list[float]]) -> np.ndarray:
     return masks
 
 
+@pytest.mark.parametrize("offset", [0, TABLE_IDS], ids=["by_table", "by_sorting"])
 @given(hnp.arrays(np.int64, (5, 6), elements=st.integers(0, 12)))
-def test_relabelled_nuclei_are_the_same_pixels_numbered_in_order_of_id(instances: np.ndarray) -> None:
+def test_relabelled_nuclei_have_the_same_pixels_and_order(offset: int, instances: np.ndarray) -> None:
+    instances = np.where(instances > 3, instances + offset, instances)
+
     labels = relabel(instances)
 
     ids = np.unique(instances[instances > 0])
@@ -29,12 +32,17 @@ def test_relabelled_nuclei_are_the_same_pixels_numbered_in_order_of_id(instances
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64])
-def test_relabel_takes_every_kind_of_integer(dtype: type) -> None:
+def test_relabel_accepts_every_integer_type(dtype: type) -> None:
     assert relabel(np.array([[0, 250], [3, 0]], dtype)).tolist() == [[0, 2], [1, 0]]
 
 
-def test_relabel_of_an_empty_tile_is_empty() -> None:
+def test_empty_tile_stays_empty() -> None:
+    painted = paint_channels(np.zeros((4, 4, 5)))
+
     assert not relabel(np.zeros((4, 4), np.int32)).any()
+    assert not painted.instances.any()
+    assert not painted.classes.any()
+    assert (painted.overlap_px, painted.n_lost) == (0, 0)
 
 
 def test_later_channel_wins_and_the_overlap_is_counted() -> None:
@@ -51,19 +59,11 @@ def test_same_id_in_two_channels_is_two_nuclei() -> None:
     assert painted.instances.tolist() == [[1, 0, 2], [0, 0, 0]]
 
 
-def test_nucleus_covered_completely_vanishes_and_is_counted() -> None:
+def test_nucleus_that_is_covered_completely_is_counted_as_lost() -> None:
     painted = paint_channels(channels(c0=[[1, 0, 0], [0, 0, 2]], c3=[[9, 9, 0], [0, 0, 0]]))
 
     assert painted.instances.tolist() == [[2, 2, 0], [0, 0, 1]]
     assert (painted.overlap_px, painted.n_lost) == (1, 1)
-
-
-def test_tile_without_nuclei_paints_nothing() -> None:
-    painted = paint_channels(np.zeros((4, 4, 5)))
-
-    assert not painted.instances.any()
-    assert not painted.classes.any()
-    assert (painted.overlap_px, painted.n_lost) == (0, 0)
 
 
 @given(hnp.arrays(np.float64, (4, 5, 5), elements=st.integers(0, 3)))
@@ -80,7 +80,7 @@ def test_painting_equals_painting_one_channel_after_the_other(masks: np.ndarray)
 
 
 @pytest.mark.parametrize("wrong", [0.5, -1.0, np.nan, np.inf])
-def test_value_that_is_no_id_is_refused_with_its_place(wrong: float) -> None:
+def test_value_that_is_not_an_id_is_refused_with_its_position(wrong: float) -> None:
     masks = np.zeros((4, 4, 5))
     masks[1, 2, 3] = wrong
 
@@ -89,5 +89,5 @@ def test_value_that_is_no_id_is_refused_with_its_place(wrong: float) -> None:
 
 
 def test_background_channel_is_refused_with_the_remedy() -> None:
-    with pytest.raises(ContractError, match="take channels 0 to 4: channel 5 is background"):
+    with pytest.raises(ContractError, match=r"Take channels 0 to 4 of masks\.npy: channel 5 is background"):
         paint_channels(np.zeros((4, 4, 6)))

@@ -10,8 +10,6 @@ from cellvit.metrics.classification import (
     balanced_accuracy,
     confusion,
     expected_calibration_error,
-    precision,
-    recall,
 )
 
 COUNTS = np.array([[8, 2, 0], [1, 1, 0], [0, 0, 0]])
@@ -32,12 +30,7 @@ def test_accuracies_of_known_counts() -> None:
     assert accuracy_majority(COUNTS) == 10 / 12
 
 
-def test_recall_and_precision_are_undefined_for_classes_that_are_not_there() -> None:
-    np.testing.assert_array_equal(recall(COUNTS), [0.8, 0.5, np.nan])
-    np.testing.assert_array_equal(precision(COUNTS), [8 / 9, 1 / 3, np.nan])
-
-
-def test_figures_of_no_sample_are_undefined() -> None:
+def test_metrics_without_samples_are_undefined() -> None:
     none = confusion(np.array([], int), np.array([], int), 3)
 
     assert math.isnan(accuracy(none))
@@ -59,25 +52,25 @@ def test_predictions_of_other_samples_are_refused() -> None:
         expected_calibration_error(np.full((3, 2), 0.5), np.array([0, 1]))
 
 
-def test_a_certain_and_right_classifier_is_calibrated_and_a_certain_and_wrong_one_is_not() -> None:
+def test_a_certain_classifier_is_calibrated_if_it_is_correct() -> None:
     certain = np.eye(3)[[0, 1, 2]]
 
     assert expected_calibration_error(certain, np.array([0, 1, 2])) == 0.0
     assert expected_calibration_error(certain, np.array([1, 2, 0])) == 1.0
 
 
-def test_a_confidence_on_the_edge_of_a_bin_belongs_to_the_lower_one() -> None:
-    probabilities = np.array([[0.5, 0.5], [0.75, 0.25]])
+@pytest.mark.parametrize(
+    ("bins", "confidence", "correct", "error"),
+    [
+        pytest.param(2, [0.5, 0.75], [[1], [0]], (0.5 + 0.75) / 2, id="edge_belongs_to_the_lower_bin"),
+        pytest.param(10, [0.9, 0.55], [[1] * 8 + [0] * 2, [1] * 6 + [0] * 4], (0.1 + 0.05) / 2, id="no_cancelling"),
+    ],
+)
+def test_calibration_error_of_known_confidences(
+    bins: int, confidence: list[float], correct: list[list[int]], error: float
+) -> None:
+    top = np.repeat(confidence, len(correct[0]))
 
-    error = expected_calibration_error(probabilities, np.array([0, 1]), bins=2)
+    found = expected_calibration_error(np.stack([top, 1 - top], axis=1), 1 - np.concatenate(correct), bins=bins)
 
-    assert error == (0.5 + 0.75) / 2
-
-
-def test_confidences_on_both_sides_of_a_bins_edge_do_not_cancel() -> None:
-    probabilities = np.array([[0.9, 0.1]] * 10 + [[0.55, 0.45]] * 10)
-    truth = np.array([0] * 8 + [1] * 2 + [0] * 6 + [1] * 4)
-
-    error = expected_calibration_error(probabilities, truth, bins=10)
-
-    assert error == pytest.approx((abs(0.8 - 0.9) + abs(0.6 - 0.55)) / 2)
+    assert found == pytest.approx(error)

@@ -1,7 +1,7 @@
-"""HoVer-Net's distance maps and watershed as plain, slow programs: what the fast ones of cellvit.hover must equal.
+"""HoVer-Net's distance maps and watershed as slow programs, for comparison with the fast ones of cellvit.hover.
 
-Written from the text of Graham et al. 2019 (arXiv 1812.06499, section III) and from what the libraries that its
-program calls document of their steps. Nothing here imports cellvit, OpenCV, SciPy or scikit-image.
+Written from the text of Graham et al. 2019 (arXiv 1812.06499, section III) and from the documentation of the libraries
+that its program calls. Nothing here imports cellvit, OpenCV, SciPy or scikit-image.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,28 +15,28 @@ Pixel = tuple[int, int]
 Queued = tuple[float, int, Pixel]
 
 NEIGHBOURS = ((-1, 0), (0, -1), (0, 1), (1, 0))
-"""Steps to the 4-connected neighbours, in the order in which the flood takes them."""
+"""Steps to the 4-connected neighbours, in the order of the flood."""
 
 GAUSSIAN = (0.25, 0.5, 0.25)
-"""Weights of a Gaussian three pixels wide, as OpenCV chooses them where no width is given."""
+"""Weights of a Gaussian three pixels wide, as OpenCV chooses them without a given width."""
 
 
 def hv_maps(instances: np.ndarray) -> np.ndarray:
-    """Horizontal and vertical distance to the exact centre of mass, each side divided by its largest distance."""
+    """Horizontal and vertical distance to the exact centre of mass, each side divided by its own largest distance."""
     return distances(instances, lambda centre: centre)
 
 
 def hv_maps_of_the_program(instances: np.ndarray, *, first_px: int = 1) -> np.ndarray:
     """The maps of the authors' program, which rounds the centre of mass to a pixel, halves up.
 
-    It also counts the pixels of a nucleus from 1, but its centre from 0, so that zero lies one pixel left of and above
-    the rounded centre; `first_px` = 0 counts both from 0 and leaves the rounding alone.
+    It also counts the pixels of a nucleus from 1 but its centre from 0, so that zero is one pixel to the left of and
+    above the rounded centre; `first_px` = 0 counts both from 0, so that only the rounding remains.
     """
     return distances(instances, lambda centre: Fraction(floor(centre + Fraction(1, 2)) - first_px))
 
 
 def distances(instances: np.ndarray, zero_of: Callable[[Fraction], Fraction]) -> np.ndarray:
-    """Nucleus by nucleus: columns, then rows, from `zero_of` the centre of mass, over the reach of their side."""
+    """Distances of columns and rows to `zero_of` the centre of mass, divided by the largest distance of their side."""
     hv = np.zeros((2, *instances.shape), np.float32)
     for label in set(instances.flatten().tolist()) - {0}:
         pixels = [(int(row), int(column)) for row, column in np.argwhere(instances == label)]
@@ -79,7 +79,7 @@ def border_energy(hv: np.ndarray, sobel_px: int) -> np.ndarray:
 
 
 def unit_range(plane: np.ndarray) -> np.ndarray:
-    """Scaled to 0..1 by its extremes, in single precision as OpenCV does it; 0 where it is constant."""
+    """Scaled to 0..1 by its extremes, in single precision like OpenCV; 0 if it is constant."""
     low, high = float(plane.min()), float(plane.max())
     scale = float(np.float32(1 / (high - low))) if high > low else 0.0
     shift = -float(np.float32(low * scale))
@@ -96,7 +96,7 @@ def sobel_weights(size_px: int) -> tuple[list[float], list[float]]:
 def weighted(
     plane: np.ndarray, down: tuple[float, ...] | list[float], across: tuple[float, ...] | list[float]
 ) -> np.ndarray:
-    """Weighted sums along rows, then along columns; the tile is mirrored about its outermost pixels."""
+    """Weighted sums along rows, then along columns; the tile is reflected about its outermost pixels."""
     by_row = [summed(row, across) for row in plane.tolist()]
     by_column = [summed(list(column), down) for column in zip(*by_row, strict=True)]
     return np.array(by_column).T
@@ -112,12 +112,12 @@ def summed(values: list[float], weights: tuple[float, ...] | list[float]) -> lis
 
 
 def inside(at: Pixel, mask: np.ndarray) -> bool:
-    """Whether a pixel lies in the tile and in the mask."""
+    """Whether a pixel is inside the tile and the mask."""
     return 0 <= at[0] < mask.shape[0] and 0 <= at[1] < mask.shape[1] and bool(mask[at])
 
 
 def spread(start: Pixel, mask: np.ndarray) -> set[Pixel]:
-    """The 4-connected piece of a mask that holds a pixel."""
+    """The 4-connected piece of a mask that contains a pixel."""
     piece, edge = {start}, [start]
     while edge:
         row, column = edge.pop()
@@ -143,7 +143,7 @@ def large_pieces(mask: np.ndarray, min_px: int) -> np.ndarray:
 
 
 def filled(mask: np.ndarray) -> np.ndarray:
-    """The mask with its holes: the background that is not joined to the border of the tile."""
+    """The mask with its holes filled: background that is not connected to the border of the tile."""
     height, width = mask.shape
     outside: set[Pixel] = set()
     for row, column in np.ndindex(mask.shape):
@@ -165,7 +165,7 @@ def ellipse(size_px: int) -> list[Pixel]:
 
 
 def opened(mask: np.ndarray, steps: list[Pixel]) -> np.ndarray:
-    """Eroded, then dilated; what lies outside the tile neither erodes nor dilates."""
+    """Eroded, then dilated; pixels outside the tile are ignored."""
 
     def around(at: Pixel, of: np.ndarray) -> Iterator[bool]:
         for down, right in steps:
@@ -182,10 +182,10 @@ def opened(mask: np.ndarray, steps: list[Pixel]) -> np.ndarray:
 
 
 def flooded(landscape: np.ndarray, markers: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Priority flood inside the mask: the lowest pixel next, of equal ones the one that was reached first.
+    """Priority flood inside the mask: the lowest pixel next, among equal ones the one that was reached first.
 
-    A pixel gets its label when it is reached. Markers are all reached at time 0; among equals the queue, a binary
-    heap, keeps whatever order it has.
+    A pixel gets its label when it is reached. All markers are reached at time 0; equal items have the order of the
+    queue, which is a binary heap.
     """
     labels = markers.copy()
     queue: list[Queued] = []
@@ -205,7 +205,7 @@ def flooded(landscape: np.ndarray, markers: np.ndarray, mask: np.ndarray) -> np.
 
 
 def push(heap: list[Queued], item: Queued) -> None:
-    """Put an item at the end and let it rise past every parent that comes strictly after it."""
+    """Append an item and move it up past every parent that is strictly greater."""
     heap.append(item)
     place = len(heap) - 1
     while place and heap[place][:2] < heap[(place - 1) // 2][:2]:
@@ -215,7 +215,7 @@ def push(heap: list[Queued], item: Queued) -> None:
 
 
 def pop(heap: list[Queued]) -> Queued:
-    """Take the first item, put the last in its place and let it sink past every child that comes strictly before it."""
+    """Remove the first item, replace it by the last, and move that down past every child that is strictly smaller."""
     heap[0], heap[-1] = heap[-1], heap[0]
     first = heap.pop()
     place = 0

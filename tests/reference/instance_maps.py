@@ -1,4 +1,4 @@
-"""Hypothesis strategies: tiles with true and found nuclei of every awkward kind."""
+"""Hypothesis strategies: tiles with true and predicted nuclei of all difficult kinds."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 Tile = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""True nuclei, their classes pixel by pixel, found nuclei, their classes."""
+"""True nuclei, their classes pixel by pixel, predicted nuclei, their classes."""
 
 FEW_IDS = (1, 2, 3, 7, 40, 300, 65_535, 70_000, 2**31 - 1)
 FEW = 4
-"""Nuclei of a small tile: with more, trying all assignments takes too long."""
+"""Nuclei of a small tile; with more, trying all assignments takes too long."""
 
 CROWD = 300
 """Nuclei of the fullest tiles; PanNuke's fullest has 289."""
@@ -31,15 +31,15 @@ def few_nuclei(draw: st.DrawFn, shape: tuple[int, int]) -> np.ndarray:
 
 @st.composite
 def small_tiles(draw: st.DrawFn) -> Tile:
-    """At most four nuclei a side; those found are unrelated, the true ones, or the true ones shifted."""
+    """At most four nuclei per side; the predicted ones are unrelated, equal to the true ones, or shifted."""
     shape = draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
     truth = draw(few_nuclei(shape))
     moved = st.integers(0, 2).map(lambda by: np.roll(truth, by, axis=0))
-    found = draw(st.one_of(few_nuclei(shape), st.just(truth), moved))
+    predicted = draw(st.one_of(few_nuclei(shape), st.just(truth), moved))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     truth_classes = (rng.integers(0, 6, shape) * (truth > 0)).astype(np.uint8)
-    found_classes = truth_classes if draw(st.booleans()) else rng.integers(0, 6, shape).astype(np.int64)
-    return truth, truth_classes, found, found_classes
+    predicted_classes = truth_classes if draw(st.booleans()) else rng.integers(0, 6, shape).astype(np.int64)
+    return truth, truth_classes, predicted, predicted_classes
 
 
 @st.composite
@@ -52,32 +52,16 @@ def instance_maps(draw: st.DrawFn, kind: str, *, side_px: tuple[int, int] = (48,
 
 @st.composite
 def tiles(draw: st.DrawFn, kind: str) -> Tile:
-    """True nuclei of one of `KINDS`; those found are unrelated or one of `CHANGES` of the true ones."""
+    """True nuclei of one of `KINDS`; the predicted ones are unrelated or one of `CHANGES` of the true ones."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = draw(st.tuples(st.integers(48, 64), st.integers(48, 64)))
     truth = KINDS[kind](rng, shape)
     change = draw(st.sampled_from([*sorted(CHANGES), *sorted(KINDS)]))
-    found = CHANGES[change](rng, truth) if change in CHANGES else KINDS[change](rng, shape)
+    predicted = CHANGES[change](rng, truth) if change in CHANGES else KINDS[change](rng, shape)
     truth_classes = _classes(rng, truth)
-    found_classes = truth_classes if draw(st.booleans()) else _classes(rng, found)
+    predicted_classes = truth_classes if draw(st.booleans()) else _classes(rng, predicted)
     ids = st.sampled_from(sorted(NUMBERINGS))
-    return _renumbered(truth, rng, draw(ids)), truth_classes, _renumbered(found, rng, draw(ids)), found_classes
-
-
-def _nothing(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    return np.zeros(shape, np.int64)
-
-
-def _full(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    return np.ones(shape, np.int64)
-
-
-def _full_of_several(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    return _cells(rng, shape, int(rng.integers(2, 12)))
-
-
-def _crowded(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    return _cells(rng, shape, CROWD)
+    return _renumbered(truth, rng, draw(ids)), truth_classes, _renumbered(predicted, rng, draw(ids)), predicted_classes
 
 
 def _touching(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -93,26 +77,21 @@ def _nested(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     return instances
 
 
+def _discs(rng: np.random.Generator, shape: tuple[int, int], places: list[tuple[int, int]], end_px: int) -> np.ndarray:
+    """Numbered discs of random radius, 1 to `end_px` - 1, or single pixels if `end_px` is 0."""
+    instances = np.zeros(shape, np.int64)
+    for label, at in enumerate(places, start=1):
+        instances[_disc(shape, *at, rng.integers(1, end_px) if end_px else 0)] = label
+    return instances
+
+
 def _cut_by_border(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    instances = np.zeros(shape, np.int64)
-    for label, (row, column) in enumerate(_places(rng, shape, 12), start=1):
-        on_edge = [(0, column), (shape[0] - 1, column), (row, 0), (row, shape[1] - 1)][label % 4]
-        instances[_disc(shape, *on_edge, rng.integers(1, 9))] = label
-    return instances
-
-
-def _single_pixels(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    instances = np.zeros(shape, np.int64)
-    for label, at in enumerate(_places(rng, shape, 40), start=1):
-        instances[at] = label
-    return instances
-
-
-def _scattered(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    instances = np.zeros(shape, np.int64)
-    for label, at in enumerate(_places(rng, shape, 20), start=1):
-        instances[_disc(shape, *at, rng.integers(1, 8))] = label
-    return instances
+    bottom, right = shape[0] - 1, shape[1] - 1
+    places = [
+        [(0, column), (bottom, column), (row, 0), (row, right)][number % 4]
+        for number, (row, column) in enumerate(_places(rng, shape, 12), start=1)
+    ]
+    return _discs(rng, shape, places, 9)
 
 
 def _cells(rng: np.random.Generator, shape: tuple[int, int], n: int) -> np.ndarray:
@@ -134,15 +113,15 @@ def _disc(shape: tuple[int, int], row: int, column: int, radius_px: int) -> np.n
 
 
 KINDS: dict[str, Callable[[np.random.Generator, tuple[int, int]], np.ndarray]] = {
-    "nothing": _nothing,
-    "full": _full,
-    "full_of_several": _full_of_several,
-    "crowded": _crowded,
+    "nothing": lambda _, shape: np.zeros(shape, np.int64),
+    "full": lambda _, shape: np.ones(shape, np.int64),
+    "full_of_several": lambda rng, shape: _cells(rng, shape, int(rng.integers(2, 12))),
+    "crowded": lambda rng, shape: _cells(rng, shape, CROWD),
     "touching": _touching,
     "nested": _nested,
     "cut_by_border": _cut_by_border,
-    "single_pixels": _single_pixels,
-    "scattered": _scattered,
+    "single_pixels": lambda rng, shape: _discs(rng, shape, _places(rng, shape, 40), 0),
+    "scattered": lambda rng, shape: _discs(rng, shape, _places(rng, shape, 20), 8),
 }
 
 
@@ -151,10 +130,10 @@ def _shifted(rng: np.random.Generator, truth: np.ndarray) -> np.ndarray:
 
 
 def _eroded(rng: np.random.Generator, truth: np.ndarray) -> np.ndarray:
-    found = truth.copy()
-    found[:, :-1][truth[:, :-1] != truth[:, 1:]] = 0
-    found[:-1][truth[:-1] != truth[1:]] = 0
-    return found
+    eroded = truth.copy()
+    eroded[:, :-1][truth[:, :-1] != truth[:, 1:]] = 0
+    eroded[:-1][truth[:-1] != truth[1:]] = 0
+    return eroded
 
 
 def _split(rng: np.random.Generator, truth: np.ndarray) -> np.ndarray:
@@ -189,6 +168,6 @@ def _renumbered(instances: np.ndarray, rng: np.random.Generator, numbering: str)
 
 
 def _classes(rng: np.random.Generator, instances: np.ndarray) -> np.ndarray:
-    """One class a nucleus, and a tenth of the pixels at random, background among them."""
+    """One class per nucleus, and a random class, background included, in a tenth of the pixels."""
     of_nucleus = rng.integers(0, 6, int(instances.max()) + 1)
     return np.where(rng.random(instances.shape) < 0.1, rng.integers(0, 6, instances.shape), of_nucleus[instances])

@@ -1,4 +1,4 @@
-"""Plain figures of decoder maps and of class probabilities: what cellvit.metrics.maps and .classification must equal."""
+"""Slow metrics of decoder maps and of class probabilities, for comparison with cellvit.metrics.maps and .classification."""
 
 from collections import Counter
 from itertools import pairwise
@@ -7,7 +7,7 @@ from math import hypot, nan
 import numpy as np
 
 
-def map_values(
+def map_metrics(
     np_prob: np.ndarray,
     hv: np.ndarray,
     nt: np.ndarray,
@@ -15,13 +15,13 @@ def map_values(
     classes: np.ndarray,
     hv_true: np.ndarray,
 ) -> dict[str, float]:
-    """Values of the maps, pixel by pixel over the whole batch."""
-    shared = nuclear = found = pixels = right = 0
-    error = zero = magnitude = magnitude_true = 0.0
+    """Metrics of the maps, pixel by pixel over the whole batch."""
+    shared = nuclear = predicted = pixels = right = 0
+    error = zero = length = length_true = 0.0
     by_class: Counter[int] = Counter()
     for b, r, c in np.ndindex(instances.shape):
         pixels += 1
-        found += np_prob[b, r, c] >= 0.5
+        predicted += np_prob[b, r, c] >= 0.5
         if not instances[b, r, c]:
             continue
         nuclear += 1
@@ -30,18 +30,18 @@ def map_values(
         h_true, v_true = (float(x) for x in hv_true[b, :, r, c])
         error += (h - h_true) ** 2 + (v - v_true) ** 2
         zero += h_true**2 + v_true**2
-        magnitude += hypot(h, v)
-        magnitude_true += hypot(h_true, v_true)
+        length += hypot(h, v)
+        length_true += hypot(h_true, v_true)
         right += nt[b, r, c] == classes[b, r, c]
         by_class[int(classes[b, r, c])] += 1
     return {
-        "np_dice": 2 * shared / (nuclear + found) if nuclear + found else nan,
+        "np_dice": 2 * shared / (nuclear + predicted) if nuclear + predicted else nan,
         "np_dice_all_foreground": 2 * nuclear / (nuclear + pixels),
         "hv_mse": error / (2 * nuclear) if nuclear else nan,
         "hv_mse_zero": zero / (2 * nuclear) if nuclear else nan,
         "hv_skill": 1 - error / zero if zero else nan,
-        "hv_magnitude": magnitude / nuclear if nuclear else nan,
-        "hv_magnitude_true": magnitude_true / nuclear if nuclear else nan,
+        "hv_length": length / nuclear if nuclear else nan,
+        "hv_length_true": length_true / nuclear if nuclear else nan,
         "nt_accuracy": right / nuclear if nuclear else nan,
         "nt_accuracy_majority": max(by_class.values()) / nuclear if nuclear else nan,
     }

@@ -1,8 +1,7 @@
-"""Plain, slow metrics written with loops from the papers' text: what the fast ones of cellvit.metrics must equal.
+"""Slow metrics written with loops from the text of the papers, for comparison with the fast ones of cellvit.metrics.
 
-Nothing here imports cellvit. A nucleus is the set of its pixels. Functions whose names end in `_by_trial` try every
-assignment, so their maps must be small (at most five nuclei a side); what they find proves `least_assignment`, which
-copes with 300.
+Nothing here imports cellvit. A nucleus is the set of its pixels. `aji_plus_by_trial` tries every assignment, so its maps
+must be small (at most five nuclei per side); it verifies the functions on `least_assignment`, which can handle 300.
 """
 
 from collections import Counter
@@ -23,75 +22,75 @@ RADIUS_PX = 12
 
 def nuclei(instances: np.ndarray) -> Nuclei:
     """Pixels of each nucleus, by ascending label."""
-    found: Nuclei = {}
+    by_label: Nuclei = {}
     for row, labels in enumerate(instances.tolist()):
         for column, label in enumerate(labels):
             if label:
-                found.setdefault(int(label), set()).add((row, column))
-    return dict(sorted(found.items()))
+                by_label.setdefault(int(label), set()).add((row, column))
+    return dict(sorted(by_label.items()))
 
 
-def overlaps(truth: Nuclei, found: Nuclei) -> Shared:
-    """Pixels that each true and each found nucleus share, by ascending labels; pairs that share none are left out."""
-    owner = {at: label for label, pixels in found.items() for at in pixels}
+def overlaps(truth: Nuclei, predicted: Nuclei) -> Shared:
+    """Pixels that each true and each predicted nucleus share, by ascending labels; pairs that share none are left out."""
+    owner = {at: label for label, pixels in predicted.items() for at in pixels}
     shared = Counter((label, owner[at]) for label, pixels in truth.items() for at in pixels if at in owner)
     return dict(sorted(shared.items()))
 
 
-def dice(truth: np.ndarray, found: np.ndarray) -> float:
+def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
     """2 |A and B| / (|A| + |B|) of the nuclear pixels."""
     a = {at for at in np.ndindex(truth.shape) if truth[at]}
-    b = {at for at in np.ndindex(found.shape) if found[at]}
+    b = {at for at in np.ndindex(predicted.shape) if predicted[at]}
     return 2 * len(a & b) / (len(a) + len(b)) if a or b else nan
 
 
-def aji(truth: np.ndarray, found: np.ndarray) -> float:
+def aji(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Algorithm 1 of Kumar et al. 2017."""
-    true_nuclei, found_nuclei = nuclei(truth), nuclei(found)
-    shared = overlaps(true_nuclei, found_nuclei)
+    true_nuclei, predicted_nuclei = nuclei(truth), nuclei(predicted)
+    shared = overlaps(true_nuclei, predicted_nuclei)
     intersection = union = 0
     used = set()
     for true_label, pixels in true_nuclei.items():
         best, best_iou = None, Fraction(0)
         for label in (f for t, f in shared if t == true_label):
-            iou = Fraction(shared[true_label, label], len(pixels | found_nuclei[label]))
+            iou = Fraction(shared[true_label, label], len(pixels | predicted_nuclei[label]))
             if iou > best_iou:
                 best, best_iou = label, iou
         if best is None:
             union += len(pixels)
         else:
-            intersection += len(pixels & found_nuclei[best])
-            union += len(pixels | found_nuclei[best])
+            intersection += len(pixels & predicted_nuclei[best])
+            union += len(pixels | predicted_nuclei[best])
             used.add(best)
-    union += sum(len(pixels) for label, pixels in found_nuclei.items() if label not in used)
+    union += sum(len(pixels) for label, pixels in predicted_nuclei.items() if label not in used)
     return intersection / union if union else nan
 
 
-def aji_plus_by_trial(truth: np.ndarray, found: np.ndarray) -> set[float]:
+def aji_plus_by_trial(truth: np.ndarray, predicted: np.ndarray) -> set[float]:
     """AJI+ of every one-to-one assignment of maximal total IoU: more than one value where assignments tie."""
-    true_nuclei, found_nuclei = list(nuclei(truth).values()), list(nuclei(found).values())
-    area = sum(map(len, true_nuclei)) + sum(map(len, found_nuclei))
+    true_nuclei, predicted_nuclei = list(nuclei(truth).values()), list(nuclei(predicted).values())
+    area = sum(map(len, true_nuclei)) + sum(map(len, predicted_nuclei))
     totals: dict[Fraction, set[float]] = {}
-    for pairs in assignments(len(true_nuclei), len(found_nuclei)):
-        shared = [len(true_nuclei[i] & found_nuclei[j]) for i, j in pairs]
+    for pairs in assignments(len(true_nuclei), len(predicted_nuclei)):
+        shared = [len(true_nuclei[i] & predicted_nuclei[j]) for i, j in pairs]
         total = sum(
-            (Fraction(px, len(true_nuclei[i] | found_nuclei[j])) for px, (i, j) in zip(shared, pairs, strict=True)),
+            (Fraction(px, len(true_nuclei[i] | predicted_nuclei[j])) for px, (i, j) in zip(shared, pairs, strict=True)),
             Fraction(0),
         )
         totals.setdefault(total, set()).add(sum(shared) / (area - sum(shared)) if area else nan)
     return totals[max(totals)]
 
 
-def aji_plus(truth: np.ndarray, found: np.ndarray) -> tuple[float, float]:
+def aji_plus(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
     """Least and greatest AJI+ of the one-to-one assignments of maximal total IoU; they differ where assignments tie.
 
     Nuclei that meet, directly or through others, are assigned together, the rest apart. Pairs that share nothing add
     their areas to the union, as unpaired nuclei do, so AJI+ rises with the pixels that the pairs share.
     """
-    true_nuclei, found_nuclei = nuclei(truth), nuclei(found)
-    shared = overlaps(true_nuclei, found_nuclei)
-    area = sum(map(len, true_nuclei.values())) + sum(map(len, found_nuclei.values()))
-    unions = {(t, f): len(true_nuclei[t] | found_nuclei[f]) for t, f in shared}
+    true_nuclei, predicted_nuclei = nuclei(truth), nuclei(predicted)
+    shared = overlaps(true_nuclei, predicted_nuclei)
+    area = sum(map(len, true_nuclei.values())) + sum(map(len, predicted_nuclei.values()))
+    unions = {(t, f): len(true_nuclei[t] | predicted_nuclei[f]) for t, f in shared}
     least, greatest = (
         sum(assigned_px({pair: shared[pair] for pair in group}, unions, favour) for group in groups(shared))
         for favour in (-1, 1)
@@ -100,7 +99,7 @@ def aji_plus(truth: np.ndarray, found: np.ndarray) -> tuple[float, float]:
 
 
 def groups(pairs: Shared) -> list[set[tuple[int, int]]]:
-    """The pairs, so that no true and no found nucleus is in two groups."""
+    """The pairs, so that no true and no predicted nucleus is in two groups."""
     apart: list[set[tuple[int, int]]] = []
     for pair in pairs:
         joined = [group for group in apart if any(pair[0] == t or pair[1] == f for t, f in group)]
@@ -126,7 +125,7 @@ def assigned_px(shared: Shared, unions: dict[tuple[int, int], int], favour: int)
 def least_assignment(cost: list[list[float]]) -> Pairs:
     """One-to-one pairs (row, column) of least total cost, as many as there can be (Kuhn 1955, Munkres 1957).
 
-    Row by row, the cheapest path of swaps to a free column is found by Dijkstra's method. Prices of rows and columns
+    Row by row, the cheapest path of swaps to a free column is determined by Dijkstra's method. Prices of rows and columns
     keep every remaining cost at 0 or above, and at 0 where a row has its column.
     """
     if not cost or not cost[0]:
@@ -157,16 +156,16 @@ def least_assignment(cost: list[list[float]]) -> Pairs:
     return sorted((i, j) for j, i in enumerate(row_of) if i >= 0)
 
 
-def panoptic(truth: Nuclei, found: Nuclei) -> tuple[int, int, int, float]:
+def panoptic(truth: Nuclei, predicted: Nuclei) -> tuple[int, int, int, float]:
     """TP, FP, FN and the sum of IoU of pairs with IoU > 0.5."""
     matched_iou = 0.0
     true_positives = 0
-    for t, f in overlaps(truth, found):
-        iou = Fraction(len(truth[t] & found[f]), len(truth[t] | found[f]))
+    for t, f in overlaps(truth, predicted):
+        iou = Fraction(len(truth[t] & predicted[f]), len(truth[t] | predicted[f]))
         if iou > Fraction(1, 2):
             true_positives += 1
             matched_iou += float(iou)
-    return true_positives, len(found) - true_positives, len(truth) - true_positives, matched_iou
+    return true_positives, len(predicted) - true_positives, len(truth) - true_positives, matched_iou
 
 
 def quality(counts: tuple[int, int, int, float]) -> float:
@@ -193,15 +192,15 @@ def class_of(pixels: set[Pixel], classes: np.ndarray) -> int:
 
 
 def pannuke(
-    truth: np.ndarray, truth_classes: np.ndarray, found: np.ndarray, found_classes: np.ndarray
+    truth: np.ndarray, truth_classes: np.ndarray, predicted: np.ndarray, predicted_classes: np.ndarray
 ) -> tuple[float, list[float], float, float, list[tuple[int, int, int, float]]]:
     """BPQ, class PQs, mPQ, strict mPQ and class counts of a tile (Gamper et al. 2020)."""
-    true_nuclei, found_nuclei = nuclei(truth), nuclei(found)
-    bpq = quality(panoptic(true_nuclei, found_nuclei)) if true_nuclei else nan
+    true_nuclei, predicted_nuclei = nuclei(truth), nuclei(predicted)
+    bpq = quality(panoptic(true_nuclei, predicted_nuclei)) if true_nuclei else nan
     counts, by_class, strict = [], [], []
     for c in range(1, 6):
         a = {label: pixels for label, pixels in true_nuclei.items() if class_of(pixels, truth_classes) == c}
-        b = {label: pixels for label, pixels in found_nuclei.items() if class_of(pixels, found_classes) == c}
+        b = {label: pixels for label, pixels in predicted_nuclei.items() if class_of(pixels, predicted_classes) == c}
         counts.append(panoptic(a, b))
         by_class.append(quality(counts[-1]) if a else nan)
         strict.append(quality(counts[-1]) if a or b else nan)
@@ -219,39 +218,21 @@ def mean_over_organs(values: list[float], organs: list[str]) -> float:
     return mean([mean([v for v, o in zip(values, organs, strict=True) if o == organ]) for organ in sorted(set(organs))])
 
 
-def detections_by_trial(
-    truth: np.ndarray, true_class_of: list[int], found: np.ndarray, found_class_of: list[int]
-) -> list[list[list[int]]]:
-    """Tables of (true class, found class) of every assignment of least total distance: several where they tie."""
-    a, b = centroids(truth), centroids(found)
-    best, tables = float("inf"), []
-    for pairs in assignments(len(a), len(b)):
-        if len(pairs) < min(len(a), len(b)):
-            continue
-        total = sum(dist(a[i], b[j]) for i, j in pairs)
-        if total < best - 1e-9:
-            best, tables = total, []
-        if total <= best + 1e-9:
-            near = [(i, j) for i, j in pairs if dist(a[i], b[j]) <= RADIUS_PX]
-            tables.append(table_of(near, true_class_of, found_class_of))
-    return tables
-
-
-def least_distance(truth: np.ndarray, found: np.ndarray) -> float:
+def least_distance(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Total distance of the nearest one-to-one pairs of centroids, as many as there can be."""
-    distance = [[dist(a, b) for b in centroids(found)] for a in centroids(truth)]
+    distance = [[dist(a, b) for b in centroids(predicted)] for a in centroids(truth)]
     return sum(distance[i][j] for i, j in least_assignment(distance))
 
 
-def table_of(pairs: Pairs, true_class_of: list[int], found_class_of: list[int]) -> list[list[int]]:
+def table_of(pairs: Pairs, true_class_of: list[int], predicted_class_of: list[int]) -> list[list[int]]:
     """Pairs, missed nuclei (last column) and spurious nuclei (last row), counted by class."""
     table = [[0] * (UNPAIRED + 1) for _ in range(UNPAIRED + 1)]
     for i, j in pairs:
-        table[true_class_of[i]][found_class_of[j]] += 1
+        table[true_class_of[i]][predicted_class_of[j]] += 1
     for i, c in enumerate(true_class_of):
         if i not in [pair[0] for pair in pairs]:
             table[c][UNPAIRED] += 1
-    for j, c in enumerate(found_class_of):
+    for j, c in enumerate(predicted_class_of):
         if j not in [pair[1] for pair in pairs]:
             table[UNPAIRED][c] += 1
     return table

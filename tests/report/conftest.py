@@ -144,7 +144,7 @@ def findings(settings: Settings, decoders: tuple[Decoder, ...]) -> Findings:
         summary=(
             SummaryRow("1", "digestive", "aji", 0.4, 0.35, 0.45, 3, "partial"),
             SummaryRow("1", "digestive", "aji.classical", 0.3, 0.25, 0.35, 3),
-            SummaryRow("1", "digestive", "hv_magnitude", 0.1, 0.05, 0.15, 3, "fail"),
+            SummaryRow("1", "digestive", "hv_length", 0.1, 0.05, 0.15, 3, "fail"),
             SummaryRow("1", "epidermal", "aji", NAN, NAN, NAN, 0, "undefined"),
         ),
         decoders=decoders,

@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from cellvit.config.judging import WatershedSettings
-from cellvit.hover.hovernet import HoverNetWatershed
+from cellvit.hover.parameters import HoverNetWatershed
 from cellvit.inference.segment import watershed_of
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",)}
