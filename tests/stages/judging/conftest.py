@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cellvit.__main__ import main
-from cellvit.config.judging import WatershedSettings
+from cellvit.config.evaluation import WatershedSettings
 from cellvit.config.steps import GatherFamilySettings, TuneWatershedSettings
 from cellvit.evaluation.scoring import COLUMNS
 from cellvit.formats.checkpoints import CheckpointHeader, write_checkpoint
