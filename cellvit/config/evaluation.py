@@ -25,7 +25,7 @@ class WatershedSettings(Section):
         description="hovernet: HV gradient energy above which a pixel belongs to a border and not to a marker",
     )
     min_object_px: tuple[PositiveInt, ...] = Field(
-        default=(10, 30, 60), min_length=1, description="objects with fewer pixels are removed"
+        default=(10, 30, 60), min_length=1, description="objects with fewer pixels are removed, or merged (hv_flow)"
     )
     min_gain_px: tuple[NonNegativeFloat, ...] = Field(
         default=(2.0, 5.0, 15.0),
