@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cellvit.config.paired import check_paired
-from cellvit.config.steps import GatherFamilySettings
+from cellvit.config.steps import GatherFamiliesSettings
 from cellvit.errors import ContractError
 from cellvit.formats.family import FAMILY_FEATURES, FAMILY_TARGETS, Member, write_family
 from cellvit.formats.features import check_extracted_from, open_features
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument("--settings", type=GatherFamilySettings.model_validate_json, required=True, help="JSON: organs")
+    parser.add_argument("--settings", type=GatherFamiliesSettings.model_validate_json, required=True, help="JSON: organs")
     parser.add_argument("--family", required=True, help="name of the family")
     parser.add_argument("--folds", type=int, nargs="+", required=True, help="numbers of the folds")
     parser.add_argument("--fold-tiles", type=Path, nargs="+", required=True, help="tile stores, one a fold")
