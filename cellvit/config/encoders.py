@@ -67,7 +67,7 @@ _H_OPTIMUS_0 = EncoderPreset(
     dim=1536,
     cls_std=(0.70, 0.90),
     page="https://huggingface.co/bioptimus/H-optimus-0",
-    licence="Apache-2.0, behind a form",
+    licence="Apache-2.0, access by a form",
 )
 
 PRESETS: dict[str, EncoderPreset] = {

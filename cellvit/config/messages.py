@@ -28,8 +28,8 @@ def _line(path: tuple[int | str, ...], kind: str, message: str, found: object, m
     if kind == "value_error":
         return message if message.startswith(key) else f"{key}: {message}"
     if kind in _WANTS_A_LIST:
-        remedy = f"; write [{found}]" if isinstance(found, str | int | float) else ""
-        return f"{key}: must be a list, found {found!r}{remedy}"
+        fix = f"; write [{found}]" if isinstance(found, str | int | float) else ""
+        return f"{key}: must be a list, found {found!r}{fix}"
     return f"{key}: {message[0].lower()}{message[1:]}, found {found!r}"
 
 

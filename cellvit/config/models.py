@@ -62,7 +62,9 @@ class LossSettings(Section):
         default="fixed",
         description="fixed: the weights above; adaptive: learned weights that start from them (Kendall et al. 2018)",
     )
-    class_weights: bool = Field(default=True, description="weight the NT classes by the inverse square root of their frequency")
+    class_weights: bool = Field(
+        default=True, description="weight the NT classes by the inverse square root of their frequency"
+    )
 
 
 class TrainingSettings(Section):

@@ -56,7 +56,7 @@ class Settings(Section):
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the training and of the bootstrap intervals")
     device: Device = Field(default="auto", description="where torch computes; auto: on a GPU if there is one")
     cache: CacheSettings = Field(
-        default_factory=CacheSettings, description="cache of results in the folder beside the output folder"
+        default_factory=CacheSettings, description="the result cache, a folder beside the output folder"
     )
 
     @model_validator(mode="after")

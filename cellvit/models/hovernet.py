@@ -86,8 +86,8 @@ class HoVerNetDecoder(nn.Module):
             nn.Dropout2d(dropout),
         )
         self.stages = nn.ModuleList(
-            nn.Sequential(_convolution(inner + beside, outer), _convolution(outer, outer))
-            for inner, beside, outer in zip(widths[:-1], extra, widths[1:], strict=True)
+            nn.Sequential(_convolution(inner + added, outer), _convolution(outer, outer))
+            for inner, added, outer in zip(widths[:-1], extra, widths[1:], strict=True)
         )
         self.stem = ImagePyramid(joined) if joined else None
         head_width = max(1, widths[-1] // 2)
@@ -125,10 +125,10 @@ class HoVerNetDecoder(nn.Module):
         channels_last = tokens.permute(0, 2, 3, 1, 4).reshape(b, g, g, blocks * dim)
         grids = channels_last.permute(0, 3, 1, 2)  # (b, blocks * dim, g, g), channels last in memory
         x = self.project(grids.float())  # (b, widths[0], g, g)
-        beside = self.stem(image) if self.stem is not None else {}
+        of_image = self.stem(image) if self.stem is not None else {}
         for px, stage in zip(_STAGE_PX, self.stages, strict=True):
             x = _resized(x, px)
-            x = stage(torch.cat((x, beside[px]), dim=1) if px in beside else x)  # (b, widths[i], px, px)
+            x = stage(torch.cat((x, of_image[px]), dim=1) if px in of_image else x)  # (b, widths[i], px, px)
         for_np, for_hv, for_nt = self.heads(x).chunk(3, dim=1)
         return HoverMaps(np=self.np(for_np), hv=self.hv(for_hv), nt=self.nt(for_nt))
 

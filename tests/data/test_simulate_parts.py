@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellvit.data.simulate.architecture import Architecture, lay_out
-from cellvit.data.simulate.nuclei import Site, draw_nucleus
+from cellvit.data.simulate.nuclei import Site, random_nucleus
 from cellvit.data.simulate.paint import paint_nuclei
 from cellvit.data.simulate.stain import Palette, absorb
 from cellvit.data.simulate.texture import Ellipse, fibre_noise, smooth_noise, soft_ellipses
@@ -65,7 +65,7 @@ def test_layouts_are_finite_and_have_the_compartments_of_their_name(architecture
 @pytest.mark.parametrize("kind", NUCLEUS_CLASSES)
 def test_painted_nucleus_is_marked_in_its_class_alone_and_the_given_planes_are_unchanged(kind: NucleusClass) -> None:
     rng = np.random.default_rng(0)
-    nucleus = draw_nucleus(kind, Site(48, 60, 10, 0.4), rng)
+    nucleus = random_nucleus(kind, Site(48, 60, 10, 0.4), rng)
     blue, pink = np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.float32)
 
     painted = paint_nuclei(blue, pink, [nucleus], rng)
@@ -81,7 +81,7 @@ def test_painted_nucleus_is_marked_in_its_class_alone_and_the_given_planes_are_u
 
 def test_later_nucleus_is_painted_over_earlier_ones() -> None:
     rng = np.random.default_rng(0)
-    nuclei = [draw_nucleus(NucleusClass.EPITHELIAL, Site(48, x, 10, 0), rng) for x in (50, 60)]
+    nuclei = [random_nucleus(NucleusClass.EPITHELIAL, Site(48, x, 10, 0), rng) for x in (50, 60)]
 
     labels = paint_nuclei(np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.float32), nuclei, rng).labels
 

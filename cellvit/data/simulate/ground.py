@@ -5,7 +5,7 @@ MoNuSeg.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -32,24 +32,6 @@ MUCOID: Final = 0.22
 ERYTHROCYTE_PX: Final = (8.0, 12.5)
 """Radius of an erythrocyte: 4 to 6 um wide after fixation."""
 
-SMEAR_RATE: Final = 2.2
-"""Mean number in a tile of blue smears that are not nuclei (crushed chromatin, nuclei at the other face of the section)."""
-
-GHOST_RATE: Final = 5.0
-"""Mean number in a tile of nuclei that are too far out of focus to be annotated."""
-
-DEBRIS_RATE: Final = 4.0
-"""Mean number in a tile of dark specks that are not nuclei."""
-
-SMEAR_PX: Final = (3.0, 28.0)
-"""Half axes of a smear."""
-
-GHOST_PX: Final = (6.0, 13.0)
-"""Half axes of a nucleus out of focus: as of those in focus."""
-
-DEBRIS_PX: Final = (0.8, 2.8)
-"""Half axes of a speck."""
-
 GRAIN_PX: Final = (0.7, 2.6)
 """Half axes of a granule of pigment: under 1 um wide, or clumped."""
 
@@ -57,6 +39,22 @@ PARENCHYMAL: Final = frozenset({NucleusClass.NEOPLASTIC, NucleusClass.EPITHELIAL
 """Classes of the cells that fill the epithelium."""
 
 Plane = Float32[np.ndarray, "h w"]
+
+
+class Blots(NamedTuple):
+    """Hematoxylin that is not in a nucleus: mean number in a tile, half axes, strength, and width of the soft rim."""
+
+    rate: float
+    half_px: tuple[float, float]
+    level: tuple[float, float]
+    soft_px: float
+
+
+BLOTS: Final = (
+    Blots(2.2, (3.0, 28.0), (0.25, 0.7), 3.0),  # smears: crushed chromatin, nuclei at the other face of the section
+    Blots(5.0, (6.0, 13.0), (0.1, 0.4), 2.2),  # nuclei too far out of focus to be annotated, in the size of others
+    Blots(4.0, (0.8, 2.8), (0.5, 1.2), 0.7),  # dark specks
+)
 
 
 def grow_tissue(
@@ -182,18 +180,13 @@ def _pigment(organ: Organ, shape: tuple[int, int], rng: np.random.Generator) -> 
 
 
 def _smears(shape: tuple[int, int], rng: np.random.Generator) -> Plane:
-    """Hematoxylin outside nuclei: long soft smears, nuclei far out of focus, small dark specks."""
-    coverage = [
-        np.float32(rng.uniform(*level))
-        * soft_ellipses(
-            shape, _specks(rng.uniform(0, shape, (rng.poisson(rate), 2)), half_px, rng), softness_px=soft_px
-        )
-        for rate, half_px, level, soft_px in (
-            (SMEAR_RATE, SMEAR_PX, (0.25, 0.7), 3.0),
-            (GHOST_RATE, GHOST_PX, (0.1, 0.4), 2.2),
-            (DEBRIS_RATE, DEBRIS_PX, (0.5, 1.2), 0.7),
-        )
-    ]
+    """Hematoxylin outside nuclei."""
+    coverage = []
+    for blots in BLOTS:
+        level = np.float32(rng.uniform(*blots.level))
+        places = rng.uniform(0, shape, (rng.poisson(blots.rate), 2))
+        specks = _specks(places, blots.half_px, rng)
+        coverage.append(level * soft_ellipses(shape, specks, softness_px=blots.soft_px))
     wisps = np.clip(0.75 + 0.5 * fractal_noise(rng, shape, 7), 0, 1.5)
     return np.asarray(wisps * np.sum(coverage, axis=0))
 

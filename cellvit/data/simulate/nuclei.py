@@ -147,7 +147,7 @@ class Site:
     angle: float
 
 
-def draw_nucleus(kind: NucleusClass, site: Site, rng: np.random.Generator) -> Nucleus:
+def random_nucleus(kind: NucleusClass, site: Site, rng: np.random.Generator) -> Nucleus:
     """A nucleus at a site, with random appearance."""
     traits = KINDS[kind]
     aspect = rng.uniform(*traits.aspect)
@@ -170,7 +170,7 @@ def draw_nucleus(kind: NucleusClass, site: Site, rng: np.random.Generator) -> Nu
     )
 
 
-def draw_radius(kind: NucleusClass, rng: np.random.Generator, *, scale: float) -> float:
+def random_radius(kind: NucleusClass, rng: np.random.Generator, *, scale: float) -> float:
     """Geometric mean of the half axes of a nucleus in px, `scale` times that of its class."""
     traits = KINDS[kind]
     return float(scale * traits.radius_px * np.exp(rng.normal(0, traits.spread)))

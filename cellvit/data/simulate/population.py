@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from cellvit.data.simulate.architecture import Architecture, Layout
-from cellvit.data.simulate.nuclei import KINDS, Nucleus, Site, draw_nucleus, draw_radius
+from cellvit.data.simulate.nuclei import KINDS, Nucleus, Site, random_nucleus, random_radius
 from cellvit.data.simulate.organs import Organ
 from cellvit.data.simulate.texture import smooth_noise, soft_step
 from cellvit.taxonomy import NucleusClass
@@ -77,7 +77,7 @@ def populate(organ: Organ, layout: Layout, rng: np.random.Generator) -> list[Nuc
     crowding = rng.uniform(*CROWDING)
     for colony in _colonies(organ, layout, rng):
         sites, taken = _settle(colony, taken, crowding, rng)
-        nuclei += [draw_nucleus(colony.kind, site, rng) for site in sites]
+        nuclei += [random_nucleus(colony.kind, site, rng) for site in sites]
     rng.shuffle(nuclei)  # type: ignore[arg-type]
     return nuclei[:MOST_NUCLEI]
 
@@ -161,7 +161,7 @@ def _settle(
         if len(sites) == colony.count:
             break
         y, x = row + rng.uniform(-0.5, 0.5), column + rng.uniform(-0.5, 0.5)
-        radius = draw_radius(colony.kind, rng, scale=colony.scale)
+        radius = random_radius(colony.kind, rng, scale=colony.scale)
         room = crowding * (taken[:, 2] + radius * min(elongation**0.25, 1.3))
         if np.any((taken[:, 0] - y) ** 2 + (taken[:, 1] - x) ** 2 < room**2):
             continue
