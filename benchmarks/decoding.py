@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int32
 
-from cellvit.config.judging import WatershedSettings
+from cellvit.config.evaluation import WatershedSettings
 from cellvit.evaluation.tuning import grid_of
 from cellvit.formats.documents import read_document
 from cellvit.formats.features import open_family_features

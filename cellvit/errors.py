@@ -1,37 +1,37 @@
-"""Errors that a user can act on: what and where, expected, found, what to do."""
+"""Errors that a user can fix: where, what, expected, found, and the fix."""
 
 
 class CellvitError(Exception):
-    """Base of every error that the command line shows without a traceback."""
+    """Base class of the errors that the command line shows without a traceback."""
 
 
 class SettingsError(CellvitError):
-    """A setting is unknown, out of its limits or contradicts another."""
+    """A setting is unknown, is outside its limits, or contradicts another."""
 
 
 class MissingInputError(CellvitError):
-    """A file, weights, a token or a device that the step needs is not there."""
+    """A file, weights, a token or a device that the step needs does not exist."""
 
 
 class ContractError(CellvitError):
-    """Data or a file breaks its contract: name, shape, dtype, range or version."""
+    """Data or a file is not as specified: name, shape, dtype, range or version."""
 
 
 class StaleFileError(CellvitError):
-    """A file was made from other inputs or settings than the step that reads it expects."""
+    """A file was made from other inputs or settings than those that its reader expects."""
 
 
 class IntegrityError(CellvitError):
-    """An integrity gate failed: figures made from this data would be wrong."""
+    """An integrity check failed: values computed from this data would be wrong."""
 
 
 class TrainingDivergedError(CellvitError):
-    """A loss or gradient is not finite."""
+    """The loss or the gradient is not finite."""
 
 
 class AbsentModelError(CellvitError):
-    """The checkpoint says that this model could not be trained, and why."""
+    """This model could not be trained; its checkpoint records the reason."""
 
 
 class BusyFolderError(CellvitError):
-    """Another run, job or process works in the folder, or may."""
+    """Another run, job or process is using the folder or file."""

@@ -1,4 +1,4 @@
-"""Organs, families and classes: spelled here and nowhere else."""
+"""Organs, families and classes: the only place that spells their names."""
 
 from enum import IntEnum
 from types import MappingProxyType
@@ -31,11 +31,11 @@ ORGANS: Final = (
     "Thyroid",
     "Uterus",
 )
-"""PanNuke's 19 tissues as types.npy spells them; the index is the organ's number everywhere."""
+"""PanNuke's 19 tissues as types.npy spells them; the index is the number of the organ."""
 
 
 class NucleusClass(IntEnum):
-    """Class of a pixel or nucleus: 0 is background, then PanNuke's channel plus one."""
+    """Class of a pixel or nucleus: 0 is background, the others are PanNuke's channel plus one."""
 
     BACKGROUND = 0
     NEOPLASTIC = 1
@@ -52,7 +52,7 @@ CLASS_NAMES: Final = tuple(member.name.capitalize() for member in NucleusClass)
 """Display names, background first."""
 
 BACKGROUND_CHANNEL: Final = 5
-"""Channel of masks.npy that holds the binary background; it is no class of nuclei."""
+"""Channel of masks.npy that holds the binary background; it is not a class of nuclei."""
 
 DEFAULT_FAMILIES: Final = MappingProxyType(
     {
@@ -66,4 +66,4 @@ DEFAULT_FAMILIES: Final = MappingProxyType(
 """The five families of the original system."""
 
 SHARED_FAMILY: Final = "all"
-"""Family of the control: one decoder for every organ in use."""
+"""Family of the shared decoder: one decoder for all organs in use."""

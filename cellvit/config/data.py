@@ -1,6 +1,7 @@
 """Settings of the data: folds, families and splits."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, StringConstraints, model_validator
@@ -9,43 +10,40 @@ from cellvit.config.base import Section
 from cellvit.taxonomy import ORGANS, SHARED_FAMILY
 
 FAMILY_PATTERN = r"[a-z][a-z0-9_]*"
-"""Names of families go into paths and shell lines: lower case, digits, underscore."""
+"""Names of families become parts of paths and shell lines: lower case, digits, underscore."""
 
 RESERVED_FAMILIES = {
-    SHARED_FAMILY: "the control (training.pooled_control)",
+    SHARED_FAMILY: "the shared decoder (training.shared_decoder)",
     "routed": "the evaluation with predicted organs",
-    "known_organ": "the evaluation with known organs",
+    "organ_predicted": "the evaluation with predicted organs",
+    "organ_given": "the evaluation with given organs",
     "organ_head": "OrganHead",
 }
-"""Names that stand for something else in files and in the summary."""
+"""Names that mean something else in file names and in the summary."""
 
-RESERVED_SPLIT = "mean"
-"""Name of the mean over splits in the summary."""
+RESERVED_SPLITS = {"mean": "the mean over splits in the summary"}
 
 SPLIT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_]*"
-"""Names of splits go into paths and shell lines."""
+"""Names of splits become parts of paths and shell lines."""
 
 
-def _known_organ(organ: str) -> str:
+def _organ(organ: str) -> str:
     if organ not in ORGANS:
         raise ValueError(f"unknown organ {organ!r}; PanNuke's organs are {', '.join(ORGANS)}")
     return organ
 
 
-def _family_name(name: str) -> str:
-    if name in RESERVED_FAMILIES:
-        raise ValueError(f"the family name {name!r} belongs to {RESERVED_FAMILIES[name]}; choose another")
-    if not re.fullmatch(FAMILY_PATTERN, name):
-        raise ValueError(f"family name {name!r} does not match {FAMILY_PATTERN} (it becomes part of file names)")
-    return name
+def _name(what: str, pattern: str, reserved: Mapping[str, str]) -> AfterValidator:
+    """Validator of the name of a family or split."""
 
+    def checked(name: str) -> str:
+        if name in reserved:
+            raise ValueError(f"the {what} name {name!r} is reserved for {reserved[name]}; choose another name")
+        if not re.fullmatch(pattern, name):
+            raise ValueError(f"{what} name {name!r} does not match {pattern} (it becomes part of file names)")
+        return name
 
-def _split_name(name: str) -> str:
-    if name == RESERVED_SPLIT:
-        raise ValueError(f"the split name {name!r} belongs to the mean over splits; choose another")
-    if not re.fullmatch(SPLIT_PATTERN, name):
-        raise ValueError(f"split name {name!r} does not match {SPLIT_PATTERN} (it becomes part of file names)")
-    return name
+    return AfterValidator(checked)
 
 
 def _as_folds(value: object) -> object:
@@ -54,26 +52,26 @@ def _as_folds(value: object) -> object:
 
 def _distinct(folds: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(folds)) != len(folds):
-        raise ValueError(f"a fold stands twice in {list(folds)}")
+        raise ValueError(f"a fold is listed twice in {list(folds)}")
     return folds
 
 
 def _named_without_nulls(value: object) -> object:
-    """Drop entries set to null (so that an overriding file can remove one) and make names strings."""
+    """Drop entries that are null, so that an overriding file can remove one; make names strings."""
     if not isinstance(value, dict):
         return value
     return {str(name): entry for name, entry in value.items() if entry is not None}
 
 
-Organ = Annotated[str, AfterValidator(_known_organ)]
-FamilyName = Annotated[str, AfterValidator(_family_name)]
-SplitName = Annotated[str, AfterValidator(_split_name)]
+Organ = Annotated[str, AfterValidator(_organ)]
+FamilyName = Annotated[str, _name("family", FAMILY_PATTERN, RESERVED_FAMILIES)]
+SplitName = Annotated[str, _name("split", SPLIT_PATTERN, RESERVED_SPLITS)]
 Folds = Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_folds), AfterValidator(_distinct), Field(min_length=1)]
 Families = Annotated[dict[FamilyName, tuple[Organ, ...]], BeforeValidator(_named_without_nulls), Field(min_length=1)]
 
 
 class SimulatedData(Section):
-    """Folds made by `simulate_pannuke` instead of read from `data.root`."""
+    """Folds that `simulate_pannuke` makes, instead of the folds in `data.root`."""
 
     tiles_per_fold: int = Field(default=60, ge=1, le=10_000, description="tiles of each simulated fold")
     seed: int = Field(default=0, ge=0, description="seed of the simulation")
@@ -84,18 +82,18 @@ class DataSettings(Section):
 
     root: Annotated[str, StringConstraints(pattern=r"^[^{}]+$")] | None = Field(
         default="data/pannuke",
-        description='folder that holds "Fold 1", "Fold 2" ... as in the official download; null with data.simulated',
+        description='folder with "Fold 1", "Fold 2" ... as in the official download; null with data.simulated',
     )
     folds: Folds = Field(default=(1, 2, 3), description="folds in use")
     simulated: SimulatedData | None = Field(
-        default=None, description="make the folds by simulation instead (tiles_per_fold, seed); null for real data"
+        default=None, description="simulate the folds (tiles_per_fold, seed); null for real data"
     )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.root is None) == (self.simulated is None):
             raise ValueError(
-                "set exactly one of data.root (real folds) and data.simulated (made by the pipeline); "
+                "set exactly one of data.root (real folds) and data.simulated (folds that the run simulates); "
                 f"found root={self.root!r}, simulated={self.simulated!r}"
             )
         return self
@@ -104,9 +102,9 @@ class DataSettings(Section):
 class Split(Section):
     """Which folds train, validate and test."""
 
-    train: Folds = Field(description="folds that decoders and OrganHead learn from")
+    train: Folds = Field(description="folds on which the decoders and OrganHead are trained")
     validate_: Folds = Field(alias="validate", description="folds on which epochs and watershed parameters are chosen")
-    test: Folds = Field(description="folds that are evaluated once")
+    test: Folds = Field(description="folds on which the results are evaluated, once")
 
     @model_validator(mode="after")
     def _disjoint(self) -> Self:
@@ -114,7 +112,7 @@ class Split(Section):
         shared = sorted({fold for fold in used if used.count(fold) > 1})
         if shared:
             raise ValueError(
-                f"fold {', '.join(map(str, shared))} has more than one role; train, validate and test are disjoint"
+                f"fold {', '.join(map(str, shared))} has more than one role; train, validate and test must be disjoint"
             )
         return self
 

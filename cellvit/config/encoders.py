@@ -1,8 +1,16 @@
-"""Settings of the frozen encoder, and presets with the arguments its authors give."""
+"""Settings of the frozen encoder, and presets with the arguments that the authors of each encoder give."""
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from cellvit.config.base import Section
 from cellvit.config.views import GEOMETRIES, geometries_named
@@ -11,7 +19,7 @@ Rgb = tuple[float, float, float]
 Band = tuple[float, float]
 
 LARGEST_BATCH = 4096
-"""Tiles a forward pass at most."""
+"""Most tiles in a forward pass."""
 
 IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
 IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
@@ -22,26 +30,26 @@ UNTRAINED_BAND: Band = (0.6, 1.4)
 """CLS standard deviation of random weights: the final LayerNorm still has gain 1 and bias 0, so about 1."""
 
 UNMEASURED_BAND: Band = (0.1, 5.0)
-"""For encoders whose spread on PanNuke nobody has published: catches only tokens that are constant or unnormalised."""
+"""For encoders without a published spread on PanNuke: detects only tokens that are constant or not normalised."""
 
 
 class EncoderPreset(Section):
     """A timm encoder as its authors publish it."""
 
     name: str = Field(description="timm model name, or hf-hub:owner/name")
-    architecture: str = Field(description="timm architecture that random weights and local files are loaded into")
+    architecture: str = Field(description="timm architecture for random weights and local files")
     arguments: dict[str, Any] = Field(
         default_factory=dict,
-        description="arguments of timm.create_model; layers by name (SwiGLUPacked, SiLU), img_size as the weights have it",
+        description="arguments of timm.create_model; layers by name (SwiGLUPacked, SiLU), img_size as in the weights",
     )
-    mean: Rgb
-    std: Rgb
+    mean: Rgb = Field(description="mean of the images in red, green and blue, on a scale of 0 to 1")
+    std: Rgb = Field(description="standard deviation of the images, likewise")
     depth: PositiveInt = Field(description="number of transformer blocks")
     dim: PositiveInt = Field(description="width of a token")
     patch_px: PositiveInt = Field(default=14, description="side of one patch")
-    cls_std: Band = Field(description="band of the standard deviation over all CLS values of a fold")
-    page: str | None = Field(default=None, description="page where access to the weights is asked for")
-    licence: str = "see the page of the weights"
+    cls_std: Band = Field(description="lowest and highest plausible standard deviation of all CLS values of a fold")
+    page: str | None = Field(default=None, description="page where access to the weights is requested")
+    licence: str = Field(default="see the page of the weights", description="licence of the weights")
 
 
 _GIANT = "vit_giant_patch14_reg4_dinov2"
@@ -59,7 +67,7 @@ _H_OPTIMUS_0 = EncoderPreset(
     dim=1536,
     cls_std=(0.70, 0.90),
     page="https://huggingface.co/bioptimus/H-optimus-0",
-    licence="Apache-2.0, behind a form",
+    licence="Apache-2.0, access by a form",
 )
 
 PRESETS: dict[str, EncoderPreset] = {
@@ -140,7 +148,8 @@ PRESETS: dict[str, EncoderPreset] = {
         licence="none: random weights",
     ),
 }
-"""Encoders by name (FACTS of each: its card). tiny-vit has H-optimus's token layout and no published weights."""
+"""Encoders by name, as their model cards describe them. tiny-vit has the token layout of H-optimus and no published
+weights."""
 
 Preset = Literal["h-optimus-0", "h-optimus-1", "h0-mini", "uni2-h", "virchow2", "tiny-vit", "custom"]
 
@@ -148,14 +157,11 @@ Preset = Literal["h-optimus-0", "h-optimus-1", "h0-mini", "uni2-h", "virchow2", 
 class EncoderSettings(Section):
     """The frozen encoder."""
 
-    preset: Preset = Field(
-        default="h-optimus-0",
-        description="a known encoder, or custom with encoder.custom",
-    )
+    preset: Preset = Field(default="h-optimus-0", description="a known encoder, or custom with encoder.custom")
     weights: Annotated[str, Field(min_length=1)] = Field(
         default="hub",
-        description="hub (downloaded or cached; HF_TOKEN and HF_HUB_OFFLINE are respected), random (from encoder.seed, "
-        "marked untrained wherever its results appear), or a local .safetensors or .pth file or a folder that holds one",
+        description="hub (downloaded or cached; HF_TOKEN and HF_HUB_OFFLINE are respected), random (from encoder.seed; "
+        "all results are then marked untrained), or a local .safetensors or .pth file, or a folder with one such file",
     )
     seed: int = Field(default=0, ge=0, description="seed of random weights")
     custom: EncoderPreset | None = Field(
@@ -166,14 +172,14 @@ class EncoderSettings(Section):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if (self.preset == "custom") != (self.custom is not None):
-            raise ValueError("encoder.custom is given exactly where encoder.preset is custom")
+            raise ValueError("encoder.preset: custom and encoder.custom belong together; set both or neither")
         if self.preset == "tiny-vit" and self.weights == "hub":
             raise ValueError("encoder.preset tiny-vit has no published weights; set encoder.weights: random")
         return self
 
     @property
     def untrained(self) -> bool:
-        """True where the weights are random."""
+        """True if the weights are random."""
         return self.weights == "random"
 
     @property
@@ -183,58 +189,55 @@ class EncoderSettings(Section):
 
     @property
     def cls_std(self) -> Band:
-        """Band that the CLS standard deviation must lie in."""
+        """Lowest and highest standard deviation that the CLS values may have."""
         return UNTRAINED_BAND if self.untrained else self.spec.cls_std
 
 
 class FeaturesSettings(Section):
-    """How tiles reach the encoder and what is kept."""
+    """How tiles are given to the encoder, and which of its tokens are stored."""
 
     input_px: PositiveInt = Field(
-        default=224, le=1024, description="side of the square the encoder sees; the whole tile is resized to it"
+        default=224, le=1024, description="side of the encoder's input; the whole tile is resized to it"
     )
-    taps: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+    blocks: tuple[NonNegativeInt, ...] | None = Field(
         default=None,
         min_length=1,
-        description="transformer blocks whose tokens are kept, counted from 0; null keeps the last",
+        description="transformer blocks whose tokens are stored, counted from 0; null: the last block",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="arithmetic of the encoder; auto is float16 autocast on a GPU and float32 on a CPU"
     )
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = Field(
         default="auto",
-        description=f"tiles a forward pass, 1 to {LARGEST_BATCH}; auto takes as many as pay and fewer where memory runs out. "
-        "A change of it recomputes nothing",
+        description=f"tiles in a forward pass, 1 to {LARGEST_BATCH}; auto: the largest efficient batch, or a smaller one "
+        "if memory runs out. A change of this setting extracts nothing again",
     )
-    shards: PositiveInt = Field(
-        default=1,
-        le=1000,
-        description="parts that a fold is extracted in, each by a job (and GPU) of its own. "
-        "A change of it recomputes nothing that is kept",
-    )
-
     views: tuple[str, ...] = Field(
         default=(GEOMETRIES[0],),
         min_length=1,
-        description="flips and rotations of a tile that are extracted, each from the turned tile: identity first; "
-        "dihedral8 is all eight. Extraction and store grow with their number",
+        description="flips and rotations of a tile from which features are extracted, identity first; dihedral8 means all "
+        "eight. The time of the extraction and the size of the store grow with their number",
     )
     colour_views: int = Field(
-        default=0, ge=0, le=16, description="further views, of the upright tile in other stain colours (HED jitter)"
+        default=0, ge=0, le=16, description="further views: the identity view in other stain colours (HED jitter)"
     )
     colour_sigma: float = Field(
         default=0.05,
         gt=0,
         le=0.5,
-        description="strength of the stain jitter: each stain is scaled by 1 +- sigma and shifted by +- sigma "
+        description="strength of the stain jitter: each stain is scaled by up to 1 +- sigma and shifted by up to +- sigma "
         "(Tellez et al. 2019: light 0.05, strong 0.2)",
     )
     colour_seed: int = Field(default=0, ge=0, description="seed of the stain jitter")
 
     @property
     def n_views(self) -> int:
-        """Forward passes a tile, and entries of the store's views axis."""
+        """Number of views of each tile: forward passes, and length of the views axis of the store."""
         return len(self.views) + self.colour_views
+
+    def stored_blocks(self, depth: int) -> tuple[int, ...]:
+        """Blocks whose tokens are stored, of an encoder with `depth` blocks."""
+        return self.blocks or (depth - 1,)
 
     @field_validator("batch_size", mode="wrap")
     @classmethod
@@ -251,21 +254,26 @@ class FeaturesSettings(Section):
 
     @model_validator(mode="after")
     def _increasing(self) -> Self:
-        if self.taps is not None and list(self.taps) != sorted(set(self.taps)):
-            raise ValueError(f"features.taps={list(self.taps)} must rise without repeats: {sorted(set(self.taps))}")
+        increasing = sorted(set(self.blocks or ()))
+        if self.blocks is not None and list(self.blocks) != increasing:
+            raise ValueError(f"features.blocks={list(self.blocks)} must increase without repeats: {increasing}")
         return self
 
 
 def check_fit(encoder: EncoderSettings, features: FeaturesSettings) -> None:
-    """Raise ValueError, with the nearest valid values, where the features do not fit the encoder."""
+    """Refuse settings of features that do not fit the encoder.
+
+    Raises:
+        ValueError: The input size is not a multiple of the patch, or the encoder has no such block.
+    """
     patch, depth = encoder.spec.patch_px, encoder.spec.depth
     if features.input_px % patch:
         low = features.input_px // patch * patch
         valid = ", ".join(str(side) for side in (low, low + patch) if side)
         raise ValueError(
-            f"features.input_px={features.input_px} is not a multiple of the encoder's patch of {patch} px; "
+            f"features.input_px={features.input_px} is not a multiple of the patch of the encoder, {patch} px; "
             f"nearest valid values: {valid}"
         )
-    beyond = [tap for tap in features.taps or () if tap >= depth]
+    beyond = [block for block in features.blocks or () if block >= depth]
     if beyond:
-        raise ValueError(f"features.taps={beyond}: the encoder has {depth} blocks, numbered 0 to {depth - 1}")
+        raise ValueError(f"features.blocks={beyond}: the encoder has {depth} blocks, numbered 0 to {depth - 1}")

@@ -1,4 +1,4 @@
-"""Settings of a run as Snakemake puts them together: files over files, and single values over both."""
+"""Settings of a run, combined as Snakemake combines them: later files override earlier ones, and values override files."""
 
 import argparse
 from collections.abc import Sequence
@@ -12,36 +12,43 @@ from cellvit.errors import SettingsError
 
 
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how a command is told the settings of a run: as Snakemake is."""
+    """Declare the options for the settings of a run, which are those of Snakemake."""
     parser.add_argument(
-        "--configfile", type=Path, nargs="*", default=[], help="settings files, later over earlier (after config.yaml)"
+        "--configfile",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="settings files that override config.yaml, the last first",
     )
     parser.add_argument(
-        "--config", nargs="*", default=[], metavar="KEY=VALUE", help="settings over those of the files, as YAML"
+        "--config", nargs="*", default=[], metavar="KEY=VALUE", help="settings that override the files, as YAML"
     )
-    parser.add_argument("--base", type=Path, default=Path("config.yaml"), help="settings file that comes first")
+    parser.add_argument("--base", type=Path, default=Path("config.yaml"), help="settings file that all others override")
 
 
 def given_settings(args: argparse.Namespace) -> Settings:
-    """The settings that the arguments name.
+    """The settings that the arguments of a command give.
 
     Raises:
-        SettingsError: A file is not there, a value cannot be read, or a setting is wrong.
+        SettingsError: A file does not exist, a value cannot be read, or a setting is not valid.
     """
     merged: dict[str, Any] = {}
     for path in (args.base, *args.configfile):
         if not path.is_file():
-            raise SettingsError(f"{path}: no such settings file. Run in the repository, or name it by --base.")
-        _lay_over(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    _lay_over(merged, _parsed(args.config))
+            raise SettingsError(
+                f"{path}: the settings file does not exist. Run in the repository, or give the file by --base."
+            )
+        _override(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    _override(merged, _parsed(args.config))
     return load_settings(merged)
 
 
 def settings_yaml(settings: Settings) -> str:
-    """Settings as a file that gives the same again over config.yaml: defaults that they lack are set to null."""
+    """Settings as a file that gives the same settings over config.yaml: default families and splits that they do not have
+    are null."""
     written = settings.model_dump(mode="json", by_alias=True)
     defaults = Settings().model_dump(mode="json", by_alias=True)
-    for key in ("families", "splits"):  # mappings are merged by name, so that others would come back
+    for key in ("families", "splits"):  # merged by name, so that the defaults would return
         written[key] |= dict.fromkeys(sorted(defaults[key].keys() - written[key].keys()))
     return yaml.safe_dump(written, sort_keys=False, allow_unicode=True)
 
@@ -59,16 +66,18 @@ def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
         try:
             values[key] = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise SettingsError(f"--config {pair}: the value is no YAML ({error}). Quote it as Snakemake's.") from error
+            raise SettingsError(
+                f"--config {pair}: the value is not YAML ({error}). Quote it as for Snakemake."
+            ) from error
         if not equals:
             raise SettingsError(f"--config {pair}: expected KEY=VALUE, as seed=1 or training='{{\"epochs\": 3}}'")
     return values
 
 
-def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:
-    """Merge as Snakemake does: mappings key by key, everything else as a whole."""
+def _override(below: dict[str, Any], above: dict[str, Any]) -> None:
+    """Merge as Snakemake does: mappings by key, other values as a whole."""
     for key, value in above.items():
         if isinstance(value, dict) and isinstance(below.get(key), dict):
-            _lay_over(below[key], value)
+            _override(below[key], value)
         else:
             below[key] = value

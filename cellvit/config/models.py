@@ -6,6 +6,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from cellvit.config.base import Section
 
+ImageStem = Literal["none", "rgb"]
+
 
 class OrganHeadSettings(Section):
     """OrganHead: the organ of a tile from its CLS token."""
@@ -14,27 +16,27 @@ class OrganHeadSettings(Section):
     dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the last layer")
     learning_rate: PositiveFloat = Field(default=1e-3, description="learning rate of AdamW")
     weight_decay: NonNegativeFloat = Field(default=1e-2, description="weight decay of AdamW")
-    batch_size: PositiveInt = Field(default=64, description="tiles a step")
+    batch_size: PositiveInt = Field(default=64, description="tiles per training step")
     epochs: PositiveInt = Field(default=50, description="passes over the training folds")
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="label smoothing of the cross-entropy")
-    class_weights: bool = Field(default=True, description="weigh organs by the inverse of their frequency")
+    class_weights: bool = Field(default=True, description="weight the organs by the inverse of their frequency")
 
 
 class DecoderSettings(Section):
-    """HoVer-Net decoder: token grids (and the image) to NP, HV and NT maps."""
+    """HoVer-Net decoder: token grids (and the image) -> NP, HV and NT maps."""
 
-    taps: tuple[NonNegativeInt, ...] | None = Field(
-        default=None, min_length=1, description="blocks whose tokens the decoder reads; null reads all of features.taps"
+    blocks: tuple[NonNegativeInt, ...] | None = Field(
+        default=None, min_length=1, description="blocks whose tokens the decoder reads; null: all of features.blocks"
     )
     widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field(
         default=(256, 128, 64, 64, 64),
         description="channels at the token grid and after each of the four x2 stages",
     )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="channel dropout after the token projection")
-    image_stem: Literal["none", "rgb"] = Field(
+    image_stem: ImageStem = Field(
         default="rgb",
-        description="rgb: features of the image join the upsampling path (a frozen ViT alone cannot place borders); "
-        "none: the decoder of the original system",
+        description="rgb: features of the image join the upsampling path (the tokens of a frozen ViT alone do not show "
+        "where borders are); none: the decoder of the original system",
     )
     stem_widths: tuple[PositiveInt, ...] = Field(
         default=(16, 32, 64, 64),
@@ -45,46 +47,54 @@ class DecoderSettings(Section):
 
 
 class LossSettings(Section):
-    """Weights of the loss: total = np * NP + hv * HV + nt * NT."""
+    """The loss: total = np_weight * NP + hv_weight * HV + nt_weight * NT."""
 
-    np: NonNegativeFloat = Field(default=1.0, description="weight of NP (cross-entropy + Dice)")
-    hv: NonNegativeFloat = Field(default=2.0, description="weight of HV (regression + gradient + magnitude)")
-    nt: NonNegativeFloat = Field(default=1.0, description="weight of NT (cross-entropy)")
-    hv_regression: NonNegativeFloat = Field(default=1.0, description="weight of the masked regression inside HV")
-    hv_gradient: NonNegativeFloat = Field(default=2.0, description="weight of the masked Sobel gradient inside HV")
-    hv_magnitude: NonNegativeFloat = Field(default=1.0, description="weight of the magnitude term inside HV")
+    np_weight: NonNegativeFloat = Field(default=1.0, description="weight of NP (cross-entropy + Dice)")
+    hv_weight: NonNegativeFloat = Field(default=2.0, description="weight of HV (regression + gradient + magnitude)")
+    nt_weight: NonNegativeFloat = Field(default=1.0, description="weight of NT (cross-entropy)")
+    hv_regression_weight: NonNegativeFloat = Field(default=1.0, description="weight of the masked regression inside HV")
+    hv_gradient_weight: NonNegativeFloat = Field(
+        default=2.0, description="weight of the masked Sobel gradient inside HV"
+    )
+    hv_magnitude_weight: NonNegativeFloat = Field(default=1.0, description="weight of the magnitude term inside HV")
     regression: Literal["mse", "smooth_l1"] = Field(default="mse", description="form of the masked regression")
     weighting: Literal["fixed", "adaptive"] = Field(
-        default="fixed", description="fixed weights, or learned ones (Kendall et al. 2018) that start from them"
+        default="fixed",
+        description="fixed: the weights above; adaptive: learned weights that start from them (Kendall et al. 2018)",
     )
-    class_weights: bool = Field(default=True, description="weigh NT classes against their imbalance")
+    class_weights: bool = Field(
+        default=True, description="weight the NT classes by the inverse square root of their frequency"
+    )
 
 
 class TrainingSettings(Section):
     """Training of the decoders."""
 
     epochs: PositiveInt = Field(default=50, description="passes over the training folds")
-    batch_size: PositiveInt = Field(default=16, le=1024, description="tiles a step")
+    batch_size: PositiveInt = Field(default=16, le=1024, description="tiles per training step")
     learning_rate: PositiveFloat = Field(default=1e-4, description="peak learning rate of AdamW")
     weight_decay: NonNegativeFloat = Field(default=1e-2, description="weight decay of AdamW")
     warmup: float = Field(
-        default=0.05, ge=0, lt=1, description="share of the steps that warms up linearly; cosine after"
+        default=0.05, ge=0, lt=1, description="share of the steps with linear warm-up; cosine decay follows"
     )
     max_norm: PositiveFloat = Field(default=1.0, description="gradients are clipped to this norm")
     augment: bool = Field(
-        default=True, description="show each tile in a view drawn anew every epoch; false shows it as it lies"
+        default=True,
+        description="show each tile in a view that is sampled in every epoch; false: always in the identity view",
     )
-    views: Literal["auto", "stored", "turned"] = Field(
+    views: Literal["auto", "stored", "rotated"] = Field(
         default="auto",
-        description="where drawn views come from: stored (features.views, the true tokens; refused where there are none), "
-        "turned (tokens of the upright tile, turned as a map of vectors: an approximation), auto (stored where "
-        "features.views has more than identity, else turned)",
+        description="where the sampled views come from. stored: from the extracted views (features.views), the true "
+        "tokens; refused where only identity is extracted. rotated: the tokens of the identity view, flipped and rotated "
+        "as a map of vectors, which is an approximation. auto: stored where features.views has more than identity, else "
+        "rotated",
     )
     bpq_every: PositiveInt = Field(
-        default=5, description="epochs between measurements of bPQ on the validation folds; the best of them is kept"
+        default=5,
+        description="epochs between measurements of bPQ on the validation folds; the epoch with the best value is selected",
     )
-    pooled_control: bool = Field(
-        default=True, description='train one decoder for all organs (family "all") as control beside the families'
+    shared_decoder: bool = Field(
+        default=True, description='also train one decoder for all organs (family "all"), the baseline of the families'
     )
     loss: LossSettings = Field(default_factory=LossSettings, description="parts of the loss")
 
@@ -92,7 +102,7 @@ class TrainingSettings(Section):
     def _measured_at_least_once(self) -> Self:
         if self.bpq_every > self.epochs:
             raise ValueError(
-                f"training.bpq_every={self.bpq_every} is over training.epochs={self.epochs}: no epoch would be measured; "
-                f"set it to {self.epochs} or less"
+                f"training.bpq_every={self.bpq_every} is larger than training.epochs={self.epochs}: bPQ would never be "
+                f"measured; set it to {self.epochs} or less"
             )
         return self

@@ -3,17 +3,28 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, StringConstraints, ValidationError, model_validator
 
 from cellvit.config.base import Section
 from cellvit.config.data import OFFICIAL_SPLITS, DataSettings, Families, Splits
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings, check_fit
-from cellvit.config.faults import settings_error
-from cellvit.config.judging import GatesSettings, WatershedSettings
+from cellvit.config.evaluation import GatesSettings, WatershedSettings
+from cellvit.config.messages import settings_error
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
 from cellvit.taxonomy import DEFAULT_FAMILIES, ORGANS, SHARED_FAMILY
 
 Device = Literal["auto", "cpu", "cuda"]
+
+
+class CacheSettings(Section):
+    """The result cache: results of earlier runs, which a step reuses where its inputs, settings and code are the same."""
+
+    enabled: bool = Field(
+        default=True, description="reuse cached results; false: every step that runs computes, and nothing is cached"
+    )
+    max_gb: PositiveFloat = Field(
+        default=100, description="size limit in GB; the least recently used results are removed first"
+    )
 
 
 class Settings(Section):
@@ -24,25 +35,29 @@ class Settings(Section):
         default="results", description="output folder"
     )
     families: Families = Field(
-        default=dict(DEFAULT_FAMILIES), description="families: sets of organs that share a decoder; null removes one"
+        default=dict(DEFAULT_FAMILIES),
+        description="families: sets of organs that share a decoder; null removes a family",
     )
     splits: Splits = Field(
         default=OFFICIAL_SPLITS,  # type: ignore[arg-type]  # validated into Split by validate_default
         description="which folds train, validate and test (a fold or a list of folds each); null removes a split",
     )
     encoder: EncoderSettings = Field(default_factory=EncoderSettings, description="the frozen encoder")
-    features: FeaturesSettings = Field(default_factory=FeaturesSettings, description="what is extracted")
+    features: FeaturesSettings = Field(default_factory=FeaturesSettings, description="which features are extracted")
     organ_head: OrganHeadSettings = Field(
-        default_factory=OrganHeadSettings, description="organ of a tile from its CLS token"
+        default_factory=OrganHeadSettings, description="OrganHead: the organ of a tile from its CLS token"
     )
-    decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="HoVer-Net decoder, one a family")
+    decoder: DecoderSettings = Field(
+        default_factory=DecoderSettings, description="HoVer-Net decoder, one for each family"
+    )
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="training of the decoders")
     watershed: WatershedSettings = Field(default_factory=WatershedSettings, description="grid of watershed parameters")
-    gates: GatesSettings = Field(
-        default_factory=GatesSettings, description="limits that stop a run or grade its results"
+    gates: GatesSettings = Field(default_factory=GatesSettings, description="integrity checks and quality gates")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the training and of the bootstrap intervals")
+    device: Device = Field(default="auto", description="where torch computes; auto: on a GPU if there is one")
+    cache: CacheSettings = Field(
+        default_factory=CacheSettings, description="the result cache, a folder beside the output folder"
     )
-    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of training and of bootstrap intervals")
-    device: Device = Field(default="auto", description="where torch computes; auto takes a GPU where there is one")
 
     @model_validator(mode="after")
     def _organs_have_one_family(self) -> Self:
@@ -51,7 +66,7 @@ class Settings(Section):
             for organ in organs:
                 if organ in family_of:
                     raise ValueError(
-                        f"families: organ {organ} is in {family_of[organ]} and in {family}; every organ has one family"
+                        f"families: organ {organ} is in {family_of[organ]} and in {family}; every organ has exactly one family"
                     )
                 family_of[organ] = family
         return self
@@ -65,22 +80,23 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _taps_and_input_fit_the_encoder(self) -> Self:
+    def _blocks_and_input_fit_the_encoder(self) -> Self:
         check_fit(self.encoder, self.features)
-        kept = self.stored_blocks
-        missing = [tap for tap in self.decoder.taps or () if tap not in kept]
+        stored = self.stored_blocks
+        missing = [block for block in self.decoder.blocks or () if block not in stored]
         if missing:
             raise ValueError(
-                f"decoder.taps={missing}: not among the taps that are kept, features.taps={list(kept)}; "
-                f"set features.taps: {sorted({*kept, *missing})}, which extracts again, or decoder.taps to some of these"
+                f"decoder.blocks={missing}: not among the stored blocks, features.blocks={list(stored)}; "
+                f"set features.blocks: {sorted({*stored, *missing})}, which extracts again, or choose decoder.blocks from "
+                "the stored blocks"
             )
         return self
 
     @model_validator(mode="after")
-    def _drawn_views_are_extracted(self) -> Self:
+    def _sampled_views_are_extracted(self) -> Self:
         if self.training.augment and self.training.views == "stored" and self.features.n_views == 1:
             raise ValueError(
-                "training.views=stored: draws among the views that are extracted, features.views has identity alone; "
+                "training.views=stored: samples from the extracted views, but features.views has identity alone; "
                 "set features.views: [dihedral8], which extracts again, or training.views: auto"
             )
         return self
@@ -88,26 +104,25 @@ class Settings(Section):
     @property
     def stored_blocks(self) -> tuple[int, ...]:
         """Blocks whose tokens the feature stores hold."""
-        return self.features.taps or (self.encoder.spec.depth - 1,)
+        return self.features.stored_blocks(self.encoder.spec.depth)
 
     @property
     def decoder_families(self) -> dict[str, tuple[str, ...]]:
-        """Organs by family, with the pooled control last where it is wanted.
+        """Organs of each family, with that of the shared decoder last if it is trained.
 
-        Organs stand in the order of the taxonomy: in which order, and in which family of the control, settings name them
-        makes no difference.
+        Organs are in the order of the taxonomy, so that their order in the settings makes no difference.
         """
         families = dict(self.families)
-        if self.training.pooled_control:
+        if self.training.shared_decoder:
             families[SHARED_FAMILY] = tuple(organ for organs in self.families.values() for organ in organs)
         return {name: tuple(organ for organ in ORGANS if organ in organs) for name, organs in families.items()}
 
 
 def load_settings(raw: Mapping[str, object]) -> Settings:
-    """Settings from a parsed config file.
+    """Settings from a parsed settings file.
 
     Raises:
-        SettingsError: A key is unknown, or a value is out of its limits; every fault is named.
+        SettingsError: A key is unknown, or a value is outside its limits; the message names every fault.
     """
     try:
         return Settings.model_validate(dict(raw))

@@ -1,5 +1,6 @@
-"""config.yaml as text: every key with its default, its meaning and its limits."""
+"""config.yaml and its JSON schema as text: every key with its default, its meaning and its limits."""
 
+import json
 import textwrap
 from types import NoneType
 from typing import Any, Union, get_args, get_origin
@@ -10,21 +11,26 @@ from pydantic.fields import FieldInfo
 
 from cellvit.config.data import SimulatedData
 from cellvit.config.encoders import EncoderPreset
-from cellvit.config.judging import Gate, QualityGates
+from cellvit.config.evaluation import Gate, QualityGates
 from cellvit.config.settings import Settings
 
 _WIDTH = 118
 
 _HEADER = """\
-# Settings of a run. Generated from cellvit/config by `python -m cellvit settings`; a test fails when it drifts.
-# Override any key:  snakemake --configfile mine.yaml   or   snakemake --config 'training={"epochs": 20}'
-# A change of a key reruns the steps that read it, and no other. Unknown keys are refused.
+# Settings of a run. This file is generated from cellvit/config by `python -m cellvit settings`.
+# To change a setting:  snakemake --configfile mine.yaml   or   snakemake --config 'training={"epochs": 20}'
+# A changed setting reruns only the steps that read it, and the steps that depend on them. Unknown keys are errors.
 """
 
 
 def config_yaml() -> str:
-    """The complete, commented config.yaml; loading it gives the defaults."""
+    """The complete config.yaml, with comments; loading it gives the defaults."""
     return _HEADER + "".join(_field(Settings(), name, field, 0) for name, field in Settings.model_fields.items())
+
+
+def schema_json() -> str:
+    """JSON schema of the settings, for editors."""
+    return json.dumps(Settings.model_json_schema(by_alias=True), indent=2) + "\n"
 
 
 def _field(section: BaseModel, name: str, field: FieldInfo, depth: int) -> str:
@@ -45,7 +51,7 @@ def _comment(field: FieldInfo, depth: int) -> str:
 
 
 def _limits(field: FieldInfo) -> str:
-    signs = {"gt": "over {}", "ge": "at least {}", "lt": "under {}", "le": "at most {}"}
+    signs = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at most {}"}
     parts = [
         words.format(getattr(rule, sign))
         for rule in field.metadata
@@ -86,7 +92,7 @@ def _scalar(value: Any) -> str:
 
 
 def _example(name: str, depth: int) -> str:
-    """What a key that is null by default may hold instead, commented out."""
+    """Keys of a section that is null by default, commented out."""
     examples: dict[str, type[BaseModel]] = {"simulated": SimulatedData, "custom": EncoderPreset}
     if name not in examples:
         return ""

@@ -1,4 +1,4 @@
-"""Names of the views of a tile that features are extracted from."""
+"""Names of the views of a tile from which features are extracted."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -13,31 +13,32 @@ GEOMETRIES: Final = (
     "flip_rotate180",
     "flip_rotate270",
 )
-"""The eight flips and rotations by number: a flip from left to right where named, then quarter turns against the clock."""
+"""The eight flips and rotations by number: a left-right flip where named, then a counterclockwise rotation."""
 
 DIHEDRAL8: Final = "dihedral8"
-"""Stands for all eight, identity first."""
+"""Short for all eight, identity first."""
 
 
 def geometries_named(names: Sequence[str]) -> tuple[int, ...]:
     """Numbers of the named geometries, in order.
 
     Raises:
-        ValueError: A name is unknown or stands twice, or identity is not the first: validation and evaluation read it.
+        ValueError: A name is unknown or is listed twice, or the first is not identity, which validation and evaluation
+            read.
 
     Examples:
         >>> geometries_named(["identity", "flip"])
         (0, 4)
     """
-    whole = [each for name in names for each in (GEOMETRIES if name == DIHEDRAL8 else (name,))]
-    unknown = [name for name in whole if name not in GEOMETRIES]
+    all_names = [each for name in names for each in (GEOMETRIES if name == DIHEDRAL8 else (name,))]
+    unknown = [name for name in all_names if name not in GEOMETRIES]
     if unknown:
         raise ValueError(
             f"features.views: unknown {', '.join(unknown)}; views are {', '.join((DIHEDRAL8, *GEOMETRIES))}"
         )
-    if whole[0] != GEOMETRIES[0] or len(set(whole)) < len(whole):
+    if all_names[0] != GEOMETRIES[0] or len(set(all_names)) < len(all_names):
         raise ValueError(
-            f"features.views={list(names)}: identity must be the first view, and each may stand once; "
-            f"{DIHEDRAL8} is all eight by itself"
+            f"features.views={list(names)}: identity must be the first view, and each view may be listed once; "
+            f"{DIHEDRAL8} already means all eight"
         )
-    return tuple(GEOMETRIES.index(name) for name in whole)
+    return tuple(GEOMETRIES.index(name) for name in all_names)

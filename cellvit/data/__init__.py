@@ -1,1 +1,1 @@
-"""PanNuke reader, simulated PanNuke, splits, views, batches."""
+"""PanNuke reader, simulated PanNuke, views of tiles, batches for decoders."""

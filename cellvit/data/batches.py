@@ -1,4 +1,4 @@
-"""What a decoder trains and predicts on, as arrays on the CPU."""
+"""Batches of tokens and tiles on which a decoder trains and predicts, as arrays on the CPU."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -11,41 +11,58 @@ from jaxtyping import Float16, Int
 
 from cellvit.errors import ContractError
 from cellvit.formats.features import read_tokens
-from cellvit.formats.hdf5 import Store
+from cellvit.formats.hdf5 import Rows
 from cellvit.formats.tiles import TileBatch, read_tiles
+
+AHEAD: Final = 2
+"""Batches that are read in advance: enough to hide the time of the disk, with the memory of three batches."""
+
+IDENTITY: Final = 0
+"""Position of the identity view in the views axis of a feature store."""
+
+RowNumbers = Int[np.ndarray, " r"]
+Item = TypeVar("Item")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
 class SampledViews:
-    """How each tile of a batch is shown to a decoder in training.
+    """The view in which each tile of a training batch is shown to the decoder.
 
     Attributes:
-        stored: Place in the store's views axis that the tile's tokens are read from.
-        turns: Flip or rotation of tokens, image and truth after that, by number; 0 turns nothing.
+        stored: Position in the views axis of the store from which the tokens are read.
+        transforms: Flip or rotation that is then applied to tokens, image and ground truth, by number; 0 is identity.
     """
 
     stored: Int[np.ndarray, " b"]
-    turns: Int[np.ndarray, " b"]
+    transforms: Int[np.ndarray, " b"]
+
+
+class SampledRows(NamedTuple):
+    """Tiles of a training batch, and the view that was sampled for each."""
+
+    rows: RowNumbers
+    views: SampledViews
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderBatch:
-    """Token grids of tiles beside their image and truth.
+    """Token grids of tiles, with their images and ground truth.
 
     Attributes:
-        tokens: Patch tokens of one view a tile, the taps that the decoder reads.
-        tiles: The annotated tiles as they lie, in the same order.
-        drawn: The view of each tile's tokens; None where all are of the upright tile.
+        tokens: Patch tokens of one view of each tile, of the blocks that the decoder reads.
+        tiles: The annotated tiles in the identity view, in the same order.
+        sampled: The view of the tokens of each tile; None if all are in the identity view.
     """
 
-    tokens: Float16[np.ndarray, "b taps g g dim"]
+    tokens: Float16[np.ndarray, "b blocks g g dim"]
     tiles: TileBatch
-    drawn: SampledViews | None = None
+    sampled: SampledViews | None = None
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 5 or len(self.tokens) != len(self.tiles):
             raise ContractError(
-                f"decoder batch: tokens must be (b, taps, g, g, dim) for {len(self.tiles)} tiles, "
+                f"decoder batch: tokens must be (b, blocks, g, g, dim) for {len(self.tiles)} tiles, "
                 f"found {self.tokens.shape}. Features and tiles must come from the same fold or family."
             )
 
@@ -53,40 +70,16 @@ class DecoderBatch:
         return len(self.tiles)
 
 
-AHEAD: Final = 2
-"""Batches that are read while one is computed on: enough to hide the disk, and memory stays that of three batches."""
-
-
-IDENTITY: Final = 0
-"""View of the feature store that was extracted from the tile as it is."""
-
-
-Rows = Int[np.ndarray, " r"]
-
-
-Item = TypeVar("Item")
-
-
-Read = TypeVar("Read")
-
-
-class SampledRows(NamedTuple):
-    """Tiles of a training batch, and the view drawn for each."""
-
-    rows: Rows
-    views: SampledViews
-
-
-def sequential_rows(rows: Rows, batch_size: int) -> list[Rows]:
+def sequential_rows(rows: RowNumbers, batch_size: int) -> list[RowNumbers]:
     """`rows` in order, in batches of `batch_size`; the last may be smaller."""
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
 
 
-def shuffled_rows(rows: Rows, batch_size: int, rng: np.random.Generator) -> list[Rows]:
-    """`rows` in random order, in as few batches as `batch_size` allows, of sizes that differ by one at most.
+def shuffled_rows(rows: RowNumbers, batch_size: int, rng: np.random.Generator) -> list[RowNumbers]:
+    """`rows` in random order, in the smallest number of batches, whose sizes differ by at most one.
 
-    Every row is in exactly one batch. Equal sizes keep the last batch from being a single tile, whose statistics
-    BatchNorm would take for the data's: 17 rows in batches of 16 become 9 and 8. Rows of a batch rise, for the disk.
+    Every row is in exactly one batch. With equal sizes no batch is a single tile, whose statistics BatchNorm would use:
+    17 rows in batches of 16 become 9 and 8. Within a batch, rows are in the order of the store, which is faster to read.
 
     Examples:
         >>> [len(batch) for batch in shuffled_rows(np.arange(17), 16, np.random.default_rng(0))]
@@ -97,43 +90,46 @@ def shuffled_rows(rows: Rows, batch_size: int, rng: np.random.Generator) -> list
 
 
 def decoder_batches(
-    features: Store, tiles: Store, plan: Iterable[Rows], *, taps: Sequence[int]
+    features: Rows, tiles: Rows, plan: Iterable[RowNumbers], *, blocks: Sequence[int]
 ) -> Generator[DecoderBatch]:
-    """Yield a batch of upright tiles for each entry of `plan`, in order; `taps` are positions in the feature store.
+    """Yield a batch of tiles in the identity view for each entry of `plan`, in order.
 
-    Both stores are of one fold or of one family: row i is the same tile in both. Close the iterator (it is a
-    generator) before the stores, where it is not read to its end.
+    Row i must be the same tile in `features` and `tiles`. A caller that does not read all batches must close the
+    generator before it closes the stores.
+
+    Args:
+        blocks: Positions in the blocks axis of the feature store.
 
     Raises:
-        ContractError: The stores have different lengths.
+        ContractError: `features` and `tiles` have different lengths.
     """
     _check_lengths(features, tiles)
 
-    def read(rows: Rows) -> DecoderBatch:
-        tokens = read_tokens(features, rows, view=IDENTITY, taps=tuple(taps))
-        return DecoderBatch(tokens=tokens, tiles=read_tiles(tiles, rows))
+    def read(rows: RowNumbers) -> DecoderBatch:
+        tokens = read_tokens(features, rows, view=IDENTITY, blocks=tuple(blocks))
+        return DecoderBatch(tokens, read_tiles(tiles, rows))
 
     return read_ahead(read, plan)
 
 
 def sampled_batches(
-    features: Store, tiles: Store, plan: Iterable[SampledRows], *, taps: Sequence[int]
+    features: Rows, tiles: Rows, plan: Iterable[SampledRows], *, blocks: Sequence[int]
 ) -> Generator[DecoderBatch]:
-    """As `decoder_batches`, with the tokens of the view that is drawn for each tile; no other view is read."""
+    """As `decoder_batches`, with the tokens of the view that was sampled for each tile; no other view is read."""
     _check_lengths(features, tiles)
 
-    def read(drawn: SampledRows) -> DecoderBatch:
-        tokens = _tokens_of_views(features, drawn.rows, drawn.views.stored, tuple(taps))
-        return DecoderBatch(tokens=tokens, tiles=read_tiles(tiles, drawn.rows), drawn=drawn.views)
+    def read(sampled: SampledRows) -> DecoderBatch:
+        tokens = _tokens_of_views(features, sampled.rows, sampled.views.stored, blocks)
+        return DecoderBatch(tokens, read_tiles(tiles, sampled.rows), sampled.views)
 
     return read_ahead(read, plan)
 
 
 def read_ahead(read: Callable[[Item], Read], plan: Iterable[Item], *, ahead: int = AHEAD) -> Generator[Read]:
-    """Yield ``read(item)`` for each item in order; one thread reads at most `ahead` items further.
+    """Yield ``read(item)`` for each item in order, while a thread reads at most `ahead` further items.
 
-    An exception of `read` is raised here, at its item. Closing the generator waits for the read in progress and
-    starts no other.
+    An exception of `read` is raised here, at its item. Closing the generator waits for the current read, and starts no
+    other.
 
     Examples:
         >>> list(read_ahead(str.upper, ["a", "b"]))
@@ -153,21 +149,21 @@ def read_ahead(read: Callable[[Item], Read], plan: Iterable[Item], *, ahead: int
                 future.cancel()
 
 
-def _check_lengths(features: Store, tiles: Store) -> None:
+def _check_lengths(features: Rows, tiles: Rows) -> None:
     if len(features) != len(tiles):
         raise ContractError(
-            f"{features.path} has {len(features)} tiles, {tiles.path} has {len(tiles)}; they must be of one fold or "
-            "family. Gather them again: snakemake --forcerun gather_family"
+            f"{features.path} has {len(features)} tiles, {tiles.path} has {len(tiles)}; both must belong to the same fold "
+            "or family. Fix: snakemake --forcerun gather_families"
         )
 
 
 def _tokens_of_views(
-    features: Store, rows: Rows, views: Int[np.ndarray, " b"], taps: tuple[int, ...]
-) -> Float16[np.ndarray, "b taps g g dim"]:
+    features: Rows, rows: RowNumbers, views: Int[np.ndarray, " b"], blocks: Sequence[int]
+) -> Float16[np.ndarray, "b blocks g g dim"]:
     """Tokens of each tile in its own view."""
-    tokens = np.empty((len(rows), len(taps), *features.shape("tokens")[3:]), np.float16)
+    tokens = np.empty((len(rows), len(blocks), *features.shape("tokens")[3:]), np.float16)
     for position, view in enumerate(views.tolist()):
         one = slice(position, position + 1)
-        for place, tap in enumerate(taps):
-            features.read_into("tokens", rows[one], tokens[one, place], (view, tap))
+        for place, block in enumerate(blocks):
+            features.read_into("tokens", rows[one], tokens[one, place], (view, block))
     return tokens

@@ -1,7 +1,8 @@
-"""PanNuke's official layout on disk: found, checked and read block by block.
+"""Reading and checking folds in PanNuke's official layout, block by block.
 
-Every claim of the data set's description (Gamper et al. 2020, arXiv 2003.10778) that later steps rely on is checked here
-and nowhere else. Masks of one fold are 8.4 GB: arrays are memory-mapped anew for each block, so that memory stays flat.
+All properties in the description of the data set (Gamper et al. 2020, arXiv 2003.10778) on which later steps depend are
+checked here, and only here. The masks of one fold have 8.4 GB: arrays are memory-mapped again for each block, so that
+memory does not grow.
 """
 
 import difflib
@@ -18,56 +19,66 @@ from cellvit.errors import ContractError, MissingInputError
 from cellvit.formats.tiles import PATIENT_BYTES
 from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS, TILE_PX
 
-LAYOUT: Final = "<root>/Fold N/images/foldN/images.npy, <root>/Fold N/images/foldN/types.npy and <root>/Fold N/masks/foldN/masks.npy"
+LAYOUT: Final = (
+    "<root>/Fold N/images/foldN/images.npy, <root>/Fold N/images/foldN/types.npy and "
+    "<root>/Fold N/masks/foldN/masks.npy"
+)
 
 SIMULATED_MARK: Final = "SIMULATED.json"
-"""File in a fold's folder that says that `simulate_pannuke` made it."""
+"""File in the folder of a fold that marks it as made by `simulate_pannuke`."""
 
 _CHANNELS: Final = 6
 _LARGEST_PIXEL: Final = 255
 _BACKGROUND_TOLERANCE: Final = 0.01
-"""Share of pixels in which the background channel may disagree with the class channels; more is a wrong channel order."""
+"""Share of pixels in which the background channel may contradict the class channels; more is a wrong channel order."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoldFiles:
-    """The files of a fold: three in the official layout, and ours that names patients, which may be missing."""
+    """The files of a fold.
+
+    Attributes:
+        patients: Names of patients, which the official download does not have; None, or a missing file, where unknown.
+    """
 
     fold: int | str
     images: Path
     types: Path
     masks: Path
-    patients: Path
+    patients: Path | None = None
 
     @property
     def by_name(self) -> dict[str, Path]:
-        """Files of the official layout by the name of the array in them."""
+        """Files of the official layout, by the name of their array."""
         return {"images": self.images, "types": self.types, "masks": self.masks}
 
     @property
     def inputs(self) -> dict[str, Path]:
-        """Everything that the fold is read from: the official files, and `patients` where it is there."""
-        return self.by_name | ({"patients": self.patients} if self.patients.exists() else {})
+        """All files that are read: those of the official layout, and `patients` if it exists."""
+        return self.by_name | ({"patients": self.patients} if self.patients and self.patients.exists() else {})
+
+    @property
+    def mark(self) -> Path:
+        """The file that marks the fold as simulated, whether it exists or not."""
+        return self.images.parents[2] / SIMULATED_MARK
 
     @property
     def simulated(self) -> bool:
-        """True where the fold was made by `simulate_pannuke`."""
-        return (self.images.parents[2] / SIMULATED_MARK).exists()
+        """True if the fold is marked as made by `simulate_pannuke`."""
+        return self.mark.exists()
 
 
 def fold_files(root: Path, fold: int | str) -> FoldFiles:
-    """Where the official layout has the files of a fold (a number, or a wildcard for it); nothing is opened."""
+    """Paths of a fold (a number, or a wildcard for it) in the official layout; no file is opened."""
     home = root / f"Fold {fold}"
     images = home / "images" / f"fold{fold}"
     masks = home / "masks" / f"fold{fold}"
-    return FoldFiles(
-        fold, images / "images.npy", images / "types.npy", masks / "masks.npy", patients=images / "patients.npy"
-    )
+    return FoldFiles(fold, images / "images.npy", images / "types.npy", masks / "masks.npy", images / "patients.npy")
 
 
 @dataclass(frozen=True, slots=True)
 class RawBlock:
-    """Raw tiles of a fold that passed the checks.
+    """Raw tiles of a fold, checked.
 
     Attributes:
         first: Row of the first tile in the fold.
@@ -87,7 +98,7 @@ def read_types(files: FoldFiles) -> tuple[str, ...]:
 
     Raises:
         MissingInputError: A file of the fold is missing.
-        ContractError: Lengths or shapes differ from the layout, or an organ is none of PanNuke's 19.
+        ContractError: Lengths or shapes differ from the layout, or an organ is not one of PanNuke's 19.
     """
     _check_present(files)
     types = _load(files.types, mapped=False)
@@ -110,14 +121,14 @@ def read_types(files: FoldFiles) -> tuple[str, ...]:
 
 
 def read_patients(files: FoldFiles, n: int) -> tuple[str, ...]:
-    """Patient (or slide) of each of the fold's `n` tiles; empty where unknown, as all are without the file.
+    """Patient (or slide) of each of the `n` tiles of the fold; empty where unknown, as for all tiles without the file.
 
     Raises:
-        ContractError: The file does not hold one name a tile, or a name is too long or not printable.
+        ContractError: The file does not have one name for each tile, or a name is too long or not printable.
     """
-    if not files.patients.exists():
+    if files.patients is None or not files.patients.exists():
         return ("",) * n
-    names = _load(files.patients, mapped=False, remedy=_NAME_PATIENTS)
+    names = _load(files.patients, mapped=False, fix=_NAME_PATIENTS)
     if names.dtype.kind not in "US" or names.shape != (n,):
         raise ContractError(
             f"{files.patients}: expected names of patients ({n},) as text, one for each tile of types.npy, "
@@ -129,10 +140,10 @@ def read_patients(files: FoldFiles, n: int) -> tuple[str, ...]:
 
 
 def read_blocks(files: FoldFiles, *, tiles: int = 16) -> Iterator[RawBlock]:
-    """Raw tiles in order, `tiles` at a time (16 take about 75 MB).
+    """Raw tiles in order, in blocks of `tiles` (16 need about 75 MB).
 
     Raises:
-        ContractError: Pixel values are not 0..255, or the background channel is not what it should be.
+        ContractError: Pixel values are not 0..255, or the background channel is not binary.
     """
     n = len(_load(files.types, mapped=False))
     for first in range(0, n, tiles):
@@ -144,11 +155,11 @@ def read_blocks(files: FoldFiles, *, tiles: int = 16) -> Iterator[RawBlock]:
 
 
 def check_fold(files: FoldFiles, *, mismatch_px: int, nuclear_px: int, brightest: int, n: int) -> None:
-    """Judge what only a whole fold shows.
+    """Check properties of the whole fold.
 
     Raises:
-        ContractError: No tile has a nucleus, the background channel contradicts the classes too often, or images are
-            scaled to 0..1.
+        ContractError: No tile has a nucleus, the background channel contradicts the classes too often, or the images
+            are scaled to 0..1.
     """
     if n and not nuclear_px:
         raise ContractError(
@@ -157,22 +168,26 @@ def check_fold(files: FoldFiles, *, mismatch_px: int, nuclear_px: int, brightest
         )
     if n and brightest <= 1:
         raise ContractError(
-            f"{files.images}: brightest value of the whole fold is {brightest}; expected 0..{_LARGEST_PIXEL}. "
-            f"The images are scaled to 0..1: store them as 0..{_LARGEST_PIXEL}."
+            f"{files.images}: expected values 0..{_LARGEST_PIXEL}, found {brightest} as the largest of the fold: the images "
+            f"are scaled to 0..1. Fix: store them as 0..{_LARGEST_PIXEL}."
         )
     share = mismatch_px / (n * TILE_PX**2) if n else 0.0
     if share > _BACKGROUND_TOLERANCE:
         raise ContractError(
             f"{files.masks}: channel {BACKGROUND_CHANNEL} must be 1 exactly where channels 0 to {BACKGROUND_CHANNEL - 1} are 0; "
-            f"found {share:.1%} of pixels that contradict it (at most {_BACKGROUND_TOLERANCE:.0%} is borne). "
-            "Check the order of the channels: Neoplastic, Inflammatory, Connective, Dead, Epithelial, background."
+            f"found {share:.1%} of pixels that contradict it (at most {_BACKGROUND_TOLERANCE:.0%} is accepted). "
+            f"{_CHANNEL_ORDER}"
         )
 
 
-_DOWNLOAD: Final = f"Download the fold again, or convert your tiles to PanNuke's layout: {LAYOUT}."
+_DOWNLOAD: Final = f"Fix: download the fold again, or convert your tiles to PanNuke's layout: {LAYOUT}."
+
+_CHANNEL_ORDER: Final = (
+    "Fix: check the order of the channels: Neoplastic, Inflammatory, Connective, Dead, Epithelial, background."
+)
 
 _NAME_PATIENTS: Final = (
-    "Save one name a tile, in the order of types.npy, empty where unknown: "
+    "Fix: save one name for each tile, in the order of types.npy, empty where unknown: "
     "numpy.save(path, numpy.array(names, dtype=str)); or remove the file: intervals are then over tiles."
 )
 
@@ -182,20 +197,20 @@ def _check_present(files: FoldFiles) -> None:
     if missing:
         shown = "\n  ".join(map(str, missing))
         raise MissingInputError(
-            f"fold {files.fold}: missing\n  {shown}\nSet data.root to the folder that holds "
+            f"fold {files.fold}: these files do not exist:\n  {shown}\nFix: set data.root to the folder with "
             f'"Fold {files.fold}"; the official layout is {LAYOUT}.'
         )
 
 
-def _load(path: Path, *, mapped: bool = True, remedy: str = _DOWNLOAD) -> np.ndarray:
+def _load(path: Path, *, mapped: bool = True, fix: str = _DOWNLOAD) -> np.ndarray:
     try:
         array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         with path.open("rb") as file:
             start = file.read(16)
         raise ContractError(
-            f"{path}: is no readable .npy array; it starts with {start!r} and has {path.stat().st_size:,} bytes. "
-            f"A broken download or a web page saved under this name looks like this, and so do pickled objects. {remedy}"
+            f"{path}: the file cannot be read as a .npy array; it starts with {start!r} and has {path.stat().st_size:,} bytes. "
+            f"It may be a broken download, a web page saved under this name, or pickled objects. {fix}"
         ) from error
     return array
 
@@ -206,12 +221,12 @@ def _check_organs(path: Path, names: tuple[str, ...]) -> None:
             near = difflib.get_close_matches(name, ORGANS, n=1, cutoff=0.5)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise ContractError(
-                f"{path}: row {row} is {json.dumps(name)}, none of PanNuke's 19 organs ({', '.join(ORGANS)}).{hint}"
+                f"{path}: row {row} is {json.dumps(name)}, which is not one of PanNuke's 19 organs: {', '.join(ORGANS)}.{hint}"
             )
 
 
 def _decoded(name: str | bytes) -> str:
-    """Bytes as UTF-8; those that are none become marks that `_check_patients` refuses."""
+    """Bytes as UTF-8; invalid bytes become characters that `_check_patients` refuses."""
     return name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
 
 
@@ -222,12 +237,12 @@ def _check_patients(path: Path, names: tuple[str, ...]) -> None:
             raise ContractError(
                 f"{path}: row {row} is {json.dumps(name[: 2 * PATIENT_BYTES])} ({size} bytes); "
                 f"expected at most {PATIENT_BYTES} bytes of printable UTF-8 without spaces around it. "
-                f"Shorten or clean the names, so that each is still one patient's. {_NAME_PATIENTS}"
+                f"Shorten or clean the names, and keep them different for different patients. {_NAME_PATIENTS}"
             )
 
 
 def _check_images(path: Path, first: int, images: Num[np.ndarray, "b h w c"]) -> None:
-    good = (images >= 0) & (images <= _LARGEST_PIXEL)  # so written, NaN is not good
+    good = (images >= 0) & (images <= _LARGEST_PIXEL)  # in this form, NaN is not good
     if images.dtype.kind == "f":
         good &= images == np.floor(images)
     if not good.all():
@@ -244,8 +259,7 @@ def _check_background(path: Path, first: int, masks: Num[np.ndarray, "b h w 6"])
         values = np.unique(background)
         raise ContractError(
             f"{path}: channel {BACKGROUND_CHANNEL} of tiles {first} to {first + len(masks) - 1} must be binary background, "
-            f"found values {values[:6].tolist()}. Check the order of the channels: "
-            "Neoplastic, Inflammatory, Connective, Dead, Epithelial, background."
+            f"found values {values[:6].tolist()}. {_CHANNEL_ORDER}"
         )
     empty = (masks[..., :BACKGROUND_CHANNEL] == 0).all(axis=-1)
     return int(np.count_nonzero(empty != (background == 1)))

@@ -1,8 +1,8 @@
-"""Colours of H&E tiles, varied by their stains (HED jitter), seeded by tile.
+"""Stain augmentation of H&E tiles (HED jitter), seeded by tile.
 
 References:
     Ruifrok and Johnston 2001, Quantification of histochemical staining by color deconvolution: stains from colours.
-    Tellez et al. 2018, arXiv 1808.05896, and 2019, arXiv 1902.06543: each stain scaled and shifted at random.
+    Tellez et al. 2018, arXiv 1808.05896, and 2019, arXiv 1902.06543: each stain is scaled and shifted at random.
 """
 
 import hashlib
@@ -18,35 +18,37 @@ _COLOURS_OF_STAINS: Final = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0
 """Optical density of hematoxylin, eosin and DAB in red, green and blue (Ruifrok and Johnston 2001, as in skimage)."""
 
 _TISSUE_OD: Final = 0.15
-"""Mean optical density (decadic) from which a pixel is stained (Macenko et al. 2009). Below it the shift of the stains
-fades with its square, so that background without stain keeps its colour; Tellez et al. shift it like tissue."""
+"""Mean optical density (base 10) from which a pixel is stained (Macenko et al. 2009). Below it, the shift of the stains
+decreases with the square of the density, so that background without stain keeps its colour; Tellez et al. shift all
+pixels alike."""
 
 _WHITE: Final = 255.0
 
 
 def recoloured(
-    images: UInt8[Tensor, "b h w 3"], tile_ids: Sequence[str], draws: Sequence[int], *, seed: int, sigma: float
+    images: UInt8[Tensor, "b h w 3"], tile_ids: Sequence[str], colours: Sequence[int], *, seed: int, sigma: float
 ) -> UInt8[Tensor, "b h w 3"]:
-    """Tiles in the colours of their draw; draw 0 leaves a tile as it is.
+    """Tiles in sampled colours; colour 0 leaves a tile unchanged.
 
-    All arithmetic is by pixel: a tile comes out the same in any batch.
+    All arithmetic is by pixel, so that the result for a tile does not depend on the batch.
 
     Args:
-        sigma: Each stain is scaled by U(1 - sigma, 1 + sigma) and shifted by U(-sigma, sigma) in decadic optical density.
+        colours: Number of the sample for each tile.
+        sigma: Each stain is scaled by U(1 - sigma, 1 + sigma) and shifted by U(-sigma, sigma) in optical density, base 10.
     """
-    chosen = [place for place, draw in enumerate(draws) if draw]
+    chosen = [place for place, colour in enumerate(colours) if colour]
     if not chosen:
         return images
-    mixes = [stain_mix(tile_ids[place], draws[place], seed=seed, sigma=sigma) for place in chosen]
+    mixes = [stain_mix(tile_ids[place], colours[place], seed=seed, sigma=sigma) for place in chosen]
     mix = torch.from_numpy(np.stack(mixes).astype(np.float32)).to(images.device)
     coloured = images.clone()
     coloured[chosen] = _mixed(images[chosen], mix)
     return coloured
 
 
-def stain_mix(tile_id: str, draw: int, *, seed: int, sigma: float) -> Float64[np.ndarray, "4 3"]:
-    """How a draw changes the optical density of a tile: new = old @ mix[:3] + mix[3]."""
-    digest = hashlib.sha256(f"{seed} {draw} {tile_id}".encode()).digest()
+def stain_mix(tile_id: str, colour: int, *, seed: int, sigma: float) -> Float64[np.ndarray, "4 3"]:
+    """Change of the optical density of a tile by a sampled colour: new = old @ mix[:3] + mix[3]."""
+    digest = hashlib.sha256(f"{seed} {colour} {tile_id}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest))
     scale = rng.uniform(1 - sigma, 1 + sigma, 3)
     shift = rng.uniform(-sigma, sigma, 3)
@@ -59,6 +61,6 @@ def _mixed(images: UInt8[Tensor, "b h w 3"], mix: Float32[Tensor, "b 4 3"]) -> U
     stained = (density.mean(dim=3, keepdim=True) / _TISSUE_OD).clamp(max=1).square()
     terms = torch.cat((density, stained), dim=3)
     mixed = torch.zeros_like(density)
-    for k in range(terms.shape[3]):  # no matrix product: its rounding may depend on the batch
+    for k in range(terms.shape[3]):  # not a matrix product, whose rounding may depend on the batch
         mixed += terms[..., k : k + 1] * mix[:, None, None, k]
     return (_WHITE * torch.pow(10, -mixed)).round().clamp(0, _WHITE).to(torch.uint8)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from cellvit.config.judging import Gate, QualityGates
+from cellvit.config.evaluation import Gate, QualityGates
 from cellvit.formats.summary import Grade, SummaryRow
 
 LOWER_IS_BETTER: Final = frozenset({"hv_mse", "gap_np_dice", "gap_hv_mse", "gap_nt_accuracy"})

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from cellvit.config.judging import QualityGates
+from cellvit.config.evaluation import QualityGates
 from cellvit.evaluation.grading import GATED, graded
 from cellvit.formats.documents import Value, Values
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from cellvit.config.judging import IntegrityGates
+from cellvit.config.evaluation import IntegrityGates
 from cellvit.errors import IntegrityError
 from cellvit.evaluation.scoring import CLASS_KEYS
 from cellvit.evaluation.values import figures

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float64
 
-from cellvit.config.judging import WatershedSettings
+from cellvit.config.evaluation import WatershedSettings
 from cellvit.formats.documents import Value
 from cellvit.formats.tiles import Groups
 from cellvit.formats.watershed import GridPoint

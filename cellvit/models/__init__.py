@@ -1,1 +1,1 @@
-"""Frozen encoder, OrganHead and HoVer-Net decoder."""
+"""The frozen encoder, OrganHead and the HoVer-Net decoder."""

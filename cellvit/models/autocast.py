@@ -1,4 +1,4 @@
-"""Half precision on GPUs that compute in it."""
+"""Half precision on GPUs that support it."""
 
 from contextlib import AbstractContextManager
 
@@ -6,10 +6,10 @@ import torch
 
 
 def half_precision(device: torch.device) -> AbstractContextManager[None]:
-    """Autocast to bfloat16 on a GPU with it in hardware (Ampere and later); float32 elsewhere.
+    """Autocast to bfloat16 on GPUs with hardware support for it (Ampere and later); float32 on all other devices.
 
-    bfloat16 has float32's range: no loss scaling and no skipped steps. Older GPUs compute in float32 rather than in
-    float16, whose range would need both; the decoder is small enough. On a CPU results must not depend on its kind.
+    bfloat16 has the range of float32, so that no loss scaling and no skipped steps are needed. Older GPUs use float32,
+    because float16 would need both and the decoder is small. On a CPU, results must not depend on its type.
     """
     enabled = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

@@ -12,14 +12,14 @@ _VECTOR_MATH: Final = (
     *("acos", "asin", "atan", "cos", "cosh", "sin", "sinh", "tan", "tanh"),
     *("erf", "erfc", "erfinv", "exp", "expm1", "log", "log10", "log1p", "log2", "rsqrt", "sqrt"),
 )
-"""Functions that torch leaves to MKL's vector library on a CPU."""
+"""Functions that torch computes by MKL's vector library on a CPU."""
 
 
 def resolve_device(name: Device) -> torch.device:
-    """The device of that name; auto is a GPU where torch sees one. First call of a step, before torch computes.
+    """The device of that name; auto is a GPU if torch finds one. A step calls this before torch computes anything.
 
     Raises:
-        MissingInputError: A GPU is asked for and torch sees none.
+        MissingInputError: The device is cuda, and torch finds no GPU.
     """
     settle_vector_math()
     available = torch.cuda.is_available()
@@ -28,20 +28,20 @@ def resolve_device(name: Device) -> torch.device:
     if name == "cuda" and not available:
         build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
         raise MissingInputError(
-            f"device: cuda is asked for, but torch {torch.__version__} ({build}) sees no GPU. "
-            "Set device: auto or cpu; or check nvidia-smi and CUDA_VISIBLE_DEVICES, and install torch for your driver."
+            f"device: cuda requested, but torch {torch.__version__} ({build}) finds no GPU. Fix: set device: auto or cpu; "
+            "or check nvidia-smi and CUDA_VISIBLE_DEVICES, and install the build of torch for your driver."
         )
     return torch.device(name)
 
 
 @cache
 def settle_vector_math() -> None:
-    """Call each of MKL's vector functions once, in one thread, so that what follows has the same bits in every process.
+    """Call each of MKL's vector functions once, in one thread, so that results have the same bits in every process.
 
-    A function looks for its code on its first call. Where two threads make that call together, one of them may compute its part
-    with other code, of another rounding. Seen on two threads beside other work: 8 of 25 trainings (sqrt in the HV loss) and
-    one random initialisation in some dozens (erfinv) differed in the last bits, and with them all that followed.
-    `benchmarks/first_calls.py` looks for it.
+    Each function selects its implementation at its first call. If two threads make the first call at the same time, one
+    may compute its part with another implementation, which rounds differently. On two threads of a busy machine, 8 of 25
+    trainings (sqrt in the HV loss) and one of some dozens of random initialisations (erfinv) differed in the last bits,
+    and so did everything after them. `benchmarks/first_calls.py` reproduces this.
     """
     for dtype in (torch.float32, torch.float64):
         one = torch.full((1,), 0.5, dtype=dtype)

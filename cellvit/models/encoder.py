@@ -1,4 +1,4 @@
-"""The frozen encoder: tiles to a CLS token and grids of patch tokens."""
+"""The frozen encoder: tiles -> a CLS token and grids of patch tokens."""
 
 import math
 from collections.abc import Sequence
@@ -27,31 +27,34 @@ class EncodedTiles(NamedTuple):
 
     Attributes:
         cls: CLS token of the last block.
-        tokens: Patch tokens of each tap, without CLS and registers; cell (r, c) saw rows r * s to (r + 1) * s and columns
-            c * s to (c + 1) * s of the tile, with s = side of the tile / g.
-        largest: Largest magnitude of both before storage; not finite where the arithmetic overflowed (`check_range`).
+        tokens: Patch tokens of each stored block, without CLS and registers; cell (r, c) covers rows r * s to (r + 1) * s
+            and columns c * s to (c + 1) * s of the tile, with s = side of the tile / g.
+        largest: Largest magnitude of both before storage; not finite if the arithmetic overflowed (`check_range`).
     """
 
     cls: Float32[Tensor, "b dim"]
-    tokens: Float16[Tensor, "b taps g g dim"]
+    tokens: Float16[Tensor, "b blocks g g dim"]
     largest: Float32[Tensor, ""]
 
 
 class Encoder(nn.Module):
-    """A frozen vision transformer that takes 8-bit RGB tiles.
+    """A frozen vision transformer for 8-bit RGB tiles.
 
-    The whole tile is resized to `input_px` (bilinear, antialiased, in float), so no pixel is cropped or padded and the grid
-    lies on the tile as one would draw it; then normalised as the encoder's authors do. The layout of the tokens (CLS,
-    registers, patches) is read from the model. Position embeddings are interpolated as timm does where `input_px` is not
-    the size that the weights were made for.
+    The whole tile is resized to `input_px` (bilinear, antialiased, in float), without a crop or padding, so that the
+    token grid covers the tile evenly; then it is normalised as by the authors of the encoder. The layout of the tokens
+    (CLS, registers, patches) is read from the model. If `input_px` is not the size for which the weights were trained,
+    timm interpolates the position embeddings.
+
+    Departures from the authors' use: tiles of 256 px are resized, not cropped, to the input size; patch tokens of
+    intermediate blocks go through the final LayerNorm as well; tokens are stored as float16.
 
     Shapes:
         images: (b, h, w, 3) uint8, square.
-        returns: `EncodedTiles` with g = input_px / patch.
+        returns: `EncodedTiles` with cls (b, dim) and tokens (b, blocks, g, g, dim), where g = input_px / patch.
 
     Attributes:
-        weights: File that the weights came from; None for random weights.
-        taps: Blocks whose tokens are kept, rising.
+        weights: File of the weights; None for random weights.
+        blocks: Blocks whose tokens are returned, in increasing order.
         grid: Side g of the token grid.
         dim: Width of a token.
     """
@@ -64,7 +67,7 @@ class Encoder(nn.Module):
         _check_model(loaded.vit, spec)
         _set_input_size(loaded.vit, features.input_px)
         self.vit, self.weights = loaded.vit, loaded.weights
-        self.taps: tuple[int, ...] = features.taps or (spec.depth - 1,)
+        self.blocks = features.stored_blocks(spec.depth)
         self.dim, self.grid = spec.dim, features.input_px // spec.patch_px
         self._input_px, self._precision = features.input_px, features.precision
         self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
@@ -73,12 +76,12 @@ class Encoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device on which it computes."""
         return self.mean.device
 
     @torch.inference_mode()
     def forward(self, images: UInt8[Tensor, "b h w 3"]) -> EncodedTiles:
-        """Tokens of tiles that are on the encoder's device.
+        """Tokens of tiles that are on the device of the encoder.
 
         Raises:
             ContractError: The images are not square 8-bit RGB.
@@ -90,12 +93,12 @@ class Encoder(nn.Module):
 
     @torch.inference_mode()
     def encoded(self, prepared: Float32[Tensor, "b 3 s s"]) -> EncodedTiles:
-        """Tokens of prepared tiles, not yet checked: nothing here waits for a GPU."""
+        """Tokens of prepared tiles, not yet checked, so that nothing waits for the GPU."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             final, grids = self.vit.forward_intermediates(  # type: ignore[operator]
-                prepared, indices=list(self.taps), norm=True, output_fmt="NLC"
+                prepared, indices=list(self.blocks), norm=True, output_fmt="NLC"
             )
-        tokens = torch.stack(grids, dim=1).unflatten(2, (self.grid, self.grid))  # (b, taps, g, g, dim)
+        tokens = torch.stack(grids, dim=1).unflatten(2, (self.grid, self.grid))  # (b, blocks, g, g, dim)
         cls = final[:, 0].float()
         return EncodedTiles(cls, tokens.half(), torch.maximum(_magnitude(tokens), _magnitude(cls)))
 
@@ -108,9 +111,9 @@ class Encoder(nn.Module):
         _check_images(images)
         side = (self._input_px, self._input_px)
         prepared = torch.empty((len(images), 3, *side), dtype=torch.float32, device=images.device)
-        at_a_time = len(images) if images.is_cuda else 1  # one tile stays in a processor's cache
+        at_a_time = len(images) if images.is_cuda else 1  # one tile fits the cache of a CPU
         for part, out in zip(images.split(at_a_time), prepared.split(at_a_time), strict=True):
-            # Planes are resized twice as fast as interleaved colours.
+            # Channels first in memory is resized twice as fast as channels last.
             x = part.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
             if x.shape[2:] != side:
                 x = functional.interpolate(x, side, mode="bilinear", align_corners=False, antialias=True)
@@ -131,9 +134,9 @@ def load_encoder(
     """The encoder that the settings name, frozen, on `device`.
 
     Raises:
-        MissingInputError: Its weights cannot be had.
-        ContractError: The weights are no encoder of this depth, width and patch, or do not fit strictly.
-        SettingsError: timm refuses the architecture, an argument or the input size.
+        MissingInputError: The weights are not available.
+        ContractError: The weights are not those of an encoder of this depth, width and patch, or do not fit strictly.
+        SettingsError: timm does not accept the architecture, an argument or the input size.
     """
     try:
         check_fit(settings, features)
@@ -141,35 +144,39 @@ def load_encoder(
         raise SettingsError(str(error)) from error
     encoder = Encoder(load_vit(settings), settings.spec, features).to(device)
     _fuse_attention(encoder.vit)
-    _hold_matrices_in(encoder.vit, encoder.dtype)
+    _store_matrices_in(encoder.vit, encoder.dtype)
     return encoder
 
 
 def check_range(largest: float) -> None:
-    """Raise IntegrityError where a token of that magnitude is not finite, or too large for float16."""
+    """Refuse a largest magnitude of tokens that is not finite, or too large for float16.
+
+    Raises:
+        IntegrityError: It is.
+    """
     if not math.isfinite(largest):
         raise IntegrityError(
-            "encoder: tokens are not finite; its arithmetic overflowed or its weights are damaged. "
-            "Set features.precision: bfloat16 or float32"
+            "encoder: tokens are not finite, because the arithmetic overflowed or the weights are damaged. "
+            "Fix: set features.precision: bfloat16 or float32"
         )
     if largest >= _FLOAT16_OVERFLOW:
         raise IntegrityError(
-            f"encoder: tokens reach {largest:.4g}, stores hold float16 up to {torch.finfo(torch.float16).max:.0f}. "
-            "Tokens after the final LayerNorm are small: check the weights"
+            f"encoder: the largest token value is {largest:.4g}, float16 ends at {torch.finfo(torch.float16).max:.0f}. "
+            "Tokens after the final LayerNorm are small. Fix: check the weights"
         )
 
 
 def _fuse_attention(vit: nn.Module) -> None:
-    """Attention by one kernel (scaled_dot_product_attention) in every block, whatever TIMM_FUSED_ATTN says."""
+    """Use fused attention (scaled_dot_product_attention) in every block, whatever TIMM_FUSED_ATTN is."""
     for module in vit.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = True  # type: ignore[assignment]
 
 
-def _hold_matrices_in(vit: nn.Module, dtype: torch.dtype) -> None:
-    """Weights of matrix products in the arithmetic of autocast, which would else cast them anew in every pass.
+def _store_matrices_in(vit: nn.Module, dtype: torch.dtype) -> None:
+    """Convert the weights of matrix products to the dtype to which autocast would otherwise cast them in every pass.
 
-    The numbers are the same, in half the memory.
+    The results are the same, with half the memory.
     """
     for module in vit.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
@@ -179,24 +186,24 @@ def _hold_matrices_in(vit: nn.Module, dtype: torch.dtype) -> None:
 def _check_model(vit: nn.Module, spec: EncoderPreset) -> None:
     if not all(hasattr(vit, name) for name in ("forward_intermediates", "num_prefix_tokens", "blocks", "patch_embed")):
         raise ContractError(
-            f"encoder {spec.name}: a timm vision transformer with forward_intermediates is expected, "
+            f"encoder {spec.name}: expected a timm vision transformer with forward_intermediates, "
             f"found {type(vit).__name__}"
         )
     found = {"depth": len(vit.blocks), "dim": vit.embed_dim, "patch_px": vit.patch_embed.patch_size[0]}  # type: ignore[arg-type, union-attr, index]
     expected = {key: getattr(spec, key) for key in found}
     wrong = [
-        f"{key}: settings say {expected[key]}, model has {found[key]}" for key in found if found[key] != expected[key]
+        f"{key}: expected {expected[key]} by the settings, found {found[key]}"
+        for key in found
+        if found[key] != expected[key]
     ]
     if getattr(vit, "cls_token", None) is None:
-        wrong.append("CLS token: expected one, the model has none")
+        wrong.append("CLS token: expected one, found none")
     if not isinstance(getattr(vit, "norm", None), nn.LayerNorm):
         wrong.append(
-            "final LayerNorm: the model has none before its pooling; set arguments.global_pool to an empty text"
+            "final LayerNorm: expected one before the pooling, found none; set arguments.global_pool to an empty text"
         )
     if wrong:
-        raise ContractError(
-            f"encoder {spec.name} is not the model that the settings describe.\n  " + "\n  ".join(wrong)
-        )
+        raise ContractError(f"encoder {spec.name}: the model differs from the settings.\n  " + "\n  ".join(wrong))
 
 
 def _set_input_size(vit: nn.Module, input_px: int) -> None:
@@ -205,7 +212,7 @@ def _set_input_size(vit: nn.Module, input_px: int) -> None:
         return
     if not hasattr(vit, "set_input_size"):
         raise SettingsError(
-            f"features.input_px={input_px}: {type(vit).__name__} takes {own[0]} px only; set it to that"
+            f"features.input_px={input_px}: {type(vit).__name__} accepts only {own[0]} px. Fix: set it to {own[0]}"
         )
     vit.set_input_size(img_size=(input_px, input_px))  # type: ignore[operator]
 
@@ -213,12 +220,12 @@ def _set_input_size(vit: nn.Module, input_px: int) -> None:
 def _check_images(images: Tensor) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
         raise ContractError(
-            f"encoder: images must be uint8 (b, side, side, 3), RGB in 0..255; found {images.dtype} {tuple(images.shape)}. "
-            "Colours of any other type would overflow or be scaled twice"
+            f"encoder: images must be uint8 (b, side, side, 3), RGB in 0..255, found {images.dtype} {tuple(images.shape)}; "
+            "values of another type would overflow or be scaled twice"
         )
 
 
 def _magnitude(values: Float[Tensor, "..."]) -> Float32[Tensor, ""]:
-    """Largest magnitude; NaN where one is NaN."""
+    """Largest magnitude; NaN if any value is NaN."""
     low, high = torch.aminmax(values)
     return torch.maximum(high, -low).float()

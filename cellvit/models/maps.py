@@ -1,4 +1,4 @@
-"""NP, HV and NT maps of a batch, as a decoder gives them and a loss takes them."""
+"""NP, HV and NT maps of a batch: the output of a decoder, and the input of its loss."""
 
 from typing import NamedTuple
 

@@ -1,8 +1,8 @@
-"""Imports timm where torchvision's compiled operators do not fit the installed torch.
+"""Imports timm, also if the compiled part of torchvision does not fit the installed torch.
 
-timm imports torchvision, and torchvision registers shape rules for two operators of its compiled part. Where a build for
-CUDA meets a CPU build of torch (or the other way round) that part is not loaded and the import dies, though no encoder
-needs these operators. Here their schemas are declared, without any implementation, and the import is tried again.
+timm imports torchvision, which registers shape rules for two operators of its compiled part. If torchvision was built for
+CUDA and torch for CPUs (or the reverse), that part is not loaded and the import fails, although no encoder needs these
+operators. Their schemas are then declared here, without an implementation, and the import is repeated.
 """
 
 import importlib
@@ -21,7 +21,7 @@ _SCHEMAS: Final = (
 
 
 def import_timm() -> ModuleType:
-    """The module timm; where it imports by itself, nothing else is touched."""
+    """The module timm; if it can be imported, nothing else is changed."""
     try:
         return importlib.import_module("timm")
     except RuntimeError as error:
@@ -33,7 +33,7 @@ def import_timm() -> ModuleType:
     return importlib.import_module("timm")
 
 
-@cache  # torch forgets the operators when this object is collected
+@cache  # torch removes the operators when this object is garbage-collected
 def _declared_operators() -> torch.library.Library:
     library = torch.library.Library("torchvision", "DEF")
     for schema in _SCHEMAS:

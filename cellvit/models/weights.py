@@ -1,4 +1,4 @@
-"""A timm vision transformer with the weights that the settings name: from the hub, a local file or a seed."""
+"""A timm vision transformer with the weights that the settings name: from the hub, from a local file, or random."""
 
 import pickle
 from collections.abc import Mapping
@@ -17,33 +17,33 @@ from cellvit.errors import ContractError, MissingInputError, SettingsError
 from cellvit.models.timm_import import import_timm
 
 _HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
-"""Names of the weights in a repository of the hub, in timm's order of preference."""
+"""Names of weight files in a repository of the hub, in timm's order of preference."""
 
 _SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".bin")
 
 _UNTRAINED_LAYER_SCALE: Final = 1.0
-"""Published encoders start training at 1e-5; random blocks would then leave every token at its embedding."""
+"""Published encoders start their training at 1e-5, with which random blocks would leave every token at its embedding."""
 
 _SHOWN: Final = 5
-"""Names that an error lists."""
+"""Names that an error message lists at most."""
 
 
 class LoadedVit(NamedTuple):
-    """A model with its weights, and the file that they came from (none for random weights)."""
+    """A model with its weights, and the file of the weights (None for random weights)."""
 
     vit: nn.Module
     weights: Path | None
 
 
 def load_vit(settings: EncoderSettings) -> LoadedVit:
-    """The encoder's transformer on the CPU, every weight loaded or drawn.
+    """The transformer of the encoder on the CPU, with all weights.
 
-    Random weights depend on `encoder.seed` alone, and torch's global generators are left as they were.
+    Random weights depend on `encoder.seed` alone, and the global generators of torch keep their state.
 
     Raises:
-        MissingInputError: The weights cannot be had; the message says what to ask for and where.
+        MissingInputError: The weights are not available; the message says where to request them.
         ContractError: The weights do not fit the architecture.
-        SettingsError: timm knows no such architecture or argument.
+        SettingsError: timm has no such architecture or argument.
     """
     match settings.weights:
         case "hub":
@@ -58,24 +58,24 @@ def load_vit(settings: EncoderSettings) -> LoadedVit:
 
 
 def create_vit(name: str, spec: EncoderPreset, **more: object) -> nn.Module:
-    """timm's model of that name with the encoder's arguments, over which `more` goes.
+    """The model of timm with that name and the arguments of the encoder, which `more` overrides.
 
     Raises:
-        SettingsError: timm knows no such architecture, layer or argument.
+        SettingsError: timm has no such architecture, layer or argument.
     """
     timm = import_timm()
     if ":" not in name and not timm.is_model(name):
-        raise SettingsError(f"encoder.custom: timm knows no architecture {name}; see timm.list_models()")
+        raise SettingsError(f"encoder.custom: timm has no architecture {name}; timm.list_models() lists them")
     arguments = {**_with_classes(spec.arguments), **more}
     try:
         model: nn.Module = timm.create_model(name, **arguments)
     except TypeError as error:
-        raise SettingsError(f"encoder.custom.arguments: timm refuses them for {name}: {error}") from error
+        raise SettingsError(f"encoder.custom.arguments: timm does not accept them for {name}: {error}") from error
     return model
 
 
 def _with_classes(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments with layers that are given by name replaced by their classes."""
+    """Arguments with the names of layers replaced by their classes."""
     layers = import_timm().layers
     resolved = dict(arguments)
     for key, value in arguments.items():
@@ -83,8 +83,8 @@ def _with_classes(arguments: Mapping[str, Any]) -> dict[str, Any]:
             found = getattr(layers, value, None) or getattr(nn, value, None)
             if not callable(found):  # SwiGLUPacked is a partial of a class
                 raise SettingsError(
-                    f"encoder.custom.arguments.{key}: a class of timm.layers or torch.nn is expected, as SwiGLUPacked "
-                    f"or SiLU, found {value}"
+                    f"encoder.custom.arguments.{key}: expected a class of timm.layers or torch.nn, as SwiGLUPacked or "
+                    f"SiLU, found {value}"
                 )
             resolved[key] = found
     return resolved
@@ -105,12 +105,12 @@ def _from_hub(settings: EncoderSettings) -> LoadedVit:
     except (HfHubHTTPError, OSError) as error:
         raise _hub_refusal(settings, error) from error
     except RuntimeError as error:
-        raise ContractError(f"encoder {name}: timm cannot load the weights of the hub strictly: {error}") from error
+        raise ContractError(f"encoder {name}: the weights from the hub do not fit the architecture: {error}") from error
     return LoadedVit(vit, _cached_file(vit))
 
 
 def _cached_file(vit: nn.Module) -> Path | None:
-    """The hub's file in the local cache."""
+    """The file of the hub in the local cache."""
     repository, _, revision = str(vit.pretrained_cfg["hf_hub_id"]).partition("@")  # type: ignore[index]
     for name in _HUB_FILES:
         found = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision or None)
@@ -125,54 +125,51 @@ def _hub_refusal(settings: EncoderSettings, error: Exception) -> MissingInputErr
     if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
         reason = "they are not in the local cache, and the hub cannot be reached (no network, or HF_HUB_OFFLINE is set)"
     else:
-        reason = (
-            f"the hub refuses: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
-        )
+        reason = f"the hub answered: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
     return MissingInputError(
-        f"encoder {settings.preset}: the weights {spec.name} cannot be had; {reason}.\n"
-        f"  1. Ask for access on {page}\n"
-        "  2. Log in: hf auth login, or set HF_TOKEN to a token that may read them\n"
-        "Without network: set HF_HOME to a cache that holds them, or encoder.weights: /path/to/model.safetensors.\n"
-        "To try the graph without them: encoder.weights: random (results are marked untrained)."
+        f"encoder {settings.preset}: the weights {spec.name} are not available: {reason}.\nFix:\n"
+        f"  1. Request access on {page}\n"
+        "  2. Log in: hf auth login, or set HF_TOKEN to a token with read access\n"
+        "Without a network: set HF_HOME to a cache that holds them, or encoder.weights: /path/to/model.safetensors.\n"
+        "To try the workflow without them: encoder.weights: random (results are marked untrained)."
     )
 
 
 def _weights_file(path: Path) -> Path:
-    """The file at `path`, or the one weights file in that folder."""
+    """The file at `path`, or the only weights file in that folder."""
     if path.is_file() and path.suffix in _SUFFIXES:
         return path
     if not path.exists():
         raise MissingInputError(
-            f"encoder.weights: no file or folder {path}. Give hub, random, or the path of a weights file"
+            f"encoder.weights: {path} does not exist. Fix: give hub, random, or the path of a weights file"
         )
     found = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES) if path.is_dir() else []
     preferred = [file for name in _HUB_FILES for file in found if file.name == name]
     if not (preferred or len(found) == 1):
         raise MissingInputError(
-            f"encoder.weights: {path} must be or hold one file {', '.join(_SUFFIXES)}; "
-            f"found {[file.name for file in found[:_SHOWN]] or 'none'}. Name the file itself"
+            f"encoder.weights: {path} must be, or contain, one file {', '.join(_SUFFIXES)}; "
+            f"found {[file.name for file in found[:_SHOWN]] or 'none'}. Fix: give the path of the file"
         )
     return (preferred or found)[0]
 
 
 def _read(file: Path) -> dict[str, Tensor]:
-    """Tensors by name; nothing of the file is executed."""
+    """Tensors by name; no code in the file is executed."""
     try:
-        weights = load_file(file) if file.suffix == ".safetensors" else _read_pickle(file)
+        weights: Any = (
+            load_file(file)
+            if file.suffix == ".safetensors"
+            else torch.load(file, map_location="cpu", weights_only=True)
+        )
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ContractError(
-            f"encoder.weights: {file} cannot be read as weights: {str(error).splitlines()[0]}"
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise ContractError(f"encoder.weights: {file} cannot be read as weights: {reason}") from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ContractError(
-            f"encoder.weights: {file} must hold tensors by name (a state dict), found {type(weights).__name__}. "
-            "Save model.state_dict() alone, best with safetensors.torch.save_file"
+            f"encoder.weights: {file} must contain a state dict (tensors by name), found {type(weights).__name__}. "
+            "Fix: save model.state_dict() alone, preferably with safetensors.torch.save_file"
         )
     return weights
-
-
-def _read_pickle(file: Path) -> Any:
-    return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _load_strictly(vit: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
@@ -181,7 +178,7 @@ def _load_strictly(vit: nn.Module, weights: Mapping[str, Tensor], file: Path) ->
         "missing": [name for name in expected if name not in weights],
         "unexpected": [name for name in weights if name not in expected],
         "of another shape": [
-            f"{name} {tuple(weights[name].shape)}, not {tuple(tensor.shape)}"
+            f"{name} {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
             for name, tensor in expected.items()
             if name in weights and weights[name].shape != tensor.shape
         ],
@@ -190,6 +187,6 @@ def _load_strictly(vit: nn.Module, weights: Mapping[str, Tensor], file: Path) ->
     if found:
         raise ContractError(
             f"encoder.weights: {file} does not fit the encoder.\n" + "\n".join(found) + "\n"
-            "Choose the preset that the file belongs to, or encoder.custom with its architecture and arguments."
+            "Fix: choose the preset of the file, or encoder.custom with its architecture and arguments."
         )
     vit.load_state_dict(weights, strict=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cellvit.config.judging import Gate, QualityGates
+from cellvit.config.evaluation import Gate, QualityGates
 from cellvit.evaluation.grading import BASELINE_OF, GRADED, LOWER_IS_BETTER, advice, by_remedy
 from cellvit.evaluation.summary import Keyed
 from cellvit.formats.documents import Value

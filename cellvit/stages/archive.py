@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import cellvit
 from cellvit.config.files import settings_yaml
-from cellvit.config.steps import ArchiveSettings
+from cellvit.config.settings import Settings
 from cellvit.errors import IntegrityError
 from cellvit.formats.digests import combined, sha256_of
 from cellvit.formats.documents import read_document
@@ -33,7 +33,7 @@ _DIGITS: Final = 12
 class Arguments:
     """What the step reads and writes; names match the rule's input and params."""
 
-    settings: Annotated[ArchiveSettings, How("JSON: all settings")]
+    settings: Annotated[Settings, How("JSON: all settings")]
     results: Annotated[Path, How("output folder of the run")]
     files: Annotated[tuple[Path, ...], How("files of that folder to archive")]
     origin: Annotated[Path, How("summary.json, which names the marks of the run")]
@@ -49,7 +49,7 @@ def run(arguments: Arguments) -> None:
     faults = [fault for path in files.values() for fault in faults_of(path)]
     if faults:
         raise IntegrityError("only results that are intact are archived:\n  " + "\n  ".join(faults))
-    texts = {_SETTINGS: settings_yaml(arguments.settings.settings), _README: _readme(arguments.origin)}
+    texts = {_SETTINGS: settings_yaml(arguments.settings), _README: _readme(arguments.origin)}
     digest = combined({name: sha256_of(path) for name, path in files.items()} | texts)
     # an archive is an event and not a product of its inputs: its date is that of the call
     archive = arguments.results / "archive" / f"{datetime.now().astimezone().date().isoformat()}_{digest[:_DIGITS]}"

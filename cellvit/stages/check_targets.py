@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from cellvit.config.judging import IntegrityGates
+from cellvit.config.evaluation import IntegrityGates
 from cellvit.evaluation.measuring import judge_maps, perfect_maps
 from cellvit.evaluation.target_checks import (
     checked_hv,

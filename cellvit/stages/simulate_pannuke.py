@@ -1,28 +1,49 @@
-"""Stage `simulate_pannuke`: seed -> PanNuke folds in the official layout, marked as simulated."""
+"""Stage `simulate_pannuke`: a seed -> one fold in PanNuke's official layout, marked as simulated."""
 
-import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from cellvit.config.data import SimulatedData
+from cellvit.data.pannuke import fold_files
 from cellvit.data.simulate.fold import write_fold
+from cellvit.errors import SettingsError
 from cellvit.inference.progress import Progress
+from cellvit.workflow.arguments import Code, Output, Setting
 
 log = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
-    parser.add_argument(
-        "--settings", type=SimulatedData.model_validate_json, required=True, help="JSON: tiles_per_fold, seed"
-    )
-    parser.add_argument("--root", type=Path, required=True, help='folder in which "Fold N" is written')
-    parser.add_argument("--fold", type=int, required=True, help="number of the fold")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """What the step reads and writes; names match the rule's output and params."""
+
+    settings: Annotated[SimulatedData, Setting("JSON: tiles_per_fold, seed")]
+    fold: Annotated[int, Setting("number of the fold")]
+    images: Annotated[Path, Output("images.npy to write, in the official layout")]
+    masks: Annotated[Path, Output("masks.npy to write")]
+    types: Annotated[Path, Output("types.npy to write")]
+    mark: Annotated[Path, Output('JSON to write in the folder "Fold N": marks the fold as simulated')]
+    code: Code = ""
 
 
-def run(args: argparse.Namespace) -> None:
-    """Write one simulated fold with its mark."""
-    tiles, seed = args.settings.tiles_per_fold, args.settings.seed
-    with Progress(f"simulated fold={args.fold}", tiles) as progress:
-        write_fold(args.root, args.fold, tiles_per_fold=tiles, seed=seed, progress=lambda _: progress.add())
-    log.info("written fold=%d tiles=%d seed=%d root=%s", args.fold, tiles, seed, args.root)
+def run(arguments: Arguments) -> None:
+    """Write one simulated fold with its mark.
+
+    Raises:
+        SettingsError: The outputs are not in the official layout.
+        ContractError: The files exist without the mark: they may be real data.
+    """
+    root, tiles, seed = arguments.mark.parents[1], arguments.settings.tiles_per_fold, arguments.settings.seed
+    _check_layout(arguments, root)
+    with Progress(f"simulated fold={arguments.fold}", tiles) as progress:
+        write_fold(root, arguments.fold, tiles_per_fold=tiles, seed=seed, progress=lambda _: progress.add())
+    log.info("written fold=%d tiles=%d seed=%d root=%s", arguments.fold, tiles, seed, root)
+
+
+def _check_layout(arguments: Arguments, root: Path) -> None:
+    files = fold_files(root, arguments.fold)
+    for name, expected in {**files.by_name, "mark": files.mark}.items():
+        if (found := getattr(arguments, name)) != expected:
+            raise SettingsError(f"--{name}: expected {expected} (PanNuke's official layout), found {found}")

@@ -1,4 +1,4 @@
-"""Settings as Snakemake puts them together from files and values."""
+"""Settings from files and values, combined as Snakemake combines them."""
 
 import argparse
 from pathlib import Path
@@ -17,7 +17,7 @@ def given(repository: Path, *arguments: str) -> argparse.Namespace:
     return parser.parse_args(["--base", str(repository / "config.yaml"), *arguments])
 
 
-def test_values_lie_over_files_and_files_over_config_yaml(repository: Path, tmp_path: Path) -> None:
+def test_values_override_files_and_files_override_config_yaml(repository: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("seed: 3\ntraining: {epochs: 7, batch_size: 4}\n")
 
@@ -32,22 +32,22 @@ def test_values_lie_over_files_and_files_over_config_yaml(repository: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["--configfile", "nowhere.yaml"], "nowhere.yaml: no such settings file"),
+        (["--configfile", "nowhere.yaml"], "nowhere.yaml: the settings file does not exist"),
         (["--config", "seed"], "--config seed: expected KEY=VALUE"),
-        (["--config", "training={"], "the value is no YAML"),
+        (["--config", "training={"], "the value is not YAML"),
         (["--config", "sed=1"], "sed: unknown key; did you mean seed?"),
     ],
 )
-def test_what_names_no_settings_is_refused(repository: Path, arguments: list[str], said: str) -> None:
+def test_invalid_arguments_are_refused_by_name(repository: Path, arguments: list[str], message: str) -> None:
     with pytest.raises(SettingsError) as refused:
         given_settings(given(repository, *arguments))
 
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_written_settings_give_the_same_again_over_config_yaml(repository: Path, tmp_path: Path) -> None:
+def test_written_settings_give_the_same_settings_over_config_yaml(repository: Path, tmp_path: Path) -> None:
     settings = load_settings(
         {
             "data": {"root": None, "simulated": {"tiles_per_fold": 4}},

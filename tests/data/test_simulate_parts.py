@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellvit.data.simulate.architecture import Architecture, lay_out
-from cellvit.data.simulate.nuclei import Site, draw_nucleus
+from cellvit.data.simulate.nuclei import Site, random_nucleus
 from cellvit.data.simulate.paint import paint_nuclei
 from cellvit.data.simulate.stain import Palette, absorb
 from cellvit.data.simulate.texture import Ellipse, fibre_noise, smooth_noise, soft_ellipses
@@ -31,20 +31,16 @@ def test_fibres_change_slowly_along_and_quickly_across() -> None:
 
 
 @pytest.mark.parametrize("centre", [(-200.0, 10.0), (10.0, 500.0), (96.0, 120.0), (0.0, 0.0)])
-def test_ellipse_beyond_the_border_is_cut(centre: tuple[float, float]) -> None:
+def test_ellipse_covers_its_area_and_is_cut_at_the_border(centre: tuple[float, float]) -> None:
     coverage = soft_ellipses(SHAPE, [Ellipse(*centre, 9, 6, 0.3)])
 
     assert coverage.shape == SHAPE
     assert coverage.sum() < np.pi * 9 * 6
+    whole = soft_ellipses(SHAPE, [Ellipse(48, 60, 20, 10, 0.7)], softness_px=0.5)
+    assert whole.sum() == pytest.approx(np.pi * 20 * 10, rel=0.05)
 
 
-def test_ellipse_covers_its_area() -> None:
-    coverage = soft_ellipses(SHAPE, [Ellipse(48, 60, 20, 10, 0.7)], softness_px=0.5)
-
-    assert coverage.sum() == pytest.approx(np.pi * 20 * 10, rel=0.05)
-
-
-def test_no_dye_lets_all_light_pass_and_more_dye_less() -> None:
+def test_light_passes_without_dye_and_decreases_with_more_dye() -> None:
     palette = Palette((0, 0, 0), (0, 0, 0), (1, 1))
     amounts = (0.0, 0.5, 1.0)
 
@@ -67,33 +63,26 @@ def test_layouts_are_finite_and_have_the_compartments_of_their_name(architecture
 
 
 @pytest.mark.parametrize("kind", NUCLEUS_CLASSES)
-def test_painted_nucleus_is_marked_in_its_class_alone(kind: NucleusClass) -> None:
+def test_painted_nucleus_is_marked_in_its_class_alone_and_the_given_planes_are_unchanged(kind: NucleusClass) -> None:
     rng = np.random.default_rng(0)
-    nucleus = draw_nucleus(kind, Site(48, 60, 10, 0.4), rng)
+    nucleus = random_nucleus(kind, Site(48, 60, 10, 0.4), rng)
+    blue, pink = np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.float32)
 
-    painted = paint_nuclei(np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.float32), [nucleus], rng)
+    painted = paint_nuclei(blue, pink, [nucleus], rng)
 
     channel = NUCLEUS_CLASSES.index(kind)
     inside = painted.labels[channel] == 1
     assert np.delete(painted.labels, channel, axis=0).max() == 0
     assert 0.6 * np.pi * 10**2 < inside.sum() < 1.4 * np.pi * 10**2
     assert painted.hematoxylin[inside].mean() > 10 * painted.hematoxylin[~inside].mean()
+    assert not blue.any()
+    assert (pink == 1).all()
 
 
-def test_later_nucleus_lies_on_top() -> None:
+def test_later_nucleus_is_painted_over_earlier_ones() -> None:
     rng = np.random.default_rng(0)
-    nuclei = [draw_nucleus(NucleusClass.EPITHELIAL, Site(48, x, 10, 0), rng) for x in (50, 60)]
+    nuclei = [random_nucleus(NucleusClass.EPITHELIAL, Site(48, x, 10, 0), rng) for x in (50, 60)]
 
     labels = paint_nuclei(np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.float32), nuclei, rng).labels
 
     assert labels[NUCLEUS_CLASSES.index(NucleusClass.EPITHELIAL), 48, 55] == 2
-
-
-def test_painting_leaves_the_planes_it_was_given_as_they_were() -> None:
-    rng = np.random.default_rng(0)
-    blue, pink = np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.float32)
-
-    paint_nuclei(blue, pink, [draw_nucleus(NucleusClass.DEAD, Site(48, 60, 8, 0), rng)], rng)
-
-    assert not blue.any()
-    assert (pink == 1).all()

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from cellvit.config.judging import QualityGates
+from cellvit.config.evaluation import QualityGates
 from cellvit.evaluation.grading import Advice, advice, by_remedy, grade_of, graded
 from cellvit.evaluation.summary import summary_rows
 from cellvit.evaluation.summary_table import summary_text

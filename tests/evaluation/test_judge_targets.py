@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from cellvit.config.judging import IntegrityGates
+from cellvit.config.evaluation import IntegrityGates
 from cellvit.errors import IntegrityError
 from cellvit.evaluation.measuring import judge_maps, perfect_maps
 from cellvit.evaluation.target_checks import (

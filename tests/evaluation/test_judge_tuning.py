@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from cellvit.config.judging import WatershedSettings
+from cellvit.config.evaluation import WatershedSettings
 from cellvit.evaluation.tuning import border_warnings, grid_of, ranked, searched_parameters
 from cellvit.hover.parameters import HoverNetWatershed, HvFlow
 

@@ -10,8 +10,9 @@ import torch
 
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.steps import ExtractFeaturesSettings
+from cellvit.config.views import GEOMETRIES
 from cellvit.data.batches import SampledRows, SampledViews, sampled_batches
-from cellvit.data.views import VIEWS, View, apply_view, seen, views_of
+from cellvit.data.views import View, apply_view, seen, views_of
 from cellvit.errors import StaleFileError
 from cellvit.formats.features import FEATURES, open_features
 from cellvit.formats.hdf5 import Store, writing
@@ -78,7 +79,7 @@ def cell_of(pixels: torch.Tensor) -> tuple[int, ...]:
     return cell
 
 
-@pytest.mark.parametrize("geometry", range(len(VIEWS)), ids=VIEWS)
+@pytest.mark.parametrize("geometry", range(len(GEOMETRIES)), ids=GEOMETRIES)
 def test_tokens_image_and_nucleus_lie_where_the_view_puts_them(marked: Marked, geometry: int) -> None:
     mark = torch.zeros(16, 16)
     mark[CELL] = 1
@@ -93,7 +94,7 @@ def test_tokens_image_and_nucleus_lie_where_the_view_puts_them(marked: Marked, g
     assert cell_of(shown.classes[0] > 0) == expected
 
 
-@pytest.mark.parametrize("geometry", range(len(VIEWS)), ids=VIEWS)
+@pytest.mark.parametrize("geometry", range(len(GEOMETRIES)), ids=GEOMETRIES)
 def test_targets_of_a_view_are_those_of_the_turned_nuclei(marked: Marked, geometry: int) -> None:
     upright = torch.from_numpy(marked.tiles.read("instances", np.arange(2)))
 

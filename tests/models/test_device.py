@@ -7,22 +7,19 @@ from cellvit.models.device import resolve_device, settle_vector_math
 from cellvit.models.timm_import import import_timm
 
 
-def test_the_cpu_is_always_there() -> None:
+def test_auto_is_a_gpu_exactly_if_there_is_one() -> None:
     assert resolve_device("cpu").type == "cpu"
-
-
-def test_auto_takes_a_gpu_exactly_where_there_is_one() -> None:
     assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_is_said_with_what_to_do() -> None:
-    with pytest.raises(MissingInputError, match="Set device: auto or cpu"):
+def test_a_missing_gpu_is_an_error_with_the_fix() -> None:
+    with pytest.raises(MissingInputError, match="Fix: set device: auto or cpu"):
         resolve_device("cuda")
 
 
 class Calls(TorchDispatchMode):
-    """Operators that torch runs, with the size and type of what they are given."""
+    """Operators that torch runs, with the size and dtype of their first argument."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,19 +36,13 @@ def test_vector_functions_are_called_by_one_thread_before_anything_else_calls_th
 
     with Calls() as before:
         resolve_device("cpu")
+    with Calls() as again:
+        resolve_device("cpu")
     with Calls() as initialised:
         import_timm().layers.trunc_normal_(torch.empty(3))
 
     settled = {(name, dtype) for name, size, dtype in before.seen if size == 1}
     assert {("erfinv", torch.float32), ("sqrt", torch.float32), ("exp", torch.float64)} <= settled
-    assert "erfinv" in {name for name, _, _ in initialised.seen}, "initial weights are drawn by it"
+    assert "erfinv" in {name for name, _, _ in initialised.seen}, "initial weights are computed with it"
     assert {size for _, size, _ in before.seen} == {1}
-
-
-def test_they_are_called_once_a_process() -> None:
-    resolve_device("cpu")
-
-    with Calls() as again:
-        resolve_device("cpu")
-
     assert again.seen == set()

@@ -1,4 +1,4 @@
-"""The encoder's tokens: where they lie, what they are, and what they never are."""
+"""The tokens of the encoder: their places in the tile, their values, and the inputs and values that are refused."""
 
 import numpy as np
 import pytest
@@ -25,8 +25,8 @@ def encoder(settings: EncoderSettings = TINY, **features: object) -> Encoder:
 
 
 def noise(n: int, side: int = 256) -> torch.Tensor:
-    drawn = np.random.default_rng(7).integers(0, 256, (n, side // 16, side // 16, 3), np.uint8)
-    return torch.from_numpy(drawn.repeat(16, axis=1).repeat(16, axis=2))
+    pixels = np.random.default_rng(7).integers(0, 256, (n, side // 16, side // 16, 3), np.uint8)
+    return torch.from_numpy(pixels.repeat(16, axis=1).repeat(16, axis=2))
 
 
 @pytest.mark.parametrize(
@@ -44,15 +44,15 @@ def test_a_bright_patch_moves_the_token_of_its_own_cell_most(settings: EncoderSe
     grey = torch.full((1, 256, 256, 3), 128, dtype=torch.uint8)
     bright = grey.clone()
     bright[:, row * 16 : row * 16 + 16, column * 16 : column * 16 + 16] = 255
-    frozen = encoder(settings, taps=(0, settings.spec.depth - 1))
+    frozen = encoder(settings, blocks=(0, settings.spec.depth - 1))
 
-    moved = (frozen(bright).tokens.float() - frozen(grey).tokens.float()).norm(dim=-1)[0]  # (taps, g, g)
+    moved = (frozen(bright).tokens.float() - frozen(grey).tokens.float()).norm(dim=-1)[0]  # (blocks, g, g)
 
-    for tap in moved:
-        assert np.unravel_index(int(tap.argmax()), tap.shape) == cell
+    for block in moved:
+        assert np.unravel_index(int(block.argmax()), block.shape) == cell
 
 
-def test_the_whole_tile_lies_under_the_grid_so_that_flips_of_the_tile_flip_the_prepared_image() -> None:
+def test_a_flipped_tile_gives_the_flipped_prepared_image() -> None:
     frozen, tiles = encoder(), noise(1)
 
     flipped = frozen.prepared(tiles.flip(2))
@@ -60,7 +60,7 @@ def test_the_whole_tile_lies_under_the_grid_so_that_flips_of_the_tile_flip_the_p
     torch.testing.assert_close(flipped, frozen.prepared(tiles).flip(3), atol=1e-3, rtol=0)
 
 
-def test_colours_are_normalised_as_the_authors_do() -> None:
+def test_colours_are_normalised_as_by_the_authors() -> None:
     tile = torch.tensor([255, 0, 51], dtype=torch.uint8).expand(1, 256, 256, 3)
 
     prepared = encoder().prepared(tile)
@@ -82,12 +82,14 @@ def test_tokens_are_those_of_forward_features_without_cls_and_registers(settings
     torch.testing.assert_close(encoded.cls, sequence[:, 0])
     torch.testing.assert_close(encoded.tokens[:, -1].flatten(1, 2), sequence[:, prefix:].half())
     assert frozen.vit.num_prefix_tokens == prefix
+    assert not frozen.training
+    assert not any(tensor.requires_grad for tensor in (encoded.cls, *frozen.parameters()))
 
 
-def test_every_tap_is_normalised_and_a_tap_does_not_depend_on_the_others() -> None:
+def test_every_block_is_normalised_and_does_not_depend_on_the_others() -> None:
     tiles = noise(1)
 
-    several, alone = encoder(taps=(0, 2, 3))(tiles).tokens, encoder(taps=(2,))(tiles).tokens
+    several, alone = encoder(blocks=(0, 2, 3))(tiles).tokens, encoder(blocks=(2,))(tiles).tokens
 
     assert several.shape == (1, 3, 16, 16, 96)
     torch.testing.assert_close(several[:, 1], alone[:, 0])
@@ -97,7 +99,7 @@ def test_every_tap_is_normalised_and_a_tap_does_not_depend_on_the_others() -> No
 
 @pytest.mark.parametrize("input_px", [112, 252, 336])
 @pytest.mark.parametrize("settings", [TINY, small("uni2-h"), small("virchow2")], ids=["tiny", "uni2-h", "virchow2"])
-def test_other_input_sizes_give_the_grid_that_they_hold(settings: EncoderSettings, input_px: int) -> None:
+def test_other_input_sizes_give_grids_of_their_size(settings: EncoderSettings, input_px: int) -> None:
     frozen = encoder(settings, input_px=input_px)
 
     tokens = frozen(noise(1)).tokens
@@ -114,7 +116,7 @@ def test_position_embeddings_are_interpolated_from_the_same_weights() -> None:
     assert torch.corrcoef(torch.stack([shrunk.flatten(), original.flatten()]))[0, 1] > 0.9
 
 
-def test_an_input_size_that_is_no_multiple_of_the_patch_names_the_nearest() -> None:
+def test_an_input_size_that_is_not_a_multiple_of_the_patch_is_refused_with_the_nearest() -> None:
     with pytest.raises(SettingsError, match="224, 238"):
         encoder(input_px=230)
 
@@ -145,16 +147,8 @@ def test_presets_at_full_size_have_the_depth_width_and_layers_that_they_name(pre
         assert sum(p.numel() for p in vit.parameters()) / 1e6 == pytest.approx(parameters[preset], abs=1)
 
 
-def test_the_encoder_is_frozen() -> None:
-    frozen = encoder()
-
-    assert not frozen.training
-    assert not any(parameter.requires_grad for parameter in frozen.parameters())
-    assert not frozen(noise(1)).cls.requires_grad
-
-
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_lower_precision_changes_tokens_little_and_their_types_not_at_all(precision: str) -> None:
+def test_lower_precision_changes_tokens_little_and_not_their_types(precision: str) -> None:
     tiles = noise(2)
 
     exact, rough = encoder(precision="float32")(tiles), encoder(precision=precision)(tiles)
@@ -171,36 +165,20 @@ def test_lower_precision_changes_tokens_little_and_their_types_not_at_all(precis
         pytest.param(torch.zeros(1, 256, 128, 3, dtype=torch.uint8), id="not_square"),
     ],
 )
-def test_images_that_are_no_square_bytes_are_refused(images: torch.Tensor) -> None:
+def test_images_that_are_not_square_and_8_bit_are_refused(images: torch.Tensor) -> None:
     with pytest.raises(ContractError, match="uint8"):
         encoder()(images)
-
-
-def test_tokens_beyond_float16_are_an_error_and_never_inf() -> None:
-    frozen = encoder()
-    frozen.vit.norm.weight.fill_(1e6)
-
-    with pytest.raises(IntegrityError, match="65504"):
-        frozen(noise(1))
-
-
-def test_tokens_that_are_not_finite_are_an_error_with_a_remedy() -> None:
-    frozen = encoder()
-    frozen.vit.norm.weight[0] = torch.nan
-
-    with pytest.raises(IntegrityError, match=r"features\.precision"):
-        frozen(noise(1))
 
 
 @pytest.mark.parametrize(
     ("update", "message"),
     [
-        ({"depth": 3}, "depth: settings say 3, model has 2"),
-        ({"dim": 64}, "dim: settings say 64, model has 48"),
-        ({"patch_px": 7}, "patch_px: settings say 7, model has 14"),
+        ({"depth": 3}, "depth: expected 3 by the settings, found 2"),
+        ({"dim": 64}, "dim: expected 64 by the settings, found 48"),
+        ({"patch_px": 7}, "patch_px: expected 7 by the settings, found 14"),
     ],
 )
-def test_a_model_that_is_not_what_the_settings_say_is_refused(update: dict[str, int], message: str) -> None:
+def test_a_model_that_differs_from_the_settings_is_refused(update: dict[str, int], message: str) -> None:
     settings = small("h-optimus-0")
     assert settings.custom is not None
     wrong = settings.model_copy(update={"custom": settings.custom.model_copy(update=update)})
@@ -214,23 +192,34 @@ def test_a_model_whose_norm_comes_after_pooling_is_refused() -> None:
         encoder(small("h-optimus-0", global_pool="avg"))
 
 
-def test_matrices_held_in_16_bits_give_the_tokens_that_autocast_gives() -> None:
+def test_matrices_stored_in_16_bits_give_the_tokens_of_autocast() -> None:
     settings = EncoderSettings(preset="tiny-vit", weights="random")
     features = FeaturesSettings(precision="bfloat16")
-    held, cast = load_encoder(settings, features, "cpu"), load_encoder(settings, features, "cpu")
+    stored, cast = load_encoder(settings, features, "cpu"), load_encoder(settings, features, "cpu")
     cast.vit.float()
 
-    kept, found = held(noise(2)), cast(noise(2))
+    ours, expected = stored(noise(2)), cast(noise(2))
 
-    assert {weight.dtype for weight in held.vit.blocks[0].attn.parameters()} == {torch.bfloat16}  # type: ignore[index]
-    assert held.vit.norm.weight.dtype == torch.float32
-    assert torch.equal(kept.tokens, found.tokens)
-    assert torch.equal(kept.cls, found.cls)
+    assert {weight.dtype for weight in stored.vit.blocks[0].attn.parameters()} == {torch.bfloat16}  # type: ignore[index]
+    assert stored.vit.norm.weight.dtype == torch.float32
+    assert torch.equal(ours.tokens, expected.tokens)
+    assert torch.equal(ours.cls, expected.cls)
 
 
-def test_attention_is_one_kernel_in_every_block_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_is_fused_in_every_block_whatever_the_environment_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("timm.layers.config._USE_FUSED_ATTN", 0)
 
     vit = load_encoder(EncoderSettings(preset="tiny-vit", weights="random"), FeaturesSettings(), "cpu").vit
 
     assert [block.attn.fused_attn for block in vit.blocks] == [True] * 4  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"), [(1e6, "float16 ends at 65504"), (torch.nan, r"set features\.precision")]
+)
+def test_tokens_that_float16_cannot_hold_are_an_error_with_a_fix(weight: float, message: str) -> None:
+    frozen = encoder()
+    frozen.vit.norm.weight.fill_(weight)  # type: ignore[union-attr, operator]
+
+    with pytest.raises(IntegrityError, match=message):
+        frozen(noise(1))

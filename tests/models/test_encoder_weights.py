@@ -1,4 +1,4 @@
-"""Weights of the encoder: from a seed, a file, the hub's cache; strict, and helpful where they cannot be had."""
+"""Weights of the encoder: random, from a file, from the cache of the hub; loaded strictly, with a fix in each error."""
 
 import json
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def empty_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def refusing_hub(empty_hub: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A hub on this machine that answers every request as the real one does without access to a gated repository."""
+    """A hub on this machine that answers every request as the real hub answers without access to a gated repository."""
 
     class Refusal(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:  # the name that http.server calls
@@ -87,29 +87,9 @@ def refusing_hub(empty_hub: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     thread.join()
 
 
-def test_random_weights_follow_from_the_seed_alone() -> None:
-    torch.manual_seed(1)
-    first = random_vit().state_dict()
-    torch.manual_seed(2)
-    second = random_vit().state_dict()
-
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not torch.equal(first["pos_embed"], random_vit(seed=1).state_dict()["pos_embed"])
-
-
-def test_random_weights_leave_the_global_generator_as_it_was() -> None:
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-
-    random_vit()
-
-    assert torch.equal(torch.rand(3), expected)
-
-
 @pytest.mark.parametrize("name", ["model.safetensors", "weights.pth", "pytorch_model.bin"])
 @pytest.mark.parametrize("given", ["file", "folder"])
-def test_a_local_file_is_loaded_whole(tmp_path: Path, name: str, given: str) -> None:
+def test_every_weight_of_a_local_file_is_loaded(tmp_path: Path, name: str, given: str) -> None:
     saved, file = random_vit(seed=3).state_dict(), tmp_path / name
     save_file(saved, file) if file.suffix == ".safetensors" else torch.save(saved, file)
 
@@ -132,72 +112,7 @@ def test_missing_and_unexpected_keys_and_shapes_are_refused_by_name(tmp_path: Pa
     message = str(caught.value)
     assert "1 missing: blocks.2.attn.qkv.weight" in message
     assert "1 unexpected: head.weight" in message
-    assert "pos_embed (1, 9, 96), not (1, 256, 96)" in message
-
-
-@pytest.mark.parametrize("name", ["model.safetensors", "weights.pth"])
-def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("<html>Access denied</html>")
-
-    with pytest.raises(ContractError, match="cannot be read as weights"):
-        load_vit(local(tmp_path / name))
-
-
-def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    torch.save(nn.Linear(2, 2), tmp_path / "model.pth")
-
-    with pytest.raises(ContractError, match="cannot be read as weights"):
-        load_vit(local(tmp_path / "model.pth"))
-
-
-def test_a_checkpoint_that_wraps_its_weights_says_how_to_save_them(tmp_path: Path) -> None:
-    torch.save({"state_dict": random_vit().state_dict()}, tmp_path / "model.pth")
-
-    with pytest.raises(ContractError, match="save_file"):
-        load_vit(local(tmp_path / "model.pth"))
-
-
-def test_a_path_without_weights_says_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match="Give hub, random, or the path"):
-        load_vit(local(tmp_path / "absent"))
-    with pytest.raises(MissingInputError, match="found none"):
-        load_vit(local(tmp_path))
-
-
-def test_a_folder_with_several_files_is_not_guessed_at(tmp_path: Path) -> None:
-    for name in ("a.pth", "b.pth"):
-        (tmp_path / name).touch()
-
-    with pytest.raises(MissingInputError, match="Name the file itself"):
-        load_vit(local(tmp_path))
-
-
-def test_an_unknown_layer_architecture_or_argument_is_refused() -> None:
-    with pytest.raises(SettingsError, match="found NoSuchLayer"):
-        load_vit(custom(arguments={**TINY.arguments, "mlp_layer": "NoSuchLayer"}))
-    with pytest.raises(SettingsError, match="knows no architecture vit_of_nowhere"):
-        load_vit(custom(architecture="vit_of_nowhere"))
-    with pytest.raises(SettingsError, match="wings"):
-        load_vit(custom(arguments={**TINY.arguments, "wings": 2}))
-
-
-def test_offline_without_a_cache_names_the_page_and_the_commands(empty_hub: Path) -> None:
-    with pytest.raises(MissingInputError) as caught:
-        load_vit(EncoderSettings(preset="h-optimus-0"))
-
-    message = str(caught.value)
-    for part in ("HF_HUB_OFFLINE", "https://huggingface.co/bioptimus/H-optimus-0", "hf auth login", "HF_TOKEN",
-                 "encoder.weights: /path", "encoder.weights: random"):  # fmt: skip
-        assert part in message
-
-
-def test_a_gated_refusal_names_the_page_and_the_commands(refusing_hub: None) -> None:
-    with pytest.raises(MissingInputError) as caught:
-        load_vit(EncoderSettings(preset="h-optimus-0"))
-
-    message = str(caught.value)
-    for part in ("the hub refuses: 403", "https://huggingface.co/bioptimus/H-optimus-0", "hf auth login", "HF_TOKEN"):
-        assert part in message
+    assert "pos_embed (1, 9, 96) instead of (1, 256, 96)" in message
 
 
 def test_weights_in_the_cache_of_the_hub_are_found_offline(empty_hub: Path) -> None:
@@ -208,6 +123,82 @@ def test_weights_in_the_cache_of_the_hub_are_found_offline(empty_hub: Path) -> N
 
     assert loaded.weights == file
     assert all(torch.equal(saved[key], value) for key, value in loaded.vit.state_dict().items())
+
+
+def test_random_weights_depend_on_the_seed_alone_and_leave_the_global_generator_unchanged() -> None:
+    torch.manual_seed(1)
+    first, number = random_vit().state_dict(), torch.rand(3)
+    torch.manual_seed(2)
+    second = random_vit().state_dict()
+    torch.manual_seed(1)
+
+    assert torch.equal(torch.rand(3), number)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["pos_embed"], random_vit(seed=1).state_dict()["pos_embed"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        pytest.param("model.safetensors", "<html>Access denied</html>", "cannot be read as weights", id="web_page"),
+        pytest.param("weights.pth", "<html>Access denied</html>", "cannot be read as weights", id="web_page_pth"),
+        pytest.param("model.pth", nn.Linear(2, 2), "cannot be read as weights", id="pickle_that_would_run_code"),
+        pytest.param("model.pth", {"state_dict": {"a": torch.zeros(1)}}, "save_file", id="wrapped_state_dict"),
+    ],
+)
+def test_a_file_without_weights_by_name_is_refused(tmp_path: Path, name: str, content: object, message: str) -> None:
+    file = tmp_path / name
+    file.write_text(content) if isinstance(content, str) else torch.save(content, file)
+
+    with pytest.raises(ContractError, match=message):
+        load_vit(local(file))
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "message"),
+    [
+        ((), "absent", "give hub, random, or the path"),
+        ((), "", "found none"),
+        (("a.pth", "b.pth"), "", "give the path of the file"),
+    ],
+)
+def test_a_path_that_is_not_one_weights_file_is_refused(
+    tmp_path: Path, files: tuple[str, ...], given: str, message: str
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+
+    with pytest.raises(MissingInputError, match=message):
+        load_vit(local(tmp_path / given))
+
+
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        ({"arguments": {**TINY.arguments, "mlp_layer": "NoSuchLayer"}}, "found NoSuchLayer"),
+        ({"architecture": "vit_of_nowhere"}, "has no architecture vit_of_nowhere"),
+        ({"arguments": {**TINY.arguments, "wings": 2}}, "wings"),
+    ],
+)
+def test_an_unknown_layer_architecture_or_argument_is_refused(update: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_vit(custom(**update))
+
+
+@pytest.mark.parametrize(
+    ("hub", "reason"), [("empty_hub", "HF_HUB_OFFLINE"), ("refusing_hub", "the hub answered: 403")]
+)
+def test_weights_that_are_not_available_name_the_page_and_the_commands(
+    hub: str, reason: str, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(hub)
+
+    with pytest.raises(MissingInputError) as caught:
+        load_vit(EncoderSettings(preset="h-optimus-0"))
+
+    for part in (reason, "https://huggingface.co/bioptimus/H-optimus-0", "hf auth login", "HF_TOKEN",
+                 "encoder.weights: /path", "encoder.weights: random"):  # fmt: skip
+        assert part in str(caught.value)
 
 
 def test_weights_of_the_hub_that_do_not_fit_are_refused(empty_hub: Path) -> None:

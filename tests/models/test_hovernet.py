@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 
@@ -17,12 +16,12 @@ def image_batch(n: int = 1) -> torch.Tensor:
     return torch.randint(0, 256, (n, 3, 256, 256), generator=generator, dtype=torch.uint8)
 
 
-def tokens_of(n: int = 1, *, taps: int = 1, grid: int = 16) -> torch.Tensor:
-    return torch.randn(n, taps, grid, grid, 12, generator=torch.Generator().manual_seed(1))
+def tokens_of(n: int = 1, *, blocks: int = 1, grid: int = 16) -> torch.Tensor:
+    return torch.randn(n, blocks, grid, grid, 12, generator=torch.Generator().manual_seed(1))
 
 
 def test_the_decoder_of_the_original_system_has_about_1_15_million_parameters():
-    decoder = HoVerNetDecoder(1536)
+    decoder = HoVerNetDecoder(1536, image_stem="none")
 
     n_parameters = sum(parameter.numel() for parameter in decoder.parameters())
 
@@ -50,20 +49,8 @@ def test_no_cell_of_a_grid_up_to_32_is_averaged_away(grid):
     assert (found - inverted).abs().mean() > 0.1 * flat.abs().mean()
 
 
-def test_a_cell_reaches_the_pixels_that_it_covers_first():
-    decoder = small(grid=32, image_stem="none").eval()
-    tokens = torch.zeros(1, 1, 32, 32, 12)
-    marked = tokens.clone()
-    marked[0, 0, 20, 5] = 3
-
-    moved = (decoder(marked).np - decoder(tokens).np).abs().sum(dim=1)[0]
-
-    row, column = np.unravel_index(int(moved.argmax()), moved.shape)
-    assert max(abs(row - 20.5 * 8), abs(column - 5.5 * 8)) < 24  # two stages of 3 x 3 spread it
-
-
 @pytest.mark.parametrize("stem_widths", [(4, 6), (4, 6, 8), (4, 6, 8, 10)])
-def test_the_image_joins_at_two_to_four_resolutions(stem_widths):
+def test_features_of_the_image_are_used_at_two_to_four_resolutions(stem_widths):
     decoder = small(stem_widths=stem_widths)
 
     features = decoder.stem(image_batch())
@@ -74,76 +61,61 @@ def test_the_image_joins_at_two_to_four_resolutions(stem_widths):
     assert decoder(tokens_of(), image_batch()).np.shape == (1, 2, 256, 256)
 
 
-def test_taps_are_read_side_by_side():
-    decoder = small(taps=2).eval()
-    tokens = tokens_of(taps=2)
+def test_maps_do_not_depend_on_the_type_of_tokens_and_image_but_on_the_order_of_blocks():
+    decoder, tokens, image = small(blocks=2).eval(), tokens_of(blocks=2).half(), image_batch()
 
-    changed = decoder(tokens.flip(1), image_batch()).np
+    maps, same, other = decoder(tokens, image), decoder(tokens.float(), image.float()), decoder(tokens.flip(1), image)
 
-    assert not torch.allclose(decoder(tokens, image_batch()).np, changed)
-
-
-def test_half_precision_tokens_are_accepted():
-    decoder, tokens = small().eval(), tokens_of().half()
-
-    assert torch.equal(decoder(tokens, image_batch()).np, decoder(tokens.float(), image_batch()).np)
+    assert torch.equal(maps.np, same.np)
+    assert not torch.allclose(maps.np, other.np)
 
 
-def test_an_image_of_bytes_and_of_floats_give_the_same_maps():
-    decoder, tokens = small().eval(), tokens_of()
+@pytest.mark.parametrize(("grid", "cell"), [(16, (3, 12)), (32, (20, 5))])
+def test_a_token_changes_the_maps_at_its_own_place_and_nowhere_far(grid, cell):
+    decoder, px = small(grid=grid, image_stem="none").eval(), 256 // grid
+    tokens = torch.zeros(1, 1, grid, grid, 12)
+    marked = tokens.clone()
+    marked[0, 0, *cell] = 10.0
 
-    of_bytes, of_floats = decoder(tokens, image_batch()), decoder(tokens, image_batch().float())
-
-    assert torch.equal(of_bytes.np, of_floats.np)
-
-
-def test_a_bright_token_changes_its_own_place_in_the_maps():
-    decoder = small(image_stem="none").eval()
-    tokens = torch.zeros(1, 1, 16, 16, 12)
-    bright = tokens.clone()
-    bright[0, 0, 3, 12] = 10.0
-
-    change = (decoder(bright).np - decoder(tokens).np).abs().sum(dim=1)[0]  # (256, 256)
+    change = (decoder(marked).np - decoder(tokens).np).abs().sum(dim=1)[0]  # (256, 256)
 
     axis = torch.arange(256) + 0.5
-    centre = (change.sum(dim=1) @ axis / change.sum(), change.sum(dim=0) @ axis / change.sum())
-    torch.testing.assert_close(torch.stack(centre), torch.tensor([3.5 * 16, 12.5 * 16]), atol=8, rtol=0)
-    assert change[160:, :96].max() == 0
+    centre = torch.stack([change.sum(dim=1) @ axis, change.sum(dim=0) @ axis]) / change.sum()
+    expected = (torch.tensor(cell) + 0.5) * px
+    torch.testing.assert_close(centre, expected, atol=8, rtol=0)
+    assert change[(axis - expected[0]).abs() > 96].max() == change[:, (axis - expected[1]).abs() > 96].max() == 0
 
 
-def test_hv_starts_near_zero_and_both_ways():
-    hv = small().train()(tokens_of(2), image_batch(2)).hv
+@pytest.mark.parametrize("n", [1, 2])
+def test_training_starts_with_hv_near_zero_and_reaches_every_parameter(n):
+    decoder = small().train()
 
-    assert hv.abs().mean() < 0.2
-    assert hv.min() < 0 < hv.max()
-
-
-def test_every_parameter_gets_a_gradient():
-    decoder = small()
-    maps = decoder(tokens_of(2), image_batch(2))
-
+    maps = decoder(tokens_of(n), image_batch(n))
     sum(part.square().mean() for part in maps).backward()
 
-    without = [name for name, parameter in decoder.named_parameters() if parameter.grad is None]
-    assert without == []
-
-
-def test_a_batch_of_one_tile_trains():
-    maps = small().train()(tokens_of(1), image_batch(1))
-
     assert all(part.isfinite().all() for part in maps)
+    assert maps.hv.abs().mean() < 0.2
+    assert maps.hv.min() < 0 < maps.hv.max()
+    assert [name for name, parameter in decoder.named_parameters() if parameter.grad is None] == []
 
 
-def test_a_missing_image_is_named():
-    with pytest.raises(ContractError, match=r"needs the image \(1, 3, 256, 256\), channels first, found none"):
-        small()(tokens_of())
-
-
-def test_an_image_with_channels_last_is_refused():
-    with pytest.raises(ContractError, match=r"found \(1, 256, 256, 3\)"):
-        small()(tokens_of(), image_batch().permute(0, 2, 3, 1))
-
-
-def test_tokens_of_another_encoder_are_refused():
-    with pytest.raises(ContractError, match=r"\(b, 1, 16, 16, 12\), found \(1, 2, 16, 16, 12\)"):
-        small()(tokens_of(taps=2), image_batch())
+@pytest.mark.parametrize(
+    ("tokens", "image", "message"),
+    [
+        pytest.param(
+            tokens_of(), None, r"needs the image \(1, 3, 256, 256\), channels first, found none", id="no_image"
+        ),
+        pytest.param(
+            tokens_of(), image_batch().permute(0, 2, 3, 1), r"found \(1, 256, 256, 3\)", id="image_with_channels_last"
+        ),
+        pytest.param(
+            tokens_of(blocks=2),
+            image_batch(),
+            r"\(b, 1, 16, 16, 12\), found \(1, 2, 16, 16, 12\)",
+            id="tokens_of_another_encoder",
+        ),
+    ],
+)
+def test_inputs_of_another_shape_are_refused(tokens, image, message):
+    with pytest.raises(ContractError, match=message):
+        small()(tokens, image)

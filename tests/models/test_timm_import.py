@@ -22,14 +22,14 @@ assert failed and "torchvision.half_loaded" not in sys.modules
 """
 
 
-def test_timm_comes_whatever_torchvision_is_installed() -> None:
+def test_timm_is_imported_whatever_torchvision_is_installed() -> None:
     timm = import_timm()
 
     assert timm.is_model("vit_giant_patch14_reg4_dinov2")
     assert import_timm() is timm
 
 
-def test_the_import_is_tried_again_without_what_was_half_loaded() -> None:
+def test_the_import_is_repeated_without_partly_loaded_modules() -> None:
     subprocess.run([sys.executable, "-W", "ignore", "-c", FAILS_ONCE], check=True)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cellvit.__main__ import main
-from cellvit.config.steps import GatherFamilySettings
+from cellvit.config.steps import GatherFamiliesSettings
 from cellvit.formats.features import FEATURES
 from cellvit.formats.writing import writing
 from cellvit.formats.provenance import Provenance
@@ -40,7 +40,7 @@ class SmallRun:
     def gather(self, name: str, organs: Sequence[str]) -> None:
         """Gather a family of the run."""
         arguments = {
-            "--settings": [GatherFamilySettings(organs=tuple(organs)).model_dump_json()],
+            "--settings": [GatherFamiliesSettings(organs=tuple(organs)).model_dump_json()],
             "--family": [name],
             "--folds": self.folds,
             "--fold-tiles": map(self.tiles, self.folds),

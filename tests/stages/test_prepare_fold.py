@@ -1,53 +1,63 @@
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cellvit.__main__ import main
-from cellvit.data.pannuke import fold_files
+from cellvit.data.pannuke import SIMULATED_MARK, fold_files
+from cellvit.errors import ContractError
 from cellvit.formats.documents import read_document
 from cellvit.formats.tiles import FoldSummary, open_tiles, read_tiles
+from cellvit.stages.prepare_fold import Arguments, run
 
 
 @pytest.fixture
 def prepare(tmp_path):
-    def run(root, fold=1):
-        out = tmp_path / "tiles"
-        paths = ["--tiles", str(out / "fold.h5"), "--summary", str(out / "fold.json")]
-        code = main(["prepare_fold", "--root", str(root), "--fold", str(fold), *paths])
-        return code, out / "fold.h5", out / "fold.json"
+    """Run the step on the fold in a folder; the paths of its outputs."""
 
-    return run
+    def prepared(root: Path, *, mark: Path | None = None) -> tuple[Path, Path]:
+        files, tiles = fold_files(root, 1), tmp_path / "tiles" / "fold1.h5"
+        run(Arguments(fold=1, **files.inputs, mark=mark, tiles=tiles, summary=tiles.with_suffix(".json")))
+        return tiles, tiles.with_suffix(".json")
+
+    return prepared
 
 
-def test_a_fold_becomes_a_tile_store(tmp_path, write_raw_fold, prepare):
+def test_a_fold_becomes_a_tile_store(tmp_path, write_raw_fold, prepare, caplog):
     root = write_raw_fold(tmp_path / "raw", 1, ["Colon", "Lung", "Skin"], empty_last=True)
 
-    code, tiles, summary = prepare(root)
+    tiles, summary = prepare(root)
 
-    assert code == 0
     with open_tiles(tiles) as store:
-        batch = read_tiles(store, np.arange(3))
+        batch, origin = read_tiles(store, np.arange(3)), store.provenance
+    background = np.load(fold_files(root, 1).masks)[..., 5]
     assert batch.organ == ("Colon", "Lung", "Skin")
     assert batch.tile_id == ("f1-00000", "f1-00001", "f1-00002")
+    assert batch.patient == ("", "", "")
     assert [int(tile.max()) for tile in batch.instances] == [3, 3, 0]
     assert set(np.unique(batch.classes[0])) == {0, 1, 2, 5}
+    assert not batch.classes[background == 1].any()
+    assert (batch.classes > 0).mean() < 0.05
+    assert list(origin.made_from) == ["data:images", "data:types", "data:masks"]
     found = read_document(summary, FoldSummary)
+    assert found.provenance == origin
+    assert not origin.simulated
     assert found.nuclei_by_class == {"Neoplastic": 2, "Inflammatory": 2, "Connective": 0, "Dead": 0, "Epithelial": 2}
     assert found.empty_tiles == ("f1-00002",)
-    assert not found.provenance.simulated
+    assert found.n_patients == 0
+    assert "patient" not in caplog.text
 
 
-def test_background_is_never_a_nucleus(tmp_path, write_raw_fold, prepare):
-    root = write_raw_fold(tmp_path / "raw", 1, ["Colon", "Colon"])
+@pytest.mark.parametrize("given", [True, False])
+def test_a_fold_with_the_mark_is_simulated_whether_the_mark_is_given_or_not(tmp_path, write_raw_fold, prepare, given):
+    root = write_raw_fold(tmp_path / "raw", 1, ["Colon"])
+    mark = root / "Fold 1" / SIMULATED_MARK
+    mark.write_text("{}")
 
-    _, tiles, _ = prepare(root)
+    tiles, _ = prepare(root, mark=mark if given else None)
 
     with open_tiles(tiles) as store:
-        classes = read_tiles(store, np.arange(2)).classes
-    background = np.load(fold_files(root, 1).masks)[..., 5]
-    assert not classes[background == 1].any()
-    assert (classes > 0).mean() < 0.05
+        assert store.provenance.simulated
 
 
 def test_the_same_id_in_two_channels_is_two_nuclei_and_overlaps_are_counted(tmp_path, write_raw_fold, prepare, caplog):
@@ -61,7 +71,7 @@ def test_the_same_id_in_two_channels_is_two_nuclei_and_overlaps_are_counted(tmp_
     np.save(fold_files(root, 1).masks, masks)
 
     with caplog.at_level(logging.WARNING):
-        _, tiles, summary = prepare(root)
+        tiles, summary = prepare(root)
 
     with open_tiles(tiles) as store:
         batch = read_tiles(store, np.array([0]))
@@ -72,75 +82,55 @@ def test_the_same_id_in_two_channels_is_two_nuclei_and_overlaps_are_counted(tmp_
     assert "lost=1 tiles=f1-00000" in caplog.text
 
 
-def test_a_refused_fold_leaves_no_file(tmp_path, write_raw_fold, prepare, capsys):
-    root = write_raw_fold(tmp_path / "raw", 1, ["Colon"])
-    np.save(fold_files(root, 1).types, np.array(["Brain"]))
-
-    code, tiles, summary = prepare(root)
-
-    assert code == 1
-    assert not tiles.exists()
-    assert not summary.exists()
-    assert "ContractError: " in capsys.readouterr().err
-
-
 def test_equal_folds_give_equal_bytes(tmp_path, write_raw_fold, prepare):
     root = write_raw_fold(tmp_path / "raw", 1, ["Colon", "Lung"])
-    first = prepare(root)[1].read_bytes()
+    first = prepare(root)[0].read_bytes()
 
-    assert prepare(root)[1].read_bytes() == first
+    assert prepare(root)[0].read_bytes() == first
 
 
 def test_a_fold_without_tiles_is_an_empty_store(tmp_path, write_raw_fold, prepare):
-    code, tiles, _ = prepare(write_raw_fold(tmp_path / "raw", 1, []))
+    tiles, _ = prepare(write_raw_fold(tmp_path / "raw", 1, []))
 
-    assert code == 0
     with open_tiles(tiles) as store:
         assert len(store) == 0
 
 
-def test_fractional_ids_are_refused_with_the_tile(tmp_path, write_raw_fold, prepare, capsys):
-    root = write_raw_fold(tmp_path / "raw", 1, ["Colon", "Colon"])
-    masks = np.load(fold_files(root, 1).masks)
-    masks[1, 60, 64, 0] = 7.5
-    np.save(fold_files(root, 1).masks, masks)
-
-    code, _, _ = prepare(root)
-
-    assert code == 1
-    assert "in tile f1-00001" in capsys.readouterr().err
-
-
-def test_patients_stand_beside_their_tiles_and_are_counted(tmp_path, write_raw_fold, prepare, caplog):
+def test_patients_are_stored_with_their_tiles_and_counted(tmp_path, write_raw_fold, prepare, caplog):
     root = write_raw_fold(tmp_path / "raw", 1, ["Colon"] * 4, patients=["p2", "p1", "", "p2"])
 
     with caplog.at_level(logging.WARNING):
-        _, tiles, summary = prepare(root)
+        tiles, summary = prepare(root)
 
     with open_tiles(tiles) as store:
         assert store.names("patient") == ("p2", "p1", "", "p2")
-        assert list(store.provenance.made_from) == ["images", "types", "masks", "patients"]
+        assert list(store.provenance.made_from) == ["data:images", "data:types", "data:masks", "data:patients"]
     found = read_document(summary, FoldSummary)
     assert (found.n_patients, found.n_tiles_without_patient) == (2, 1)
     assert "tiles without a patient: tiles=1 of 4" in caplog.text
 
 
-def test_a_fold_without_patients_says_nothing_of_them(tmp_path, write_raw_fold, prepare, caplog):
-    with caplog.at_level(logging.WARNING):
-        _, tiles, summary = prepare(write_raw_fold(tmp_path / "raw", 1, ["Colon"]))
-
-    with open_tiles(tiles) as store:
-        assert store.names("patient") == ("",)
-        assert list(store.provenance.made_from) == ["images", "types", "masks"]
-    assert read_document(summary, FoldSummary).n_patients == 0
-    assert "patient" not in caplog.text
+def fractional_id(masks: np.ndarray) -> np.ndarray:
+    masks[1, 60, 64, 0] = 7.5
+    return masks
 
 
-def test_patients_of_another_number_than_tiles_leave_no_file(tmp_path, write_raw_fold, prepare, capsys):
-    root = write_raw_fold(tmp_path / "raw", 1, ["Colon", "Colon"], patients=["p1"])
+@pytest.mark.parametrize(
+    ("name", "edit", "message"),
+    [
+        pytest.param("types", lambda _: np.array(["Colon", "Brain"]), 'row 1 is "Brain"', id="no_such_organ"),
+        pytest.param("patients", lambda _: np.array(["p1"]), r"expected names of patients \(2,\)", id="patients"),
+        pytest.param("masks", fractional_id, "in tile f1-00001", id="fractional_id_in_a_late_tile"),
+    ],
+)
+def test_a_refused_fold_leaves_no_file(tmp_path, write_raw_fold, prepare, name, edit, message):
+    root = write_raw_fold(tmp_path / "raw", 1, ["Colon", "Colon"], patients=["p1", "p2"])
+    path = getattr(fold_files(root, 1), name)
+    np.save(path, edit(np.load(path)))
 
-    code, tiles, _ = prepare(root)
+    with pytest.raises(ContractError) as caught:
+        prepare(root)
 
-    assert code == 1
-    assert not tiles.exists()
-    assert "patients.npy: expected names of patients (2,)" in capsys.readouterr().err
+    assert caught.match(message)
+    assert not (tmp_path / "tiles" / "fold1.h5").exists()
+    assert not (tmp_path / "tiles" / "fold1.json").exists()

@@ -8,7 +8,7 @@ import pytest
 
 from cellvit.__main__ import main
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
-from cellvit.config.steps import ExtractFeaturesSettings, GatherFamilySettings
+from cellvit.config.steps import ExtractFeaturesSettings, GatherFamiliesSettings
 from cellvit.formats.checkpoints import read_header
 from cellvit.formats.documents import read_document
 from cellvit.formats.evaluations import FamilyEvaluation
@@ -39,7 +39,7 @@ class Run:
         for fold in FOLDS:
             stores = ["--tiles", self.tiles(fold), "--features", self.features(fold), "--device", "cpu"]
             assert step("extract_features", "--settings", settings.model_dump_json(), *stores) == 0
-        gather = GatherFamilySettings(organs=("Colon",)).model_dump_json()
+        gather = GatherFamiliesSettings(organs=("Colon",)).model_dump_json()
         arguments = ["--settings", gather, "--family", "digestive", "--folds", *FOLDS, *self._family]
         arguments += ["--fold-tiles", *map(self.tiles, FOLDS), "--fold-features", *map(self.features, FOLDS)]
         assert step("gather_family", *arguments) == 0

@@ -1,4 +1,4 @@
-"""Simulated PanNuke: H&E-like tiles with exact truth, for the demo and the tests.
+"""Simulated PanNuke: H&E-like tiles with exact ground truth, for the demo and the tests.
 
-Nothing made here is a picture of a patient; every fold carries a marker file that says so.
+No image is that of a patient, and every fold has a file that marks it as simulated.
 """

@@ -1,7 +1,7 @@
-"""Where epithelium, lumen and stroma lie in a tile, and which way its fibres run.
+"""Position of epithelium, lumen and stroma in a tile, and the direction of its fibres.
 
 Sizes are in px of 0.25 um: a columnar cell is 7 to 10 um high, a gland 30 to 80 um wide, a liver plate two cells. Ranges
-without a name of their own were set by eye beside CoNSeP's and MoNuSeg's tiles.
+without a name were chosen by eye from tiles of CoNSeP and MoNuSeg.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from jaxtyping import Float32
 from cellvit.data.simulate.texture import Ellipse, fractal_noise, smooth_noise, window
 
 FAR_PX: Final = 60.0
-"""Depth of a tile that is all epithelium, or its negative for one that has none."""
+"""Depth in a tile that is all epithelium; its negative is the depth in a tile without epithelium."""
 
 ROUNDING_PX: Final = 31
-"""Width over which fibres bend where they pass between two glands."""
+"""Width over which fibres bend between two glands."""
 
 
 class Architecture(Enum):
@@ -44,10 +44,10 @@ class Layout:
     """Compartments of a canvas.
 
     Attributes:
-        depth: px below the outer border of the epithelium: positive inside, negative in stroma.
-        thickness: px of epithelium between that border and the lumen; infinite where there is no lumen.
-        along: px along the fibres of the stroma.
-        across: px across them; fibres are its level lines.
+        depth: Distance in px to the outer border of the epithelium: positive inside it, negative in the stroma.
+        thickness: Thickness of the epithelium in px, from that border to the lumen; infinite without a lumen.
+        along: Coordinate in px along the fibres of the stroma.
+        across: Coordinate in px across them; the fibres are its level lines.
     """
 
     architecture: Architecture
@@ -66,7 +66,7 @@ class Layout:
 
 
 def lay_out(architecture: Architecture, side_px: int, rng: np.random.Generator) -> Layout:
-    """Draw the compartments of a square canvas."""
+    """Random compartments of a square canvas."""
     shape = (side_px, side_px)
     angle = rng.uniform(0, np.pi)
     axes = window(shape, Ellipse(side_px / 2, side_px / 2, side_px, side_px, angle), reach_px=0)
@@ -123,11 +123,11 @@ def _rings(
 
 
 def _rounded(depth: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """Depth without the ridges between glands, along which fibres would have kinks."""
+    """Depth without the ridges between glands, at which fibres would have kinks."""
     return np.asarray(cv2.blur(cv2.blur(depth, (ROUNDING_PX, ROUNDING_PX)), (ROUNDING_PX, ROUNDING_PX)))
 
 
 def _gradient_angle(field: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """Direction in which a field rises, in radians, over about 15 px."""
+    """Direction of the gradient of a field, in radians, over about 15 px."""
     smooth = cv2.blur(field, (15, 15))
     return np.asarray(np.arctan2(cv2.Sobel(smooth, cv2.CV_32F, 0, 1), cv2.Sobel(smooth, cv2.CV_32F, 1, 0)))

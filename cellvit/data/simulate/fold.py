@@ -1,4 +1,4 @@
-"""Simulated folds on disk in PanNuke's official layout, each with a file that marks it as simulated."""
+"""Simulated folds on disk, in PanNuke's official layout, each with a file that marks it as simulated."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from cellvit.formats.digests import sha256_of
 from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS, TILE_PX
 
 GENERATOR_VERSION: Final = 1
-"""Raised with every change that makes another picture of the same seed."""
+"""Increased with every change that gives other images from the same seed."""
 
 EMPTY_SHARE: Final = 0.03
 """Share of tiles without a nucleus; PanNuke has 4 % (343 of 7901)."""
@@ -29,7 +29,7 @@ _NOTICE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is simulated in one row of a fold."""
+    """What to simulate in one row of a fold."""
 
     organ: str
     empty: bool
@@ -38,29 +38,28 @@ class Plan:
 def write_fold(
     root: Path, fold: int, *, tiles_per_fold: int, seed: int, progress: Callable[[int], None] | None = None
 ) -> FoldFiles:
-    """Write "Fold N" below `root`, tile by tile, and call `progress` with the number of tiles made after each.
+    """Write "Fold N" to `root`, tile by tile, and call `progress` after each with the number of tiles so far.
 
-    The same seed, fold and number of tiles give the same files. The mark is in place before any array is, so that no
-    simulated array ever stands without it; arrays of an earlier simulation are replaced.
+    The same seed, fold and number of tiles give the same files. The mark is written before the arrays, so that no
+    simulated array exists without it; arrays of an earlier simulation are replaced.
 
     Raises:
-        ContractError: The fold has arrays without the mark: real data, which are never overwritten.
+        ContractError: The fold has arrays without the mark: these may be real data, which are never overwritten.
     """
     files = fold_files(root, fold)
-    mark = root / f"Fold {fold}" / SIMULATED_MARK
-    _refuse_real_data(files, mark)
+    _refuse_real_data(files)
     plans = plan_fold(fold, tiles_per_fold=tiles_per_fold, seed=seed)
     with ExitStack() as stack:
         parts = {name: stack.enter_context(replacing(path)) for name, path in files.by_name.items()}
         with parts["types"].open("wb") as types:  # np.save given a path would append ".npy"
             np.save(types, np.array([plan.organ for plan in plans]))
         _write_tiles(parts["images"], parts["masks"], fold, plans, seed=seed, progress=progress)
-        write_text(mark, _mark_text(parts, fold, tiles_per_fold=tiles_per_fold, seed=seed))
+        write_text(files.mark, _mark_text(parts, fold, tiles_per_fold=tiles_per_fold, seed=seed))
     return files
 
 
 def plan_fold(fold: int, *, tiles_per_fold: int, seed: int) -> tuple[Plan, ...]:
-    """Organ of every row: each as often as any other, give or take one, in random order; a few rows have no nucleus."""
+    """Organ of every row, in random order: organs are equally frequent (up to one tile); a few rows have no nucleus."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(fold,)))
     rounds = [rng.permutation(ORGANS) for _ in range(-(-tiles_per_fold // len(ORGANS)))]
     organs = rng.permutation(np.concatenate(rounds)[:tiles_per_fold])
@@ -70,17 +69,18 @@ def plan_fold(fold: int, *, tiles_per_fold: int, seed: int) -> tuple[Plan, ...]:
 
 
 def make_tile(plan: Plan, fold: int, row: int, *, seed: int) -> SimulatedTile:
-    """The tile in one row of a fold; it depends on nothing but the arguments."""
+    """The tile in one row of a fold; it depends on the arguments alone."""
     stream = np.random.SeedSequence(seed, spawn_key=(fold, row))
     return simulate_tile(plan.organ, np.random.default_rng(stream), empty=plan.empty)
 
 
-def _refuse_real_data(files: FoldFiles, mark: Path) -> None:
+def _refuse_real_data(files: FoldFiles) -> None:
     present = [str(path) for path in files.by_name.values() if path.exists()]
-    if present and not mark.exists():
+    if present and not files.simulated:
         raise ContractError(
-            f"{mark.parent}: expected no arrays, or simulated ones marked by {SIMULATED_MARK}; found {', '.join(present)} "
-            "without that mark. These may be real data and are not overwritten: choose another folder, or move them away."
+            f"{files.mark.parent}: expected no arrays, or simulated arrays with the mark {SIMULATED_MARK}, "
+            f"found {', '.join(present)} without that mark. They may be real data and are not overwritten. "
+            "Fix: choose another folder, or move them away."
         )
 
 
@@ -93,7 +93,7 @@ def _write_tiles(
     seed: int,
     progress: Callable[[int], None] | None,
 ) -> None:
-    """Fill the two large arrays; memory stays that of one tile."""
+    """Fill the two large arrays, with the memory of one tile."""
     shape = (len(plans), TILE_PX, TILE_PX)
     images = np.lib.format.open_memmap(images_part, mode="w+", dtype=np.float64, shape=(*shape, 3))
     masks = np.lib.format.open_memmap(masks_part, mode="w+", dtype=np.float64, shape=(*shape, BACKGROUND_CHANNEL + 1))
@@ -107,7 +107,7 @@ def _write_tiles(
 
 
 def _mark_text(parts: dict[str, Path], fold: int, *, tiles_per_fold: int, seed: int) -> str:
-    """The mark: says that the fold is simulated, how it was made and what it holds."""
+    """Content of the mark: that the fold is simulated, how, and the digests of its arrays."""
     record = {
         "simulated": True,
         "notice": _NOTICE,

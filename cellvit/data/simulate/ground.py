@@ -1,11 +1,11 @@
-"""The tissue that nuclei lie in: cytoplasm, stroma, lumen, vacuoles, and what is mistaken for a nucleus.
+"""The tissue around nuclei: cytoplasm, stroma, lumen, vacuoles, and structures that look like nuclei.
 
-Amounts are concentrations of dye; amplitudes of textures without a name of their own were set by eye beside CoNSeP's and
-MoNuSeg's tiles.
+Amounts are concentrations of dye; amplitudes of textures without a name were chosen by eye from tiles of CoNSeP and
+MoNuSeg.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,10 +18,10 @@ from cellvit.data.simulate.texture import Ellipse, fibre_noise, fractal_noise, s
 from cellvit.taxonomy import NucleusClass
 
 GLASS: Final = (0.01, 0.02)
-"""Hematoxylin and eosin where there is no tissue."""
+"""Hematoxylin and eosin without tissue."""
 
 COLLOID: Final = (0.04, 0.85)
-"""Hematoxylin and eosin of a follicle's content."""
+"""Hematoxylin and eosin of the content of a follicle."""
 
 FIBRIL_PX: Final = 2.4
 """Width of the finest strands of collagen that a lens resolves."""
@@ -32,37 +32,35 @@ MUCOID: Final = 0.22
 ERYTHROCYTE_PX: Final = (8.0, 12.5)
 """Radius of an erythrocyte: 4 to 6 um wide after fixation."""
 
-SMEAR_RATE: Final = 2.2
-"""Blue smears of a tile that are no nuclei (crushed chromatin, nuclei of the section's other face), mean."""
-
-GHOST_RATE: Final = 5.0
-"""Nuclei of a tile so far out of focus that nobody marks them, mean."""
-
-DEBRIS_RATE: Final = 4.0
-"""Dark specks of a tile that are no nuclei, mean."""
-
-SMEAR_PX: Final = (3.0, 28.0)
-"""Half axes of a smear."""
-
-GHOST_PX: Final = (6.0, 13.0)
-"""Half axes of a nucleus out of focus: as those in focus."""
-
-DEBRIS_PX: Final = (0.8, 2.8)
-"""Half axes of a speck."""
-
 GRAIN_PX: Final = (0.7, 2.6)
 """Half axes of a granule of pigment: under 1 um wide, or clumped."""
 
 PARENCHYMAL: Final = frozenset({NucleusClass.NEOPLASTIC, NucleusClass.EPITHELIAL})
-"""Classes whose cells fill the epithelium."""
+"""Classes of the cells that fill the epithelium."""
 
 Plane = Float32[np.ndarray, "h w"]
+
+
+class Blots(NamedTuple):
+    """Hematoxylin that is not in a nucleus: mean number in a tile, half axes, strength, and width of the soft rim."""
+
+    rate: float
+    half_px: tuple[float, float]
+    level: tuple[float, float]
+    soft_px: float
+
+
+BLOTS: Final = (
+    Blots(2.2, (3.0, 28.0), (0.25, 0.7), 3.0),  # smears: crushed chromatin, nuclei at the other face of the section
+    Blots(5.0, (6.0, 13.0), (0.1, 0.4), 2.2),  # nuclei too far out of focus to be annotated, in the size of others
+    Blots(4.0, (0.8, 2.8), (0.5, 1.2), 0.7),  # dark specks
+)
 
 
 def grow_tissue(
     organ: Organ, layout: Layout, nuclei: Sequence[Nucleus], rng: np.random.Generator
 ) -> Float32[np.ndarray, "4 h w"]:
-    """Concentrations of hematoxylin, eosin, blood and pigment before nuclei are painted."""
+    """Concentrations of hematoxylin, eosin, blood and pigment, before nuclei are painted."""
     dyes = np.zeros((4, *layout.depth.shape), np.float32)
     epithelium = soft_step(layout.depth, 1.2)
     lumen = soft_step(layout.depth - layout.thickness, 1.2)
@@ -78,7 +76,7 @@ def grow_tissue(
 
 
 def _stroma(organ: Organ, layout: Layout, rng: np.random.Generator) -> Float32[np.ndarray, "2 h w"]:
-    """Collagen in strands with clefts, here and there loose and bluish."""
+    """Collagen in strands with clefts, in some places loose and bluish."""
     length, width = organ.stroma.fibre_px
     coarse, strand, fibril = (
         fibre_noise(rng, layout.along, layout.across, (length / part, max(width / part, FIBRIL_PX)))
@@ -110,7 +108,7 @@ def _cytoplasm(
 
 
 def _cells(shape: tuple[int, int], nuclei: Sequence[Nucleus], rng: np.random.Generator) -> tuple[Plane, Plane]:
-    """Shade of each cell (Voronoi cell of its nucleus) about 1, and the borders between cells, 0..1."""
+    """Shade of each cell (the Voronoi cell of its nucleus), about 1, and the borders between cells, 0..1."""
     centres = np.ones(shape, np.uint8)
     for nucleus in nuclei:
         row, column = int(nucleus.y), int(nucleus.x)
@@ -140,7 +138,7 @@ def _vacuoles(organ: Organ, nuclei: Sequence[Nucleus], shape: tuple[int, int], r
 
 
 def _lumen(layout: Layout, rng: np.random.Generator) -> Float32[np.ndarray, "2 h w"]:
-    """What fills the lumen: colloid in follicles, little or a secretion elsewhere."""
+    """Content of the lumen: colloid in follicles, else little or a secretion."""
     shape = layout.depth.shape
     if layout.architecture is Architecture.FOLLICLES:
         level = np.array(COLLOID) * rng.uniform(0.6, 1.15)
@@ -182,24 +180,19 @@ def _pigment(organ: Organ, shape: tuple[int, int], rng: np.random.Generator) -> 
 
 
 def _smears(shape: tuple[int, int], rng: np.random.Generator) -> Plane:
-    """Hematoxylin that is no nucleus: long soft smears, nuclei far out of focus, small dark specks."""
-    coverage = [
-        np.float32(rng.uniform(*level))
-        * soft_ellipses(
-            shape, _specks(rng.uniform(0, shape, (rng.poisson(rate), 2)), half_px, rng), softness_px=soft_px
-        )
-        for rate, half_px, level, soft_px in (
-            (SMEAR_RATE, SMEAR_PX, (0.25, 0.7), 3.0),
-            (GHOST_RATE, GHOST_PX, (0.1, 0.4), 2.2),
-            (DEBRIS_RATE, DEBRIS_PX, (0.5, 1.2), 0.7),
-        )
-    ]
+    """Hematoxylin outside nuclei."""
+    coverage = []
+    for blots in BLOTS:
+        level = np.float32(rng.uniform(*blots.level))
+        places = rng.uniform(0, shape, (rng.poisson(blots.rate), 2))
+        specks = _specks(places, blots.half_px, rng)
+        coverage.append(level * soft_ellipses(shape, specks, softness_px=blots.soft_px))
     wisps = np.clip(0.75 + 0.5 * fractal_noise(rng, shape, 7), 0, 1.5)
     return np.asarray(wisps * np.sum(coverage, axis=0))
 
 
 def _specks(places: np.ndarray, half_px: tuple[float, float], rng: np.random.Generator) -> list[Ellipse]:
-    """Ellipses at places (rows of y, x) in any direction, half axes drawn between two limits."""
+    """Ellipses at places (rows of y, x), in random directions, with random half axes between two limits."""
     halves = np.sort(rng.uniform(*half_px, (len(places), 2)))[:, ::-1].tolist()
     turns = rng.uniform(0, np.pi, len(places)).tolist()
     return [

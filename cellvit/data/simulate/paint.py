@@ -1,4 +1,4 @@
-"""Paint nuclei into hematoxylin and eosin, and their outlines into the truth."""
+"""Painting nuclei into hematoxylin and eosin, and their outlines into the ground truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ MEMBRANE_PX: Final = 1.3
 """Width of the nuclear membrane with the chromatin along it (standard deviation)."""
 
 PALE: Final = 0.32
-"""Hematoxylin inside a vesicular nucleus as a share of its membrane's."""
-
-COVER: Final = 0.75
-"""Share of what lies below that a nucleus replaces; sections are thicker than a nucleus is, so overlaps add up."""
-
-EOSIN_LEFT: Final = 0.65
-"""Share of eosin that remains where a nucleus lies."""
-
-SHARED_RIM_PX: Final = 1.0
-"""Rim in which nuclei of two classes may both be marked, as PanNuke's channels overlap at borders."""
+"""Hematoxylin inside a vesicular nucleus, as a share of that of its membrane."""
 
 OPEN: Final = 0.85
 """Likewise inside any other nucleus."""
+
+COVER: Final = 0.75
+"""Share of the tissue below that a nucleus replaces; sections are thicker than a nucleus, so overlaps add up."""
+
+EOSIN_LEFT: Final = 0.65
+"""Share of the eosin that remains inside a nucleus."""
+
+SHARED_RIM_PX: Final = 1.0
+"""Width of the rim that two nuclei of different classes may share, as PanNuke's channels overlap at borders."""
 
 NUCLEOLUS: Final = 0.55
 """Hematoxylin that a nucleolus adds."""
@@ -36,7 +36,7 @@ NUCLEOLUS_PX: Final = 1.5
 """Standard deviation of a nucleolus: about 1 um wide."""
 
 RIM_PX: Final = 9.0
-"""Reach of what a nucleus does to the cytoplasm around it."""
+"""Distance up to which a nucleus changes the cytoplasm around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Painted:
     """Canvas with nuclei.
 
     Attributes:
-        labels: One plane a class in the order of `NUCLEUS_CLASSES`: index of the nucleus plus one, 0 elsewhere.
+        labels: One plane for each class, in the order of `NUCLEUS_CLASSES`: index of the nucleus plus one, else 0.
     """
 
     hematoxylin: Float32[np.ndarray, "h w"]
@@ -58,7 +58,7 @@ def paint_nuclei(
     nuclei: Sequence[Nucleus],
     rng: np.random.Generator,
 ) -> Painted:
-    """Paint nuclei in order, later ones over earlier ones; the planes given stay as they are."""
+    """Paint nuclei in order, later ones over earlier ones; the given planes are not changed."""
     shape = hematoxylin.shape
     blue, pink = hematoxylin.copy(), eosin.copy()
     labels = np.zeros((len(NUCLEUS_CLASSES), *shape), np.int32)
@@ -77,7 +77,7 @@ def paint_nuclei(
 
 
 class _View(NamedTuple):
-    """Window around a nucleus: px inside its outline, and its own axes (-1..1), at each pixel."""
+    """Window around a nucleus: distance inside its outline in px, and coordinates along its axes (-1..1)."""
 
     rows: slice
     columns: slice
@@ -87,7 +87,7 @@ class _View(NamedTuple):
 
 
 def _view(nucleus: Nucleus, shape: tuple[int, int]) -> _View:
-    """A bent ellipse whose radius waves with the angle."""
+    """A bent ellipse whose radius varies with the angle."""
     reach = Ellipse(nucleus.y, nucleus.x, nucleus.major * 1.2, nucleus.minor * 1.2, nucleus.angle)
     near = window(shape, reach, reach_px=RIM_PX)
     u = near.along / np.float32(nucleus.major)
@@ -114,7 +114,7 @@ def _chromatin(nucleus: Nucleus, view: _View, texture: Float32[np.ndarray, "h w"
 
 
 def _rim(nucleus: Nucleus, inside_px: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """Factor on eosin around a nucleus: under 1 where the cytoplasm has retracted, over 1 around a dead cell."""
+    """Factor for eosin around a nucleus: below 1 where the cytoplasm has retracted, above 1 around a dead cell."""
     width = np.float32(3.5 if nucleus.kind is NucleusClass.DEAD else 1.6)
     ring = np.exp(-(((inside_px + np.float32(2.2)) / width) ** 2) / 2)
     return 1 - np.float32(nucleus.shrinkage) * ring
@@ -123,6 +123,6 @@ def _rim(nucleus: Nucleus, inside_px: Float32[np.ndarray, "h w"]) -> Float32[np.
 def _mark(
     labels: Int32[np.ndarray, "5 h w"], kind: NucleusClass, number: int, inside_px: Float32[np.ndarray, "h w"]
 ) -> None:
-    """Write the nucleus into its class's plane and take all but a thin rim of it from all other nuclei."""
+    """Write the nucleus into the plane of its class, and remove all but a thin rim of it from all other nuclei."""
     labels[:, inside_px > SHARED_RIM_PX] = 0
     labels[NUCLEUS_CLASSES.index(kind), inside_px > 0] = number

@@ -1,4 +1,4 @@
-"""Which nuclei a tile has, and where they lie."""
+"""The nuclei of a tile, and their places."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from cellvit.data.simulate.architecture import Architecture, Layout
-from cellvit.data.simulate.nuclei import KINDS, Nucleus, Site, draw_nucleus, draw_radius
+from cellvit.data.simulate.nuclei import KINDS, Nucleus, Site, random_nucleus, random_radius
 from cellvit.data.simulate.organs import Organ
 from cellvit.data.simulate.texture import smooth_noise, soft_step
 from cellvit.taxonomy import NucleusClass
 
 MOST_NUCLEI: Final = 289
-"""Most nuclei of a tile in PanNuke (FACTS); here of the whole canvas."""
+"""Largest number of nuclei in a tile of PanNuke; here in the whole canvas."""
 
 STROMA_PX: Final = 5600.0
 """Area of stroma for each connective nucleus in the average organ."""
@@ -25,42 +25,42 @@ LYMPHOID_COUNT: Final = (60, 180)
 """Inflammatory nuclei of a dense infiltrate."""
 
 DEAD_RATE: Final = 0.12
-"""Share of tiles with dying cells; PanNuke has 3 %, too few for a small fold to show the class."""
+"""Share of tiles with dying cells; PanNuke has 3 %, with which a small fold would not have the class."""
 
 DEAD_COUNT: Final = (2, 6)
-"""Dying cells of such a tile."""
+"""Dying cells in such a tile."""
 
 STRAY_RATE: Final = 0.25
 """Share of malignant tiles in which some benign epithelium remains, and the reverse."""
 
 CROWDING: Final = (0.6, 1.0)
-"""Least distance of two nuclei as a share of the sum of their radii; under 1 they touch or overlap."""
+"""Smallest distance of two nuclei, as a share of the sum of their radii; below 1 they touch or overlap."""
 
 COLUMNAR: Final = frozenset({Architecture.GLANDS, Architecture.FOLLICLES})
-"""Architectures whose nuclei stand in a row, long axis towards the lumen."""
+"""Architectures with nuclei in a row, their long axes towards the lumen."""
 
 COLUMN: Final = 0.72
-"""Area of a columnar cell against a polygonal one."""
+"""Area of a columnar cell relative to `cell_px` of the organ."""
 
 SOLID: Final = 1.42
-"""Area of a polygonal cell against the organ's figure."""
+"""Area of a polygonal cell relative to `cell_px` of the organ."""
 
 BASAL_DEPTH: Final = 0.38
-"""Depth of a columnar cell's nucleus as a share of the epithelium's thickness."""
+"""Depth of the nucleus of a columnar cell, as a share of the thickness of the epithelium."""
 
 BASAL_SPREAD: Final = 0.17
 """Standard deviation of that share: nuclei are pseudostratified."""
 
 DISORDER: Final = 0.5
-"""Standard deviation of nuclear orientation in radians; twice as much in neoplasia (loss of polarity)."""
+"""Standard deviation of the nuclear orientation in radians; doubled in neoplasia (loss of polarity)."""
 
 TRIES: Final = 12
-"""Places looked at for each nucleus before it is given up for want of room."""
+"""Places that are tried for each nucleus before it is left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Colony:
-    """Nuclei of one class: how many, where they may lie, which way they point, how large and how disordered."""
+    """Nuclei of one class: their number, the weight of each place, their direction, size and disorder."""
 
     kind: NucleusClass
     count: int
@@ -77,13 +77,13 @@ def populate(organ: Organ, layout: Layout, rng: np.random.Generator) -> list[Nuc
     crowding = rng.uniform(*CROWDING)
     for colony in _colonies(organ, layout, rng):
         sites, taken = _settle(colony, taken, crowding, rng)
-        nuclei += [draw_nucleus(colony.kind, site, rng) for site in sites]
+        nuclei += [random_nucleus(colony.kind, site, rng) for site in sites]
     rng.shuffle(nuclei)  # type: ignore[arg-type]
     return nuclei[:MOST_NUCLEI]
 
 
 def _colonies(organ: Organ, layout: Layout, rng: np.random.Generator) -> list[_Colony]:
-    """What lives in the tile; parenchyma first, since it takes its place before others do."""
+    """The colonies of a tile; parenchyma first, because its places are chosen before those of the others."""
     fibres = layout.fibre_angle()
     stroma = soft_step(-layout.depth - 3, 2)
     area = float(stroma.sum())
@@ -98,7 +98,7 @@ def _colonies(organ: Organ, layout: Layout, rng: np.random.Generator) -> list[_C
 
 
 def _parenchyma(organ: Organ, layout: Layout, rng: np.random.Generator) -> list[_Colony]:
-    """Neoplastic or benign epithelium, in some tiles with a remainder of the other."""
+    """Neoplastic or benign epithelium, in some tiles with some cells of the other."""
     cells = organ.parenchyma
     malignant = rng.random() < cells.malignant
     where = _epithelium(layout)
@@ -119,7 +119,7 @@ def _parenchyma(organ: Organ, layout: Layout, rng: np.random.Generator) -> list[
 
 
 def _epithelium(layout: Layout) -> Float32[np.ndarray, "h w"]:
-    """Where parenchymal nuclei lie: in a row near the base of columnar cells, anywhere in others."""
+    """Weight of each place for parenchymal nuclei: in a row near the base of columnar cells, else anywhere."""
     inside = soft_step(layout.depth - 4, 1.5) * (layout.depth < layout.thickness - 3)
     if layout.architecture not in COLUMNAR:
         return inside
@@ -147,7 +147,7 @@ def _dead_count(rng: np.random.Generator) -> int:
 def _settle(
     colony: _Colony, taken: np.ndarray, crowding: float, rng: np.random.Generator
 ) -> tuple[list[Site], np.ndarray]:
-    """Sites for a colony by dart throwing among those taken (rows of y, x, radius), and all that are taken then."""
+    """Sites for a colony by dart throwing between those taken (rows of y, x, radius), and all taken sites afterwards."""
     sites: list[Site] = []
     if not colony.count:
         return sites, taken
@@ -161,7 +161,7 @@ def _settle(
         if len(sites) == colony.count:
             break
         y, x = row + rng.uniform(-0.5, 0.5), column + rng.uniform(-0.5, 0.5)
-        radius = draw_radius(colony.kind, rng, scale=colony.scale)
+        radius = random_radius(colony.kind, rng, scale=colony.scale)
         room = crowding * (taken[:, 2] + radius * min(elongation**0.25, 1.3))
         if np.any((taken[:, 0] - y) ** 2 + (taken[:, 1] - x) ** 2 < room**2):
             continue

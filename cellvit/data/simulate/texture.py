@@ -1,4 +1,4 @@
-"""Random fields that tissue is made of."""
+"""Random fields and soft shapes from which tissue is made."""
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Float32
 
 NOISE_GRID: Final = 64
-"""Side of the noise grid that fibres are sampled from; beyond it the strands repeat, 60 widths away or more."""
+"""Side of the noise grid from which fibres are interpolated; strands repeat after 60 widths or more."""
 
 SLOW_PX: Final = 14.0
-"""Fields with bumps at least this wide are made smooth on a coarse grid first, which is faster than one cubic pass."""
+"""Fields with bumps at least this wide are first smoothed on a coarse grid, which is faster than one cubic pass."""
 
 SLOW_STEP: Final = 4.0
-"""Width of that grid's cells in px."""
+"""Width of the cells of that grid in px."""
 
 
 class Ellipse(NamedTuple):
@@ -28,7 +28,7 @@ class Ellipse(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Part of a canvas around an ellipse, and the px along and across its first axis at each pixel of that part."""
+    """Part of a canvas around an ellipse, with the coordinates of each pixel in px along and across its first axis."""
 
     rows: slice
     columns: slice
@@ -37,7 +37,7 @@ class Window(NamedTuple):
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale_px: float) -> Float32[np.ndarray, "h w"]:
-    """Zero-mean field of about unit variance whose bumps are `scale_px` wide."""
+    """Field with mean zero, variance of about one, and bumps of width `scale_px`."""
     field = rng.standard_normal([max(4, round(side / scale_px) + 3) for side in shape], dtype=np.float32)
     if scale_px >= SLOW_PX:
         field, scale_px = _stretch(field, scale_px / SLOW_STEP, cv2.INTER_CUBIC), SLOW_STEP
@@ -49,7 +49,7 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale_px: flo
 def fractal_noise(
     rng: np.random.Generator, shape: tuple[int, int], scale_px: float, octaves: int = 2
 ) -> Float32[np.ndarray, "h w"]:
-    """Sum of `octaves` smooth fields, each half as wide and 0.6 as strong as the one before."""
+    """Sum of `octaves` smooth fields, each with half the width and 0.6 of the strength of the one before."""
     field = np.zeros(shape, np.float32)
     for octave in range(octaves):
         field += 0.6**octave * smooth_noise(rng, shape, scale_px / 2**octave)
@@ -62,7 +62,7 @@ def fibre_noise(
     across: Float32[np.ndarray, "h w"],
     size_px: tuple[float, float],
 ) -> Float32[np.ndarray, "h w"]:
-    """Noise that is long in the direction in which `across` is constant: strands of (length, width) `size_px`."""
+    """Noise in strands of (length, width) `size_px`, whose direction is that in which `across` is constant."""
     grid = rng.standard_normal((NOISE_GRID, NOISE_GRID), dtype=np.float32)
     offset = rng.uniform(0, NOISE_GRID, 2)
     x, y = (
@@ -73,14 +73,14 @@ def fibre_noise(
 
 
 def soft_step(field: Float32[np.ndarray, "..."], width: float) -> Float32[np.ndarray, "..."]:
-    """Logistic step of a field: 0 where it is well below zero, 1 well above, 0.27..0.73 within +-`width`."""
+    """Logistic step of a field: 0 far below zero, 1 far above, 0.27..0.73 within +-`width`."""
     return (0.5 * (1 + np.tanh(field / np.float32(2 * width)))).astype(np.float32)
 
 
 def soft_ellipses(
     shape: tuple[int, int], ellipses: Iterable[Ellipse], *, softness_px: float = 1.0
 ) -> Float32[np.ndarray, "h w"]:
-    """Coverage 0..1 by the union of ellipses with soft rims; parts outside the canvas are cut."""
+    """Coverage 0..1 by the union of ellipses with soft rims; parts outside the canvas are cut off."""
     coverage = np.zeros(shape, np.float32)
     for ellipse in ellipses:
         near = window(shape, ellipse, reach_px=4 * softness_px)
@@ -92,7 +92,7 @@ def soft_ellipses(
 
 
 def window(shape: tuple[int, int], ellipse: Ellipse, *, reach_px: float) -> Window:
-    """The part of a canvas within `reach_px` of an ellipse; it has no pixels where the ellipse lies outside."""
+    """The part of a canvas within `reach_px` of an ellipse; it has no pixels if the ellipse is outside."""
     reach = max(ellipse.major, ellipse.minor) + reach_px
     rows, columns = (
         slice(*np.clip((int(centre - reach), int(centre + reach) + 1), 0, side).tolist())
@@ -105,6 +105,6 @@ def window(shape: tuple[int, int], ellipse: Ellipse, *, reach_px: float) -> Wind
 
 
 def _stretch(field: Float32[np.ndarray, "_ _"], factor: float, method: int) -> Float32[np.ndarray, "_ _"]:
-    """The same field on a grid that is `factor` times as fine."""
+    """The field on a grid that is finer by `factor`."""
     height, width = field.shape
     return np.asarray(cv2.resize(field, (round(width * factor), round(height * factor)), interpolation=method))

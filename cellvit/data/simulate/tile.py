@@ -1,4 +1,4 @@
-"""One simulated tile: tissue, nuclei, stain and camera -> picture and truth in PanNuke's layout."""
+"""One simulated tile: tissue, nuclei, stain and camera -> image and ground truth in PanNuke's layout."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -17,22 +17,22 @@ from cellvit.errors import ContractError
 from cellvit.taxonomy import ORGANS, TILE_PX
 
 MARGIN_PX: Final = 16
-"""Canvas around the tile, so that nuclei are cut by its border as a real crop cuts them."""
+"""Margin of the canvas around the tile, so that the border cuts nuclei as in a real crop."""
 
 SMALLEST_PX: Final = 12
-"""Pieces of nuclei below this area are not annotated; PanNuke's smallest are about as small."""
+"""Pieces of nuclei below this area are not annotated; the smallest of PanNuke have about this size."""
 
 ID_GAPS: Final = 4
-"""Ids are drawn from this many times as many numbers as there are nuclei: unique, neither contiguous nor sorted."""
+"""Ids are chosen from this number of candidates for each nucleus: unique, neither contiguous nor sorted."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedTile:
-    """One tile as PanNuke stores it, apart from the dtype.
+    """One tile as in PanNuke, except for the dtype.
 
     Attributes:
         image: RGB, 0..255.
-        masks: Channels 0 to 4 hold instance ids, unique in the tile and not contiguous; 5 is 1 where no class is.
+        masks: Channels 0 to 4 have instance ids, unique in the tile and not contiguous; channel 5 is the background.
     """
 
     organ: str
@@ -41,15 +41,15 @@ class SimulatedTile:
 
 
 def simulate_tile(organ: str, rng: np.random.Generator, *, empty: bool = False) -> SimulatedTile:
-    """Draw one H&E-like tile of an organ; without any nucleus where `empty`.
+    """A random H&E-like tile of an organ; without any nucleus if `empty`.
 
     Raises:
-        ContractError: The organ is none of PanNuke's.
+        ContractError: The organ is not one of PanNuke's.
     """
     if organ not in PROFILES:
         raise ContractError(
-            f"organ {organ!r} cannot be simulated: expected one of PanNuke's tissues as types.npy spells them, "
-            f"{', '.join(ORGANS)}. Use one of these."
+            f"organ {organ!r} cannot be simulated: expected an organ as PanNuke's types.npy spells it, one of "
+            f"{', '.join(ORGANS)}."
         )
     profile = PROFILES[organ]
     layout = lay_out(_architecture(profile, rng, empty=empty), TILE_PX + 2 * MARGIN_PX, rng)
@@ -64,7 +64,7 @@ def simulate_tile(organ: str, rng: np.random.Generator, *, empty: bool = False) 
 
 
 def _architecture(organ: Organ, rng: np.random.Generator, *, empty: bool) -> Architecture:
-    """Arrangement of the parenchyma; tiles without nuclei are stroma or empty spaces."""
+    """Random arrangement of the parenchyma; tiles without nuclei are stroma or airspaces."""
     if empty:
         return Architecture.AIRSPACES if rng.random() < 0.3 else Architecture.STROMA
     weights = np.array(list(organ.architectures.values()), float)
@@ -72,7 +72,7 @@ def _architecture(organ: Organ, rng: np.random.Generator, *, empty: bool) -> Arc
 
 
 def _masks(labels: Int32[np.ndarray, "5 256 256"], rng: np.random.Generator) -> Int32[np.ndarray, "256 256 6"]:
-    """Channels last, ids with gaps, slivers dropped, background added."""
+    """Masks with channels last: ids with gaps, without small pieces, with the background."""
     areas = np.bincount(labels.ravel())
     ids = rng.choice(np.arange(1, ID_GAPS * len(areas) + 2), len(areas), replace=False).astype(np.int32)
     ids[areas < SMALLEST_PX] = 0

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from cellvit.__main__ import main
-from cellvit.config.judging import WatershedSettings
-from cellvit.config.steps import GatherFamilySettings, TuneWatershedSettings
+from cellvit.config.evaluation import WatershedSettings
+from cellvit.config.steps import GatherFamiliesSettings, TuneWatershedSettings
 from cellvit.evaluation.scoring import COLUMNS
 from cellvit.formats.checkpoints import CheckpointHeader, write_checkpoint
 from cellvit.formats.documents import read_document
@@ -106,7 +106,7 @@ def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
         for family, organs in families.items():
             gather_family.run(
                 argparse.Namespace(
-                    settings=GatherFamilySettings(organs=organs),
+                    settings=GatherFamiliesSettings(organs=organs),
                     family=family,
                     folds=list(run.folds),
                     fold_tiles=[run.tiles(fold) for fold in run.folds],

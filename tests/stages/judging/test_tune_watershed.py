@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from cellvit.config.judging import WatershedSettings
+from cellvit.config.evaluation import WatershedSettings
 from cellvit.hover.parameters import HoverNetWatershed
 from cellvit.inference.segment import watershed_of
 

@@ -11,61 +11,53 @@ H_OPTIMUS_0_MB = 4_529
 
 
 @pytest.mark.parametrize("function", ["memory", "minutes"])
-def test_rules_ask_for_every_demand_and_for_no_other(repository, function):
+def test_rules_request_every_demand_and_no_other(repository, function):
     text = "\n".join(path.read_text() for path in (repository / "rules").glob("*.smk"))
 
     assert set(re.findall(rf'={function}\("(\w+)"', text)) == set(DEMANDS)
 
 
 @pytest.mark.parametrize("step", DEMANDS)
-def test_every_attempt_asks_for_as_much_again_as_the_first(step):
-    memory = [memory_mb(step, 1_000, attempt) for attempt in (1, 2, 3)]
-    minutes = [runtime_min(step, 1_000, attempt) for attempt in (1, 2, 3)]
+@pytest.mark.parametrize("request_for", [memory_mb, runtime_min])
+def test_every_attempt_adds_the_first_request_and_more_tiles_never_request_less(step, request_for):
+    first, second, third = (request_for(step, 1_000, attempt) for attempt in (1, 2, 3))
+    by_tiles = [request_for(step, n) for n in (0, 38, PANNUKE_FOLD_TILES, 10**7)]
 
-    for first, second, third in (memory, minutes):
-        assert abs(second - 2 * first) <= 1
-        assert abs(third - 3 * first) <= 2
-
-
-@pytest.mark.parametrize("step", DEMANDS)
-def test_more_tiles_never_ask_for_less(step):
-    folds = [0, 38, PANNUKE_FOLD_TILES, 10**7]
-
-    assert [memory_mb(step, n) for n in folds] == sorted(memory_mb(step, n) for n in folds)
-    assert [runtime_min(step, n) for n in folds] == sorted(runtime_min(step, n) for n in folds)
+    assert abs(second - 2 * first) <= 1
+    assert abs(third - 3 * first) <= 2
+    assert by_tiles == sorted(by_tiles)
 
 
-def test_memory_of_streaming_steps_does_not_grow_with_the_tiles():
+def test_the_memory_of_streaming_steps_does_not_grow_with_the_tiles():
     for step in ("prepare_fold", "extract_features", "check_features", "train_hovernet"):
         assert memory_mb(step, 10**7) == memory_mb(step, 0)
 
 
-def test_only_steps_that_load_the_encoder_count_its_weights():
+def test_only_steps_that_load_the_encoder_add_its_weights():
     heavier = {step for step in DEMANDS if memory_mb(step, 38, weights_mb=H_OPTIMUS_0_MB) > memory_mb(step, 38)}
 
     assert heavier == {"extract_features", "check_features"}
 
 
-def test_extraction_with_h_optimus_0_asks_for_what_was_counted_at_least():
+def test_extraction_with_h_optimus_0_requests_at_least_the_calculated_memory():
     twice_weights_cuda_and_pinned = 9_000 + 3_000 + 1_300  # docs/resources.md
 
     assert memory_mb("extract_features", 0, weights_mb=H_OPTIMUS_0_MB) >= twice_weights_cuda_and_pinned
 
 
-def test_a_slow_cluster_asks_for_more_and_a_fast_one_for_less_but_never_for_nothing():
+def test_a_percentage_scales_a_request_and_leaves_at_least_one_unit():
     assert runtime_min("summarize", 0, percent=150) == 15
-    assert runtime_min("summarize", 0, percent=1) == 1
-    assert runtime_min("summarize", 0, attempt=2, percent=1) == 1
+    assert runtime_min("summarize", 0, percent=1) == runtime_min("summarize", 0, attempt=2, percent=1) == 1
     assert memory_mb("summarize", 0, percent=50) == 500
 
 
-def test_weights_are_those_of_the_preset():
+def test_the_size_of_the_weights_is_that_of_the_preset():
     spec = PRESETS["h-optimus-0"]
 
     assert weights_mb(spec.depth, spec.dim) == H_OPTIMUS_0_MB
 
 
-def test_reading_demands_loads_nothing_heavy():
+def test_importing_demands_loads_nothing_heavy():
     program = "import sys, cellvit.workflow.resources; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

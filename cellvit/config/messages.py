@@ -1,4 +1,4 @@
-"""Faults of settings as a user reads them: key, what is expected, what was found, what to do."""
+"""Messages about faulty settings: the key, what is expected, what was found, what to do."""
 
 import difflib
 
@@ -7,14 +7,16 @@ from pydantic import BaseModel, ValidationError
 from cellvit.errors import SettingsError
 
 _WANTS_A_LIST = {"tuple_type", "list_type"}
-"""What pydantic calls a value that is no list and should be one."""
+"""Names in pydantic of the fault that a value is not a list."""
 
 
 def settings_error(error: ValidationError, model: type[BaseModel]) -> SettingsError:
-    """One message that names every faulty key of `model`, with the nearest known key for a misspelled one."""
+    """One error that names every faulty key of `model`, with the nearest valid key for a misspelled one."""
     lines = [_line(fault["loc"], fault["type"], fault["msg"], fault["input"], model) for fault in error.errors()]
     return SettingsError(
-        "settings are refused:\n  " + "\n  ".join(lines) + "\nEvery key and its limits: config.yaml, config.schema.json"
+        "the settings are not valid:\n  "
+        + "\n  ".join(lines)
+        + "\nAll keys and limits: config.yaml, config.schema.json"
     )
 
 
@@ -26,8 +28,8 @@ def _line(path: tuple[int | str, ...], kind: str, message: str, found: object, m
     if kind == "value_error":
         return message if message.startswith(key) else f"{key}: {message}"
     if kind in _WANTS_A_LIST:
-        remedy = f"; write [{found}]" if isinstance(found, str | int | float) else ""
-        return f"{key}: must be a list, found {found!r}{remedy}"
+        fix = f"; write [{found}]" if isinstance(found, str | int | float) else ""
+        return f"{key}: must be a list, found {found!r}{fix}"
     return f"{key}: {message[0].lower()}{message[1:]}, found {found!r}"
 
 
@@ -41,4 +43,4 @@ def _suggestion(path: tuple[int | str, ...], model: type[BaseModel]) -> str:
         return ""
     known = [field.alias or name for name, field in section.model_fields.items()]
     near = difflib.get_close_matches(str(path[-1]), known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}"
+    return f"; did you mean {near[0]}?" if near else f"; the keys here are: {', '.join(known)}"

@@ -1,0 +1,96 @@
+"""Settings of the watershed grid, of the integrity checks and of the quality gates."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+
+from cellvit.config.base import Section
+
+Share = Annotated[float, Field(ge=0, le=1)]
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
+
+
+class WatershedSettings(Section):
+    """Grid that `tune_watershed` searches; each list holds the values to try."""
+
+    method: tuple[Literal["hovernet", "hv_flow"], ...] = Field(
+        default=("hovernet", "hv_flow"), min_length=1, description="methods that decode maps into nuclei"
+    )
+    np_threshold: tuple[OpenShare, ...] = Field(
+        default=(0.4, 0.5, 0.6), min_length=1, description="NP probability above which a pixel is nuclear"
+    )
+    hv_threshold: tuple[OpenShare, ...] = Field(
+        default=(0.3, 0.4, 0.5, 0.6),
+        min_length=1,
+        description="hovernet: HV gradient energy above which a pixel belongs to a border and not to a marker",
+    )
+    min_object_px: tuple[PositiveInt, ...] = Field(
+        default=(10, 30, 60), min_length=1, description="objects with fewer pixels are removed, or merged (hv_flow)"
+    )
+    min_gain_px: tuple[NonNegativeFloat, ...] = Field(
+        default=(2.0, 5.0, 15.0),
+        min_length=1,
+        description="hv_flow: how much of HV a cut between two nuclei must explain, in pixels",
+    )
+    min_fit: tuple[Share, ...] = Field(
+        default=(0.3, 0.5, 0.7),
+        min_length=1,
+        description="hv_flow: lowest fit of a nucleus to HV, as a share of the mean of its tile",
+    )
+    warn_at_border: bool = Field(default=True, description="warn if the best value is the first or last of its list")
+
+
+class IntegrityGates(Section):
+    """Limits of the integrity checks, which stop a run because its values would be wrong."""
+
+    np_coverage: tuple[Share, Share] = Field(
+        default=(0.005, 0.60), description="plausible share of nuclear pixels over all tiles of a fold"
+    )
+    upper_bound_aji: Share = Field(
+        default=0.80,
+        description="lowest mean AJI of the upper bound (ground truth -> maps -> watershed); below it the targets or the "
+        "decoding are broken",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        low, high = self.np_coverage
+        if low >= high:
+            raise ValueError(f"gates.integrity.np_coverage=[{low}, {high}] must be in increasing order")
+        return self
+
+
+class Gate(Section):
+    """The limits of one quality gate."""
+
+    passes: float = Field(alias="pass", description="limit for pass")
+    partial: float | None = Field(default=None, description="weaker limit, for partial; null: there is no middle grade")
+
+
+def _gate(description: str, passes: float, partial: float | None = None) -> Any:
+    return Field(default=Gate.model_validate({"pass": passes, "partial": partial}), description=description)
+
+
+class QualityGates(Section):
+    """Limits that grade a result pass, partial or fail; they never stop a run."""
+
+    organ_accuracy: Gate = _gate("accuracy of OrganHead, above this", 0.99)
+    hv_length: Gate = _gate("mean length of the predicted HV vectors on nuclear pixels, above this", 0.40, 0.20)
+    aji: Gate = _gate("AJI, above this", 0.50, 0.30)
+    hv_mse: Gate = _gate("HV MSE, below this", 0.30)
+    hv_skill: Gate = _gate("HV skill, above this", 0.0)
+    np_dice: Gate = _gate("NP Dice, above this", 0.70)
+    gap_np_dice: Gate = _gate("(train - test) / train of NP Dice, below this", 0.02)
+    gap_hv_mse: Gate = _gate("(test - train) / train of HV MSE, below this", 0.20)
+    gap_nt_accuracy: Gate = _gate("(train - test) / train of NT accuracy, below this", 0.03)
+
+
+class GatesSettings(Section):
+    """Integrity checks stop the run; quality gates are graded in the summary."""
+
+    integrity: IntegrityGates = Field(
+        default_factory=IntegrityGates, description="limits of the integrity checks, which stop the run"
+    )
+    quality: QualityGates = Field(
+        default_factory=QualityGates, description="limits of the quality gates, which grade results"
+    )
