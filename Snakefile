@@ -37,31 +37,49 @@ rule report:
     input:
         MEMBERS + ORGAN_HEADS + DECODERS + EVALUATIONS,
         rules.build_report.output,
+    localrule: True
+    message:
+        "All products of the run"
 
 
 rule features:
     input:
         CHECKED,
+    localrule: True
+    message:
+        "All features, checked"
 
 
 rule organ_head:
     input:
         ORGAN_HEADS,
+    localrule: True
+    message:
+        "OrganHead of every split"
 
 
 rule families:
     input:
         MEMBERS,
+    localrule: True
+    message:
+        "The members of every family"
 
 
 rule decoders:
     input:
         MEMBERS + DECODERS,
+    localrule: True
+    message:
+        "The decoders of every family and split, tuned"
 
 
 rule validation:
     input:
         MEMBERS + ORGAN_HEADS + DECODERS + EVALUATIONS,
+    localrule: True
+    message:
+        "All evaluations and their summary"
 
 
 MODELS = expand([*rules.train_organ_head.output], split=SPLITS) + DECODERS
