@@ -193,7 +193,7 @@ class FeaturesSettings(Section):
     input_px: PositiveInt = Field(
         default=224, le=1024, description="side of the square the encoder sees; the whole tile is resized to it"
     )
-    taps: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+    blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         default=None,
         min_length=1,
         description="transformer blocks whose tokens are kept, counted from 0; null keeps the last",
@@ -251,8 +251,10 @@ class FeaturesSettings(Section):
 
     @model_validator(mode="after")
     def _increasing(self) -> Self:
-        if self.taps is not None and list(self.taps) != sorted(set(self.taps)):
-            raise ValueError(f"features.taps={list(self.taps)} must rise without repeats: {sorted(set(self.taps))}")
+        if self.blocks is not None and list(self.blocks) != sorted(set(self.blocks)):
+            raise ValueError(
+                f"features.blocks={list(self.blocks)} must rise without repeats: {sorted(set(self.blocks))}"
+            )
         return self
 
 
@@ -266,6 +268,6 @@ def check_fit(encoder: EncoderSettings, features: FeaturesSettings) -> None:
             f"features.input_px={features.input_px} is not a multiple of the encoder's patch of {patch} px; "
             f"nearest valid values: {valid}"
         )
-    beyond = [tap for tap in features.taps or () if tap >= depth]
+    beyond = [block for block in features.blocks or () if block >= depth]
     if beyond:
-        raise ValueError(f"features.taps={beyond}: the encoder has {depth} blocks, numbered 0 to {depth - 1}")
+        raise ValueError(f"features.blocks={beyond}: the encoder has {depth} blocks, numbered 0 to {depth - 1}")

@@ -23,8 +23,10 @@ class OrganHeadSettings(Section):
 class DecoderSettings(Section):
     """HoVer-Net decoder: token grids (and the image) to NP, HV and NT maps."""
 
-    taps: tuple[NonNegativeInt, ...] | None = Field(
-        default=None, min_length=1, description="blocks whose tokens the decoder reads; null reads all of features.taps"
+    blocks: tuple[NonNegativeInt, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="blocks whose tokens the decoder reads; null reads all of features.blocks",
     )
     widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field(
         default=(256, 128, 64, 64, 64),
@@ -45,14 +47,16 @@ class DecoderSettings(Section):
 
 
 class LossSettings(Section):
-    """Weights of the loss: total = np * NP + hv * HV + nt * NT."""
+    """Weights of the loss: total = np_weight * NP + hv_weight * HV + nt_weight * NT."""
 
-    np: NonNegativeFloat = Field(default=1.0, description="weight of NP (cross-entropy + Dice)")
-    hv: NonNegativeFloat = Field(default=2.0, description="weight of HV (regression + gradient + magnitude)")
-    nt: NonNegativeFloat = Field(default=1.0, description="weight of NT (cross-entropy)")
-    hv_regression: NonNegativeFloat = Field(default=1.0, description="weight of the masked regression inside HV")
-    hv_gradient: NonNegativeFloat = Field(default=2.0, description="weight of the masked Sobel gradient inside HV")
-    hv_magnitude: NonNegativeFloat = Field(default=1.0, description="weight of the magnitude term inside HV")
+    np_weight: NonNegativeFloat = Field(default=1.0, description="weight of NP (cross-entropy + Dice)")
+    hv_weight: NonNegativeFloat = Field(default=2.0, description="weight of HV (regression + gradient + magnitude)")
+    nt_weight: NonNegativeFloat = Field(default=1.0, description="weight of NT (cross-entropy)")
+    hv_regression_weight: NonNegativeFloat = Field(default=1.0, description="weight of the masked regression inside HV")
+    hv_gradient_weight: NonNegativeFloat = Field(
+        default=2.0, description="weight of the masked Sobel gradient inside HV"
+    )
+    hv_magnitude_weight: NonNegativeFloat = Field(default=1.0, description="weight of the magnitude term inside HV")
     regression: Literal["mse", "smooth_l1"] = Field(default="mse", description="form of the masked regression")
     weighting: Literal["fixed", "adaptive"] = Field(
         default="fixed", description="fixed weights, or learned ones (Kendall et al. 2018) that start from them"
@@ -74,11 +78,11 @@ class TrainingSettings(Section):
     augment: bool = Field(
         default=True, description="show each tile in a view drawn anew every epoch; false shows it as it lies"
     )
-    views: Literal["auto", "stored", "turned"] = Field(
+    views: Literal["auto", "stored", "rotated"] = Field(
         default="auto",
         description="where drawn views come from: stored (features.views, the true tokens; refused where there are none), "
-        "turned (tokens of the upright tile, turned as a map of vectors: an approximation), auto (stored where "
-        "features.views has more than identity, else turned)",
+        "rotated (tokens of the tile as it is, rotated as a map of vectors: an approximation), auto (stored where "
+        "features.views has more than identity, else rotated)",
     )
     bpq_every: PositiveInt = Field(
         default=5, description="epochs between measurements of bPQ on the validation folds; the best of them is kept"

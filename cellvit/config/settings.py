@@ -65,14 +65,14 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _taps_and_input_fit_the_encoder(self) -> Self:
+    def _blocks_and_input_fit_the_encoder(self) -> Self:
         check_fit(self.encoder, self.features)
         kept = self.stored_blocks
-        missing = [tap for tap in self.decoder.taps or () if tap not in kept]
+        missing = [block for block in self.decoder.blocks or () if block not in kept]
         if missing:
             raise ValueError(
-                f"decoder.taps={missing}: not among the taps that are kept, features.taps={list(kept)}; "
-                f"set features.taps: {sorted({*kept, *missing})}, which extracts again, or decoder.taps to some of these"
+                f"decoder.blocks={missing}: not among the blocks that are kept, features.blocks={list(kept)}; "
+                f"set features.blocks: {sorted({*kept, *missing})}, which extracts again, or decoder.blocks to some of these"
             )
         return self
 
@@ -88,7 +88,7 @@ class Settings(Section):
     @property
     def stored_blocks(self) -> tuple[int, ...]:
         """Blocks whose tokens the feature stores hold."""
-        return self.features.taps or (self.encoder.spec.depth - 1,)
+        return self.features.blocks or (self.encoder.spec.depth - 1,)
 
     @property
     def decoder_families(self) -> dict[str, tuple[str, ...]]:

@@ -22,9 +22,9 @@ class ExtractFeaturesSettings(Section):
     features: FeaturesSettings
 
     @property
-    def taps(self) -> tuple[int, ...]:
+    def blocks(self) -> tuple[int, ...]:
         """Blocks whose tokens are kept."""
-        return self.features.taps or (self.encoder.spec.depth - 1,)
+        return self.features.blocks or (self.encoder.spec.depth - 1,)
 
 
 class TrainOrganHeadSettings(Section):

@@ -67,8 +67,8 @@ class LossParts(NamedTuple):
 class HoVerNetLoss(nn.Module):
     """Weighted sum of the NP, HV and NT losses.
 
-    With ``weighting="fixed"``, ``total = np * NP + hv * HV + nt * NT``. With ``"adaptive"`` the weights are learned
-    as in Kendall et al. 2018: ``total = sum of exp(-s_i) * L_i + s_i / 2`` with a log-variance s_i for each branch.
+    With ``weighting="fixed"``, ``total = np_weight * NP + hv_weight * HV + nt_weight * NT``. With ``"adaptive"`` the
+    weights are learned as in Kendall et al. 2018: ``total = sum of exp(-s_i) * L_i + s_i / 2`` with a log-variance s_i for each branch.
     This form is theirs for a classification (NP, NT), and for a regression (HV) up to the constant that the factor
     1/2 of its likelihood leaves. Training starts at ``exp(-s_i) = `` the given weights, and the optimum,
     ``exp(-s_i) = 1 / (2 L_i)``, does not depend on them. The log-variances are parameters of this module: give them
@@ -78,8 +78,8 @@ class HoVerNetLoss(nn.Module):
     gradient is.
 
     Args:
-        np, hv, nt: Weights of the branches in the total.
-        hv_regression, hv_gradient, hv_magnitude: Weights of the parts of HV.
+        np_weight, hv_weight, nt_weight: Weights of the branches in the total.
+        hv_regression_weight, hv_gradient_weight, hv_magnitude_weight: Weights of the parts of HV.
         regression: Kind of HV regression.
         class_weights: Weight of each `NucleusClass` in the NT cross-entropy; None is 1 each.
         weighting: Whether the weights of the branches stay or are learned.
@@ -95,26 +95,35 @@ class HoVerNetLoss(nn.Module):
     def __init__(  # more than six options: each is one setting of the training section
         self,
         *,
-        np: float = 1.0,
-        hv: float = 2.0,
-        nt: float = 1.0,
-        hv_regression: float = 1.0,
-        hv_gradient: float = 2.0,
-        hv_magnitude: float = 1.0,
+        np_weight: float = 1.0,
+        hv_weight: float = 2.0,
+        nt_weight: float = 1.0,
+        hv_regression_weight: float = 1.0,
+        hv_gradient_weight: float = 2.0,
+        hv_magnitude_weight: float = 1.0,
         regression: Regression = "mse",
         class_weights: Float[Tensor, "6"] | None = None,
         weighting: Weighting = "fixed",
     ) -> None:
         super().__init__()
-        _check_weights(np=np, hv=hv, nt=nt, regression=hv_regression, gradient=hv_gradient, magnitude=hv_magnitude)
+        _check_weights(
+            np_weight=np_weight,
+            hv_weight=hv_weight,
+            nt_weight=nt_weight,
+            hv_regression_weight=hv_regression_weight,
+            hv_gradient_weight=hv_gradient_weight,
+            hv_magnitude_weight=hv_magnitude_weight,
+        )
         _check_choice("regression", regression, ("mse", "smooth_l1"))
         _check_choice("weighting", weighting, ("fixed", "adaptive"))
         _check_class_weights(class_weights)
-        self.hv_regression, self.hv_gradient, self.hv_magnitude = hv_regression, hv_gradient, hv_magnitude
+        self.hv_regression_weight = hv_regression_weight
+        self.hv_gradient_weight = hv_gradient_weight
+        self.hv_magnitude_weight = hv_magnitude_weight
         self.regression: Regression = regression
         self.register_buffer("class_weights", class_weights)
-        self.register_buffer("weights", torch.tensor([np, hv, nt], dtype=torch.float32))
-        self.log_variances = _log_variances(np, hv, nt) if weighting == "adaptive" else None
+        self.register_buffer("weights", torch.tensor([np_weight, hv_weight, nt_weight], dtype=torch.float32))
+        self.log_variances = _log_variances(np_weight, hv_weight, nt_weight) if weighting == "adaptive" else None
 
     def forward(
         self,
@@ -131,7 +140,11 @@ class HoVerNetLoss(nn.Module):
             hv_l1 = regression_loss(hv, target, mask, kind=self.regression)
             gradient = gradient_loss(hv, target, mask)
             magnitude = magnitude_loss(hv, target, mask)
-            loss_hv = self.hv_regression * hv_l1 + self.hv_gradient * gradient + self.hv_magnitude * magnitude
+            loss_hv = (
+                self.hv_regression_weight * hv_l1
+                + self.hv_gradient_weight * gradient
+                + self.hv_magnitude_weight * magnitude
+            )
             loss_nt = type_loss(types, classes, self.class_weights)
             total, weights = self._total(torch.stack((loss_np, loss_hv, loss_nt)))
         return LossParts(loss_np, loss_hv, hv_l1, gradient, magnitude, loss_nt, total, *weights.detach().unbind())

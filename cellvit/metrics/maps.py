@@ -29,7 +29,7 @@ COLUMNS: Final = (
     "np_shared_px",
     "hv_square_error",
     "hv_true_square",
-    "hv_magnitude",
+    "hv_length",
     "hv_true_magnitude",
     "nt_correct_px",
     *CLASS_COLUMNS,
@@ -127,14 +127,14 @@ class MapSums:
         return self.figure("hv_skill")
 
     @property
-    def hv_magnitude(self) -> float:
+    def hv_length(self) -> float:
         """Mean length of the predicted HV vectors on nuclei."""
-        return self.figure("hv_magnitude")
+        return self.figure("hv_length")
 
     @property
-    def hv_magnitude_true(self) -> float:
+    def hv_length_true(self) -> float:
         """Mean length of the true HV vectors on nuclei."""
-        return self.figure("hv_magnitude_true")
+        return self.figure("hv_length_true")
 
     @property
     def nt_accuracy(self) -> float:
@@ -172,12 +172,12 @@ def hv_skill(sums: Sums) -> Value:
     return 1 - ratio(_column(sums, "hv_square_error"), _column(sums, "hv_true_square"))
 
 
-def hv_magnitude(sums: Sums) -> Value:
+def hv_length(sums: Sums) -> Value:
     """Mean over nuclear pixels of sqrt(h^2 + v^2) as predicted; a perfect disc has about 0.67."""
-    return ratio(_column(sums, "hv_magnitude"), _column(sums, "nuclear_px"))
+    return ratio(_column(sums, "hv_length"), _column(sums, "nuclear_px"))
 
 
-def hv_magnitude_true(sums: Sums) -> Value:
+def hv_length_true(sums: Sums) -> Value:
     """Mean over nuclear pixels of sqrt(h^2 + v^2) of the truth."""
     return ratio(_column(sums, "hv_true_magnitude"), _column(sums, "nuclear_px"))
 
@@ -207,8 +207,8 @@ FIGURES: Final[Mapping[str, Callable[[Sums], Value]]] = MappingProxyType(
             hv_mse,
             hv_mse_zero,
             hv_skill,
-            hv_magnitude,
-            hv_magnitude_true,
+            hv_length,
+            hv_length_true,
             nt_accuracy,
             nt_accuracy_majority,
         )

@@ -27,13 +27,13 @@ class EncodedTiles(NamedTuple):
 
     Attributes:
         cls: CLS token of the last block.
-        tokens: Patch tokens of each tap, without CLS and registers; cell (r, c) saw rows r * s to (r + 1) * s and columns
+        tokens: Patch tokens of each block, without CLS and registers; cell (r, c) saw rows r * s to (r + 1) * s and columns
             c * s to (c + 1) * s of the tile, with s = side of the tile / g.
         largest: Largest magnitude of both before storage; not finite where the arithmetic overflowed (`check_range`).
     """
 
     cls: Float32[Tensor, "b dim"]
-    tokens: Float16[Tensor, "b taps g g dim"]
+    tokens: Float16[Tensor, "b blocks g g dim"]
     largest: Float32[Tensor, ""]
 
 
@@ -51,7 +51,7 @@ class Encoder(nn.Module):
 
     Attributes:
         weights: File that the weights came from; None for random weights.
-        taps: Blocks whose tokens are kept, rising.
+        blocks: Blocks whose tokens are kept, rising.
         grid: Side g of the token grid.
         dim: Width of a token.
     """
@@ -64,7 +64,7 @@ class Encoder(nn.Module):
         _check_model(loaded.vit, spec)
         _set_input_size(loaded.vit, features.input_px)
         self.vit, self.weights = loaded.vit, loaded.weights
-        self.taps: tuple[int, ...] = features.taps or (spec.depth - 1,)
+        self.blocks: tuple[int, ...] = features.blocks or (spec.depth - 1,)
         self.dim, self.grid = spec.dim, features.input_px // spec.patch_px
         self._input_px, self._precision = features.input_px, features.precision
         self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
@@ -93,9 +93,9 @@ class Encoder(nn.Module):
         """Tokens of prepared tiles, not yet checked: nothing here waits for a GPU."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             final, grids = self.vit.forward_intermediates(  # type: ignore[operator]
-                prepared, indices=list(self.taps), norm=True, output_fmt="NLC"
+                prepared, indices=list(self.blocks), norm=True, output_fmt="NLC"
             )
-        tokens = torch.stack(grids, dim=1).unflatten(2, (self.grid, self.grid))  # (b, taps, g, g, dim)
+        tokens = torch.stack(grids, dim=1).unflatten(2, (self.grid, self.grid))  # (b, blocks, g, g, dim)
         cls = final[:, 0].float()
         return EncodedTiles(cls, tokens.half(), torch.maximum(_magnitude(tokens), _magnitude(cls)))
 

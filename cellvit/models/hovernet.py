@@ -35,7 +35,7 @@ _HV_INITIAL_STD: Final = 0.01
 class HoVerNetDecoder(nn.Module):
     """Token grids (and the image) to NP, HV and NT maps at tile resolution.
 
-    A 1x1 convolution joins the taps; four stages of bilinear upsampling and two 3x3 convolutions reach 256 px; three
+    A 1x1 convolution joins the blocks; four stages of bilinear upsampling and two 3x3 convolutions reach 256 px; three
     light heads share this trunk, where the published HoVer-Net has three branches. With ``image_stem="rgb"`` a small
     convolutional pyramid on the image gives features at full, half (quarter, eighth) resolution, which join the
     stage of that resolution: a frozen ViT's grid alone cannot place borders. The defaults are the decoder of the
@@ -43,7 +43,7 @@ class HoVerNetDecoder(nn.Module):
 
     Args:
         dim: Width of a token.
-        taps: Number of token grids a tile.
+        blocks: Number of token grids a tile.
         grid: Side of a token grid.
         widths: Channels at the token grid and after each of the four stages.
         dropout: Share of the channels dropped after the token projection.
@@ -51,7 +51,7 @@ class HoVerNetDecoder(nn.Module):
         stem_widths: Channels of the stem at full, half, quarter and eighth resolution; two to four of them.
 
     Shapes:
-        tokens: (b, taps, g, g, dim), patch tokens only, any floating type.
+        tokens: (b, blocks, g, g, dim), patch tokens only, any floating type.
         image: (b, 3, 256, 256), RGB in 0..255, uint8 or floating; None without a stem.
         returns: `HoverMaps` with h = w = 256.
     """
@@ -60,7 +60,7 @@ class HoVerNetDecoder(nn.Module):
         self,
         dim: int,
         *,
-        taps: int = 1,
+        blocks: int = 1,
         grid: int = 16,
         widths: Sequence[int] = (256, 128, 64, 64, 64),
         dropout: float = 0.1,
@@ -68,11 +68,11 @@ class HoVerNetDecoder(nn.Module):
         stem_widths: Sequence[int] = (16, 32, 64, 64),
     ) -> None:
         super().__init__()
-        self.token_shape = (taps, grid, grid, dim)
+        self.token_shape = (blocks, grid, grid, dim)
         joined = tuple(stem_widths) if image_stem == "rgb" else ()
         extra = (0,) * (len(_STAGE_PX) - len(joined)) + joined[::-1]  # channels that join each stage, coarse to fine
         self.project = nn.Sequential(
-            nn.Conv2d(taps * dim, widths[0], 1, bias=False),
+            nn.Conv2d(blocks * dim, widths[0], 1, bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
             nn.Dropout2d(dropout),
@@ -105,7 +105,7 @@ class HoVerNetDecoder(nn.Module):
         return self.stem is not None
 
     def forward(
-        self, tokens: Float[Tensor, "b taps g g dim"], image: Num[Tensor, "b 3 256 256"] | None = None
+        self, tokens: Float[Tensor, "b blocks g g dim"], image: Num[Tensor, "b 3 256 256"] | None = None
     ) -> HoverMaps:
         """Maps of a batch of tiles.
 
@@ -113,9 +113,9 @@ class HoVerNetDecoder(nn.Module):
             ContractError: Tokens or image have another shape, or the image is missing.
         """
         self._check(tokens, image)
-        b, taps, g, _, dim = tokens.shape
+        b, blocks, g, _, dim = tokens.shape
         grids = (
-            tokens.permute(0, 2, 3, 1, 4).reshape(b, g, g, taps * dim).permute(0, 3, 1, 2)
+            tokens.permute(0, 2, 3, 1, 4).reshape(b, g, g, blocks * dim).permute(0, 3, 1, 2)
         )  # channels last in memory
         x = self.project(grids.float())  # (b, widths[0], g, g)
         beside = self.stem(image) if self.stem is not None else {}
@@ -128,7 +128,7 @@ class HoVerNetDecoder(nn.Module):
     def _check(self, tokens: Tensor, image: Tensor | None) -> None:
         if tuple(tokens.shape[1:]) != self.token_shape:
             raise ContractError(
-                f"decoder: tokens must be (b, taps, g, g, dim) = (b, {', '.join(map(str, self.token_shape))}), "
+                f"decoder: tokens must be (b, blocks, g, g, dim) = (b, {', '.join(map(str, self.token_shape))}), "
                 f"found {tuple(tokens.shape)}. Use the features that it was trained on, or train it again."
             )
         expected = (len(tokens), 3, TILE_PX, TILE_PX)
