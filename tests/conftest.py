@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cellvit.data.pannuke import fold_files
-from cellvit.formats.hdf5 import writing
+from cellvit.formats.writing import writing
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import TILES, TileBatch, append_tiles
 

@@ -11,7 +11,7 @@ import pytest
 from cellvit.__main__ import main
 from cellvit.config.steps import GatherFamilySettings
 from cellvit.formats.features import FEATURES
-from cellvit.formats.hdf5 import writing
+from cellvit.formats.writing import writing
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import open_tiles
 from cellvit.taxonomy import ORGANS
