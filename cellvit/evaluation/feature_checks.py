@@ -114,7 +114,7 @@ def _judge_view(
     stored: FeatureBatch, fresh: FeatureBatch, rows: tuple[int, ...], view: str, *, upright: bool
 ) -> tuple[Finding, ...]:
     cls, tokens = _cls_deviation(stored, fresh), _token_deviation(stored, fresh)
-    moved = "the grid is shifted, flipped or transposed (registers counted as patches?), or these are other taps"
+    moved = "the grid is shifted, flipped or transposed (registers counted as patches?), or these are other blocks"
     other = _OTHER_WEIGHTS if upright else _OTHER_VIEW
     named = f"(rows {', '.join(map(str, rows))}, view {view})"
     expected = f"relative deviation of at most {TOLERANCE:g}"
@@ -148,7 +148,7 @@ def _finite(batch: FeatureBatch) -> np.ndarray:
 
 def _constant(batch: FeatureBatch) -> np.ndarray:
     bits = batch.tokens.view(np.uint16)  # comparing float16 costs ten times as much
-    still = (bits == bits[:, :, :, :1, :1, :]).all(axis=(3, 4))  # (b, views, taps, dim)
+    still = (bits == bits[:, :, :, :1, :1, :]).all(axis=(3, 4))  # (b, views, blocks, dim)
     return np.asarray((still.mean(axis=3) > _CONSTANT_SHARE).any(axis=(1, 2)))
 
 
@@ -158,13 +158,13 @@ def _cls_deviation(stored: FeatureBatch, fresh: FeatureBatch) -> float:
 
 
 def _token_deviation(stored: FeatureBatch, fresh: FeatureBatch) -> float:
-    """As for CLS, but by the spread of each channel over tiles and cells, and of the tap that deviates most.
+    """As for CLS, but by the spread of each channel over tiles and cells, and of the block that deviates most.
 
     What all cells share is taken off, else a shifted grid would hide behind it.
     """
     kept, new = stored.tokens.astype(np.float64), fresh.tokens.astype(np.float64)
     spread = new - new.mean(axis=(0, 1, 3, 4), keepdims=True)
-    deviations = [_ratio((kept - new)[:, :, tap], spread[:, :, tap]) for tap in range(new.shape[2])]
+    deviations = [_ratio((kept - new)[:, :, block], spread[:, :, block]) for block in range(new.shape[2])]
     return float(np.max(deviations))
 
 

@@ -39,9 +39,10 @@ def replacing_together(first: Path, *others: Path) -> Iterator[tuple[Path, ...]]
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what writers of `path` left that were killed; for a caller that alone writes it."""
-    for temporary in path.parent.glob(_TEMPORARY.format(name=glob.escape(path.name), writer="*")):
-        temporary.unlink(missing_ok=True)
+    """Remove what killed writers of `path` left; only for a caller that is the only writer of it."""
+    for name in (path.name, f".{path.name}"):  # the second: of a writing to the temporary path of another one
+        for temporary in path.parent.glob(_TEMPORARY.format(name=glob.escape(name), writer="*")):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,14 +1,14 @@
-"""History of a training: one record an epoch, one row an epoch in a CSV."""
+"""History of a training: one record an epoch in memory, one row an epoch in a CSV."""
 
-import csv
-import io
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import pandas as pd
 
 from cellvit.formats.atomic import write_text
+from cellvit.formats.digests import missing
 
 LOSS_PARTS: Final = (
     "np",
@@ -24,9 +24,11 @@ LOSS_PARTS: Final = (
 )
 """Parts of the decoder's loss, in the order of `cellvit.losses.hover.LossParts`."""
 
+VALIDATION_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy", "bpq")
+"""Metrics of the decoder's maps on the validation tiles (hv_length: mean length of the predicted HV on nuclei)."""
 
-MAP_FIGURES: Final = ("np_dice", "hv_mse", "hv_skill", "hv_magnitude_mean", "nt_accuracy", "bpq")
-"""Values of the decoder's maps on validation tiles (hv_magnitude_mean: mean length of HV on nuclei)."""
+_NINE_DIGITS: Final = "%.9g"
+"""Format of the numbers: nine significant digits represent a float32 exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class HistoryFormat:
 
     Attributes:
         train: Means over the training tiles of the epoch, while the weights changed.
-        validate: Measured on the validation tiles after the epoch; NaN where there are none.
+        validate: Values on the validation tiles after the epoch; NaN where there are none.
     """
 
     train: tuple[str, ...]
@@ -43,24 +45,23 @@ class HistoryFormat:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of the CSV; `chosen` is 1 on the epoch whose weights were kept and 0 elsewhere."""
+        """Columns of the CSV; `selected` is 1 for the epoch whose weights are in the checkpoint, and 0 for the others."""
         train = (f"train_{name}" for name in self.train)
         validate = (f"validate_{name}" for name in self.validate)
-        return ("epoch", "rate", *train, *validate, "chosen")
+        return ("epoch", "rate", *train, *validate, "selected")
 
 
-HOVERNET_HISTORY: Final = HistoryFormat(LOSS_PARTS, (*LOSS_PARTS, *MAP_FIGURES))
-
+HOVERNET_HISTORY: Final = HistoryFormat(LOSS_PARTS, (*LOSS_PARTS, *VALIDATION_METRICS))
 
 ORGAN_HEAD_HISTORY: Final = HistoryFormat(("total",), ("total", "accuracy", "balanced_accuracy"))
 
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """What one epoch did.
+    """Values of one epoch.
 
     Attributes:
-        epoch: Counted from 1.
+        epoch: Number of the epoch, from 1.
         rate: Learning rate of the last step.
         train: Values by the names of the format; `validate` likewise. NaN where not measured.
     """
@@ -70,27 +71,35 @@ class EpochRecord:
     train: Mapping[str, float]
     validate: Mapping[str, float]
 
-
-_DIGITS = 9
-"""Significant digits: a float32 survives."""
-
-
-def write_history(path: Path, fmt: HistoryFormat, records: Sequence[EpochRecord], *, chosen: int | None) -> None:
-    """Write a row an epoch, `chosen` marked; undefined figures are empty, and no record leaves the header alone."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(fmt.columns)
-    writer.writerows(list(_cells(fmt, record, chosen)) for record in records)
-    write_text(path, text.getvalue())
+    @property
+    def values(self) -> dict[str, float]:
+        """Every value, named as the columns of the CSV."""
+        train = {f"train_{name}": value for name, value in self.train.items()}
+        return train | {f"validate_{name}": value for name, value in self.validate.items()}
 
 
-def _cells(fmt: HistoryFormat, record: EpochRecord, chosen: int | None) -> Iterator[str]:
-    yield str(record.epoch)
-    yield _number(record.rate)
-    yield from (_number(record.train[name]) for name in fmt.train)
-    yield from (_number(record.validate[name]) for name in fmt.validate)
-    yield str(int(record.epoch == chosen))
+def write_history(path: Path, fmt: HistoryFormat, records: Sequence[EpochRecord], *, selected: int) -> None:
+    """Write a row for each record; undefined values are empty. Without records, the header alone is written."""
+    rows: list[dict[str, Any]] = [
+        {"epoch": record.epoch, "rate": record.rate, **record.values, "selected": int(record.epoch == selected)}
+        for record in records
+    ]
+    table = pd.DataFrame(rows, columns=list(fmt.columns))
+    write_text(path, table.to_csv(index=False, float_format=_NINE_DIGITS, lineterminator="\n"))
 
 
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.{_DIGITS}g}"
+def read_history(path: Path) -> pd.DataFrame:
+    """A row for each epoch, with the columns of its format.
+
+    Raises:
+        MissingInputError: There is no such file.
+    """
+    if not path.exists():
+        raise missing(path)
+    return pd.read_csv(path)
+
+
+def selected_epoch(history: pd.DataFrame) -> int | None:
+    """Number of the epoch whose weights are in the checkpoint; None for a model that could not be trained."""
+    epochs = history.loc[history["selected"] == 1, "epoch"]
+    return int(epochs.iloc[0]) if len(epochs) else None

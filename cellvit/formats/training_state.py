@@ -1,42 +1,49 @@
-"""A training after a whole epoch, as it is kept to go on from."""
+"""State of a training after a whole epoch: one safetensors file, from which the next run of the training resumes."""
 
-import hashlib
+import fcntl
 import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.numpy import save
 
+from cellvit.errors import BusyFolderError
 from cellvit.formats.atomic import remove_unfinished, replacing
-from cellvit.formats.digests import differences
+from cellvit.formats.checkpoints import Arrays
+from cellvit.formats.content import HEADER_KEY
+from cellvit.formats.digests import arrays_sha256, combined, differences
 from cellvit.formats.history import EpochRecord
-from cellvit.formats.lock import locked
-from cellvit.formats.partial import PARTIAL
-from cellvit.training.stopping import stopped_by_sigterm
+from cellvit.formats.writing import PARTIAL
 
-Weights = dict[str, Tensor]
-"""Tensors by name, copies on the CPU; a name may begin with that of the part that its tensor is of, and a slash."""
+log = logging.getLogger(__name__)
+
+_VERSION: Final = "2"
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """Epochs so far, and the one whose weights are kept if no better one follows.
+class TrainingState:
+    """A training after a whole epoch.
 
     Attributes:
-        history: Every epoch; its length is the number of the last one.
-        kept: Number of the kept epoch; 0 before the first.
-        weights: State of the model after that epoch.
+        history: Every epoch so far; its length is the number of the last one.
+        selected: Number of the epoch whose weights are used if no better one follows; 0 before the first.
+        weights: Weights of the model after the selected epoch.
+        arrays: What the next step starts from, as ``part/name``: parameters and buffers, memory of the optimizer, state
+            of the random number generators of torch.
+        generators: State of the random number generators of numpy, by name.
     """
 
     history: tuple[EpochRecord, ...] = ()
-    kept: int = 0
-    weights: Weights = field(default_factory=dict)
+    selected: int = 0
+    weights: Arrays = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict)
+    generators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def epoch(self) -> int:
@@ -44,146 +51,104 @@ class Progress:
         return len(self.history)
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What changes from step to step; with settings, data and code it decides every step that follows.
+def joined(parts: Mapping[str, Arrays]) -> dict[str, np.ndarray]:
+    """Arrays of several parts, as ``part/name``."""
+    return {f"{part}/{name}": values for part, arrays in parts.items() for name, values in arrays.items()}
 
-    The number of the step is no part of it: it is that of the epoch times the steps of one.
+
+def part_of(arrays: Arrays, part: str) -> dict[str, np.ndarray]:
+    """Arrays of one part, by their names in it."""
+    start = f"{part}/"
+    return {name.removeprefix(start): values for name, values in arrays.items() if name.startswith(start)}
+
+
+@dataclass(frozen=True, slots=True)
+class StateFile:
+    """Where a training stores its state after each epoch.
 
     Attributes:
-        modules: Parameters and buffers, as ``module/name``.
-        optimizer: What it remembers of each parameter, as ``number/name``.
-        torch_random: State of torch's generator of each device in use, by device type.
-        generators: State of numpy's generators by name, as `numpy.random.BitGenerator.state`.
+        made_by: Everything that decides the training, by name; a state of another training is not used.
     """
 
-    modules: Weights
-    optimizer: Weights
-    torch_random: Weights
-    generators: Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingState:
-    """All that a training needs to go on as if it had not been stopped."""
-
-    progress: Progress
-    snapshot: Snapshot
-
-
-def joined(parts: Mapping[str, Weights]) -> Weights:
-    """Tensors of several parts, as ``part/name``."""
-    return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
-
-
-def part_of(weights: Weights, part: str) -> Weights:
-    """Tensors of one part, by their names in it."""
-    start = f"{part}/"
-    return {name.removeprefix(start): tensor for name, tensor in weights.items() if name.startswith(start)}
-
-
-log = logging.getLogger(__name__)
-
-
-_FORMAT: Final = "cellvit-training-state 1"
-
-
-_NUMBERS, _SHA256 = "cellvit", "sha256"
-"""Keys of the metadata: everything but tensors as JSON, and the hash of it and of the tensors."""
-
-
-class StateFile:
-    """Where a training keeps its state after each epoch.
-
-    Args:
-        fingerprint: What decides the training, by name; a state of another fingerprint is not gone on from.
-    """
-
-    def __init__(self, path: Path, fingerprint: Mapping[str, str]) -> None:
-        self.path = path
-        self._fingerprint = {"format": _FORMAT, **fingerprint}
+    path: Path
+    made_by: Mapping[str, str]
 
     def write(self, state: TrainingState) -> None:
-        """Put `state` in the place of the earlier one, whole or not at all."""
-        progress, snapshot = state.progress, state.snapshot
-        numbers = json.dumps(
-            {
-                "fingerprint": self._fingerprint,
-                "history": [asdict(record) for record in progress.history],
-                "kept": progress.kept,
-                "generators": snapshot.generators,
-            }
-        )
-        tensors = joined(
-            {
-                "kept": progress.weights,
-                "modules": snapshot.modules,
-                "optimizer": snapshot.optimizer,
-                "torch": snapshot.torch_random,
-            }
-        )
+        """Replace the earlier state, whole or not at all."""
+        arrays = joined({"weights": state.weights, "arrays": state.arrays})
+        header = {
+            "made_by": self._made_by,
+            "history": [asdict(record) for record in state.history],
+            "selected": state.selected,
+            "generators": state.generators,
+        }
+        header["sha256"] = _sha256(header, arrays)
         with replacing(self.path) as temporary:
-            metadata = {_NUMBERS: numbers, _SHA256: _sha256(numbers, tensors)}
-            temporary.write_bytes(save(tensors, metadata=metadata))
+            temporary.write_bytes(save(arrays, metadata={HEADER_KEY: json.dumps(header)}))
 
     def read(self) -> TrainingState | None:
-        """The state of the last whole epoch; None where there is none that fits, and the log says why it does not."""
+        """The state of the last whole epoch; None where no state of this training exists (the log says why)."""
         if not self.path.exists():
             return None
         try:
-            numbers, tensors = self._contents()
+            header, arrays = self._contents()
+            cause = differences(header["made_by"], self._made_by)
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            log.warning("begun anew, not resumed state=%s because it is damaged: %s", self.path, error)
+            cause = f"the state is damaged ({error})"
+        if cause:
+            log.warning("starting from scratch: cannot resume because %s state=%s", cause, self.path)
             return None
-        if differing := differences(numbers["fingerprint"], self._fingerprint):
-            log.warning("begun anew, not resumed state=%s because %s", self.path, differing)
-            return None
-        history = tuple(EpochRecord(**record) for record in numbers["history"])
         return TrainingState(
-            Progress(history, numbers["kept"], part_of(tensors, "kept")),
-            Snapshot(
-                modules=part_of(tensors, "modules"),
-                optimizer=part_of(tensors, "optimizer"),
-                torch_random=part_of(tensors, "torch"),
-                generators=numbers["generators"],
-            ),
+            history=tuple(EpochRecord(**record) for record in header["history"]),
+            selected=header["selected"],
+            weights=part_of(arrays, "weights"),
+            arrays=part_of(arrays, "arrays"),
+            generators=header["generators"],
         )
 
-    def _contents(self) -> tuple[dict[str, Any], Weights]:
-        with safe_open(self.path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            # copies: what safetensors gives may be a map of the file, which the next epoch replaces
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # not a dict
-        if _sha256(metadata[_NUMBERS], tensors) != metadata[_SHA256]:
-            raise ValueError("its content is not what its hash says")
-        numbers: dict[str, Any] = json.loads(metadata[_NUMBERS])
-        return numbers, tensors
+    @property
+    def _made_by(self) -> dict[str, str]:
+        return {"version of the state": _VERSION, **self.made_by}
+
+    def _contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        with safe_open(self.path, framework="numpy") as file:
+            header: dict[str, Any] = json.loads((file.metadata() or {})[HEADER_KEY])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+        if header.pop("sha256") != _sha256(header, arrays):
+            raise ValueError("its content does not have the checksum that it records")
+        return header, arrays
 
 
 @contextmanager
-def resuming(checkpoint: Path, fingerprint: Mapping[str, str]) -> Iterator[StateFile]:
-    """Yield the state of the training that writes `checkpoint`, and remove it when the block ends well.
+def resuming(checkpoint: Path, history: Path, made_by: Mapping[str, str]) -> Iterator[StateFile]:
+    """Yield the state file of the training that writes these outputs; write them inside the block.
 
-    Write the outputs inside. Where the block does not end well, the state of the last epoch stays for the next run;
-    SIGTERM ends it in order. Two runs at a time wait for each other.
+    The state is removed when the block ends without error. After an error or a kill, the next run resumes from it.
+
+    Raises:
+        BusyFolderError: Another process trains this model.
     """
     path = checkpoint.parent / PARTIAL / f"{checkpoint.name}.state"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with stopped_by_sigterm(), locked(path.with_suffix(".lock")):
-        remove_unfinished(path)
-        try:
-            yield StateFile(path, fingerprint)
-        except BaseException:
-            if path.exists():
-                log.warning("not finished; the next run goes on from state=%s", path)
-            raise
+    with _locked(path.with_suffix(".lock")):
+        for output in (path, checkpoint, history):
+            remove_unfinished(output)
+        yield StateFile(path, made_by)
         path.unlink(missing_ok=True)
 
 
-def _sha256(numbers: str, tensors: Weights) -> str:
-    digest = hashlib.sha256(numbers.encode())
-    for name in sorted(tensors):
-        values = tensors[name].numpy()
-        digest.update(f"{name} {values.dtype} {values.shape}".encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()
+def _locked(path: Path) -> IO[str]:
+    """A lock that is held until the file is closed, or until this process ends."""
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise BusyFolderError(f"{path}: another process trains this model. Fix: wait for it, or end it") from None
+    except OSError as error:
+        log.warning("no protection against a second run: the file system has no locks (%s) file=%s", error, path)
+    return file
+
+
+def _sha256(header: Mapping[str, Any], arrays: Arrays) -> str:
+    return combined({"header": header, "arrays": arrays_sha256(sorted(arrays.items()))})

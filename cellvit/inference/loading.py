@@ -33,7 +33,7 @@ def load_module(
         raise ContractError(f"{path}: expected a model of kind {kind}, found kind {header.kind}. {remedy}")
     try:
         module = build(**header.architecture)
-        module.load_state_dict(weights, strict=True)
+        module.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()}, strict=True)
     except (TypeError, RuntimeError) as error:
         raise ContractError(f"{path}: weights and architecture do not belong together ({error}). {remedy}") from error
     return module.to(device).eval(), header

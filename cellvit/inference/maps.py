@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from cellvit.data.batches import DecoderBatch, decoder_batches, sequential_rows
 from cellvit.formats.checkpoints import CheckpointHeader
-from cellvit.formats.hdf5 import Store
+from cellvit.formats.hdf5 import Rows
 from cellvit.formats.tiles import TileBatch
 from cellvit.inference.blocks import block_positions, check_same_encoder
 from cellvit.inference.loading import load_module
@@ -37,7 +37,7 @@ class LoadedDecoder:
     @property
     def blocks(self) -> tuple[int, ...]:
         """Blocks of the encoder whose tokens it reads."""
-        return tuple(self.header.encoder["taps"])
+        return tuple(self.header.encoder["blocks"])
 
 
 def load_decoder(path: Path, device: torch.device) -> LoadedDecoder:
@@ -48,8 +48,8 @@ def load_decoder(path: Path, device: torch.device) -> LoadedDecoder:
 
 def predict_maps(
     decoder: LoadedDecoder,
-    features: Store,
-    tiles: Store,
+    features: Rows,
+    tiles: Rows,
     rows: Int[np.ndarray, " r"],
     *,
     batch_size: int = PREDICTED_TILES,
@@ -65,8 +65,8 @@ def predict_maps(
         ContractError: The stores do not belong together.
     """
     check_same_encoder(features, decoder.header.encoder)
-    taps = block_positions(features, decoder.blocks)
-    with closing(decoder_batches(features, tiles, sequential_rows(rows, batch_size), taps=taps)) as batches:
+    blocks = block_positions(features, decoder.blocks)
+    with closing(decoder_batches(features, tiles, sequential_rows(rows, batch_size), blocks=blocks)) as batches:
         for batch in batches:
             yield as_map_batch(batch.tiles, forward(decoder.module, batch, decoder.device))
 

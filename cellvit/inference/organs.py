@@ -9,7 +9,7 @@ from jaxtyping import Float32, Int
 
 from cellvit.data.batches import IDENTITY
 from cellvit.formats.checkpoints import CheckpointHeader
-from cellvit.formats.hdf5 import Store
+from cellvit.formats.hdf5 import Rows
 from cellvit.inference.blocks import check_same_encoder
 from cellvit.inference.loading import load_module
 from cellvit.models.organ_head import OrganHead
@@ -31,7 +31,7 @@ def load_organ_head(path: Path, device: torch.device) -> LoadedOrganHead:
 
 
 def predict_organs(
-    head: LoadedOrganHead, features: Store, rows: Int[np.ndarray, " r"]
+    head: LoadedOrganHead, features: Rows, rows: Int[np.ndarray, " r"]
 ) -> Float32[np.ndarray, "r organs"]:
     """Calibrated probabilities of `head.header.organs` for the tiles at `rows` of a feature store.
 
@@ -52,6 +52,8 @@ def organ_probabilities(
     return found
 
 
-def read_cls(features: Store, rows: Int[np.ndarray, " r"]) -> Float32[np.ndarray, "r dim"]:
+def read_cls(features: Rows, rows: Int[np.ndarray, " r"]) -> Float32[np.ndarray, "r dim"]:
     """CLS tokens of the upright tiles, 6 KB a tile at H-optimus's width."""
-    return features.read_part("cls", rows, (IDENTITY,))
+    cls = np.empty((len(rows), features.shape("cls")[-1]), np.float32)
+    features.read_into("cls", rows, cls, (IDENTITY,))
+    return cls

@@ -29,7 +29,7 @@ def block_size(encoder: Encoder, n_views: int, batch_size: int | None) -> int:
         return batch_size
     if encoder.device.type == "cpu":
         return _CPU_BLOCK
-    per_tile = n_views * len(encoder.taps) * encoder.grid**2 * encoder.dim * _TOKEN_BYTES
+    per_tile = n_views * len(encoder.blocks) * encoder.grid**2 * encoder.dim * _TOKEN_BYTES
     fitting = max(1, _BLOCK_BYTES // per_tile)
     return min(_LARGEST_BLOCK, 1 << (fitting.bit_length() - 1))
 

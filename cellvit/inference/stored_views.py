@@ -11,11 +11,11 @@ from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.data.stain import recoloured
 from cellvit.data.views import View, views_of
 from cellvit.errors import StaleFileError
-from cellvit.formats.hdf5 import Store
+from cellvit.formats.hdf5 import Rows
 from cellvit.inference.blocks import ENCODER_SECTIONS, encoder_record
 
 _VIEWS_AXIS: Final = 1
-"""Axis of `tokens` (n, views, taps, g, g, dim)."""
+"""Axis of `tokens` (n, views, blocks, g, g, dim)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ IDENTITY_ONLY: Final = StoredViews((View(0, 0),))
 """Views of a store that holds the tiles as they lie."""
 
 
-def stored_views(store: Store) -> StoredViews:
+def stored_views(store: Rows) -> StoredViews:
     """Views of a store, from the settings that made it; the upright tile alone where it names no encoder.
 
     Raises:

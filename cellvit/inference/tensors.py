@@ -19,7 +19,7 @@ class TensorBatch(NamedTuple):
         image: RGB, 0..255, channels second in shape and last in memory.
     """
 
-    tokens: Float16[Tensor, "b taps g g dim"]
+    tokens: Float16[Tensor, "b blocks g g dim"]
     image: UInt8[Tensor, "b 3 256 256"]
     instances: Int32[Tensor, "b 256 256"]
     classes: UInt8[Tensor, "b 256 256"]
@@ -37,13 +37,13 @@ def on_device(batch: DecoderBatch, device: torch.device, stored: StoredViews = I
 
     tokens, image = sent(batch.tokens), sent(batch.tiles.image)
     instances, classes = sent(batch.tiles.instances), sent(batch.tiles.classes)
-    if batch.drawn is not None:
-        views, turns = [stored.views[place] for place in batch.drawn.stored], batch.drawn.turns
+    if batch.sampled is not None:
+        views, transforms = [stored.views[place] for place in batch.sampled.stored], batch.sampled.transforms
         image = stored.in_colours(image, batch.tiles.tile_id, views)
         geometries = np.array([view.geometry for view in views])
         image, instances, classes = (
-            apply_views(apply_views(pixels, geometries, axes=(1, 2)), turns, axes=(1, 2))
+            apply_views(apply_views(pixels, geometries, axes=(1, 2)), transforms, axes=(1, 2))
             for pixels in (image, instances, classes)
         )
-        tokens = apply_views(tokens, turns, axes=(2, 3))
+        tokens = apply_views(tokens, transforms, axes=(2, 3))
     return TensorBatch(tokens, image.permute(0, 3, 1, 2), instances, classes)

@@ -1,1 +1,1 @@
-"""Training loops: generators that yield one record a step or epoch."""
+"""Training of the decoders and of OrganHead: generators that yield one record a step or epoch."""

@@ -1,9 +1,8 @@
-"""Which view of each tile a decoder sees, drawn anew every epoch."""
+"""Augmentation: which view of each tile a decoder sees, sampled again in every epoch."""
 
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
@@ -19,48 +18,48 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How views are drawn.
+    """How views are sampled.
 
     Attributes:
         stored: Views of the feature store.
-        n_drawn: Views that are drawn from, the first ones of the store; 1 draws none.
-        turned: Whether tokens are turned as a map of vectors after that.
+        n_sampled: Views to sample from, the first ones of the store; 1 samples none.
+        rotated: Whether the tokens are then flipped or rotated as a map of vectors.
     """
 
     stored: StoredViews
-    n_drawn: int = 1
-    turned: bool = False
+    n_sampled: int = 1
+    rotated: bool = False
 
-    def drawn(self, plan: Iterable[Int[np.ndarray, " r"]], rng: np.random.Generator) -> list[SampledRows]:
-        """Each batch of the plan with a view for each of its tiles, all equally likely."""
+    def sampled(self, plan: Iterable[Int[np.ndarray, " r"]], rng: np.random.Generator) -> list[SampledRows]:
+        """Each batch of the plan with a view for each of its tiles; all views are equally likely."""
         return [SampledRows(rows, self._views(len(rows), rng)) for rows in plan]
 
     def _views(self, n: int, rng: np.random.Generator) -> SampledViews:
-        none = np.zeros(n, np.int64)
+        identity = np.zeros(n, np.int64)
         return SampledViews(
-            stored=rng.integers(self.n_drawn, size=n) if self.n_drawn > 1 else none,
-            turns=random_views(n, rng) if self.turned else none,
+            stored=rng.integers(self.n_sampled, size=n) if self.n_sampled > 1 else identity,
+            transforms=random_views(n, rng) if self.rotated else identity,
         )
 
 
-def augmentation_of(settings: TrainingSettings, stored: StoredViews, path: Path) -> Augmentation:
-    """What the settings ask for, with what the feature store at `path` holds.
+def augmentation_of(settings: TrainingSettings, stored: StoredViews) -> Augmentation:
+    """The augmentation that the settings ask for, from the views that the feature store holds.
 
     Raises:
-        StaleFileError: The settings ask for stored views and the store has only the upright tile.
+        StaleFileError: The settings ask for stored views, and the features hold the identity only.
     """
     if not settings.augment:
         return Augmentation(stored)
     if settings.views == "stored" and len(stored.views) == 1:
         raise StaleFileError(
-            f"{path}: training.views=stored asks for tokens of other views than identity, the file has only identity. "
-            'Extract them:  snakemake --config \'features={"views": ["dihedral8"]}\' or set training.views: auto'
+            "training.views=stored needs tokens of other views than the identity, the features hold the identity only. "
+            "Fix: set features.views: [dihedral8] and extract the features again, or set training.views: auto"
         )
-    if settings.views == "turned" or (settings.views == "auto" and len(stored.geometries) == 1):
+    if settings.views == "rotated" or (settings.views == "auto" and len(stored.geometries) == 1):
         log.info(
-            "cached tokens of the upright tile are turned as a map of vectors: an approximation. "
-            "features.views=[dihedral8] extracts the tokens of the turned tiles"
+            "the stored tokens are rotated as a map of vectors, which is an approximation; "
+            "features.views=[dihedral8] extracts the tokens of the rotated tiles"
         )
-        return Augmentation(stored, n_drawn=1 if settings.views == "turned" else len(stored.views), turned=True)
-    log.info("training draws one of %d stored views for each tile and epoch", len(stored.views))
-    return Augmentation(stored, n_drawn=len(stored.views))
+        return Augmentation(stored, n_sampled=1 if settings.views == "rotated" else len(stored.views), rotated=True)
+    log.info("training samples one of %d stored views for each tile and epoch", len(stored.views))
+    return Augmentation(stored, n_sampled=len(stored.views))

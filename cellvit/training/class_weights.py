@@ -1,4 +1,4 @@
-"""Weights of the classes against their imbalance."""
+"""Weights of classes and organs that compensate for their imbalance."""
 
 from typing import Final
 
@@ -7,19 +7,19 @@ import torch
 from jaxtyping import Float32, Int, Int64
 from torch import Tensor
 
-from cellvit.formats.hdf5 import Store
+from cellvit.formats.hdf5 import Rows
 from cellvit.taxonomy import NucleusClass
 
 MOST_TO_LEAST: Final = 10.0
-"""Greatest ratio of two pixel weights. On PanNuke dead nuclei have 0.2 % of the pixels of background, 1 / 20 by the
-square root; unbounded they would move the loss of a batch more than all other classes together."""
+"""Largest ratio of two pixel weights. In PanNuke, dead nuclei have 0.2 % as many pixels as the background, which is a
+ratio of 20 by the square root; without a limit they would dominate the loss of a batch."""
 
 _BLOCK_TILES: Final = 64
-"""Tiles whose class maps are in memory at a time: 4 MB."""
+"""Tiles whose class maps are in memory at the same time: 4 MB."""
 
 
-def pixel_counts(tiles: Store, rows: Int[np.ndarray, " r"]) -> Int64[np.ndarray, "6"]:
-    """Pixels of each `NucleusClass` over the tiles at `rows`."""
+def pixel_counts(tiles: Rows, rows: Int[np.ndarray, " r"]) -> Int64[np.ndarray, "6"]:
+    """Number of pixels of each `NucleusClass` in the tiles at `rows`."""
     counts = np.zeros(len(NucleusClass), np.int64)
     for start in range(0, len(rows), _BLOCK_TILES):
         classes = tiles.read("classes", rows[start : start + _BLOCK_TILES])
@@ -30,9 +30,9 @@ def pixel_counts(tiles: Store, rows: Int[np.ndarray, " r"]) -> Int64[np.ndarray,
 def pixel_weights(counts: Int64[np.ndarray, "6"]) -> Float32[Tensor, "6"]:
     """Inverse square roots of the class frequencies, background included, with a mean of 1.
 
-    The square root is between no weights, which forget rare classes, and inverse frequencies, under which a single
-    dead nucleus outweighs a tile. Ratios stay within `MOST_TO_LEAST`. A class without training pixels gets the
-    weight of the rarest one that is there: training never meets it, and validation does not overlook it.
+    The square root is a compromise between equal weights, which ignore rare classes, and inverse frequencies, with which
+    a single dead nucleus counts more than a tile. Ratios are limited to `MOST_TO_LEAST`. A class without training pixels
+    gets the weight of the rarest other class, so that it counts in the validation loss.
 
     Examples:
         >>> pixel_weights(np.array([400, 100, 100, 100, 0, 100])).numpy().round(2)
@@ -47,7 +47,7 @@ def pixel_weights(counts: Int64[np.ndarray, "6"]) -> Float32[Tensor, "6"]:
 
 
 def organ_weights(counts: Int64[np.ndarray, " k"]) -> Float32[Tensor, " k"]:
-    """Inverse frequencies with a mean of 1 over training tiles; 0 for organs without any.
+    """Inverse frequencies of the organs, with a mean of 1 over the training tiles; 0 for organs without tiles.
 
     Examples:
         >>> organ_weights(np.array([3, 1, 0])).numpy().round(2)

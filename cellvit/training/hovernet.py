@@ -1,12 +1,12 @@
-"""Training of a HoVer-Net decoder on a family's features."""
+"""Training of a HoVer-Net decoder on the features of a family."""
 
 import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,18 +15,13 @@ from tqdm import tqdm
 
 from cellvit.config.models import DecoderSettings, LossSettings, TrainingSettings
 from cellvit.config.steps import TrainHovernetSettings
-from cellvit.data.batches import (
-    DecoderBatch,
-    SampledRows,
-    decoder_batches,
-    sampled_batches,
-    sequential_rows,
-    shuffled_rows,
-)
-from cellvit.formats.hdf5 import Store
+from cellvit.data.batches import DecoderBatch, decoder_batches, sampled_batches, sequential_rows, shuffled_rows
+from cellvit.formats.family import FamilyData
+from cellvit.formats.hdf5 import Rows
 from cellvit.formats.history import EpochRecord
 from cellvit.formats.training_state import StateFile
 from cellvit.hover.encode import hv_maps
+from cellvit.inference.blocks import block_positions, stored_blocks
 from cellvit.inference.parallel import Workers, workers
 from cellvit.inference.stored_views import stored_views
 from cellvit.inference.tensors import on_device
@@ -35,33 +30,34 @@ from cellvit.models.autocast import half_precision
 from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.training.augmentation import Augmentation, augmentation_of
 from cellvit.training.class_weights import pixel_counts, pixel_weights
-from cellvit.training.loop import Means, adamw, train_steps
-from cellvit.training.resuming import Changing, train_to_end
+from cellvit.training.loop import adamw, averaged, log_epoch, train_steps
+from cellvit.training.resuming import Trainable, train_to_end
 from cellvit.training.schedule import rate_at
 from cellvit.training.seeding import Stream, generators, seeded
-from cellvit.training.selection import Kept
+from cellvit.training.selection import SelectedModel
 from cellvit.training.validation import NOT_MEASURED, validate
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class FamilyData:
-    """A family's stores, its rows by role, and where in the features the tokens are that the decoder reads."""
+class RowsByRole(NamedTuple):
+    """Row numbers of the tiles that train, and of those that select the epoch."""
 
-    features: Store
-    targets: Store
     train: Int[np.ndarray, " r"]
     validate: Int[np.ndarray, " r"]
-    taps: tuple[int, ...]
 
 
-def architecture_of(decoder: DecoderSettings, data: FamilyData) -> dict[str, Any]:
-    """Arguments of `HoVerNetDecoder` for these settings on these features."""
-    *_, grid, _, dim = data.features.shape("tokens")
+def blocks_read(decoder: DecoderSettings, features: Rows) -> tuple[int, ...]:
+    """Blocks of the encoder whose tokens the decoder reads."""
+    return decoder.blocks or stored_blocks(features)
+
+
+def architecture_of(decoder: DecoderSettings, features: Rows) -> dict[str, Any]:
+    """Arguments of `HoVerNetDecoder` for these settings and features."""
+    *_, grid, _, dim = features.shape("tokens")
     return {
         "dim": dim,
-        "taps": len(data.taps),
+        "blocks": len(blocks_read(decoder, features)),
         "grid": grid,
         "widths": list(decoder.widths),
         "dropout": decoder.dropout,
@@ -72,102 +68,104 @@ def architecture_of(decoder: DecoderSettings, data: FamilyData) -> dict[str, Any
 
 def fit_decoder(
     data: FamilyData,
+    rows: RowsByRole,
     settings: TrainHovernetSettings,
     *,
     device: torch.device,
     threads: int = 1,
     states: StateFile | None = None,
-) -> Kept:
-    """Train a decoder; the epoch of the best validation bPQ is kept, the last one without validation tiles.
+) -> SelectedModel:
+    """Train a decoder; select the epoch of the best validation bPQ, or the last one without validation tiles.
 
     Args:
-        data: At least one training tile.
-        threads: Processes that segment validation tiles for bPQ.
-        states: Where the training goes on from and is kept after each epoch; None keeps it nowhere.
+        rows: At least one training tile.
+        threads: Processes that segment the validation tiles for bPQ.
+        states: Where the training resumes from, and where each epoch is stored; None stores nothing.
 
     Raises:
-        StaleFileError: `training.views` asks for views that the features do not hold.
+        StaleFileError: The features do not hold the blocks or views that the settings ask for.
         TrainingDivergedError: Loss or gradient is not finite.
     """
-    augmentation = augmentation_of(settings.training, stored_views(data.features), data.features.path)
-    log.info("tiles train=%d validate=%d device=%s", len(data.train), len(data.validate), device)
-    with seeded(settings.seed, device), workers(threads, len(data.validate)) as pool:
-        decoder = HoVerNetDecoder(**architecture_of(settings.decoder, data)).to(device)
-        loss = _loss(settings.training.loss, data).to(device)
-        changing = _changing(decoder, loss, settings, device)
-        training = _Training(decoder, loss, data, settings.training, augmentation, changing)
-        return train_to_end(
-            changing, partial(training.epochs, pool), of=settings.training.epochs, figure="bpq", states=states
-        )
+    log.info("tiles train=%d validate=%d device=%s", len(rows.train), len(rows.validate), device)
+    augmentation = augmentation_of(settings.training, stored_views(data.features))
+    blocks = block_positions(data.features, blocks_read(settings.decoder, data.features))
+    with seeded(settings.seed, device), workers(threads, len(rows.validate)) as pool:
+        decoder = HoVerNetDecoder(**architecture_of(settings.decoder, data.features)).to(device)
+        loss = _loss(settings.training.loss, data.tiles, rows.train).to(device)
+        trainable = _trainable(decoder, loss, settings, device)
+        training = _Training(decoder, loss, trainable, settings.training, data, rows, blocks, augmentation)
+        return train_to_end(trainable, partial(training.epochs, pool), metric="bpq", states=states)
 
 
 @dataclass(frozen=True, slots=True)
 class _Training:
-    """What a step needs; `changing` holds what it changes."""
+    """What a step needs; `trainable` holds what it changes.
+
+    Attributes:
+        blocks: Positions in the features of the tokens that the decoder reads.
+    """
 
     decoder: HoVerNetDecoder
     loss: HoVerNetLoss
-    data: FamilyData
+    trainable: Trainable
     settings: TrainingSettings
+    data: FamilyData
+    rows: RowsByRole
+    blocks: tuple[int, ...]
     augmentation: Augmentation
-    changing: Changing
 
     def epochs(self, pool: Workers, after: int) -> Iterator[EpochRecord]:
-        """Train the epochs that follow `after`; yield each one's record after its validation."""
-        settings, n_steps = self.settings, self._n_steps
-        order, turns = (self.changing.generators[stream] for stream in (Stream.ORDER, Stream.VIEWS))
-        rate_of = partial(rate_at, peak=settings.learning_rate, steps=n_steps * settings.epochs, warmup=settings.warmup)
-        for epoch in range(after + 1, settings.epochs + 1):
-            started, means, rate = time.perf_counter(), Means(), 0.0
-            plan = shuffled_rows(self.data.train, settings.batch_size, order)
-            with closing(self._drawn_batches(self.augmentation.drawn(plan, turns))) as batches:
-                steps = train_steps(
-                    batches,
-                    self._parts,
-                    self.changing.optimizer,
-                    rate_of,
-                    max_norm=settings.max_norm,
-                    first=(epoch - 1) * n_steps,
-                )
-                self.decoder.train()
-                for step in tqdm(steps, f"epoch {epoch}/{settings.epochs}", n_steps, leave=False, disable=None):
-                    means.add(step.parts, step.n)
-                    rate = step.rate
-            tiles_per_s = len(self.data.train) / (time.perf_counter() - started)
-            measures_bpq = epoch % settings.bpq_every == 0 or epoch == settings.epochs
-            record = EpochRecord(epoch, rate, means.values(), self._validated(pool if measures_bpq else None))
-            _log_epoch(record, settings.epochs, tiles_per_s, time.perf_counter() - started)
+        """Train the epochs after number `after`; yield the record of each after its validation."""
+        epochs, bpq_every = self.settings.epochs, self.settings.bpq_every
+        for epoch in range(after + 1, epochs + 1):
+            started = time.perf_counter()
+            rate, means = self._trained(epoch)
+            tiles_per_s = len(self.rows.train) / (time.perf_counter() - started)
+            measures_bpq = epoch % bpq_every == 0 or epoch == epochs
+            record = EpochRecord(epoch, rate, means, self._validated(pool if measures_bpq else None))
+            log_epoch(record, epochs, tiles_per_s=tiles_per_s, seconds=time.perf_counter() - started)
             yield record
 
-    @property
-    def _n_steps(self) -> int:
-        """Steps an epoch, as `shuffled_rows` makes them."""
-        return -(-len(self.data.train) // self.settings.batch_size)
-
-    def _drawn_batches(self, plan: list[SampledRows]) -> Generator[DecoderBatch]:
-        return sampled_batches(self.data.features, self.data.targets, plan, taps=self.data.taps)
+    def _trained(self, epoch: int) -> tuple[float, dict[str, float]]:
+        """Train one epoch; return the last learning rate and the mean of each part of the loss."""
+        settings, random = self.settings, self.trainable.generators
+        plan = shuffled_rows(self.rows.train, settings.batch_size, random[Stream.ORDER])
+        sampled, n = self.augmentation.sampled(plan, random[Stream.VIEWS]), len(plan)
+        rate_of = partial(rate_at, peak=settings.learning_rate, steps=n * settings.epochs, warmup=settings.warmup)
+        stores = self.data.features, self.data.tiles
+        self.decoder.train()
+        with closing(sampled_batches(*stores, sampled, blocks=self.blocks)) as batches:
+            steps = train_steps(
+                batches,
+                self._parts,
+                self.trainable.optimizer,
+                rate_of,
+                max_norm=settings.max_norm,
+                first=(epoch - 1) * n,
+            )
+            return averaged(tqdm(steps, f"epoch {epoch}/{settings.epochs}", n, leave=False, disable=None))
 
     def _parts(self, batch: DecoderBatch) -> LossParts:
-        """Loss of a training batch; HV is computed after the turn, from the turned instances."""
-        tensors = on_device(batch, self.changing.device, self.augmentation.stored)
-        with half_precision(self.changing.device):
+        """Loss of a training batch; the HV target is computed from the transformed instances."""
+        tensors = on_device(batch, self.trainable.device, self.augmentation.stored)
+        with half_precision(self.trainable.device):
             maps = self.decoder(tensors.tokens, tensors.image if self.decoder.reads_image else None)
         parts: LossParts = self.loss(maps, tensors.instances, tensors.classes, hv_maps(tensors.instances))
         return parts
 
     def _validated(self, bpq_by: Workers | None) -> dict[str, float]:
-        if not len(self.data.validate):
+        if not len(self.rows.validate):
             return dict(NOT_MEASURED)
-        plan = sequential_rows(self.data.validate, self.settings.batch_size)
-        with closing(decoder_batches(self.data.features, self.data.targets, plan, taps=self.data.taps)) as batches:
-            return validate(self.decoder, self.loss, batches, device=self.changing.device, bpq_by=bpq_by)
+        plan = sequential_rows(self.rows.validate, self.settings.batch_size)
+        with closing(decoder_batches(self.data.features, self.data.tiles, plan, blocks=self.blocks)) as batches:
+            return validate(self.decoder, self.loss, batches, device=self.trainable.device, bpq_by=bpq_by)
 
 
-def _changing(
+def _trainable(
     decoder: HoVerNetDecoder, loss: HoVerNetLoss, settings: TrainHovernetSettings, device: torch.device
-) -> Changing:
+) -> Trainable:
     rate, decay = settings.training.learning_rate, settings.training.weight_decay
-    return Changing(
+    return Trainable(
         model=decoder,
         others={"loss": loss},
         optimizer=adamw((decoder, loss), learning_rate=rate, weight_decay=decay),
@@ -176,32 +174,8 @@ def _changing(
     )
 
 
-def _loss(settings: LossSettings, data: FamilyData) -> HoVerNetLoss:
-    weights = pixel_weights(pixel_counts(data.targets, data.train)) if settings.class_weights else None
-    return HoVerNetLoss(
-        np_weight=settings.np,
-        hv_weight=settings.hv,
-        nt_weight=settings.nt,
-        hv_regression_weight=settings.hv_regression,
-        hv_gradient_weight=settings.hv_gradient,
-        hv_magnitude_weight=settings.hv_magnitude,
-        regression=settings.regression,
-        class_weights=weights,
-        weighting=settings.weighting,
-    )
-
-
-def _log_epoch(record: EpochRecord, epochs: int, tiles_per_s: float, seconds: float) -> None:
-    """One line: every part of the training loss, and what was measured on validation tiles."""
-    figures = {f"train_{name}": value for name, value in record.train.items()}
-    figures |= {f"validate_{name}": value for name, value in record.validate.items() if value == value}  # not NaN
-    shown = " ".join(f"{name}={value:.4g}" for name, value in figures.items())
-    log.info(
-        "epoch=%d/%d rate=%.3g %s tiles_per_s=%.2f seconds=%.1f",
-        record.epoch,
-        epochs,
-        record.rate,
-        shown,
-        tiles_per_s,
-        seconds,
-    )
+def _loss(settings: LossSettings, tiles: Rows, train: Int[np.ndarray, " r"]) -> HoVerNetLoss:
+    """The loss of these settings; class weights come from the training tiles."""
+    options = settings.model_dump(exclude={"class_weights"})
+    weights = pixel_weights(pixel_counts(tiles, train)) if settings.class_weights else None
+    return HoVerNetLoss(**options, class_weights=weights)

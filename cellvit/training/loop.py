@@ -1,5 +1,6 @@
-"""Optimizer steps as a generator: the caller counts, evaluates, saves and stops."""
+"""Optimizer steps as a generator, their means over an epoch, and the log line of an epoch."""
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol, TypeVar
@@ -9,9 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cellvit.errors import TrainingDivergedError
+from cellvit.formats.history import EpochRecord
+
+log = logging.getLogger(__name__)
 
 _VECTOR_DIMS = 1
-"""Biases, gains and learned loss weights have at most one axis; they are not decayed."""
+"""Biases, gains and learned loss weights have at most one axis; weight decay leaves them out."""
 
 
 class Parts(Protocol):
@@ -19,10 +23,10 @@ class Parts(Protocol):
 
     @property
     def total(self) -> Float[Tensor, ""]:
-        """What is minimized."""
+        """The value that training minimizes."""
 
     def as_floats(self) -> dict[str, float]:
-        """Every part, `total` among them."""
+        """Every part, including `total`."""
 
 
 class SizedBatch(Protocol):
@@ -38,7 +42,7 @@ class Step(NamedTuple):
     """One optimizer step.
 
     Attributes:
-        n: Tiles of its batch.
+        n: Number of tiles in its batch.
         norm: Norm of the gradient before clipping.
     """
 
@@ -58,15 +62,15 @@ def train_steps(
     max_norm: float = math.inf,
     first: int = 0,
 ) -> Iterator[Step]:
-    """Take one optimizer step a batch and yield its `Step`.
+    """Take one optimizer step for each batch and yield its `Step`.
 
     Args:
-        rate_of: Learning rate by number of the step.
+        rate_of: Learning rate by the number of the step.
         max_norm: Gradients are scaled down to this norm.
         first: Number of the first step.
 
     Raises:
-        TrainingDivergedError: Loss or gradient is not finite; parameters are as before that step.
+        TrainingDivergedError: Loss or gradient is not finite; the parameters are as before that step.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for number, batch in enumerate(batches, first):
@@ -85,7 +89,7 @@ def train_steps(
 
 
 def adamw(modules: Iterable[nn.Module], *, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over all parameters of `modules`; only weights of layers decay (Loshchilov and Hutter 2019)."""
+    """AdamW over all parameters of `modules`; weight decay applies to the weights of layers (Loshchilov and Hutter 2019)."""
     parameters = [parameter for module in modules for parameter in module.parameters()]
     groups = [
         {"params": [p for p in parameters if p.ndim > _VECTOR_DIMS], "weight_decay": weight_decay},
@@ -95,21 +99,37 @@ def adamw(modules: Iterable[nn.Module], *, learning_rate: float, weight_decay: f
 
 
 class Means:
-    """Means over tiles of parts by name, batch by batch."""
+    """Means of named values over tiles, added batch by batch."""
 
     def __init__(self) -> None:
         self._n = 0
         self._sums: dict[str, float] = {}
 
     def add(self, parts: Mapping[str, float], n: int) -> None:
-        """Count the parts of a batch of `n` tiles."""
+        """Add the values of a batch of `n` tiles."""
         self._n += n
         for name, value in parts.items():
             self._sums[name] = self._sums.get(name, 0.0) + n * value
 
     def values(self) -> dict[str, float]:
-        """Mean of each part."""
+        """Mean of each value."""
         return {name: value / self._n for name, value in self._sums.items()}
+
+
+def averaged(steps: Iterable[Step]) -> tuple[float, dict[str, float]]:
+    """Take all steps; return the learning rate of the last one, and the mean of each part over the tiles."""
+    means, rate = Means(), 0.0
+    for step in steps:
+        means.add(step.parts, step.n)
+        rate = step.rate
+    return rate, means.values()
+
+
+def log_epoch(record: EpochRecord, epochs: int, **timing: float) -> None:
+    """Log one line: every part of the training loss, and every value that was measured on the validation tiles."""
+    measured = {name: value for name, value in record.values.items() if not math.isnan(value)}
+    shown = " ".join(f"{name}={value:.4g}" for name, value in (measured | timing).items())
+    log.info("epoch=%d/%d rate=%.3g %s", record.epoch, epochs, record.rate, shown)
 
 
 def _check_finite(number: int, rate: float, norm: float, parts: Mapping[str, float]) -> None:
@@ -118,6 +138,6 @@ def _check_finite(number: int, rate: float, norm: float, parts: Mapping[str, flo
     shown = " ".join(f"{name}={value:.4g}" for name, value in parts.items())
     raise TrainingDivergedError(
         f"step {number}: loss and gradient must be finite, found gradient norm {norm}, {shown} at a learning rate of "
-        f"{rate:.3g}. Lower the learning rate (training.learning_rate, organ_head.learning_rate), or raise "
-        "training.warmup."
+        f"{rate:.3g}. Fix: lower the learning rate (training.learning_rate, organ_head.learning_rate), or raise "
+        "training.warmup"
     )

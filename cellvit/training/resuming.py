@@ -1,30 +1,34 @@
-"""A training that is kept after every epoch, and goes on from there when it was stopped."""
+"""Training that stores its state after every epoch, and resumes from there in the next run."""
 
+import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from cellvit.formats.checkpoints import Arrays, CheckpointHeader
+from cellvit.formats.digests import flattened
 from cellvit.formats.history import EpochRecord
-from cellvit.formats.training_state import Progress, Snapshot, StateFile, TrainingState, Weights, joined, part_of
+from cellvit.formats.training_state import StateFile, TrainingState, joined, part_of
 from cellvit.training.seeding import Stream
-from cellvit.training.selection import Kept, copies, kept_of, with_epoch
+from cellvit.training.selection import SelectedModel, as_arrays, selected_model, with_epoch
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Changing:
-    """What changes from step to step, taken and put back as a `Snapshot`.
+class Trainable:
+    """Everything that changes from step to step.
 
     Attributes:
-        model: What is trained.
-        others: Modules beside it that learn, by name.
-        generators: What draws the order of the tiles, and whatever else is drawn.
-        device: Where torch computes; its generator drops units.
+        model: The module that is trained.
+        others: Further modules that learn, by name.
+        generators: Random numbers of the order of the tiles and of their views.
+        device: Where torch computes; its generator decides which units are dropped.
     """
 
     model: nn.Module
@@ -33,70 +37,88 @@ class Changing:
     generators: Mapping[Stream, np.random.Generator]
     device: torch.device
 
-    def snapshot(self) -> Snapshot:
-        """A copy of all of it."""
-        remembered = self.optimizer.state_dict()["state"]
-        return Snapshot(
-            modules=joined({name: copies(module.state_dict()) for name, module in self._modules.items()}),
-            optimizer=joined({str(number): copies(of) for number, of in remembered.items()}),
-            torch_random=_torch_random(self.device),
-            generators={
-                stream.name: dict(generator.bit_generator.state) for stream, generator in self.generators.items()
-            },
-        )
+    def stored_in(self, state: TrainingState) -> TrainingState:
+        """The state with a copy of everything that the next step starts from."""
+        parts = {name: as_arrays(module.state_dict()) for name, module in self._modules.items()}
+        memory = self.optimizer.state_dict()["state"]
+        parts["optimizer"] = joined({str(number): as_arrays(tensors) for number, tensors in memory.items()})
+        parts["random"] = as_arrays(self._torch_random())
+        generators = {stream.name: dict(numbers.bit_generator.state) for stream, numbers in self.generators.items()}
+        return replace(state, arrays=joined(parts), generators=generators)
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Put everything back as it was in `snapshot`."""
+    def restore(self, state: TrainingState) -> None:
+        """Set everything to what `state` holds."""
         for name, module in self._modules.items():
-            module.load_state_dict(part_of(snapshot.modules, name), strict=True)
-        numbers = {name.partition("/")[0] for name in snapshot.optimizer}
-        remembered = {int(number): part_of(snapshot.optimizer, number) for number in numbers}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": remembered})
-        for stream, generator in self.generators.items():
-            generator.bit_generator.state = snapshot.generators[stream.name]
-        torch.set_rng_state(snapshot.torch_random["cpu"])
+            module.load_state_dict(as_tensors(part_of(state.arrays, name)), strict=True)
+        memory = part_of(state.arrays, "optimizer")
+        numbers = {name.partition("/")[0] for name in memory}
+        restored = {int(number): as_tensors(part_of(memory, number)) for number in numbers}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": restored})
+        random = as_tensors(part_of(state.arrays, "random"))
+        torch.set_rng_state(random["cpu"])
         if self.device.type == "cuda":
-            torch.cuda.set_rng_state(snapshot.torch_random["cuda"], self.device)
+            torch.cuda.set_rng_state(random["cuda"], self.device)
+        for stream, generator in self.generators.items():
+            generator.bit_generator.state = state.generators[stream.name]
 
     @property
     def _modules(self) -> dict[str, nn.Module]:
         return {"model": self.model, **self.others}
 
+    def _torch_random(self) -> dict[str, Tensor]:
+        if self.device.type == "cuda":
+            return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(self.device)}
+        return {"cpu": torch.get_rng_state()}
+
 
 def train_to_end(
-    changing: Changing,
+    trainable: Trainable,
     epochs_after: Callable[[int], Iterator[EpochRecord]],
     *,
-    of: int,
-    figure: str,
+    metric: str,
     states: StateFile | None,
-) -> Kept:
-    """Train up to epoch `of`, and keep the epoch of the highest validation `figure` (see `with_epoch`).
+) -> SelectedModel:
+    """Train all epochs that are still missing, and select the one of the highest validation `metric` (`with_epoch`).
 
     Args:
-        epochs_after: Trains the epochs after the given one; yields the record of each while `changing` is as it left it.
-        states: Where the training goes on from and is kept after each epoch; None keeps it nowhere.
+        epochs_after: Trains the epochs after the given one; yields the record of each.
+        states: Where the training resumes from, and where each epoch is stored; None stores nothing.
     """
-    progress = _resumed(changing, of, states)
-    for record in epochs_after(progress.epoch):
-        progress = with_epoch(progress, record, changing.model, figure)
+    state = (states.read() if states is not None else None) or TrainingState()
+    if states is not None and state.epoch:
+        trainable.restore(state)
+        log.info("resumed after epoch=%d state=%s", state.epoch, states.path)
+    for record in epochs_after(state.epoch):
+        state = with_epoch(state, record, trainable.model, metric)
         if states is not None:
-            states.write(TrainingState(progress, changing.snapshot()))
-    return kept_of(progress, figure)
+            states.write(trainable.stored_in(state))
+    return selected_model(state, metric)
 
 
-def _resumed(changing: Changing, of: int, states: StateFile | None) -> Progress:
-    """Progress of an earlier run, with everything put back as that left it; none where there is no state that fits."""
-    state = states.read() if states is not None else None
-    if states is None or state is None:
-        return Progress()
-    changing.restore(state.snapshot)
-    log.info("resumed epoch=%d of=%d state=%s", state.progress.epoch, of, states.path)
-    return state.progress
+def made_by(header: CheckpointHeader, inputs: Sequence[Path], device: torch.device) -> dict[str, str]:
+    """Everything that decides the weights of a training, by name.
+
+    The number of threads counts on a CPU only, where it decides the order in which numbers are added.
+
+    Args:
+        header: What is known before training.
+        inputs: Files in the order in which their tiles are read: the random order of the tiles starts from it.
+    """
+    return {
+        "model": header.kind,
+        "split": header.split,
+        "family": header.family or "none",
+        "folds": json.dumps(header.folds),
+        "order of the inputs": ", ".join(path.stem for path in inputs),
+        "code": header.code,
+        "software": f"torch {torch.__version__}, numpy {np.__version__}",
+        "device": device.type,
+        "threads": str(torch.get_num_threads()) if device.type == "cpu" else "any",
+        **{f"content of {name}": digest for name, digest in header.provenance.made_from.items()},
+        **{name: json.dumps(value) for name, value in flattened(header.provenance.settings).items()},
+    }
 
 
-def _torch_random(device: torch.device) -> Weights:
-    found = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        found["cuda"] = torch.cuda.get_rng_state(device)
-    return found
+def as_tensors(arrays: Arrays) -> dict[str, Tensor]:
+    """Copies of the arrays as tensors on the CPU."""
+    return {name: torch.tensor(values) for name, values in arrays.items()}

@@ -4,11 +4,11 @@ import math
 
 
 def rate_at(step: int, *, peak: float, steps: int, warmup: float) -> float:
-    """Learning rate of step 0..steps - 1: linear up to `peak`, then half a cosine down towards 0.
+    """Learning rate of step 0..steps - 1: a linear rise to `peak`, then half a cosine down towards 0.
 
     Args:
-        steps: Steps of the whole training.
-        warmup: Share of them that rises. The first step has a rate over 0, the last rising one has `peak`.
+        steps: Number of steps of the whole training.
+        warmup: Share of the steps in the rise. The first step has a rate above 0, the last step of the rise has `peak`.
 
     References:
         Loshchilov and Hutter 2017, SGDR, arXiv 1608.03983 (cosine); Goyal et al. 2017, arXiv 1706.02677 (warm-up).

@@ -1,4 +1,4 @@
-"""Randomness of a training: all of it from one seed."""
+"""Random numbers of a training, all of them from one seed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,23 +9,23 @@ import torch
 
 
 class Stream(IntEnum):
-    """Independent streams of one seed."""
+    """Independent streams of random numbers from one seed."""
 
     ORDER = 0
     VIEWS = 1
 
 
 def generators(seed: int, *streams: Stream) -> dict[Stream, np.random.Generator]:
-    """The random numbers of each stream."""
+    """A random number generator for each stream."""
     return {stream: np.random.default_rng((seed, stream)) for stream in streams}
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Inside, torch's own randomness (initial weights, dropout) starts from `seed`; outside, it is as before.
+    """Inside the block, torch's random numbers (initial weights, dropout) start from `seed`; then they are as before.
 
-    On a CPU, with the same number of threads, a training repeats bit for bit. On a GPU, some sums of convolutions and
-    of bilinear resizing are added in changing order, and repeats agree only to rounding.
+    On a CPU, a training with the same number of threads repeats bit for bit. On a GPU, the order in which convolutions
+    and bilinear resizing add numbers varies, and repeats are equal only up to rounding.
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):

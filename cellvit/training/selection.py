@@ -1,75 +1,75 @@
-"""The epoch whose weights are kept."""
+"""The selected epoch: the one whose weights become the checkpoint."""
 
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 from torch import Tensor, nn
 
 from cellvit.errors import ContractError
+from cellvit.formats.checkpoints import Arrays
 from cellvit.formats.history import EpochRecord
-from cellvit.formats.training_state import Progress, Weights
+from cellvit.formats.training_state import TrainingState
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """The kept epoch and the way there.
+class SelectedModel:
+    """Result of a training.
 
     Attributes:
-        weights: State of the module after that epoch, on the CPU.
-        record: That epoch.
+        weights: State of the module after the selected epoch.
+        record: The selected epoch.
         history: Every epoch.
-        selection: How the epoch was chosen, in words.
+        selection: How the epoch was selected, in words.
     """
 
-    weights: Weights
+    weights: Arrays
     record: EpochRecord
     history: tuple[EpochRecord, ...]
     selection: str
 
 
-def with_epoch(progress: Progress, record: EpochRecord, model: nn.Module, figure: str) -> Progress:
-    """Progress after one more epoch, which is kept where its validation `figure` is the highest, the first of equal ones.
+def with_epoch(state: TrainingState, record: EpochRecord, model: nn.Module, metric: str) -> TrainingState:
+    """The state after one more epoch, which is selected if its validation `metric` is higher than that of all before.
 
-    Epochs in which the figure was not measured cannot win; until it first is, the latest epoch is kept.
+    An epoch in which the metric was not measured is never better; until the first measurement, the latest epoch is
+    selected.
 
     Args:
         model: As that epoch left it.
     """
-    history = (*progress.history, record)
-    best = _measured(progress, figure)
-    if best is None or record.validate[figure] > best:  # NaN is never greater
-        return Progress(history, record.epoch, copies(model.state_dict()))
-    return Progress(history, progress.kept, progress.weights)
+    state = replace(state, history=(*state.history, record))
+    best = _best(state, metric)
+    if best is None or record.validate[metric] > best:  # NaN is never greater
+        return replace(state, selected=record.epoch, weights=as_arrays(model.state_dict()))
+    return state
 
 
-def kept_of(progress: Progress, figure: str) -> Kept:
-    """The kept epoch of a training that is finished.
+def selected_model(state: TrainingState, metric: str) -> SelectedModel:
+    """The result of a training that has finished.
 
     Raises:
         ContractError: It had no epoch.
     """
-    if not progress.history:
-        raise ContractError("training: needs at least one epoch, found none")
-    if _measured(progress, figure) is None:
-        selection = f"last epoch: {figure} is not defined on the validation tiles"
-    else:
-        selection = f"best validation {figure}"
-    log.info("kept epoch=%d of=%d selection=%r", progress.kept, progress.epoch, selection)
-    return Kept(progress.weights, progress.history[progress.kept - 1], progress.history, selection)
+    if not state.history:
+        raise ContractError("training: expected at least one epoch, found none")
+    selection = f"best validation {metric}"
+    if _best(state, metric) is None:
+        selection = f"last epoch: {metric} is not defined on the validation tiles"
+    log.info("selected epoch=%d of=%d selection=%r", state.selected, state.epoch, selection)
+    return SelectedModel(state.weights, state.history[state.selected - 1], state.history, selection)
 
 
-def copies(tensors: Mapping[str, Tensor]) -> Weights:
-    """The tensors as they are now, on the CPU."""
-    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+def as_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Copies of the tensors as they are now."""
+    return {name: np.array(value.detach().cpu().numpy(), order="C") for name, value in tensors.items()}
 
 
-def _measured(progress: Progress, figure: str) -> float | None:
-    """The figure of the kept epoch; None where no epoch so far has it."""
-    if not progress.kept:
-        return None
-    value = progress.history[progress.kept - 1].validate[figure]
+def _best(state: TrainingState, metric: str) -> float | None:
+    """The metric of the selected epoch; None where no epoch so far has it."""
+    value = state.history[state.selected - 1].validate[metric] if state.selected else math.nan
     return None if math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""Binary PQ of a tile's maps with the published watershed, in worker processes: imports no torch."""
+"""Binary PQ of one tile's maps with the published watershed, for worker processes: this module imports no torch."""
 
 import math
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from cellvit.metrics.overlap import panoptic_quality
 
 
 class BpqTask(NamedTuple):
-    """Maps of one tile and its nuclei."""
+    """Predicted maps of one tile, and the nuclei of its ground truth."""
 
     instances: Int32[np.ndarray, "h w"]
     np_prob: Float32[np.ndarray, "h w"]
@@ -19,7 +19,7 @@ class BpqTask(NamedTuple):
 
 
 def tile_bpq(task: BpqTask) -> float:
-    """bPQ of the tile; NaN where the truth has no nucleus (PanNuke's protocol)."""
+    """bPQ of the tile; NaN where the ground truth has no nucleus (PanNuke's protocol)."""
     if not task.instances.any():
         return math.nan
     return panoptic_quality(task.instances, segment(task.np_prob, task.hv)).pq

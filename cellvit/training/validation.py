@@ -1,7 +1,7 @@
-"""How good a decoder in training is on the validation tiles."""
+"""Values of a decoder in training on the validation tiles."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from cellvit.data.batches import DecoderBatch
 from cellvit.evaluation.map_sums import map_sums
-from cellvit.formats.history import LOSS_PARTS, MAP_FIGURES
+from cellvit.formats.history import LOSS_PARTS, VALIDATION_METRICS
 from cellvit.hover.encode import hv_maps
 from cellvit.inference.maps import as_map_batch, forward
 from cellvit.inference.parallel import Workers
@@ -24,21 +24,8 @@ from cellvit.models.maps import HoverMaps
 from cellvit.training.loop import Means
 from cellvit.training.tile_bpq import BpqTask, tile_bpq
 
-NOT_MEASURED = dict.fromkeys((*LOSS_PARTS, *MAP_FIGURES), math.nan)
-"""Values where there are no validation tiles."""
-
-
-@dataclass
-class _Sums:
-    """What adds up while batches pass."""
-
-    losses: Means = field(default_factory=Means)
-    rows: list[Float64[np.ndarray, "b k"]] = field(default_factory=list)
-    organs: list[str] = field(default_factory=list)
-
-    @property
-    def maps(self) -> MapSums:
-        return MapSums(np.concatenate(self.rows))
+NOT_MEASURED = dict.fromkeys((*LOSS_PARTS, *VALIDATION_METRICS), math.nan)
+"""Values without validation tiles."""
 
 
 def validate(
@@ -49,61 +36,63 @@ def validate(
     device: torch.device,
     bpq_by: Workers | None,
 ) -> dict[str, float]:
-    """Loss parts and figures of the maps over all tiles of `batches`; the decoder is left in evaluation mode.
+    """Loss parts and metrics of the maps over all tiles of `batches`; the decoder is left in evaluation mode.
 
     Args:
         bpq_by: Workers that segment the tiles for bPQ, the mean over organs (published watershed); None leaves it NaN.
     """
     decoder.eval()
-    sums = _Sums()
-    stream = _mapped(decoder, lambda batch, maps: _loss_of(loss, batch, maps, device), batches, sums, device)
+    validation = _Validation(decoder, loss, device)
+    stream, bpq = validation.maps_of(batches), math.nan
     if bpq_by is None:
-        bpq = math.nan
         for _ in stream:
             pass
     else:
         values = np.array(list(bpq_by.map(tile_bpq, _tasks(stream))))
-        bpq = mean_over_organs(values, np.array(sums.organs, object)) if len(values) else math.nan
-    if not sums.rows:
-        return dict(NOT_MEASURED)
-    return {**sums.losses.values(), **_figures(sums.maps), "bpq": bpq}
+        bpq = mean_over_organs(values, np.array(validation.organs, object)) if len(values) else math.nan
+    return {**validation.values(), "bpq": bpq} if validation.rows else dict(NOT_MEASURED)
 
 
-def _mapped(
-    decoder: HoVerNetDecoder,
-    loss_of: Callable[[DecoderBatch, HoverMaps], LossParts],
-    batches: Iterable[DecoderBatch],
-    sums: _Sums,
-    device: torch.device,
-) -> Iterator[MapBatch]:
-    """Yield the maps of each batch after counting them in `sums`."""
-    for batch in batches:
-        maps = forward(decoder, batch, device)
-        sums.losses.add(loss_of(batch, maps).as_floats(), len(batch))
-        found = as_map_batch(batch.tiles, maps)
-        sums.rows.append(map_sums(found).rows)
-        sums.organs.extend(batch.tiles.organ)
-        yield found
+@dataclass
+class _Validation:
+    """A pass over the validation tiles, and what it adds up."""
 
+    decoder: HoVerNetDecoder
+    loss: HoVerNetLoss
+    device: torch.device
+    losses: Means = field(default_factory=Means)
+    rows: list[Float64[np.ndarray, "b k"]] = field(default_factory=list)
+    organs: list[str] = field(default_factory=list)
 
-@torch.inference_mode()
-def _loss_of(loss: HoVerNetLoss, batch: DecoderBatch, maps: HoverMaps, device: torch.device) -> LossParts:
-    truth = on_device(batch, device)
-    parts: LossParts = loss(maps, truth.instances, truth.classes, hv_maps(truth.instances))
-    return parts
+    def maps_of(self, batches: Iterable[DecoderBatch]) -> Iterator[MapBatch]:
+        """Yield the maps of each batch after adding up its values."""
+        for batch in batches:
+            maps = forward(self.decoder, batch, self.device)
+            self.losses.add(self._parts(batch, maps).as_floats(), len(batch))
+            predicted = as_map_batch(batch.tiles, maps)
+            self.rows.append(map_sums(predicted).rows)
+            self.organs.extend(batch.tiles.organ)
+            yield predicted
+
+    def values(self) -> dict[str, float]:
+        """Mean of each part of the loss, and the metrics of the maps except bPQ."""
+        sums = MapSums(np.concatenate(self.rows))
+        return self.losses.values() | {
+            "np_dice": sums.np_dice,
+            "hv_mse": sums.hv_mse,
+            "hv_skill": sums.hv_skill,
+            "hv_length": sums.hv_length,
+            "nt_accuracy": sums.nt_accuracy,
+        }
+
+    @torch.inference_mode()
+    def _parts(self, batch: DecoderBatch, maps: HoverMaps) -> LossParts:
+        truth = on_device(batch, self.device)
+        parts: LossParts = self.loss(maps, truth.instances, truth.classes, hv_maps(truth.instances))
+        return parts
 
 
 def _tasks(stream: Iterable[MapBatch]) -> Iterator[BpqTask]:
-    for found in stream:
-        for place, instances in enumerate(found.tiles.instances):
-            yield BpqTask(instances, found.np_prob[place], found.hv[place])
-
-
-def _figures(sums: MapSums) -> dict[str, float]:
-    return {
-        "np_dice": sums.value("np_dice"),
-        "hv_mse": sums.value("hv_mse"),
-        "hv_skill": sums.value("hv_skill"),
-        "hv_magnitude_mean": sums.value("hv_length"),
-        "nt_accuracy": sums.value("nt_accuracy"),
-    }
+    for predicted in stream:
+        for place, instances in enumerate(predicted.tiles.instances):
+            yield BpqTask(instances, predicted.np_prob[place], predicted.hv[place])

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from cellvit.__main__ import main
-from cellvit.config.steps import GatherFamiliesSettings
+from cellvit.formats.family import write_members
 from cellvit.formats.features import FEATURES
-from cellvit.formats.writing import writing
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import open_tiles
+from cellvit.formats.writing import writing
 from cellvit.taxonomy import ORGANS
 
 GRID, DIM = 16, 8
@@ -34,21 +34,14 @@ class SmallRun:
     def features(self, fold: int) -> Path:
         return self.root / f"features/fold{fold}.h5"
 
-    def family(self, name: str, kind: str) -> Path:
-        return self.root / f"families/{name}/{kind}.h5"
+    def members(self, family: str, fold: int) -> Path:
+        return self.root / f"families/{family}/fold{fold}.h5"
 
-    def gather(self, name: str, organs: Sequence[str]) -> None:
-        """Gather a family of the run."""
-        arguments = {
-            "--settings": [GatherFamiliesSettings(organs=tuple(organs)).model_dump_json()],
-            "--family": [name],
-            "--folds": self.folds,
-            "--fold-tiles": map(self.tiles, self.folds),
-            "--fold-features": map(self.features, self.folds),
-            "--features": [self.family(name, "features")],
-            "--targets": [self.family(name, "targets")],
-        }
-        assert call("gather_family", arguments) == 0
+    def gather(self, family: str, organs: Sequence[str]) -> None:
+        """List the members of a family in every fold."""
+        for fold in self.folds:
+            tiles, features = self.tiles(fold), self.features(fold)
+            write_members(self.members(family, fold), fold=fold, organs=organs, tiles=tiles, features=features)
 
 
 def call(step: str, arguments: dict[str, object]) -> int:
@@ -74,7 +67,7 @@ def write_small_run(
             write_tile_store(run.tiles(fold), fold, organs, simulated=True, patients=patients.get(fold, ()))
             with open_tiles(run.tiles(fold)) as store:
                 origin = Provenance(
-                    made_from={"tiles": store.content_sha256},
+                    made_from={"tiles": store.digest},
                     settings=ENCODER,
                     simulated=True,
                     untrained_encoder=True,
@@ -82,7 +75,7 @@ def write_small_run(
             rng, n = np.random.default_rng(fold), len(organs)
             cls = np.array([centres[organ] for organ in organs]).reshape(n, 1, DIM) + 0.1 * rng.normal(size=(n, 1, DIM))
             with writing(
-                run.features(fold), FEATURES, n, {"views": 1, "taps": 1, "g": GRID, "dim": DIM}, origin
+                run.features(fold), FEATURES, n, {"views": 1, "blocks": 1, "g": GRID, "dim": DIM}, origin
             ) as out:
                 tokens = rng.normal(size=(n, 1, 1, GRID, GRID, DIM))
                 out.append(cls=cls.astype(np.float32), tokens=tokens.astype(np.float16))
@@ -93,6 +86,6 @@ def write_small_run(
 
 ENCODER = {
     "encoder": {"preset": "tiny-vit", "weights": "random", "seed": 0, "custom": None},
-    "features": {"input_px": 224, "taps": None, "precision": "auto", "batch_size": 32},
+    "features": {"input_px": 224, "blocks": None, "precision": "auto", "batch_size": 32},
 }
 """Settings that `extract_features` writes; tiny-vit has four blocks, of which the last is kept."""

@@ -1,4 +1,4 @@
-"""Features and tiles of one small fold, open for reading."""
+"""Features and tiles of one small family in memory, and settings of a training that takes a second."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -6,19 +6,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cellvit.config.steps import TrainHovernetSettings
+from cellvit.formats.family import FamilyData
 from cellvit.formats.features import FEATURES, open_features
-from cellvit.formats.hdf5 import writing
+from cellvit.formats.hdf5 import Selection
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import TILES, TileBatch, append_tiles, open_tiles
-from cellvit.training.hovernet import FamilyData
+from cellvit.formats.writing import writing
+from cellvit.training.hovernet import RowsByRole
 
 N_TILES, GRID, DIM = 8, 16, 4
 
 
+@pytest.fixture(autouse=True)
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """CPU threads of torch: one, unless the test sets another number."""
+    before, wanted = torch.get_num_threads(), getattr(request, "param", 1)
+    torch.set_num_threads(wanted)
+    yield wanted
+    torch.set_num_threads(before)
+
+
 def _tiles() -> TileBatch:
-    """Dark discs on a bright ground, of two classes; the last tile is empty."""
+    """Dark discs on a bright background, of two classes; the last tile is empty."""
     rows, columns = np.ogrid[:256, :256]
     instances = np.zeros((N_TILES, 256, 256), np.int32)
     classes = np.zeros((N_TILES, 256, 256), np.uint8)
@@ -32,9 +44,9 @@ def _tiles() -> TileBatch:
 
 @pytest.fixture
 def open_family_data(tmp_path: Path) -> Iterator[Callable[..., FamilyData]]:
-    """Tiles 0 to 3 train, 4 and 7 validate; tokens are noise, so that all there is to learn is in the image.
+    """Tokens are noise, so that only the image can be learned from.
 
-    `damaged` are rows and views whose tokens are not finite: whoever reads them fails.
+    The tokens of `damaged` rows and views are not finite: a training that reads them fails.
     """
 
     def make(
@@ -46,16 +58,14 @@ def open_family_data(tmp_path: Path) -> Iterator[Callable[..., FamilyData]]:
             tokens[row, view] = np.nan
         with writing(tmp_path / "tiles.h5", TILES, N_TILES, {}, Provenance()) as writer:
             append_tiles(writer, _tiles())
-        sizes = {"views": n_views, "taps": 1, "g": GRID, "dim": DIM}
-        origin = Provenance(settings=settings or {})
-        with writing(tmp_path / "features.h5", FEATURES, N_TILES, sizes, origin) as writer:
-            writer.append(
-                cls=rng.normal(size=(N_TILES, n_views, DIM)).astype(np.float32),
-                tokens=tokens,
-            )
-        features = stack.enter_context(open_features(tmp_path / "features.h5"))
-        tiles = stack.enter_context(open_tiles(tmp_path / "tiles.h5"))
-        return FamilyData(features, tiles, np.arange(4), np.array([4, 7]), (0,))
+        sizes = {"views": n_views, "blocks": 1, "g": GRID, "dim": DIM}
+        with writing(tmp_path / "features.h5", FEATURES, N_TILES, sizes, Provenance(settings=settings or {})) as writer:
+            writer.append(cls=rng.normal(size=(N_TILES, n_views, DIM)).astype(np.float32), tokens=tokens)
+        stores = [open_tiles(tmp_path / "tiles.h5"), open_features(tmp_path / "features.h5")]
+        tiles, features = (
+            Selection(tmp_path / "members.h5", [stack.enter_context(store)], [np.arange(N_TILES)]) for store in stores
+        )
+        return FamilyData(tiles, features, np.ones(N_TILES, np.int64))
 
     with ExitStack() as stack:
         yield make
@@ -64,6 +74,12 @@ def open_family_data(tmp_path: Path) -> Iterator[Callable[..., FamilyData]]:
 @pytest.fixture
 def family_data(open_family_data: Callable[..., FamilyData]) -> FamilyData:
     return open_family_data()
+
+
+@pytest.fixture
+def rows() -> RowsByRole:
+    """The last tile, without nuclei, is among those that validate."""
+    return RowsByRole(train=np.arange(4), validate=np.array([4, 7]))
 
 
 @pytest.fixture

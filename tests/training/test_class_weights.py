@@ -30,7 +30,7 @@ def test_no_pixels_at_all_give_equal_weights():
 
 
 def test_pixels_are_counted_on_the_chosen_rows(family_data):
-    counts = pixel_counts(family_data.targets, np.array([7]))
+    counts = pixel_counts(family_data.tiles, np.array([7]))
 
     assert counts.tolist() == [256**2, 0, 0, 0, 0, 0]
 

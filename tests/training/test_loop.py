@@ -55,7 +55,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(bad):
     optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
     steps = train_steps([torch.full((2, 2), bad)], square_loss(layer), optimizer, lambda _: 1.0)
 
-    with pytest.raises(TrainingDivergedError, match=r"step 0: .*learning rate of 1\. Lower the learning rate"):
+    with pytest.raises(TrainingDivergedError, match=r"step 0: .*learning rate of 1\. Fix: lower the learning rate"):
         next(steps)
 
     assert torch.equal(layer.weight, before)

@@ -1,9 +1,8 @@
-"""A training that goes on from any of its epochs is the training that was not stopped."""
+"""A training that resumes from any of its epochs ends exactly as one that was not stopped."""
 
-import dataclasses
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,58 +12,54 @@ import torch
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.models import OrganHeadSettings
 from cellvit.config.steps import ExtractFeaturesSettings, TrainHovernetSettings
+from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.family import FamilyData
+from cellvit.formats.provenance import Provenance
 from cellvit.formats.training_state import StateFile, TrainingState
-from cellvit.training.hovernet import FamilyData, fit_decoder
+from cellvit.training.hovernet import RowsByRole, fit_decoder
 from cellvit.training.organ_head import OrganTiles, fit_organ_head
-from cellvit.training.selection import Kept
+from cellvit.training.resuming import made_by
+from cellvit.training.selection import SelectedModel
 
-CPU = torch.device("cpu")
-FINGERPRINT = {"seed": "0"}
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+MADE_BY = {"seed": "0"}
 EPOCHS = 4
 
 
 class EveryState(StateFile):
-    """A state file that lays a copy of each of its states aside."""
+    """A state file that also stores a copy of each of its states."""
 
     def write(self, state: TrainingState) -> None:
-        super().write(state)
-        shutil.copy(self.path, self.of_epoch(state.progress.epoch))
+        StateFile.write(self, state)
+        shutil.copy(self.path, self.of_epoch(state.epoch))
 
     def of_epoch(self, epoch: int) -> Path:
         return self.path.with_suffix(f".{epoch}")
 
 
-@pytest.fixture(autouse=True)
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """CPU threads of torch: one where the test does not say otherwise."""
-    before, wanted = torch.get_num_threads(), getattr(request, "param", 1)
-    torch.set_num_threads(wanted)
-    yield wanted
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def states(tmp_path: Path) -> EveryState:
-    return EveryState(tmp_path / "training.state", FINGERPRINT)
+    return EveryState(tmp_path / "training.state", MADE_BY)
 
 
-def assert_resumes(train: Callable[[StateFile | None], Kept], states: EveryState, epochs: Sequence[int]) -> None:
-    """Train without a state, with one, and from that of each of `epochs`; all must end the same."""
+def assert_resumes(
+    train: Callable[[StateFile | None], SelectedModel], states: EveryState, epochs: Sequence[int]
+) -> None:
+    """Train without a state file, with one, and from the state of each of `epochs`; every result must be the same."""
     expected = train(None)
     assert same(train(states), expected)
     for epoch in epochs:
         shutil.copy(states.of_epoch(epoch), states.path)
-        assert same(train(StateFile(states.path, FINGERPRINT)), expected), f"from epoch {epoch}"
+        assert same(train(StateFile(states.path, MADE_BY)), expected), f"from epoch {epoch}"
 
 
-def same(found: Kept, expected: Kept) -> bool:
-    """Equal weights, history, kept epoch and words, to the last bit."""
+def same(found: SelectedModel, expected: SelectedModel) -> bool:
+    """Equal weights, history and selected epoch, to the last bit."""
     return (
         found.weights.keys() == expected.weights.keys()
-        and all(torch.equal(found.weights[name], value) for name, value in expected.weights.items())
-        and repr(found.history) == repr(expected.history)
-        and repr(found.record) == repr(expected.record)
-        and found.selection == expected.selection
+        and all(values.tobytes() == found.weights[name].tobytes() for name, values in expected.weights.items())
+        and repr((found.history, found.record, found.selection))
+        == repr((expected.history, expected.record, expected.selection))
     )
 
 
@@ -78,91 +73,103 @@ def decoder_settings(small_settings: TrainHovernetSettings) -> TrainHovernetSett
 
 
 @pytest.mark.slow
-def test_a_decoder_with_dropout_and_learned_loss_weights_resumes_from_every_epoch_bit_for_bit(
-    family_data: FamilyData, decoder_settings: TrainHovernetSettings, states: EveryState
-) -> None:
-    assert_resumes(
-        lambda found: fit_decoder(family_data, decoder_settings, device=CPU, states=found),
-        states,
-        range(1, EPOCHS + 1),
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("threads", [2], indirect=True)
-def test_a_decoder_resumes_bit_for_bit_with_two_threads(
-    family_data: FamilyData, decoder_settings: TrainHovernetSettings, states: EveryState
-) -> None:
-    assert_resumes(
-        lambda found: fit_decoder(family_data, decoder_settings, device=CPU, states=found), states, [EPOCHS - 1]
-    )
-
-
-def test_stored_views_are_drawn_on_where_they_were(
-    open_family_data: Callable[..., FamilyData],
+@pytest.mark.parametrize(
+    ("threads", "epochs"), [(1, range(1, EPOCHS + 1)), (2, [EPOCHS - 1])], indirect=["threads"], ids=["one", "two"]
+)
+def test_a_decoder_resumes_from_every_epoch_bit_for_bit(
+    family_data: FamilyData,
+    rows: RowsByRole,
     decoder_settings: TrainHovernetSettings,
     states: EveryState,
+    epochs: Sequence[int],
+) -> None:
+    assert_resumes(
+        lambda found: fit_decoder(family_data, rows, decoder_settings, device=CPU, states=found), states, epochs
+    )
+
+
+@pytest.mark.parametrize("validate", [pytest.param([4, 7], id="validated"), pytest.param([], id="not_validated")])
+def test_the_sampling_of_stored_views_resumes_where_it_was(
+    open_family_data: Callable[..., FamilyData],
+    rows: RowsByRole,
+    decoder_settings: TrainHovernetSettings,
+    states: EveryState,
+    validate: list[int],
 ) -> None:
     extracted = ExtractFeaturesSettings(
         encoder=EncoderSettings(preset="tiny-vit", weights="random"), features=FeaturesSettings(views=("dihedral8",))
     )
     data = open_family_data(8, extracted.model_dump(mode="json"))
+    rows = rows._replace(validate=np.array(validate, np.int64))
 
-    assert_resumes(lambda found: fit_decoder(data, decoder_settings, device=CPU, states=found), states, [1, 3])
-
-
-def test_without_validation_tiles_the_last_epoch_is_kept_however_often_it_was_stopped(
-    family_data: FamilyData, decoder_settings: TrainHovernetSettings, states: EveryState
-) -> None:
-    data = dataclasses.replace(family_data, validate=np.zeros(0, np.int64))
-
-    assert_resumes(lambda found: fit_decoder(data, decoder_settings, device=CPU, states=found), states, [1, 3])
+    assert_resumes(lambda found: fit_decoder(data, rows, decoder_settings, device=CPU, states=found), states, [1, 3])
 
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
 @pytest.mark.parametrize("validate", [pytest.param(12, id="validated"), pytest.param(0, id="not_validated")])
-def test_an_organ_head_with_dropout_resumes_from_every_epoch_bit_for_bit(states: EveryState, validate: int) -> None:
+def test_an_organ_head_resumes_from_every_epoch_bit_for_bit(states: EveryState, validate: int) -> None:
     rng = np.random.default_rng(0)
     train, validation = (
         OrganTiles(rng.normal(size=(n, 12)).astype(np.float32), rng.integers(0, 3, n)) for n in (40, validate)
     )
     settings = OrganHeadSettings(epochs=12, hidden=16, batch_size=16, learning_rate=1e-2, dropout=0.4)
 
-    def trained(found: StateFile | None) -> Kept:
-        fitted = fit_organ_head(train, validation, settings, seed=0, device=CPU, states=found)
-        temperature = fitted.module.temperature.clone()
-        return dataclasses.replace(fitted.kept, weights={**fitted.kept.weights, "calibrated": temperature})
+    assert_resumes(
+        lambda found: fit_organ_head(train, validation, settings, seed=0, device=CPU, states=found),
+        states,
+        range(1, settings.epochs + 1),
+    )
 
-    assert_resumes(trained, states, range(1, settings.epochs + 1))
 
-
-def test_only_the_epochs_that_are_missing_are_trained_and_the_log_says_where_it_went_on(
+@pytest.mark.parametrize(("stored", "trained"), [(2, ["epoch=3/4", "epoch=4/4"]), (EPOCHS, [])])
+def test_only_the_missing_epochs_are_trained_and_the_log_says_so(
     family_data: FamilyData,
+    rows: RowsByRole,
     decoder_settings: TrainHovernetSettings,
     states: EveryState,
     caplog: pytest.LogCaptureFixture,
+    stored: int,
+    trained: list[str],
 ) -> None:
-    fit_decoder(family_data, decoder_settings, device=CPU, states=states)
-    shutil.copy(states.of_epoch(2), states.path)
+    fit_decoder(family_data, rows, decoder_settings, device=CPU, states=states)
+    shutil.copy(states.of_epoch(stored), states.path)
 
     with caplog.at_level(logging.INFO):
-        fit_decoder(family_data, decoder_settings, device=CPU, states=states)
+        fit_decoder(family_data, rows, decoder_settings, device=CPU, states=states)
 
     lines = [record.getMessage() for record in caplog.records]
-    assert f"resumed epoch=2 of={EPOCHS} state={states.path}" in lines
-    assert [line.split()[0] for line in lines if line.startswith("epoch=")] == ["epoch=3/4", "epoch=4/4"]
+    assert f"resumed after epoch={stored} state={states.path}" in lines
+    assert [line.split()[0] for line in lines if line.startswith("epoch=")] == trained
 
 
-def test_a_finished_training_whose_outputs_were_not_written_trains_nothing_more(
-    family_data: FamilyData,
-    decoder_settings: TrainHovernetSettings,
-    states: EveryState,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    expected = fit_decoder(family_data, decoder_settings, device=CPU, states=states)
+def identity(device: torch.device = CPU, order: tuple[str, ...] = ("fold1", "fold2"), **changes: object) -> dict:
+    origin = Provenance(made_from={"fold1.h5": "0a"}, settings={"training": {"epochs": 50, "loss": {"hv_weight": 2.0}}})
+    fields = {"kind": "hovernet", "split": "1", "family": "digestive", "status": "trained", "mpp": 0.25, "code": "abc"}
+    header = CheckpointHeader(**{"provenance": origin, "folds": {"train": (1,), "validate": (2,)}, **fields, **changes})
+    return made_by(header, [Path(f"{name}.h5") for name in order], device)
 
-    with caplog.at_level(logging.INFO):
-        found = fit_decoder(family_data, decoder_settings, device=CPU, states=states)
 
-    assert same(found, expected)
-    assert not [record for record in caplog.records if record.getMessage().startswith("epoch=")]
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        pytest.param({"split": "2"}, "split", id="split"),
+        pytest.param({"family": "all"}, "family", id="family"),
+        pytest.param({"kind": "organ_head"}, "model", id="model"),
+        pytest.param({"folds": {"train": (2,), "validate": (1,)}}, "folds", id="folds"),
+        pytest.param({"order": ("fold2", "fold1")}, "order of the inputs", id="order"),
+        pytest.param({"code": "abd"}, "code", id="code"),
+        pytest.param({"device": GPU}, "device", id="device"),
+        pytest.param({"provenance": Provenance(made_from={"fold1.h5": "0b"})}, "content of fold1.h5", id="data"),
+    ],
+)
+def test_everything_that_decides_the_weights_is_named(change: dict, name: str) -> None:
+    before, after = identity(), identity(**change)
+
+    assert before[name] != after[name]
+    assert (before["training.epochs"], before["training.loss.hv_weight"]) == ("50", "2.0")
+    assert f"torch {torch.__version__}" in before["software"]
+
+
+@pytest.mark.parametrize("threads", [1, 2], indirect=True)
+def test_threads_count_on_a_cpu_only(threads: int) -> None:
+    assert (identity(CPU)["threads"], identity(GPU)["threads"]) == (str(threads), "any")
