@@ -228,7 +228,8 @@ class Selection(Rows):
         return self._stores[0].provenance
 
     def _place(self, column: str, row: int) -> tuple[h5py.Dataset, int]:
-        return self._stores[self._store_of[row]]._place(column, int(self._row_of[row]))
+        store: Store = self._stores[self._store_of[row]]
+        return store._place(column, int(self._row_of[row]))
 
 
 def store_digest(content_sha256: str, provenance: Provenance) -> str:

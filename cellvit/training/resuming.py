@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cellvit.formats.checkpoints import Arrays, CheckpointHeader
-from cellvit.formats.digests import flattened
+from cellvit.config.base import flattened
 from cellvit.formats.history import EpochRecord
 from cellvit.formats.training_state import StateFile, TrainingState, joined, part_of
 from cellvit.training.seeding import Stream

@@ -70,7 +70,7 @@ class Graph:
 
     def step(self, name: str) -> ForJob:
         """Settings that a step reads, as JSON; for `params`."""
-        return lambda wildcards: step_settings(self.settings, name, getattr(wildcards, "family", None))
+        return lambda wildcards: step_settings(self.settings, name, getattr(wildcards, "family", ""))
 
     def folds(self, *roles: str) -> ForJob:
         """Folds that have one of `roles` in the split of a job, in that order; for `params`."""

@@ -113,7 +113,8 @@ def provenance_in(path: Path) -> Provenance:
         case ".safetensors":
             return read_header(path).provenance
         case ".html":
-            return read_page_provenance(path)
+            provenance: Provenance = read_page_provenance(path)
+            return provenance
     return Provenance.model_validate(json.loads(path.read_text(encoding="utf-8"))["provenance"])
 
 

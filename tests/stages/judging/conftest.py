@@ -183,7 +183,7 @@ def write_organ_head() -> Callable[..., Path]:
         torch.manual_seed(0)
         head = OrganHead(**architecture)
         if organs:
-            head.learn_only(torch.tensor([organ in organs for organ in ORGANS]))
+            head.set_trained(torch.tensor([organ in organs for organ in ORGANS]))
         header = CheckpointHeader(
             provenance=Provenance(simulated=True),
             kind="organ_head",
