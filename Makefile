@@ -1,4 +1,4 @@
-# Everything from a fresh clone on a machine with Python 3.11 (3.11 to 3.13 work) and nothing else. `make` lists the targets.
+# Everything from a fresh clone; it needs only Python 3.11, 3.12 or 3.13. `make` lists the targets.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -13,8 +13,8 @@ CONFIG ?=
 help: ## list the targets
 	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-# A virtual environment also works where Debian manages the system's Python; where ensurepip is missing, the system's pip
-# fills an environment made without it.
+# A virtual environment also works if Debian manages the system's Python. If ensurepip is missing, the environment is created
+# without pip, and the system's pip installs it there.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v[0]}.{v[1]}; call make PYTHON=python3.11")'
 	@echo "Setting up $(VENV) (once; a few minutes, most of it torch)"
@@ -25,9 +25,9 @@ $(READY): pyproject.toml constraints.txt
 
 .PHONY: help setup demo run verify lint check test test-slurm clean
 
-setup: $(READY) ## environment with pinned packages in .venv
+setup: $(READY) ## create .venv with pinned packages
 
-demo: $(READY) ## the whole graph on simulated data, on a CPU, in minutes
+demo: $(READY) ## the whole workflow on simulated data, on a CPU, in minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --workflow-profile profiles/demo
 	@echo "Report: $(CURDIR)/results/demo/report/index.html"
 
@@ -38,7 +38,7 @@ run: $(READY) ## a real run of config.yaml (CONFIG=mine.yaml overrides it)
 verify: $(READY) ## check whether the results of config.yaml are intact (CONFIG likewise)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit verify $(if $(CONFIG),--configfile $(CONFIG))
 
-lint: $(READY) # format, lint, types, layers, workflow format
+lint: $(READY) # format, lint, types, import layers, format and lint of the workflow
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -49,12 +49,12 @@ lint: $(READY) # format, lint, types, layers, workflow format
 check: lint ## format, lint, types, import layers, workflow lint and the quick tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 pytest -q -n auto -m "not slow and not workflow"
 
-test: lint ## everything but test-slurm, with runs of a small case through the real Snakemake
+test: lint ## all tests except test-slurm, with real Snakemake runs of a small case
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 pytest -n auto --dist loadgroup -m "not slurm"
 
-test-slurm: $(READY) ## profiles/slurm on a SLURM that it brings up itself (root on Debian; elsewhere it skips and says why)
+test-slurm: $(READY) ## test profiles/slurm on a SLURM that is started for it (root on Debian; skipped elsewhere)
 	$(BIN)/python tests/slurm/one_node_slurm.py install
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m slurm tests/slurm
 
-clean: ## remove the environment and the demo's results
+clean: ## remove .venv and the results of the demo
 	rm -rf $(VENV) results/demo
