@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -106,16 +106,3 @@ def differences(before: Mapping[str, object], now: Mapping[str, object]) -> str:
     """
     keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     return "; ".join(f"{key} was {before.get(key)} and is now {now.get(key)}" for key in keys)
-
-
-def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Each value of nested settings by its name with dots.
-
-    Examples:
-        >>> flattened({"seed": 0, "training": {"epochs": 50}})
-        {'seed': 0, 'training.epochs': 50}
-    """
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat

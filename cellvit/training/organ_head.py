@@ -19,7 +19,7 @@ from cellvit.data.batches import shuffled_rows
 from cellvit.formats.history import ORGAN_HEAD_HISTORY, EpochRecord
 from cellvit.formats.training_state import StateFile
 from cellvit.metrics.classification import accuracy, balanced_accuracy, confusion
-from cellvit.models.organ_head import OrganHead, known_softmax
+from cellvit.models.organ_head import OrganHead, softmax_of_trained
 from cellvit.taxonomy import ORGANS
 from cellvit.training.class_weights import organ_weights
 from cellvit.training.loop import adamw, averaged, log_epoch, train_steps
@@ -90,20 +90,20 @@ def fit_organ_head(
     return replace(selected, weights=as_arrays(head.state_dict()))
 
 
-def fit_temperature(logits: Float[Tensor, "n k"], truth: Int64[np.ndarray, " n"], known: Bool[Tensor, " k"]) -> float:
-    """Temperature of the smallest negative log-likelihood over tiles of known organs; 1 where there are none.
+def fit_temperature(logits: Float[Tensor, "n k"], truth: Int64[np.ndarray, " n"], trained: Bool[Tensor, " k"]) -> float:
+    """Temperature of the smallest negative log-likelihood over the tiles of trained organs; 1 without any.
 
     References:
         Guo et al., On calibration of modern neural networks, ICML 2017, section 4.2.
     """
-    organ = torch.from_numpy(truth).to(known.device)
-    counted = known[organ]
+    organ = torch.from_numpy(truth).to(trained.device)
+    counted = trained[organ]
     if not counted.any():
         return 1.0
     logits, organ = logits[counted].double(), organ[counted]
 
     def likelihood(log_temperature: float) -> float:
-        masked = logits.masked_fill(~known, -torch.inf) / math.exp(log_temperature)
+        masked = logits.masked_fill(~trained, -torch.inf) / math.exp(log_temperature)
         return float(F.cross_entropy(masked, organ))
 
     low, high = (math.log(bound) for bound in _TEMPERATURES)
@@ -155,7 +155,7 @@ class _Training:
         self.head.eval()
         cls, organ = self._tensors(self.validate)
         logits = self.head(cls)
-        predicted = known_softmax(logits, self.head.known, 1.0).argmax(dim=1).cpu().numpy()
+        predicted = softmax_of_trained(logits, self.head.trained, 1.0).argmax(dim=1).cpu().numpy()
         counts = confusion(self.validate.organ, predicted, len(ORGANS))
         return {
             "total": float(self._cross_entropy(logits, organ, weights)),
@@ -168,7 +168,7 @@ def _untrained(train: OrganTiles, settings: OrganHeadSettings, device: torch.dev
     """A head with random weights, the mean and spread of the training tokens, and the organs that have training tiles."""
     head = OrganHead(train.cls.shape[1], settings.hidden, len(ORGANS), settings.dropout).to(device)
     head.standardise(torch.from_numpy(train.cls).to(device))
-    head.learn_only(torch.from_numpy(_counts(train) > 0).to(device))
+    head.set_trained(torch.from_numpy(_counts(train) > 0).to(device))
     return head
 
 
@@ -179,4 +179,4 @@ def _counts(tiles: OrganTiles) -> Int64[np.ndarray, " k"]:
 
 @torch.inference_mode()
 def _temperature(head: OrganHead, validate: OrganTiles, device: torch.device) -> float:
-    return fit_temperature(head(torch.from_numpy(validate.cls).to(device)), validate.organ, head.known)
+    return fit_temperature(head(torch.from_numpy(validate.cls).to(device)), validate.organ, head.trained)
