@@ -90,20 +90,20 @@ def fit_organ_head(
     return replace(selected, weights=as_arrays(head.state_dict()))
 
 
-def fit_temperature(logits: Float[Tensor, "n k"], truth: Int64[np.ndarray, " n"], known: Bool[Tensor, " k"]) -> float:
-    """Temperature of the smallest negative log-likelihood over tiles of known organs; 1 where there are none.
+def fit_temperature(logits: Float[Tensor, "n k"], truth: Int64[np.ndarray, " n"], trained: Bool[Tensor, " k"]) -> float:
+    """Temperature of the smallest negative log-likelihood over the tiles of trained organs; 1 without any.
 
     References:
         Guo et al., On calibration of modern neural networks, ICML 2017, section 4.2.
     """
-    organ = torch.from_numpy(truth).to(known.device)
-    counted = known[organ]
+    organ = torch.from_numpy(truth).to(trained.device)
+    counted = trained[organ]
     if not counted.any():
         return 1.0
     logits, organ = logits[counted].double(), organ[counted]
 
     def likelihood(log_temperature: float) -> float:
-        masked = logits.masked_fill(~known, -torch.inf) / math.exp(log_temperature)
+        masked = logits.masked_fill(~trained, -torch.inf) / math.exp(log_temperature)
         return float(F.cross_entropy(masked, organ))
 
     low, high = (math.log(bound) for bound in _TEMPERATURES)

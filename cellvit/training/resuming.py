@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cellvit.formats.checkpoints import Arrays, CheckpointHeader
 from cellvit.config.base import flattened
+from cellvit.formats.checkpoints import Arrays, CheckpointHeader
 from cellvit.formats.history import EpochRecord
 from cellvit.formats.training_state import StateFile, TrainingState, joined, part_of
 from cellvit.training.seeding import Stream

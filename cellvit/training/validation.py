@@ -77,8 +77,7 @@ class _Validation:
     def values(self) -> dict[str, float]:
         """Mean of each part of the loss, and the metrics of the maps except bPQ."""
         sums = MapSums(np.concatenate(self.rows))
-        metrics = ("np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy")
-        return self.losses.values() | {name: sums.value(name) for name in metrics}
+        return self.losses.values() | {name: sums.value(name) for name in VALIDATION_METRICS if name != "bpq"}
 
     @torch.inference_mode()
     def _parts(self, batch: DecoderBatch, maps: HoverMaps) -> LossParts:

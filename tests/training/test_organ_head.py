@@ -101,7 +101,7 @@ def test_the_temperature_of_a_head_that_is_always_right_stays_in_bounds():
     assert 0.05 <= fit_temperature(logits, np.arange(3), torch.ones(3, dtype=torch.bool)) <= 20
 
 
-def test_tiles_of_unknown_organs_do_not_enter_the_temperature():
-    known = torch.tensor([True, True, False])
+def test_tiles_of_organs_without_training_tiles_are_left_out_of_the_temperature():
+    trained = torch.tensor([True, True, False])
 
-    assert fit_temperature(torch.zeros(2, 3), np.array([2, 2]), known) == 1
+    assert fit_temperature(torch.zeros(2, 3), np.array([2, 2]), trained) == 1
