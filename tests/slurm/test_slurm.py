@@ -139,7 +139,7 @@ def test_the_documented_commands_continue_a_run_after_its_head_was_killed(finish
     orphans = [job.number for job in finished.jobs() if job.number not in before]
     foreign = finished.cluster.command("sbatch", "--parsable", "--chdir=/", "--wrap=sleep 60").strip()
 
-    done = finished.shell(documented(finished.repository, finished.words("--", DIGESTIVE, GLANDULAR)))
+    done = finished.shell(documented(finished.repository, with_targets(finished.words(), DIGESTIVE, GLANDULAR)))
 
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     jobs = {job.number: job for job in finished.jobs()}
@@ -151,6 +151,11 @@ def test_the_documented_commands_continue_a_run_after_its_head_was_killed(finish
     foreign_state = re.search(r"JobState=(\w+)", finished.cluster.command("scontrol", "show", "job", foreign)).group(1)
     finished.cluster.command("scancel", foreign)
     assert foreign_state in {"RUNNING", "PENDING", "COMPLETED"}, "jobs of other folders are left alone"
+
+
+def with_targets(words, *targets):
+    """A call of Snakemake with its targets first, so that options can follow."""
+    return [words[0], *targets, *words[1:]]
 
 
 def documented(repository, words):
