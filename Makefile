@@ -57,4 +57,4 @@ test-slurm: $(READY) ## test profiles/slurm on a SLURM that is started for it (r
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m slurm tests/slurm
 
 clean: ## remove .venv and the results of the demo
-	rm -rf $(VENV) results/demo
+	rm -rf $(VENV) results/demo results/.cellvit_cache
