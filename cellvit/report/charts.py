@@ -117,7 +117,8 @@ def comparison_chart(rows: Mapping[str, Mapping[str, Values]]) -> str:
             axis.tick_params(left=False)
             for row, systems in enumerate(rows.values()):
                 _draw_systems(axis, metric, row, systems)
-        axes[0].set_yticks(range(len(rows)), list(rows))
+        labels = [re.sub(r"(,) | (\()", r"\1\n\2", label) for label in rows]
+        axes[0].set_yticks(range(len(rows)), labels)
         axes[0].set_ylim(len(rows) - 0.5, -0.5)
         legend = [
             Line2D([], [], marker=marker, color=colour, linestyle="", label=system_label(system))

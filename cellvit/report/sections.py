@@ -116,7 +116,7 @@ def _headline(data: ReportData, split: str, routed: RoutedEvaluation | None) -> 
     evaluations = [evaluation for evaluation in data.evaluations if evaluation.split == split]
     rows = {family_label(one.family): one.systems for one in evaluations if one.status == "evaluated"}
     if routed is not None and routed.status == "evaluated":
-        rows["all test tiles,\norgan predicted"] = results.as_decoder(routed.systems)
+        rows[family_label("organ_predicted")] = results.as_decoder(routed.systems)
     table = results.headline_table(evaluations, routed, split)
     if not rows:
         return Part(f"split {split}", (table,))
