@@ -1,15 +1,19 @@
 """Data of a run -> one HTML page that opens offline."""
 
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cellvit.evaluation.gallery import HV_COLOURS, NP_COLOURS, class_swatches
-from cellvit.evaluation.images import colour_bar_png
+from cellvit.evaluation.images import HV_COLOURS, NP_COLOURS, colour_bar_png
+from cellvit.evaluation.overlays import CLASS_COLOURS
 from cellvit.report import gates, sections, verdict
 from cellvit.report.data import ReportData
 from cellvit.report.origin import data_table
 from cellvit.report.wording import decoder_label, short_label
+from cellvit.taxonomy import CLASS_NAMES, NUCLEUS_CLASSES, NucleusClass
+
+_LEGEND: Final = (*NUCLEUS_CLASSES, NucleusClass.BACKGROUND)
+"""Classes in the order of the legend; the background has a colour in NT maps only."""
 
 
 def render(data: ReportData) -> str:
@@ -35,7 +39,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "gates": gates.gate_tables(data.summary, data.settings),
         "advice": gates.advice_by_fix(data.summary),
         "galleries": sections.shown_galleries(data),
-        "swatches": class_swatches(),
+        "swatches": {CLASS_NAMES[member]: CLASS_COLOURS[member] for member in _LEGEND},
         "np_bar": colour_bar_png(NP_COLOURS),
         "hv_bar": colour_bar_png(HV_COLOURS),
         "families": sections.family_parts(data),

@@ -1,12 +1,12 @@
 """Sections of the page: which tables, charts and galleries are under which heading."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cellvit.evaluation.images import svg_uri
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
-from cellvit.formats.gallery import Gallery, GalleryTile
+from cellvit.formats.gallery import Gallery, GalleryTile, Rank
 from cellvit.report import integrity, origin, results
 from cellvit.report.cells import Table
 from cellvit.report.charts import comparison_chart, training_curves
@@ -70,10 +70,7 @@ def shown_galleries(data: ReportData) -> tuple[Gallery, ...]:
         if gallery is None or evaluation is None or evaluation.status == "absent" or decoder.is_shared:
             continue
         if gallery.split != data.decoders[0].header.split:
-            first: dict[str, GalleryTile] = {}
-            for tile in gallery.tiles:
-                first.setdefault(tile.rank, tile)
-            gallery = gallery.model_copy(update={"tiles": tuple(first.values())})
+            gallery = gallery.model_copy(update={"tiles": _one_a_rank(gallery.tiles)})
         shown.append(gallery)
     return tuple(shown)
 
@@ -110,6 +107,15 @@ def run_parts(data: ReportData) -> tuple[Part, ...]:
 
 def _with_rows(tables: Iterable[Table]) -> tuple[Table, ...]:
     return tuple(table for table in tables if table.rows)
+
+
+def _one_a_rank(tiles: Sequence[GalleryTile]) -> tuple[GalleryTile, ...]:
+    """The best tile, the worst, and the second median tile, which is the exact median of an odd number of tiles."""
+    shown: dict[Rank, GalleryTile] = {}
+    for tile in tiles:
+        if tile.rank not in shown or tile.rank == "median":
+            shown[tile.rank] = tile
+    return tuple(shown.values())
 
 
 def _headline(data: ReportData, split: str, routed: RoutedEvaluation | None) -> Part:
@@ -159,7 +165,7 @@ def _organs(split: str, head: OrganHeadEvaluation | None, routed: RoutedEvaluati
             for organ, count in head.unseen.items()
         ]
         tables += [
-            results.values_table("OrganHead on all test tiles", head.figures, results.small_print(head)),
+            results.values_table("OrganHead on all test tiles", head.values, results.small_print(head)),
             results.confusion_table(head.organ_names, head.confusion, "Confusion of organs on test tiles"),
         ]
     if routed is not None and routed.status == "evaluated":

@@ -16,6 +16,7 @@ from cellvit.formats.documents import AnyDocument, read_document
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.features import FeatureCheck
 from cellvit.formats.gallery import Gallery
+from cellvit.formats.history import read_history
 from cellvit.formats.page import write_page
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.summary import SummaryOrigin, read_summary
@@ -114,7 +115,7 @@ def _training(checkpoint: Path, history: Path) -> tuple[CheckpointHeader, pd.Dat
     """Header of a checkpoint (its weights are not read) and history of its training."""
     header = read_header(checkpoint)
     check_table(history, header.tables, "history")
-    return header, pd.read_csv(history)
+    return header, read_history(history)
 
 
 def _documents(paths: Sequence[Path], kind: type[AnyDocument]) -> list[AnyDocument]:

@@ -108,7 +108,7 @@ _OF_SPLIT = {"provenance": PROVENANCE, "split": "1", "status": "evaluated", "n_t
 _CONFUSION = {"organ_names": ("Colon", "Skin", "Liver"), "confusion": ((2, 1, 0), (0, 0, 0), (0, 0, 0))}
 _ORGAN_VALUES = {"accuracy": values(accuracy=0.9)["accuracy"], "calibration_error": Value(value=0.04, n=3)}
 
-ORGAN_HEAD = OrganHeadEvaluation(**_OF_SPLIT, **_CONFUSION, figures=_ORGAN_VALUES)
+ORGAN_HEAD = OrganHeadEvaluation(**_OF_SPLIT, **_CONFUSION, values=_ORGAN_VALUES)
 
 ROUTED = RoutedEvaluation(
     **_OF_SPLIT,

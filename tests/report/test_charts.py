@@ -34,7 +34,7 @@ def test_every_column_of_the_history_has_a_panel() -> None:
     shown = {name for panel in PANELS for name in (panel.train, panel.validate)}
     learned = {f"validate_weight_{task}" for task in ("np", "hv", "nt")}  # the same as those of training
 
-    assert set(HOVERNET_HISTORY.columns) - {"epoch", "chosen"} - learned <= shown
+    assert set(HOVERNET_HISTORY.columns) - {"epoch", "selected"} - learned <= shown
 
 
 def test_weights_are_shown_only_where_they_are_learned(history: pd.DataFrame, curves: str) -> None:

@@ -1,10 +1,10 @@
 from collections.abc import Callable
 
 import numpy as np
-from cellvit.report.gallery import Rerun, choose_tiles, class_swatches, exhibit
 
 from cellvit.formats.tile_table import TileScores
 from cellvit.inference.predictions import Segmentation
+from cellvit.report.gallery import Rerun, choose_tiles, class_swatches, exhibit
 
 Judged = Callable[..., TileScores]
 
