@@ -1,1 +1,1 @@
-"""Tables, figures and the page."""
+"""The page of a run, from documents, tables and pictures alone."""

@@ -1,12 +1,14 @@
-"""Tables as records: what the page shows, before it is HTML."""
+"""Tables as records: what the page shows, before it becomes HTML."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cellvit.formats.documents import Value
+from cellvit.formats.summary import SummaryRow
 
 DECIMALS = 3
-"""Digits after the point: the spread between seeds on PanNuke is about .002 mPQ, so a fourth says nothing."""
+"""Digits after the point: the spread between seeds on PanNuke is about .002 mPQ, so a fourth digit means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +16,11 @@ class Cell:
     """One cell of a table.
 
     Attributes:
-        text: What stands there.
-        interval: Ends of the interval, shown smaller behind it.
-        n: What the figure was measured on, shown smaller behind it.
+        interval: Ends of the interval, in small print after the text; `n` likewise.
         kind: CSS classes: number, undefined, absent, and the grades pass, partial, fail.
         hint: Tooltip.
-        shade: Strength of the cell's background, 0..1.
-        span: Columns that it covers.
+        shade: Strength of the background, 0..1.
+        span: Number of columns that the cell covers.
     """
 
     text: str
@@ -34,11 +34,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row under its heading.
+    """A row of a table.
 
     Attributes:
-        note: Smaller text under the heading, as the convention of a metric.
-        group: Heading over this row and those that follow, where it is not that of the row before.
+        note: Small print under the heading, such as the convention of a metric.
+        group: Heading above this row and the rows after it; empty where the group of the row before continues.
     """
 
     heading: str
@@ -53,7 +53,7 @@ class Table:
 
     Attributes:
         corner: Heading of the column of headings.
-        note: What the reader must know about these figures.
+        note: What a reader must know about the values.
         kind: CSS classes of the table.
     """
 
@@ -62,33 +62,36 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     note: str = ""
-    kind: str = ""
+    kind: str = "results"
 
 
 ABSENT = Cell("–", kind="absent", hint="not measured")
-"""Cell without a figure: the system or metric does not exist here."""
+"""Cell without a value: the system or metric does not exist here."""
 
 
-def figure_cell(figure: Value | None) -> Cell:
-    """Value, interval and n of a figure; an undefined one says so.
+def value_cell(value: Value | None) -> Cell:
+    """A value with its interval and n; an undefined one is named so.
 
     Examples:
-        >>> figure_cell(Value(value=0.51234, low=0.5, high=0.53, n=9))
+        >>> value_cell(Value(value=0.51234, low=0.5, high=0.53, n=9))
         Cell(text='0.512', interval='0.500 to 0.530', n='n = 9', kind='number', hint='', shade=0.0, span=1)
-        >>> figure_cell(Value(value=math.nan, n=0)).text
+        >>> value_cell(Value(value=math.nan, n=0)).text
         'undefined (n = 0)'
     """
-    if figure is None:
+    if value is None:
         return ABSENT
-    if math.isnan(figure.value):
-        return Cell(
-            f"undefined (n = {figure.n})", kind="undefined", hint="nothing to measure: no tile defines this figure"
-        )
-    return Cell(number(figure.value), interval=interval(figure), n=f"n = {figure.n:,}", kind="number")
+    if math.isnan(value.value):
+        return Cell(f"undefined (n = {value.n})", kind="undefined", hint="no tile defines this value")
+    return Cell(number(value.value), interval=interval(value), n=f"n = {value.n:,}", kind="number")
+
+
+def value_of(row: SummaryRow | None) -> Value | None:
+    """The value of a row of summary.csv."""
+    return None if row is None else Value(value=row.value, low=row.low, high=row.high, n=row.n)
 
 
 def number(value: float) -> str:
-    """A figure with a fixed number of decimals; a dash where it is undefined.
+    """A number with a fixed number of decimals; a dash where it is undefined.
 
     Examples:
         >>> number(0.5), number(float("nan")), number(4681.25)
@@ -97,19 +100,29 @@ def number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:,.{DECIMALS}f}"
 
 
-def interval(figure: Value) -> str:
+def interval(value: Value) -> str:
     """Ends of the interval; empty where there is none (fewer than two tiles or patients)."""
-    if math.isnan(figure.low) or math.isnan(figure.high):
+    if math.isnan(value.low) or math.isnan(value.high):
         return ""
-    return f"{number(figure.low)} to {number(figure.high)}"
+    return f"{number(value.low)} to {number(value.high)}"
+
+
+def number_cell(text: str) -> Cell:
+    """A number that is text already."""
+    return Cell(text, kind="number")
 
 
 def count_cell(count: int) -> Cell:
     """A count."""
-    return Cell(f"{count:,}", kind="number")
+    return number_cell(f"{count:,}")
 
 
-def text_table(caption: str, columns: tuple[str, str], items: dict[str, str], *, kind: str = "facts") -> Table:
-    """Two columns of text: names and what they are."""
+def text_table(caption: str, columns: tuple[str, str], items: Mapping[str, str], *, kind: str = "facts") -> Table:
+    """Two columns of text: names and their values."""
     rows = tuple(Row(name, (Cell(value),)) for name, value in items.items())
     return Table(caption, columns[0], columns[1:], rows, kind=kind)
+
+
+def absent_row(heading: str, reason: str, n_columns: int) -> Row:
+    """A row that says why there are no values."""
+    return Row(heading, (Cell(f"absent: {reason}", kind="reason", span=n_columns),))

@@ -1,84 +1,60 @@
-"""The graded rows of summary.csv: figure, limit and grade, and for what did not pass, what to try next."""
+"""Graded rows of summary.csv: value, limit and grade, and what to try where the grade is not a pass."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-from cellvit.config.evaluation import Gate, QualityGates
+from cellvit.config.settings import Settings
 from cellvit.evaluation.grading import BASELINE_OF, GRADED, LOWER_IS_BETTER, advice, by_remedy
 from cellvit.evaluation.summary import Keyed
-from cellvit.formats.documents import Value
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
-from cellvit.report.cells import ABSENT, Cell, Row, Table, figure_cell
+from cellvit.report.cells import Cell, Row, Table, value_cell, value_of
 from cellvit.report.wording import GRADES, family_label, metric_of, split_label
 
 
-def gate_tables(rows: Iterable[SummaryRow], gates: QualityGates) -> tuple[Table, ...]:
-    """A table a split: every graded figure beside its limit and its baseline."""
-    keyed = by_split_and_family(rows)
-    splits = dict.fromkeys(split for split, _ in keyed)
-    return tuple(_gate_table(split, keyed, gates) for split in splits)
+def gate_tables(summary: Keyed, settings: Settings) -> tuple[Table, ...]:
+    """A table for each split: every graded value beside its baseline and its limit."""
+    return tuple(_gate_table(split, summary, settings) for split in dict.fromkeys(split for split, _ in summary))
 
 
-def gate_counts(rows: Iterable[SummaryRow]) -> dict[str, int]:
-    """Number of graded figures by grade, best grade first; means over splits do not count again."""
-    grades = [row.gate for row in rows if row.metric in GRADED and row.split != MEAN_SPLIT]
+def gate_counts(summary: Keyed) -> dict[str, int]:
+    """Number of graded values by grade, best grade first; means over splits do not count again."""
+    grades = [row.gate for (split, _), rows in summary.items() if split != MEAN_SPLIT for row in _graded(rows)]
     return {grade: grades.count(grade) for grade in GRADES}
 
 
-def advice_by_remedy(rows: Iterable[SummaryRow]) -> dict[str, tuple[str, ...]]:
-    """What to try, with the figures on a split that did not pass and call for it."""
+def advice_by_fix(summary: Keyed) -> dict[str, tuple[str, ...]]:
+    """What to try, each with its causes: the values on a split that did not pass."""
     return by_remedy(
         (f"{split_label(split)}, {family_label(family)}", one)
-        for (split, family), of_family in by_split_and_family(rows).items()
+        for (split, family), rows in summary.items()
         if split != MEAN_SPLIT
-        for one in advice(of_family)
+        for one in advice(rows)
     )
 
 
-def by_split_and_family(rows: Iterable[SummaryRow]) -> Keyed:
-    """Rows by split and family, then by metric."""
-    keyed: Keyed = {}
-    for row in rows:
-        keyed.setdefault((row.split, row.family), {})[row.metric] = row
-    return keyed
+def _graded(rows: Mapping[str, SummaryRow]) -> list[SummaryRow]:
+    return [row for metric, row in rows.items() if metric in GRADED]
 
 
-def _gate_table(split: str, keyed: Keyed, gates: QualityGates) -> Table:
+def _gate_table(split: str, summary: Keyed, settings: Settings) -> Table:
     table_rows: list[Row] = []
-    for rows in (rows for (name, _), rows in keyed.items() if name == split):
-        graded = [row for row in rows.values() if row.metric in GRADED]
-        table_rows += [_gate_row(row, rows, gates, first=not place) for place, row in enumerate(graded)]
+    for (name, family), rows in summary.items():
+        for place, row in enumerate(_graded(rows) if name == split else ()):
+            group = "" if place else family_label(family)
+            metric = metric_of(row.metric)
+            baseline = value_cell(value_of(rows.get(BASELINE_OF.get(row.metric, ""))))
+            limit = Cell(_limit(row.metric, settings))
+            cells = (value_cell(value_of(row)), baseline, limit, Cell(row.gate, kind=row.gate))
+            table_rows.append(Row(metric.label, cells, note=metric.convention, group=group))
     note = "n counts splits, and the range is that of the splits." if split == MEAN_SPLIT else ""
-    return Table(
-        f"Grades, {split_label(split)}",
-        "Family and metric",
-        ("Test tiles", "Must beat", "Limit", "Grade"),
-        tuple(table_rows),
-        note=note,
-        kind="results gates",
-    )
+    columns = ("Test tiles", "Must beat", "Limit", "Grade")
+    caption = f"Grades, {split_label(split)}"
+    return Table(caption, "Family and metric", columns, tuple(table_rows), note, "results gates")
 
 
-def _gate_row(row: SummaryRow, rows: dict[str, SummaryRow], gates: QualityGates, *, first: bool) -> Row:
-    baseline = rows.get(BASELINE_OF.get(row.metric, ""))
-    metric = metric_of(row.metric)
-    cells = (
-        figure_cell(_figure(row)),
-        ABSENT if baseline is None else figure_cell(_figure(baseline)),
-        Cell(_limit(row.metric, gates)),
-        Cell(row.gate, kind=row.gate),
-    )
-    return Row(metric.label, cells, note=metric.convention, group=family_label(row.family) if first else "")
-
-
-def _figure(row: SummaryRow) -> Value:
-    return Value(value=row.value, low=row.low, high=row.high, n=row.n)
-
-
-def _limit(metric: str, gates: QualityGates) -> str:
-    """Limits of a gate in words."""
-    gate: Gate | None = getattr(gates, metric, None)
+def _limit(metric: str, settings: Settings) -> str:
+    """Limits of a quality gate in words."""
+    gate = getattr(settings.gates.quality, metric, None)
     if gate is None:
         return "its baseline"
-    side = "under" if metric in LOWER_IS_BETTER else "over"
-    middle = "" if gate.partial is None else f"; partial {side} {gate.partial:g}"
-    return f"{side} {gate.passes:g}{middle}"
+    side = "below" if metric in LOWER_IS_BETTER else "above"
+    return f"{side} {gate.passes:g}" + ("" if gate.partial is None else f"; partial {side} {gate.partial:g}")

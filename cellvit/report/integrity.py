@@ -1,16 +1,15 @@
-"""Tables of what held before anything was trained: folds, features, targets, oracle, watershed."""
+"""Tables of what was checked or chosen outside the test tiles: folds, targets, upper bound, features, watershed."""
 
 from collections.abc import Iterable, Sequence
 
 from cellvit.formats.features import FeatureCheck
 from cellvit.formats.tiles import FoldSummary, TargetCheck
 from cellvit.formats.watershed import GridPoint, WatershedChoice
-from cellvit.report.cells import ABSENT, Cell, Row, Table, count_cell, figure_cell, number
-from cellvit.report.results import absent_row
-from cellvit.report.wording import family_label
+from cellvit.report.cells import ABSENT, Cell, Row, Table, absent_row, count_cell, number, number_cell, value_cell
+from cellvit.report.wording import counted, decoder_label
 from cellvit.taxonomy import CLASS_NAMES
 
-_INTERVALS = "intervals over patients where the folds name them, else over tiles"
+_INTERVALS = "intervals over patients where they are known, else over tiles"
 
 
 def fold_table(summaries: Iterable[FoldSummary]) -> Table:
@@ -22,7 +21,7 @@ def fold_table(summaries: Iterable[FoldSummary]) -> Table:
                 count_cell(summary.n_tiles),
                 _patients_cell(summary),
                 count_cell(sum(summary.nuclei_by_class.values())),
-                Cell(f"{summary.coverage:.1%}", kind="number"),
+                number_cell(f"{summary.coverage:.1%}"),
                 count_cell(len(summary.empty_tiles)),
                 count_cell(summary.nuclei_painted_over),
                 count_cell(summary.overlap_px),
@@ -37,18 +36,16 @@ def fold_table(summaries: Iterable[FoldSummary]) -> Table:
         "Nuclei",
         "Nuclear pixels",
         "Tiles without nuclei",
-        "Nuclei painted over",
-        "Pixels claimed twice",
+        "Nuclei covered by others",
+        "Pixels in several class channels",
+        "Pixels where the background channel disagrees",
     )
-    return Table(
-        "Folds as read",
-        "Fold",
-        (*columns, "Pixels where the background channel disagrees"),
-        rows,
-        note="Where class channels overlap, the later one wins, as in the official metric. A nucleus that later ones "
-        "cover completely is in no map and no figure. Patients: as patients.npy names them; intervals draw them as a whole.",
-        kind="results",
+    note = (
+        "Where class channels overlap, the later channel decides, as in the official metric. A nucleus that later ones "
+        "cover completely is in no map and in no value. Patients are those of patients.npy; intervals sample all tiles "
+        "of a patient together."
     )
+    return Table("Folds as read", "Fold", columns, rows, note)
 
 
 def class_count_table(summaries: Iterable[FoldSummary]) -> Table:
@@ -58,62 +55,62 @@ def class_count_table(summaries: Iterable[FoldSummary]) -> Table:
         Row(f"fold {summary.fold}", tuple(count_cell(summary.nuclei_by_class.get(name, 0)) for name in names))
         for summary in summaries
     )
-    return Table("Nuclei by class", "Fold", names, rows, kind="results")
+    return Table("Nuclei by class", "Fold", names, rows)
 
 
-def target_table(checks: Iterable[TargetCheck]) -> Table:
-    """Tiles, targets and oracle of each family."""
-    methods = tuple(dict.fromkeys(method for check in checks for method in check.oracle))
-    oracles = tuple((method, name) for method in methods for name in ("aji", "pq"))
-    columns = (
-        *("Tiles", "Nuclei", "Nuclear pixels", "HV magnitude"),
-        *(f"Oracle {name.upper()}, {method}" for method, name in oracles),
-    )
-    rows = []
-    for check in checks:
-        if not check.n_tiles:
-            rows.append(absent_row(family_label(check.family), "no tiles in any fold", len(columns)))
-            continue
-        counts = (count_cell(check.n_tiles), count_cell(check.n_nuclei))
-        shares = (
-            Cell(f"{check.coverage:.1%}", kind="number"),
-            Cell(number(check.hv_magnitude), kind="number"),
+def target_table(checks: Sequence[TargetCheck]) -> Table:
+    """Tiles, targets and upper bound of each fold."""
+    methods = dict.fromkeys(method for check in checks for method in check.upper_bound)
+    bounds = [(method, name) for method in methods for name in ("aji", "pq")]
+    rows = tuple(
+        Row(
+            f"fold {check.fold}",
+            (
+                count_cell(check.n_tiles),
+                count_cell(check.n_nuclei),
+                number_cell(f"{check.coverage:.1%}"),
+                number_cell(number(check.hv_length)),
+                *(value_cell(check.upper_bound.get(method, {}).get(name)) for method, name in bounds),
+            ),
         )
-        oracle = tuple(figure_cell(check.oracle.get(method, {}).get(name)) for method, name in oracles)
-        rows.append(Row(family_label(check.family), (*counts, *shares, *oracle)))
+        for check in checks
+    )
+    columns = ("Tiles", "Nuclei", "Nuclear pixels", "HV length")
+    note = (
+        "The upper bound turns the ground truth into perfect maps, and these back into nuclei, with each watershed method "
+        f"and its default parameters: about the best that a decoder can reach. Means over tiles; {_INTERVALS}."
+    )
+    titles = (f"Upper bound {name.upper()}, {method}" for method, name in bounds)
+    return Table("Targets and upper bound", "Fold", (*columns, *titles), rows, note)
+
+
+def upper_bound_table(checks: Sequence[TargetCheck]) -> Table:
+    """AJI of the upper bound by organ and fold."""
+    organs = sorted({organ for check in checks for organ in check.upper_bound_aji_by_organ})
+    rows = tuple(
+        Row(
+            organ.replace("_", " "),
+            tuple(value_cell(check.upper_bound_aji_by_organ.get(organ)) for check in checks),
+        )
+        for organ in organs
+    )
+    folds = tuple(f"fold {check.fold}" for check in checks)
     return Table(
-        "Targets and oracle (all folds)",
-        "Family",
-        columns,
-        tuple(rows),
-        note="The oracle turns the truth into perfect maps and back into nuclei with each watershed method and its "
-        "default parameters: about the best that any decoder can do with it. Means over tiles; "
-        f"{_INTERVALS}.",
-        kind="results",
+        "Upper bound by organ: AJI of the better method", "Organ", folds, rows, f"Means over tiles; {_INTERVALS}."
     )
 
 
-def feature_table(checks: Iterable[FeatureCheck]) -> Table:
+def feature_table(checks: Sequence[FeatureCheck]) -> Table:
     """What was checked of the features of each fold."""
-    checks = tuple(checks)
-    names = tuple(dict.fromkeys(check.name for document in checks for check in document.checks))
+    expected = {check.name: check.expected for document in checks for check in document.checks}
     rows = []
     for document in checks:
-        found = {check.name: check for check in document.checks}
-        cells = tuple(
-            Cell(found[name].found, hint=f"expected: {found[name].expected}") if name in found else ABSENT
-            for name in names
-        )
+        found = {check.name: Cell(check.found, hint=f"expected: {check.expected}") for check in document.checks}
+        cells = (found.get(name, ABSENT) for name in expected)
         rows.append(Row(document.fold_id, (count_cell(document.n_tiles), Cell(number(document.cls_std)), *cells)))
-    expected = {check.name: check.expected for document in checks for check in document.checks}
-    return Table(
-        "Feature checks (all passed, else the run would have stopped)",
-        "Fold",
-        ("Tiles", "CLS standard deviation", *names),
-        tuple(rows),
-        note="; ".join(f"{name}: expected {text}" for name, text in expected.items()),
-        kind="results",
-    )
+    caption = "Feature checks (a failed check stops the run)"
+    note = "; ".join(f"{name}: expected {text}" for name, text in expected.items())
+    return Table(caption, "Fold", ("Tiles", "CLS standard deviation", *expected), tuple(rows), note)
 
 
 def watershed_table(choices: Sequence[WatershedChoice]) -> Table:
@@ -122,7 +119,7 @@ def watershed_table(choices: Sequence[WatershedChoice]) -> Table:
     columns = ("Status", "Method", *names, "AJI on validation tiles", "Runner-up", "Its AJI")
     rows: list[Row] = []
     for choice in choices:
-        label = f"split {choice.split} · {family_label(choice.family)}"
+        label = decoder_label(choice.split, choice.family)
         if choice.status == "absent":
             rows.append(absent_row(label, choice.reason, len(columns)))
             continue
@@ -130,48 +127,41 @@ def watershed_table(choices: Sequence[WatershedChoice]) -> Table:
         cells = (
             Cell(choice.status, hint=choice.reason),
             Cell(choice.method),
-            *(Cell(_parameter(choice.parameters.get(name)), kind="number") for name in names),
-            figure_cell(best.aji if best else None),
+            *(number_cell(_parameter(choice.parameters.get(name))) for name in names),
+            value_cell(best.aji if best else None),
             _runner_up(best, second),
-            figure_cell(second.aji if second else None),
+            value_cell(second.aji if second else None),
         )
         rows.append(Row(label, cells, note=choice.reason))
-    return Table(
-        "Watershed parameters, chosen on the validation folds",
-        "Decoder",
-        columns,
-        tuple(rows),
-        note="Probability thresholds in 0..1, sizes and gains in pixels of 0.25 µm. Parameters outside the grid keep "
-        "their defaults (hovernet: the published ones). The runner-up is named by what differs from the best. "
-        f"AJI: mean over tiles; {_INTERVALS}.",
-        kind="results",
+    note = (
+        "Probability thresholds in 0..1, sizes and gains in pixels of 0.25 µm. Parameters outside the grid have their "
+        "defaults (hovernet: the published ones). The runner-up is described by its differences from the best. "
+        f"AJI: mean over tiles; {_INTERVALS}."
     )
+    return Table("Watershed parameters, chosen on the validation folds", "Decoder", columns, tuple(rows), note)
 
 
 def watershed_warnings(choices: Iterable[WatershedChoice]) -> tuple[str, ...]:
-    """Warnings of the search, each with the decoder that it is about."""
+    """Warnings of the search, each with its decoder."""
     return tuple(
-        f"split {choice.split}, {family_label(choice.family)}: {warning}"
-        for choice in choices
-        for warning in choice.warnings
+        f"{decoder_label(choice.split, choice.family)}: {warning}" for choice in choices for warning in choice.warnings
     )
 
 
 def _searched(choice: WatershedChoice) -> tuple[str, ...]:
     """Parameters of the method that differ within its part of the grid; all of them where none does."""
     tried = [point.parameters for point in choice.grid if point.method == choice.method]
-    if not tried:
-        return ()
-    return tuple(name for name in choice.parameters if len({point.get(name) for point in tried}) > 1) or tuple(
-        choice.parameters
-    )
+    varied = tuple(name for name in choice.parameters if len({point.get(name) for point in tried}) > 1)
+    return (varied or tuple(choice.parameters)) if tried else ()
 
 
 def _patients_cell(summary: FoldSummary) -> Cell:
     if not summary.n_patients:
         return Cell("–", hint="no patients.npy: intervals are over tiles")
-    without = f" (unknown: {summary.n_tiles_without_patient:,} tiles)" if summary.n_tiles_without_patient else ""
-    return Cell(f"{summary.n_patients:,}{without}", kind="number")
+    without = (
+        f" ({counted(summary.n_tiles_without_patient, 'tile')} unknown)" if summary.n_tiles_without_patient else ""
+    )
+    return number_cell(f"{summary.n_patients:,}{without}")
 
 
 def _runner_up(best: GridPoint | None, second: GridPoint | None) -> Cell:

@@ -1,56 +1,52 @@
-"""Findings and galleries -> one HTML page that opens offline."""
+"""Data of a run -> one HTML page that opens offline."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cellvit.report import sections
-from cellvit.report.findings import Findings
-from cellvit.report.gallery import HV_COLOURS, NP_COLOURS, Gallery, class_swatches
-from cellvit.report.gates import advice_by_remedy, gate_counts, gate_tables
-from cellvit.evaluation.images import colour_bar_png
+from cellvit.evaluation.images import HV_COLOURS, NP_COLOURS, colour_bar_png
+from cellvit.evaluation.overlays import CLASS_COLOURS
+from cellvit.report import gates, sections, verdict
+from cellvit.report.data import ReportData
 from cellvit.report.origin import data_table
-from cellvit.report.verdict import absent_lines, verdict_lines
-from cellvit.report.wording import family_label, short_label
+from cellvit.report.wording import decoder_label, short_label
+from cellvit.taxonomy import CLASS_NAMES, NUCLEUS_CLASSES, NucleusClass
 
-_PACKAGE = "cellvit.report"
-_TEMPLATE = "index.html.j2"
-_STYLE = "style.css"
+_LEGEND: Final = (*NUCLEUS_CLASSES, NucleusClass.BACKGROUND)
+"""Classes in the order of the legend; the background has a colour in NT maps only."""
 
 
-def render(findings: Findings, galleries: Sequence[Gallery]) -> str:
-    """The page; the same findings and galleries give the same bytes."""
-    loader = PackageLoader(_PACKAGE, "")
+def render(data: ReportData) -> str:
+    """The page; the same data give the same bytes."""
+    loader = PackageLoader("cellvit.report", "")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"family": family_label, "short": short_label}
-    style, _, _ = loader.get_source(environment, _STYLE)
-    return environment.get_template(_TEMPLATE).render(style=style, **_context(findings, galleries))
+    environment.filters |= {"decoder": decoder_label, "short": short_label}
+    style, _, _ = loader.get_source(environment, "style.css")
+    return environment.get_template("index.html.j2").render(style=style, **_context(data))
 
 
-def _context(findings: Findings, galleries: Sequence[Gallery]) -> dict[str, Any]:
-    """What the template names."""
-    settings = findings.settings
+def _context(data: ReportData) -> dict[str, Any]:
+    """Variables of the template."""
     return {
-        "marks": findings.marks,
-        "encoder": settings.encoder,
-        "verdict": verdict_lines(findings),
-        "absent": absent_lines(findings),
-        "headlines": sections.headline_parts(findings),
-        "gate_counts": gate_counts(findings.summary),
-        "gates": gate_tables(findings.summary, settings.gates.quality),
-        "advice": advice_by_remedy(findings.summary),
-        "families": sections.family_parts(findings),
-        "organs": sections.organ_parts(findings),
-        "training": sections.training_parts(findings),
-        "checks": sections.data_parts(findings),
-        "galleries": galleries,
-        "swatches": class_swatches(),
+        "marks": data.marks,
+        "encoder": data.settings.encoder,
+        "verdict": verdict.verdict_lines(data),
+        "absent": verdict.absent_lines(data),
+        "headlines": sections.headline_parts(data),
+        "gate_counts": gates.gate_counts(data.summary),
+        "gates": gates.gate_tables(data.summary, data.settings),
+        "advice": gates.advice_by_fix(data.summary),
+        "galleries": sections.shown_galleries(data),
+        "swatches": {CLASS_NAMES[member]: CLASS_COLOURS[member] for member in _LEGEND},
         "np_bar": colour_bar_png(NP_COLOURS),
         "hv_bar": colour_bar_png(HV_COLOURS),
-        "data": data_table(settings),
-        "run": sections.run_parts(findings),
-        "licences": tuple(dict.fromkeys(decoder.header.licence for decoder in findings.decoders)),
+        "families": sections.family_parts(data),
+        "organs": sections.organ_parts(data),
+        "training": sections.training_parts(data),
+        "checks": sections.check_parts(data),
+        "data": data_table(data.settings),
+        "run": sections.run_parts(data),
+        "licences": tuple(dict.fromkeys(decoder.header.licence for decoder in data.decoders)),
     }

@@ -1,14 +1,17 @@
-"""Tables of what was measured on test tiles: by family, organ and class, beside every baseline."""
+"""Tables of the values on test tiles: by family, organ and class, beside every baseline; confusion of organs."""
 
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
+from cellvit.evaluation.summary import Keyed
 from cellvit.formats.documents import Value, Values
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
-from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
-from cellvit.report.cells import Cell, Row, Table, figure_cell
-from cellvit.report.comparison import HEADLINE
+from cellvit.formats.summary import MEAN_SPLIT
+from cellvit.report.cells import Cell, Row, Table, absent_row, count_cell, value_cell, value_of
+from cellvit.report.charts import HEADLINE
 from cellvit.report.wording import (
     GAP_METRICS,
     class_metric,
@@ -25,60 +28,73 @@ Systems = Mapping[str, Values]
 Evaluation = FamilyEvaluation | RoutedEvaluation
 
 _ORGAN_METRICS = ("aji", "bpq", "mpq", "dice", "detection_f1")
-"""What the tables of organs hold; the class PQs of each organ are in evaluation/split*/."""
+"""Metrics in the tables of organs; the class PQs of each organ are in evaluation/split*/."""
 
-_BESIDE = ("decoder", "pooled", "classical", "oracle")
-"""Systems of the first table."""
+_BESIDE = ("decoder", "shared", "classical", "upper_bound")
+"""Systems in the headline tables."""
 
-_AHEAD_OF = ("classical", "pooled")
+_LEAD_OVER = ("classical", "shared")
 """Systems that the decoder is compared with on the same tiles."""
 
-NO_NUCLEI = "undefined (n = 0): neither the truth nor any system has a nucleus of it on test tiles"
-"""Stands for the rows of a class or organ of which no figure is defined."""
+_HEADLINE_COLUMNS = (*map(short_label, _BESIDE), *(f"Lead over {short_label(name).lower()}" for name in _LEAD_OVER))
 
-_SEVERAL = "95 % bootstrap interval over patients where they are known, else over tiles (each says which below)"
-"""Intervals of evaluations that do not draw alike."""
+NO_NUCLEI = "undefined (n = 0): no test tile has a nucleus of it, neither in the ground truth nor in any prediction"
+"""Replaces the rows of a class or organ of which no value is defined."""
+
+_MIXED = "95 % bootstrap interval over patients where they are known, else over tiles (see each family below)"
+"""Intervals of evaluations that do not all sample the same units."""
 
 
 def small_print(*evaluations: Evaluation | OrganHeadEvaluation) -> str:
-    """What stands in small print behind the figures of `evaluations`."""
+    """What the small print after the values of `evaluations` means."""
     labels = {interval_label(one.n_patients, one.n_tiles_without_patient) for one in evaluations}
-    shown = labels.pop() if len(labels) == 1 else _SEVERAL
-    return f"Small print: {shown}, and the number of tiles (n) that define the figure."
+    shown = labels.pop() if len(labels) == 1 else _MIXED
+    return f"Small print: {shown}, and the number of tiles (n) that define the value."
 
 
 def headline_table(evaluations: Sequence[FamilyEvaluation], routed: RoutedEvaluation | None, split: str) -> Table:
-    """AJI, bPQ and mPQ of every family of one split beside the baselines; absent families say why."""
+    """AJI, bPQ and mPQ of every family of one split beside the baselines; absent families give the reason."""
     rows: list[Row] = []
-    drawn: list[Evaluation] = [evaluation for evaluation in evaluations if evaluation.status == "evaluated"]
+    shown: list[Evaluation] = [one for one in evaluations if one.status == "evaluated"]
     for evaluation in evaluations:
         label = family_label(evaluation.family)
         if evaluation.status == "absent":
-            rows.append(absent_row(label, evaluation.reason, len(_BESIDE) + len(_AHEAD_OF)))
+            rows.append(absent_row(label, evaluation.reason, len(_HEADLINE_COLUMNS)))
         else:
-            rows.extend(_headline_rows(label, evaluation.systems, evaluation.differences))
+            rows += _headline_rows(label, evaluation.systems, evaluation.differences)
     if routed is not None and routed.status == "evaluated":
-        systems = as_decoder(routed.systems)
-        rows.extend(_headline_rows("all test tiles, organ predicted", systems, routed.differences))
-        drawn.append(routed)
-    return Table(
-        f"Split {split}: test tiles",
-        "Family and metric",
-        _headline_columns(),
-        tuple(rows),
-        note=f"{small_print(*drawn)} Lead: difference on the same tiles; green (red) where its interval lies over (under) 0.",
-        kind="results headline",
+        rows += _headline_rows(family_label("organ_predicted"), as_decoder(routed.systems), routed.differences)
+        shown.append(routed)
+    note = (
+        f"{small_print(*shown)} Lead: difference on the same tiles; green (red) where its interval is above (below) 0."
     )
+    return _headline(f"Split {split}: test tiles", rows, note)
+
+
+def mean_table(summary: Keyed) -> Table:
+    """AJI, bPQ and mPQ as means over the splits, as published results are; no rows where there is one split."""
+    rows: list[Row] = []
+    for (split, family), by_metric in summary.items():
+        if split == MEAN_SPLIT:
+            values = {metric: value for metric, row in by_metric.items() if (value := value_of(row)) is not None}
+            systems = {"decoder": values} | {system: _of_system(values, system) for system in _BESIDE[1:]}
+            names = [name for name in HEADLINE if name in values]
+            rows += _headline_rows(family_label(family), systems, values, names)
+    note = (
+        "Small print: lowest and highest split, and the number of splits (n) that define the value. Lead: green (red) "
+        "where it is above (below) 0 in every split."
+    )
+    return _headline("Mean over splits: test tiles", rows, note)
 
 
 def metrics_table(evaluation: Evaluation, caption: str) -> Table:
-    """Every figure of all nuclei together, with its convention."""
+    """Every metric of all nuclei together, with its convention."""
     names = [name for name in _names(evaluation.systems) if split_class(name) is None]
     return _systems_table(caption, [("", evaluation.systems, names)], small_print(evaluation))
 
 
 def class_table(evaluation: Evaluation, caption: str) -> Table:
-    """Every figure of single classes."""
+    """Every metric of single classes."""
     groups: dict[str, list[str]] = {}
     for name in _names(evaluation.systems):
         parts = split_class(name)
@@ -89,122 +105,120 @@ def class_table(evaluation: Evaluation, caption: str) -> Table:
 
 
 def organ_table(evaluation: Evaluation, caption: str) -> Table:
-    """Headline figures of each organ."""
+    """Main metrics of each organ."""
     blocks = [(organ, systems, _ORGAN_METRICS) for organ, systems in evaluation.organs.items()]
     return _systems_table(caption, blocks, small_print(evaluation))
 
 
 def gap_table(evaluation: FamilyEvaluation) -> Table:
     """Values of the maps on training and on test tiles, and the gap between them."""
-    test = evaluation.systems.get("decoder", {})
+    sides = (evaluation.train, evaluation.systems.get("decoder", {}), evaluation.gaps)
     rows = tuple(
-        Row(
-            metric.label,
-            tuple(figure_cell(figures.get(name)) for figures in (evaluation.train, test, evaluation.gaps)),
-            note=f"gap: {metric.convention}",
-        )
+        Row(metric.label, tuple(value_cell(side.get(name)) for side in sides), note=f"gap: {metric.convention}")
         for name, metric in GAP_METRICS.items()
     )
-    return Table(
-        "From training to test",
-        "Metric",
-        ("Training tiles", "Test tiles", "Gap"),
-        rows,
-        note="A gap over 0 means that test tiles are worse than those that the decoder learned from.",
-        kind="results",
+    note = "A gap above 0 means that the decoder is worse on test tiles than on the tiles that it was trained on."
+    return Table("From training to test", "Metric", ("Training tiles", "Test tiles", "Gap"), rows, note)
+
+
+def values_table(caption: str, values: Values, note: str) -> Table:
+    """One value of each metric."""
+    metrics = {name: metric_of(name) for name in values}
+    rows = tuple(
+        Row(metrics[name].label, (value_cell(value),), note=metrics[name].convention) for name, value in values.items()
     )
+    return Table(caption, "Metric", ("Test tiles",), rows, note)
+
+
+def confusion_table(organs: Sequence[str], counts: Sequence[Sequence[int]], caption: str) -> Table:
+    """Tiles by true organ (rows) and predicted organ (columns), shaded by their share of the row.
+
+    Organs without a tile on either side are left out and named below the table.
+    """
+    table = np.array(counts, np.int64).reshape(len(organs), len(organs))
+    names = [organ.replace("_", " ") for organ in organs]
+    used = [place for place in range(len(organs)) if table[place].any() or table[:, place].any()]
+    rows = []
+    for true in used:
+        total = int(table[true].sum())
+        cells = (_confusion_cell(int(table[true, other]), total, right=true == other) for other in used)
+        rows.append(Row(names[true], (*cells, count_cell(total))))
+    unused = ", ".join(name for place, name in enumerate(names) if place not in used)
+    note = "Rows: true organ; columns: predicted organ. Each cell: tiles, and their share of the row, which also shades it."
+    note += f" Without test tiles and never predicted: {unused}." if unused else ""
+    return Table(caption, "True organ", (*(names[place] for place in used), "Tiles"), tuple(rows), note, "confusion")
 
 
 def lead(difference: Value | None) -> Cell:
-    """How far the decoder is ahead on the same tiles; clearly only where the interval leaves 0 out."""
-    cell = figure_cell(difference)
+    """How far the decoder is ahead on the same tiles; clear only where the interval excludes 0."""
+    cell = value_cell(difference)
     if difference is None or math.isnan(difference.value):
         return cell
-    clear = difference.low > 0 or difference.high < 0
-    kind = ("pass" if difference.value > 0 else "fail") if clear else "partial"
     sign = "+" if difference.value > 0 else ""
-    unclear = "no interval: fewer than two tiles or patients" if math.isnan(difference.low) else "the interval holds 0"
-    hint = "the interval of the paired difference leaves 0 out" if clear else f"not clearly: {unclear}"
+    if difference.low > 0 or difference.high < 0:
+        kind, hint = "pass" if difference.value > 0 else "fail", "the interval of the paired difference excludes 0"
+    elif math.isnan(difference.low):
+        kind, hint = "partial", "not clear: no interval, because there are fewer than two tiles or patients"
+    else:
+        kind, hint = "partial", "not clear: the interval includes 0"
     return dataclasses.replace(cell, text=sign + cell.text, kind=f"number {kind}", hint=hint)
 
 
 def as_decoder(systems: Systems) -> dict[str, Values]:
-    """Systems of a routed evaluation with the routed decoders in the place of a family's own."""
-    return {**systems, "decoder": systems.get("routed", {})}
+    """Systems of a routed evaluation, with the decoders of the predicted organs in the place of a family's own."""
+    return {**systems, "decoder": systems.get("organ_predicted", {})}
 
 
-def absent_row(heading: str, reason: str, n_columns: int) -> Row:
-    """A row that says why there are no figures."""
-    return Row(heading, (Cell(f"absent: {reason}", kind="reason", span=n_columns),))
+def _headline(caption: str, rows: Sequence[Row], note: str) -> Table:
+    return Table(caption, "Family and metric", _HEADLINE_COLUMNS, tuple(rows), note, "results headline")
 
 
-def mean_table(rows: Iterable[SummaryRow]) -> Table:
-    """AJI, bPQ and mPQ as means over the splits, as published results are; no rows where there is one split."""
-    keyed: dict[str, dict[str, SummaryRow]] = {}
-    for row in rows:
-        if row.split == MEAN_SPLIT:
-            keyed.setdefault(row.family, {})[row.metric] = row
-    table_rows = []
-    for family, found in keyed.items():
-        for place, name in enumerate(name for name in HEADLINE if name in found):
-            wanted = (name, *(f"{name}.{system}" for system in _BESIDE[1:]))
-            leads = tuple(lead(_figure(found.get(f"{name}_minus_{system}"))) for system in _AHEAD_OF)
-            cells = tuple(figure_cell(_figure(found.get(metric))) for metric in wanted)
-            table_rows.append(Row(metric_of(name).label, cells + leads, group="" if place else family_label(family)))
-    return Table(
-        "Mean over splits: test tiles",
-        "Family and metric",
-        _headline_columns(),
-        tuple(table_rows),
-        note="Small print: least and greatest split, and the number of splits (n) that define the figure. Lead: green "
-        "(red) where it is over (under) 0 in every split.",
-        kind="results headline",
-    )
-
-
-def _headline_columns() -> tuple[str, ...]:
-    return (*map(short_label, _BESIDE), *(f"Lead over {short_label(system).lower()}" for system in _AHEAD_OF))
-
-
-def _figure(row: SummaryRow | None) -> Value | None:
-    return None if row is None else Value(value=row.value, low=row.low, high=row.high, n=row.n)
-
-
-def _headline_rows(label: str, systems: Systems, differences: Values) -> list[Row]:
+def _headline_rows(label: str, systems: Systems, differences: Values, names: Sequence[str] = HEADLINE) -> list[Row]:
     rows = []
-    for place, name in enumerate(HEADLINE):
-        figures = tuple(figure_cell(systems.get(system, {}).get(name)) for system in _BESIDE)
-        leads = tuple(lead(differences.get(f"{name}_minus_{system}")) for system in _AHEAD_OF)
-        rows.append(Row(metric_of(name).label, figures + leads, group="" if place else label))
+    for place, name in enumerate(names):
+        cells = tuple(value_cell(systems.get(system, {}).get(name)) for system in _BESIDE)
+        leads = tuple(lead(differences.get(f"{name}_minus_{system}")) for system in _LEAD_OVER)
+        rows.append(Row(metric_of(name).label, cells + leads, group="" if place else label))
     return rows
 
 
-def _systems_table(caption: str, groups: Iterable[tuple[str, Systems, Iterable[str]]], note: str) -> Table:
-    blocks = [(group, systems, tuple(names)) for group, systems, names in groups]
+def _of_system(values: Values, system: str) -> Values:
+    """Values of one system in summary.csv (``aji.classical``) by the names of the metrics."""
+    suffix = f".{system}"
+    return {name.removesuffix(suffix): value for name, value in values.items() if name.endswith(suffix)}
+
+
+def _systems_table(caption: str, blocks: Sequence[tuple[str, Systems, Iterable[str]]], note: str) -> Table:
+    """Rows of metrics, columns of systems, in groups under a heading."""
     columns = in_order({system for _, systems, _ in blocks for system in systems})
     rows: list[Row] = []
     for group, systems, names in blocks:
-        known = [name for name in names if any(name in figures for figures in systems.values())]
-        if group and all(_nothing(systems, name) for name in known):
+        known = [name for name in names if any(name in values for values in systems.values())]
+        if group and all(_is_undefined(systems, name) for name in known):
             rows.append(Row(group, (Cell(NO_NUCLEI, kind="undefined reason", span=len(columns)),)))
             continue
         for place, name in enumerate(known):
-            rows.append(_metric_row(name, systems, columns, "" if place else group, in_group=bool(group)))
-    return Table(caption, "Metric", tuple(map(system_label, columns)), tuple(rows), note=note, kind="results systems")
+            parts = split_class(name)
+            metric = class_metric(parts[0]) if parts and group else metric_of(name)
+            cells = tuple(value_cell(systems.get(system, {}).get(name)) for system in columns)
+            rows.append(Row(metric.label, cells, note=metric.convention, group="" if place else group))
+    return Table(caption, "Metric", tuple(map(system_label, columns)), tuple(rows), note, "results systems")
 
 
-def _metric_row(name: str, systems: Systems, columns: tuple[str, ...], group: str, *, in_group: bool) -> Row:
-    parts = split_class(name)
-    metric = class_metric(parts[0]) if parts and in_group else metric_of(name)
-    cells = tuple(figure_cell(systems.get(system, {}).get(name)) for system in columns)
-    return Row(metric.label, cells, note=metric.convention, group=group)
-
-
-def _nothing(systems: Systems, name: str) -> bool:
+def _is_undefined(systems: Systems, name: str) -> bool:
     """True where no tile defines the metric for any system."""
-    return all(name not in figures or figures[name].n == 0 for figures in systems.values())
+    return all(name not in values or values[name].n == 0 for values in systems.values())
 
 
 def _names(systems: Systems) -> tuple[str, ...]:
-    """Names of all metrics, in the order in which the documents have them."""
-    return tuple(dict.fromkeys(name for figures in systems.values() for name in figures))
+    """Names of all metrics, in the order of the documents."""
+    return tuple(dict.fromkeys(name for values in systems.values() for name in values))
+
+
+def _confusion_cell(count: int, total: int, *, right: bool) -> Cell:
+    if not total:
+        return Cell("–", kind="undefined", hint="no test tile of this organ: its shares are undefined")
+    if not count:
+        return Cell("·", kind="zero", hint="0 tiles")
+    share = count / total
+    return Cell(f"{count:,}", interval=f"{share:.0%}", kind="right" if right else "wrong", shade=round(share, 3))

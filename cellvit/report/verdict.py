@@ -1,89 +1,74 @@
-"""What a reader wants first: does it work? In sentences that count, without adjectives."""
+"""The first section of the page: does it work? Sentences that count, and a list of what is absent."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cellvit.formats.documents import Value
 from cellvit.report.cells import interval, number
-from cellvit.report.findings import Findings
+from cellvit.report.data import ReportData
 from cellvit.report.gates import gate_counts
-from cellvit.report.wording import family_label, metric_of
+from cellvit.report.wording import counted, family_label, metric_of
 
-_AGAINST = {"classical": "the classical baseline", "pooled": "one decoder for all organs"}
-
-_COMPARED = (("aji", "classical"), ("bpq", "classical"), ("aji", "pooled"), ("bpq", "pooled"))
-"""Paired differences that are counted, in the order of the sentences."""
-
-
-def verdict_lines(findings: Findings) -> tuple[str, ...]:
-    """Counts of what was evaluated, what beats its baselines and what passed its gates."""
-    return tuple(line for line in (*_evaluated(findings), *_compared(findings), *_graded(findings)) if line)
+_COMPARED = (
+    ("aji", "classical", "the classical baseline"),
+    ("bpq", "classical", "the classical baseline"),
+    ("aji", "shared", "the shared decoder"),
+    ("bpq", "shared", "the shared decoder"),
+)
+"""Paired differences that are counted, in the order of the sentences: metric, other system and its name."""
 
 
-def absent_lines(findings: Findings) -> tuple[str, ...]:
-    """Everything that is missing from the report, with the reason."""
-    lines = [
-        f"split {evaluation.split}, {family_label(evaluation.family)}: {evaluation.reason}"
-        for evaluation in findings.evaluations
-        if evaluation.status == "absent"
-    ]
-    for decoder in findings.decoders:
-        if decoder.evaluation is None and decoder.header.status == "absent":
-            lines.append(
-                f"split {decoder.header.split}, {family_label(decoder.header.family)}: {decoder.header.reason}"
-            )
-    for name, documents in (("OrganHead", findings.organ_heads), ("routed evaluation", findings.routed)):
+def verdict_lines(data: ReportData) -> tuple[str, ...]:
+    """Counts of what was evaluated, what beats its baselines and what passed its quality gate."""
+    counts = ", ".join(f"{count} {grade}" for grade, count in gate_counts(data.summary).items() if count)
+    return (*_evaluated(data), *_compared(data), *([f"Graded values: {counts}."] if counts else []))
+
+
+def absent_lines(data: ReportData) -> tuple[str, ...]:
+    """Everything that is absent from the report, with the reason."""
+    lines = []
+    for decoder in data.decoders:
+        document = decoder.evaluation or decoder.header
+        if document.status == "absent":
+            lines.append(f"split {document.split}, {family_label(document.family)}: {document.reason}")
+    for name, documents in (("OrganHead", data.organ_heads), ("routed evaluation", data.routed)):
         lines += [f"split {document.split}, {name}: {document.reason}" for document in documents if document.reason]
-    for document in findings.routed:
+    for routed in data.routed:
         lines += [
-            f"split {document.split}, routed evaluation: {count:,} tiles left out ({reason})"
-            for reason, count in document.left_out.items()
+            f"split {routed.split}, routed evaluation: {counted(count, 'tile')} left out ({reason})"
+            for reason, count in routed.left_out.items()
             if count
         ]
     return tuple(lines)
 
 
-def _evaluated(findings: Findings) -> Iterable[str]:
-    families = [decoder.evaluation for decoder in findings.decoders if decoder.evaluation and not decoder.is_control]
-    there = [result for result in families if result.status == "evaluated"]
-    absent = len(families) - len(there)
-    missing = f"; {absent} could not be (see below)" if absent else ""
-    splits = len({result.split for result in families})
-    yield (
-        f"{len(there)} family decoders in {splits} {'split' if splits == 1 else 'splits'} were evaluated on test tiles "
-        f"that they had not seen{missing}."
-    )
-    found = [(document.split, document.organ_head.get("accuracy")) for document in findings.routed]
-    accuracies = [f"{_share(figure)} in split {split}" for split, figure in found if figure is not None]
+def _evaluated(data: ReportData) -> Iterable[str]:
+    families = [decoder.evaluation for decoder in data.decoders if decoder.evaluation and not decoder.is_shared]
+    absent = sum(one.status == "absent" for one in families)
+    splits = counted(len({one.split for one in families}), "split")
+    missing = f"; {absent} could not be evaluated (see below)" if absent else ""
+    yield f"{len(families) - absent} family decoders in {splits} were evaluated on unseen test tiles{missing}."
+    accuracies = [(one.split, one.organ_head["accuracy"]) for one in data.routed if "accuracy" in one.organ_head]
     if accuracies:
-        yield f"Accuracy of OrganHead on test tiles: {', '.join(accuracies)}."
+        shown = ", ".join(f"{_with_interval(value)} in split {split}" for split, value in accuracies)
+        yield f"Accuracy of OrganHead on test tiles: {shown}."
 
 
-def _share(figure: Value) -> str:
-    ends = interval(figure)
-    return f"{number(figure.value)} ({ends})" if ends else number(figure.value)
+def _with_interval(value: Value) -> str:
+    ends = interval(value)
+    return f"{number(value.value)} ({ends})" if ends else number(value.value)
 
 
-def _compared(findings: Findings) -> Iterable[str]:
-    for metric, system in _COMPARED:
-        found = [
-            figure
-            for decoder in findings.decoders
-            if decoder.evaluation is not None and not decoder.is_control
-            if (figure := decoder.evaluation.differences.get(f"{metric}_minus_{system}")) is not None
-        ]
+def _compared(data: ReportData) -> Iterable[str]:
+    evaluations = [decoder.evaluation for decoder in data.decoders if decoder.evaluation and not decoder.is_shared]
+    for metric, system, name in _COMPARED:
+        key = f"{metric}_minus_{system}"
+        found = [one.differences[key] for one in evaluations if key in one.differences]
         if found:
-            yield f"{metric_of(metric).label} of the family decoders against {_AGAINST[system]}: {_outcome(found)}."
+            yield f"{metric_of(metric).label} of the family decoders against {name}: {_outcome(found)}."
 
 
-def _outcome(differences: list[Value]) -> str:
-    better = sum(figure.low > 0 for figure in differences)
-    worse = sum(figure.high < 0 for figure in differences)
+def _outcome(differences: Sequence[Value]) -> str:
+    better = sum(value.low > 0 for value in differences)
+    worse = sum(value.high < 0 for value in differences)
     counts = {"clearly better": better, "clearly worse": worse, "not clear": len(differences) - better - worse}
-    parts = [f"{word} in {count} of {len(differences)}" for word, count in counts.items() if count]
-    return ", ".join(parts)
-
-
-def _graded(findings: Findings) -> Iterable[str]:
-    counts = gate_counts(findings.summary)
-    if any(counts.values()):
-        yield "Graded figures: " + ", ".join(f"{count} {grade}" for grade, count in counts.items() if count) + "."
+    return ", ".join(f"{word} in {count} of {len(differences)}" for word, count in counts.items() if count)

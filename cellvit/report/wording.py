@@ -1,4 +1,4 @@
-"""Names that the page uses: metrics with their conventions, systems, grades."""
+"""Names that the page uses: metrics with their conventions, systems, families, grades."""
 
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,7 +10,7 @@ from cellvit.taxonomy import CLASS_NAMES, SHARED_FAMILY
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """How a metric is called, and by which convention it was computed."""
+    """Name of a metric, and the convention by which it is computed."""
 
     label: str
     convention: str
@@ -20,21 +20,24 @@ _PUBLISHED = "PanNuke's protocol: mean over tiles, then over organs"
 _TILES = "mean over tiles"
 _PIXELS = "pixels of all tiles pooled"
 _NUCLEAR_PIXELS = "over nuclear pixels of all tiles pooled"
-_CENTROIDS = "centroids within 12 px (3 µm), counts of all tiles added"
+_CENTROIDS = "centroids within 12 px (3 µm), counts added over all tiles"
+_PRESENT = "classes that are absent from the ground truth of a tile do not count"
 
 METRICS: Final = MappingProxyType(
     {
-        "aji": Metric("AJI", f"{_TILES}; a found nucleus may serve several true ones"),
+        "aji": Metric("AJI", f"{_TILES}; one predicted nucleus may match several true ones"),
         "aji_plus": Metric("AJI+", f"{_TILES}; matched one to one"),
         "bpq": Metric("bPQ", _PUBLISHED),
         "bpq_image": Metric("bPQ, image mean", _TILES),
-        "mpq": Metric("mPQ", f"{_PUBLISHED}; classes absent from a tile's truth do not count"),
-        "mpq_image": Metric("mPQ, image mean", f"{_TILES}; classes absent from a tile's truth do not count"),
-        "mpq_strict": Metric("mPQ, strict", "as mPQ, but nuclei found of a class that the truth lacks count as errors"),
+        "mpq": Metric("mPQ", f"{_PUBLISHED}; {_PRESENT}"),
+        "mpq_image": Metric("mPQ, image mean", f"{_TILES}; {_PRESENT}"),
+        "mpq_strict": Metric(
+            "mPQ, strict", "as mPQ, but predicted nuclei of a class that is absent from the ground truth are errors"
+        ),
         "mpq_pooled": Metric(
             "mPQ+, pooled", "CoNIC: counts of each class added over all tiles, then the mean over classes"
         ),
-        "pq": Metric("PQ", f"{_TILES}, classes ignored; nuclei found on empty tiles count as errors"),
+        "pq": Metric("PQ", f"{_TILES}, classes ignored; predicted nuclei on empty tiles are errors"),
         "dq": Metric("DQ", f"{_TILES}; detection part of PQ"),
         "sq": Metric("SQ", f"{_TILES}; segmentation part of PQ"),
         "dice": Metric("Dice of nuclei", f"{_TILES}; pixels of the segmented nuclei against background"),
@@ -43,15 +46,15 @@ METRICS: Final = MappingProxyType(
         "detection_f1": Metric("Detection F1", _CENTROIDS),
         "precision": Metric("Precision", _CENTROIDS),
         "recall": Metric("Recall", _CENTROIDS),
-        "f1": Metric("F1", f"{_CENTROIDS}; a pair of wrong class weighs twice (HoVer-Net's convention)"),
+        "f1": Metric("F1", f"{_CENTROIDS}; a pair with the wrong class counts twice (HoVer-Net's convention)"),
         "np_dice": Metric("NP Dice", f"map before the watershed, {_PIXELS}"),
         "hv_mse": Metric("HV MSE", f"{_NUCLEAR_PIXELS}, both channels"),
-        "hv_skill": Metric("HV skill", "1 - MSE / MSE of an HV of zero; 0 is no better than zero, 1 is perfect"),
+        "hv_skill": Metric("HV skill", "1 - MSE / MSE of an HV of zero; 0: no better than zero, 1: perfect"),
         "hv_length": Metric("HV length", f"mean of sqrt(h² + v²) {_NUCLEAR_PIXELS}; a perfect disc has 0.67"),
-        "nt_accuracy": Metric("NT accuracy", f"class of a pixel right, {_NUCLEAR_PIXELS}"),
+        "nt_accuracy": Metric("NT accuracy", f"share of pixels with the right class, {_NUCLEAR_PIXELS}"),
         "accuracy": Metric("Accuracy", "share of tiles whose organ is right"),
         "accuracy_majority": Metric("Accuracy of the majority organ", "baseline: always the most frequent organ"),
-        "balanced_accuracy": Metric("Balanced accuracy", "mean recall over the organs that are there"),
+        "balanced_accuracy": Metric("Balanced accuracy", "mean recall over the organs of the test tiles"),
         "calibration_error": Metric("Calibration error (ECE)", "15 bins of confidence, after temperature scaling"),
         "routing_accuracy": Metric("Routing accuracy", "share of tiles sent to the right family"),
         "organ_accuracy": Metric("OrganHead accuracy", "share of tiles whose organ is right"),
@@ -59,8 +62,8 @@ METRICS: Final = MappingProxyType(
 )
 """Metrics by the names of documents and summary.csv."""
 
-CLASS_PQ: Final = Metric("PQ", "PanNuke's protocol: mean over the tiles whose truth has the class")
-"""PQ of one class, which leaves tiles without the class out."""
+CLASS_PQ: Final = Metric("PQ", "PanNuke's protocol: mean over the tiles whose ground truth has the class")
+"""PQ of one class, without the tiles that lack the class."""
 
 GAP_METRICS: Final = MappingProxyType(
     {
@@ -69,37 +72,37 @@ GAP_METRICS: Final = MappingProxyType(
         "nt_accuracy": Metric("NT accuracy", "(train - test) / train"),
     }
 )
-"""Gaps from training to test; positive: the test is worse."""
+"""Gaps from training to test; positive where the test is worse."""
 
 SYSTEMS: Final = MappingProxyType(
     {
         "decoder": "Family decoder",
-        "routed": "Routed (organ predicted)",
-        "known": "Organ known",
-        "pooled": "One decoder for all organs",
+        "organ_predicted": "Organ predicted",
+        "organ_given": "Organ given",
+        "shared": "Shared decoder (all organs)",
         "classical": "Classical (Otsu + distance watershed)",
         "trivial": "Trivial answer",
-        "oracle": "Oracle (perfect maps)",
+        "upper_bound": "Upper bound (perfect maps, decoded)",
     }
 )
 """Systems by the names of documents, in the order of the columns."""
 
 _SHORT: Final = MappingProxyType(
-    {"decoder": "Decoder", "pooled": "All-organ decoder", "classical": "Classical", "oracle": "Oracle"}
+    {"decoder": "Decoder", "shared": "Shared decoder", "classical": "Classical", "upper_bound": "Upper bound"}
 )
 
 GRADES: Final = ("pass", "partial", "fail", "undefined")
-"""Grades of a figure, best first."""
+"""Grades of a value, best first."""
 
 _FAMILIES: Final = MappingProxyType(
     {
-        SHARED_FAMILY: "all organs (control)",
-        "routed": "all test tiles, organ predicted",
-        "known_organ": "all test tiles, organ known",
+        SHARED_FAMILY: "all organs (shared decoder)",
+        "organ_predicted": "all test tiles, organ predicted",
+        "organ_given": "all test tiles, organ given",
         "organ_head": "OrganHead",
     }
 )
-"""Families of summary.csv that are no families of the settings."""
+"""Families of summary.csv that are not families of the settings."""
 
 _CLASSES: Final = MappingProxyType({name.lower(): name for name in CLASS_NAMES[1:]})
 
@@ -116,7 +119,7 @@ def split_class(metric: str) -> tuple[str, str] | None:
 
 
 def metric_of(name: str) -> Metric:
-    """How a metric is called; names that are not listed are shown as they are.
+    """Name and convention of a metric; one that is not listed is shown by its own name.
 
     Examples:
         >>> metric_of("pq_dead").label, metric_of("shape_error").label
@@ -129,9 +132,7 @@ def metric_of(name: str) -> Metric:
         return Metric(f"Gap of {gap.label}", f"{gap.convention}, training to test")
     first, minus, other = name.partition("_minus_")
     if minus:
-        return Metric(
-            f"{metric_of(first).label}, ahead of: {system_label(other)}", "paired difference on the same tiles"
-        )
+        return Metric(f"{metric_of(first).label}, minus: {system_label(other)}", "paired difference on the same tiles")
     parts = split_class(name)
     if parts is None:
         return Metric(name.replace("_", " "), "")
@@ -140,33 +141,48 @@ def metric_of(name: str) -> Metric:
 
 
 def class_metric(base: str) -> Metric:
-    """How a metric of one class is called under the heading of that class."""
+    """Name and convention of a metric of one class, under the heading of that class."""
     return CLASS_PQ if base == "pq" else metric_of(base)
 
 
 def system_label(system: str) -> str:
-    """How a system is called."""
+    """Name of a system."""
     return SYSTEMS.get(system, system.replace("_", " "))
 
 
 def short_label(system: str) -> str:
-    """How a system is called where there is little room."""
+    """Name of a system where there is little room."""
     return _SHORT.get(system, system_label(system))
 
 
 def in_order(systems: set[str]) -> tuple[str, ...]:
-    """Systems as the columns show them; names that are not listed come last."""
-    known = list(SYSTEMS)
-    return tuple(sorted(systems, key=lambda name: (known.index(name) if name in known else len(known), name)))
+    """Systems in the order of the columns; systems that are not listed come last."""
+    listed = list(SYSTEMS)
+    return tuple(sorted(systems, key=lambda name: (listed.index(name) if name in SYSTEMS else len(listed), name)))
 
 
 def family_label(family: str) -> str:
-    """How a family is called."""
+    """Name of a family."""
     return _FAMILIES.get(family, family)
 
 
+def split_label(split: str) -> str:
+    """Name of a split."""
+    return "mean over splits" if split == MEAN_SPLIT else f"split {split}"
+
+
+def decoder_label(split: str, family: str) -> str:
+    """Name of a decoder.
+
+    Examples:
+        >>> decoder_label("1", "digestive")
+        'split 1 · digestive'
+    """
+    return f"split {split} · {family_label(family)}"
+
+
 def interval_label(n_patients: int, n_tiles_without: int) -> str:
-    """What the intervals of an evaluation are over.
+    """What the intervals of an evaluation are sampled over.
 
     Args:
         n_patients: Patients of its tiles; 0 where none is known.
@@ -182,19 +198,22 @@ def interval_label(n_patients: int, n_tiles_without: int) -> str:
         return "95 % bootstrap interval over tiles"
     if n_patients + n_tiles_without == 1:
         return "no interval, because all tiles are of one patient"
-    patients = f"{n_patients:,} {'patient' if n_patients == 1 else 'patients'}"
-    alone = f"{n_tiles_without:,} {'tile' if n_tiles_without == 1 else 'tiles'}"
-    rest = f" and {alone} of unknown patient" if n_tiles_without else ""
-    return f"95 % bootstrap interval over {patients}{rest}"
+    rest = f" and {counted(n_tiles_without, 'tile')} of unknown patient" if n_tiles_without else ""
+    return f"95 % bootstrap interval over {counted(n_patients, 'patient')}{rest}"
 
 
-def split_label(split: str) -> str:
-    """How a split is called."""
-    return "mean over splits" if split == MEAN_SPLIT else f"split {split}"
+def counted(count: int, thing: str) -> str:
+    """A count of things.
+
+    Examples:
+        >>> counted(1, "tile"), counted(2000, "tile")
+        ('1 tile', '2,000 tiles')
+    """
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def duration(seconds: float) -> str:
-    """A time that people can read.
+    """A time in hours and minutes, or in minutes and seconds.
 
     Examples:
         >>> duration(75), duration(7440)

@@ -4,13 +4,12 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+import run_documents as documents
 
-from cellvit.formats.documents import Document
 from cellvit.formats.evaluations import FamilyEvaluation
-from cellvit.formats.provenance import Provenance
-from cellvit.report.findings import Findings
-from cellvit.report.gallery import Gallery
+from cellvit.report.data import ReportData, pair_decoders
 from cellvit.report.page import render
+from cellvit.report.sections import shown_galleries
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -18,10 +17,12 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 class Reader(HTMLParser):
     """Collects tags with their attributes and checks that every tag is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, page: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
+        self.feed(page)
+        assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
@@ -31,129 +32,112 @@ class Reader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
-
-def read(page: str) -> Reader:
-    reader = Reader()
-    reader.feed(page)
-    assert reader.open == []
-    return reader
+    def attributes(self, tag: str, name: str) -> list[str]:
+        return [attributes.get(name) or "" for found, attributes in self.tags if found == tag]
 
 
 @pytest.fixture(scope="module")
-def page(findings: Findings) -> str:
-    return render(findings, [Gallery("1", "digestive", (), "No test tile of this family has a nucleus.")])
+def page(data: ReportData) -> str:
+    return render(data)
 
 
 def test_page_opens_offline_and_needs_no_script(page: str) -> None:
-    reader = read(page)
+    reader = Reader(page)
+    sources = reader.attributes("img", "src")
 
     assert not {"script", "link", "iframe"} & {tag for tag, _ in reader.tags}
-    sources = [attributes["src"] or "" for tag, attributes in reader.tags if tag == "img"]
     assert sources
     assert all(source.startswith("data:") for source in sources)
     assert not re.search(r"https?://(?!huggingface\.co)|@import|url\(", page)
 
 
-def test_same_findings_give_the_same_bytes(findings: Findings, page: str) -> None:
-    again = render(findings, [Gallery("1", "digestive", (), "No test tile of this family has a nucleus.")])
-
-    assert again == page
+def test_the_same_data_give_the_same_bytes(data: ReportData, page: str) -> None:
+    assert render(data) == page
 
 
-def test_marks_stand_in_title_and_banner(page: str) -> None:
+def test_marks_are_in_title_and_banner_and_real_data_have_none(data: ReportData, page: str) -> None:
     assert "SIMULATED DATA · UNTRAINED ENCODER" in page
     assert "say nothing about tissue" in page
     assert re.search(r"<title>[^<]*simulated data, untrained encoder", page)
+    assert 'class="banner"' not in render(dataclasses.replace(data, marks=()))
 
 
-def test_real_data_have_no_banner(findings: Findings) -> None:
-    def real(document: Document) -> Document:
-        return document.model_copy(update={"provenance": Provenance()})
+def test_the_legend_names_every_class(page: str) -> None:
+    names = re.findall(r'<span class="swatch" style="background:#[0-9a-f]{6}"></span>(\w+)', page)
 
-    decoders = tuple(
-        dataclasses.replace(
-            decoder, header=real(decoder.header), evaluation=decoder.evaluation and real(decoder.evaluation)
-        )
-        for decoder in findings.decoders
-    )
-    plain = dataclasses.replace(
-        findings,
-        decoders=decoders,
-        **{
-            name: tuple(map(real, getattr(findings, name)))
-            for name in ("routed", "organ_heads", "target_checks", "feature_checks", "fold_summaries")
-        },
-    )
-
-    assert 'class="banner"' not in render(plain, [])
+    assert names == ["Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial", "Background"]
 
 
-def test_images_have_texts_tables_have_scopes_and_headings_descend(page: str) -> None:
-    reader = read(page)
+def test_images_have_texts_tables_have_scopes_and_links_lead_somewhere(page: str) -> None:
+    reader = Reader(page)
+    links = {link[1:] for link in reader.attributes("a", "href")}
 
-    assert all(attributes.get("alt") for tag, attributes in reader.tags if tag == "img")
-    assert all(attributes.get("scope") for tag, attributes in reader.tags if tag == "th")
-    assert [tag for tag, _ in reader.tags].count("h1") == 1
-    assert [attributes["lang"] for tag, attributes in reader.tags if tag == "html"] == ["en"]
-
-
-def test_links_inside_the_page_lead_somewhere(page: str) -> None:
-    reader = read(page)
-
-    ids = {attributes.get("id") for _, attributes in reader.tags}
-    targets = {(attributes["href"] or "")[1:] for tag, attributes in reader.tags if tag == "a"}
-    assert targets
-    assert targets <= ids
+    assert all(reader.attributes("img", "alt"))
+    assert all(reader.attributes("th", "scope"))
+    assert len(reader.attributes("h1", "id")) == 1
+    assert reader.attributes("html", "lang") == ["en"]
+    assert links
+    assert links <= {attributes.get("id") for _, attributes in reader.tags}
 
 
 def test_page_says_what_the_reader_must_know(page: str) -> None:
-    for said in (
-        "no tiles of Skin in training fold 1",
-        "undefined (n = 0)",
-        "CC BY-NC-SA",
-        "training.loss.hv_magnitude",
-        "Calibration error (ECE)",
-        "Settings in full",
-        "cellvit-optimus 0",
-        "then over organs",
-        "epoch 4 was kept",
-    ):
-        assert said in page, said
+    expected = (
+        f"{documents.REASON}|undefined (n = 0)|CC BY-NC-SA|training.epochs|Fix: train longer|Calibration error (ECE)|"
+        "Settings in full|cellvit-optimus 0|then over organs|epoch 4 was selected|also where its result was reused"
+    ).split("|")
+
+    assert [text for text in expected if text not in page] == []
 
 
-def test_names_from_data_are_escaped(findings: Findings) -> None:
-    routed = findings.routed[0].model_copy(update={"left_out": {"<script>alert(1)</script>": 1}})
-
-    page = render(dataclasses.replace(findings, routed=(routed,)), [])
-
-    assert "<script>" not in page
-
-
-def test_page_without_anything_evaluated_still_says_so(findings: Findings) -> None:
-    bare = dataclasses.replace(
-        findings,
-        summary=(),
-        decoders=findings.decoders[1:2],
-        routed=(),
-        organ_heads=(),
-        fold_summaries=(),
-        feature_checks=(),
-        timings=(),
+def test_galleries_show_two_tiles_a_rank_in_the_first_split_and_one_in_later_splits(data: ReportData) -> None:
+    keys = [(split, family) for split in ("1", "2") for family in ("digestive", "all")]
+    decoders = pair_decoders(
+        documents.SETTINGS,
+        [(documents.header(family, split=split), documents.history()) for split, family in keys],
+        evaluations=[documents.evaluation(family, split=split) for split, family in keys],
+        galleries=[documents.gallery(family, split=split) for split, family in keys],
     )
 
-    page = render(bare, [])
+    shown = shown_galleries(dataclasses.replace(data, decoders=decoders))
+
+    ranks = ("best", "median", "worst")
+    assert [(gallery.split, gallery.family) for gallery in shown] == [("1", "digestive"), ("2", "digestive")]
+    assert [tile.tile_id for tile in shown[0].tiles] == [f"{rank}-{place}" for rank in ranks for place in range(2)]
+    assert [tile.tile_id for tile in shown[1].tiles] == ["best-0", "median-1", "worst-0"]
+
+
+def test_a_gallery_without_tiles_shows_its_note(data: ReportData) -> None:
+    empty = dataclasses.replace(data.decoders[0], gallery=documents.gallery("digestive", tiles_per_rank=0))
+
+    page = render(dataclasses.replace(data, decoders=(empty,)))
+
+    assert "No test tile of this family has a nucleus." in page
+    assert 'class="exhibit"' not in page
+
+
+def test_names_from_data_are_escaped(data: ReportData) -> None:
+    routed = data.routed[0].model_copy(update={"left_out": {"<script>alert(1)</script>": 1}})
+
+    assert "<script>" not in render(dataclasses.replace(data, routed=(routed,)))
+
+
+def test_page_without_anything_evaluated_says_so(data: ReportData) -> None:
+    names = ("routed", "organ_heads", "target_checks", "feature_checks", "fold_summaries", "timings")
+    nothing = {"summary": {}, "decoders": data.decoders[1:2], **dict.fromkeys(names, ())}
+
+    page = render(dataclasses.replace(data, **nothing))
 
     assert "0 family decoders in 1 split were evaluated" in page
-    assert "no tiles of Skin" in page
+    assert documents.REASON in page
 
 
-def test_page_of_a_single_patient_has_values_without_intervals(findings: Findings) -> None:
-    decoder = findings.decoders[0]
+def test_page_of_a_single_patient_has_values_without_intervals(data: ReportData) -> None:
+    decoder = data.decoders[0]
     assert decoder.evaluation is not None
-    values = decoder.evaluation.model_dump()
-    single = FamilyEvaluation.model_validate(_without_intervals(values) | {"n_patients": 1})
+    values = _without_intervals(decoder.evaluation.model_dump())
+    single = dataclasses.replace(decoder, evaluation=FamilyEvaluation.model_validate(values | {"n_patients": 1}))
 
-    page = render(dataclasses.replace(findings, decoders=(dataclasses.replace(decoder, evaluation=single),)), [])
+    page = render(dataclasses.replace(data, decoders=(single,)))
 
     assert "no interval, because all tiles are of one patient" in page
     assert "not clear in 1 of 1" in page

@@ -2,15 +2,15 @@ import dataclasses
 import math
 
 import pytest
+import run_documents as documents
 
 from cellvit.evaluation.values import MAP_METRICS, ORGAN_METRICS
 from cellvit.formats.documents import Value
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.formats.watershed import GridPoint
 from cellvit.report import gates, integrity, origin, results
-from cellvit.report.cells import Table, figure_cell
-from cellvit.report.findings import Findings
-from cellvit.report.organs import confusion_table
+from cellvit.report.cells import Table, value_cell
+from cellvit.report.data import ReportData, keyed
 from cellvit.report.verdict import absent_lines, verdict_lines
 from cellvit.report.wording import metric_of
 
@@ -21,58 +21,56 @@ def texts(table: Table) -> dict[str, list[str]]:
     return {row.group or row.heading: [cell.text for cell in row.cells] for row in table.rows}
 
 
-def test_undefined_figure_is_named_and_never_zero() -> None:
-    cell = figure_cell(Value(value=NAN, n=0))
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        pytest.param(Value(value=NAN, n=0), ("undefined (n = 0)", "", "", "undefined"), id="undefined_is_never_zero"),
+        pytest.param(Value(value=0.25, n=1), ("0.250", "", "n = 1", "number"), id="without_interval"),
+        pytest.param(None, ("–", "", "", "absent"), id="not_measured"),
+    ],
+)
+def test_a_cell_says_what_its_value_is(value: Value | None, shown: tuple[str, ...]) -> None:
+    cell = value_cell(value)
 
-    assert (cell.text, cell.kind) == ("undefined (n = 0)", "undefined")
-
-
-def test_figure_without_interval_shows_value_and_n() -> None:
-    cell = figure_cell(Value(value=0.25, n=1))
-
-    assert (cell.text, cell.interval, cell.n) == ("0.250", "", "n = 1")
-
-
-def test_missing_figure_is_a_dash_with_a_reason() -> None:
-    assert figure_cell(None).text == "–"
-    assert figure_cell(None).hint
+    assert (cell.text, cell.interval, cell.n, cell.kind) == shown
 
 
-def test_headline_puts_baselines_beside_the_decoder_and_explains_absence(findings: Findings) -> None:
-    table = results.headline_table(findings.evaluations, findings.routed[0], "1")
+def test_headline_shows_baselines_beside_the_decoder_and_the_reason_of_absence(data: ReportData) -> None:
+    table = texts(results.headline_table(data.evaluations, data.routed[0], "1"))
 
-    assert texts(table)["digestive"][:4] == ["0.600", "–", "0.300", "0.900"]
-    assert "no tiles of Skin" in texts(table)["epidermal"][0]
-    assert texts(table)["all test tiles, organ predicted"][0] == "0.550"
+    assert table["digestive"][:4] == ["0.600", "–", "0.300", "0.900"]
+    assert table["epidermal"] == [f"absent: {documents.REASON}"]
+    assert table["all test tiles, organ predicted"][0] == "0.550"
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "kind"), [(0.1, 0.2, "pass"), (-0.2, -0.1, "fail"), (-0.1, 0.2, "partial"), (NAN, NAN, "partial")]
+    ("low", "high", "kind", "hint"),
+    [
+        (0.1, 0.2, "pass", "excludes 0"),
+        (-0.2, -0.1, "fail", "excludes 0"),
+        (-0.1, 0.2, "partial", "includes 0"),
+        (NAN, NAN, "partial", "fewer than two tiles or patients"),
+    ],
 )
-def test_lead_is_clear_only_where_the_interval_leaves_zero_out(low: float, high: float, kind: str) -> None:
-    value = 0.05 if math.isnan(low) else (low + high) / 2
+def test_a_lead_is_clear_only_where_the_interval_excludes_zero(low: float, high: float, kind: str, hint: str) -> None:
+    cell = results.lead(Value(value=0.05 if math.isnan(low) else (low + high) / 2, low=low, high=high, n=9))
 
-    assert results.lead(Value(value=value, low=low, high=high, n=9)).kind.split()[-1] == kind
+    assert cell.kind.split()[-1] == kind
+    assert hint in cell.hint
 
 
-def test_published_convention_is_named_next_to_bpq(findings: Findings) -> None:
-    table = results.metrics_table(findings.evaluations[0], "All")
-
-    notes = {row.heading: row.note for row in table.rows}
+def test_metrics_show_their_convention_and_a_class_without_nuclei_is_one_undefined_row(data: ReportData) -> None:
+    notes = {row.heading: row.note for row in results.metrics_table(data.evaluations[0], "All").rows}
+    classes = texts(results.class_table(data.evaluations[0], "By class"))
 
     assert "over organs" in notes["bPQ"]
     assert "PQ, Neoplastic" not in notes
-
-
-def test_class_without_nuclei_is_one_undefined_row(findings: Findings) -> None:
-    table = results.class_table(findings.evaluations[0], "By class")
-
-    assert texts(table)["Neoplastic"][0] == "0.700"
-    assert texts(table)["Dead"] == [results.NO_NUCLEI]
+    assert classes["Neoplastic"][0] == "0.700"
+    assert classes["Dead"] == [results.NO_NUCLEI]
 
 
 @pytest.mark.parametrize(
-    ("n_patients", "without", "said"),
+    ("n_patients", "without", "label"),
     [
         (0, 3, "95 % bootstrap interval over tiles,"),
         (2, 0, "95 % bootstrap interval over 2 patients,"),
@@ -80,10 +78,10 @@ def test_class_without_nuclei_is_one_undefined_row(findings: Findings) -> None:
         (1, 0, "no interval, because all tiles are of one patient,"),
     ],
 )
-def test_tables_say_what_their_intervals_are_over(findings: Findings, n_patients: int, without: int, said: str) -> None:
+def test_tables_say_what_their_intervals_are_over(data: ReportData, n_patients: int, without: int, label: str) -> None:
     counts = {"n_patients": n_patients, "n_tiles_without_patient": without}
-    evaluation, *others = (one.model_copy(update=counts) for one in findings.evaluations)
-    routed = findings.routed[0].model_copy(update=counts)
+    evaluation, *others = (one.model_copy(update=counts) for one in data.evaluations)
+    routed = data.routed[0].model_copy(update=counts)
 
     tables = (
         results.metrics_table(evaluation, "All"),
@@ -92,59 +90,48 @@ def test_tables_say_what_their_intervals_are_over(findings: Findings, n_patients
         results.headline_table([evaluation, *others], routed, "1"),
     )
 
-    assert all(said in table.note for table in tables)
+    assert all(label in table.note for table in tables)
 
 
-def test_a_headline_of_evaluations_that_do_not_draw_alike_says_so(findings: Findings) -> None:
-    evaluation = findings.evaluations[0].model_copy(update={"n_patients": 2})
+def test_a_headline_of_evaluations_with_different_units_says_so(data: ReportData) -> None:
+    evaluation = data.evaluations[0].model_copy(update={"n_patients": 2})
 
-    table = results.headline_table([evaluation], findings.routed[0], "1")
+    note = results.headline_table([evaluation], data.routed[0], "1").note
 
-    assert "over patients where they are known, else over tiles" in table.note
-
-
-def test_a_lead_without_interval_says_why(findings: Findings) -> None:
-    assert "fewer than two tiles or patients" in results.lead(Value(value=0.2, n=9)).hint
+    assert "over patients where they are known, else over tiles" in note
 
 
-def test_patients_of_a_fold_are_counted(findings: Findings) -> None:
-    named = findings.fold_summaries[0].model_copy(update={"n_patients": 3, "n_tiles_without_patient": 1})
-
-    assert texts(integrity.fold_table([named]))["fold 1"][:2] == ["4", "3 (unknown: 1 tiles)"]
+def test_the_gap_table_shows_training_test_and_gap(data: ReportData) -> None:
+    assert texts(results.gap_table(data.evaluations[0]))["NP Dice"] == ["0.820", "0.800", "0.024"]
 
 
-def test_gap_table_shows_training_test_and_gap(findings: Findings) -> None:
-    table = results.gap_table(findings.evaluations[0])
+def test_the_mean_over_splits_shows_each_system_and_says_that_n_counts_splits() -> None:
+    numbers = {"aji": 0.5, "aji.classical": 0.3, "aji_minus_classical": 0.2}
+    rows = [SummaryRow(MEAN_SPLIT, "digestive", name, number, 0.1, 0.6, 3) for name, number in numbers.items()]
 
-    assert texts(table)["NP Dice"] == ["0.820", "0.800", "0.024"]
+    table = results.mean_table(keyed(rows))
 
-
-def test_mean_over_splits_says_that_n_counts_splits() -> None:
-    rows = [SummaryRow(MEAN_SPLIT, "digestive", "aji", 0.5, 0.4, 0.6, 3)]
-
-    table = results.mean_table(rows)
-
-    assert texts(table)["digestive"][0] == "0.500"
+    assert texts(table) == {"digestive": ["0.500", "–", "0.300", "–", "+0.200", "–"]}
     assert "number of splits" in table.note
-    assert not results.mean_table([]).rows
+    assert not results.mean_table(keyed(documents.SUMMARY)).rows
 
 
-def test_gates_show_limit_baseline_and_grade(findings: Findings) -> None:
-    (table,) = gates.gate_tables(findings.summary, findings.settings.gates.quality)
+def test_gates_show_limit_baseline_and_grade(data: ReportData) -> None:
+    (table,) = gates.gate_tables(data.summary, data.settings)
 
-    assert texts(table)["digestive"] == ["0.400", "0.300", "over 0.5; partial over 0.3", "partial"]
-    assert gates.gate_counts(findings.summary) == {"pass": 0, "partial": 1, "fail": 1, "undefined": 1}
+    assert texts(table)["digestive"] == ["0.400", "0.300", "above 0.5; partial above 0.3", "partial"]
+    assert gates.gate_counts(data.summary) == {"pass": 0, "partial": 1, "fail": 1, "undefined": 1}
 
 
-def test_failed_gates_come_with_advice(findings: Findings) -> None:
-    advice = gates.advice_by_remedy(findings.summary)
+def test_failed_gates_come_with_a_fix_and_its_cause(data: ReportData) -> None:
+    advice = gates.advice_by_fix(data.summary)
 
-    (findings_of,) = (places for remedy, places in advice.items() if "training.loss.hv_magnitude" in remedy)
-    assert any(place.startswith("split 1, digestive: ") for place in findings_of)
+    (causes,) = (causes for fix, causes in advice.items() if "training.epochs" in fix)
+    assert causes == ("split 1, digestive: aji 0.400 partial",)
 
 
 def test_confusion_is_normalised_by_rows_and_an_empty_row_is_undefined() -> None:
-    table = confusion_table(("Colon", "Skin", "Liver"), ((3, 1, 0), (0, 0, 0), (0, 0, 0)), "Confusion")
+    table = results.confusion_table(("Colon", "Skin", "Liver"), ((3, 1, 0), (0, 0, 0), (0, 0, 0)), "Confusion")
 
     (colon, skin) = table.rows
 
@@ -153,110 +140,77 @@ def test_confusion_is_normalised_by_rows_and_an_empty_row_is_undefined() -> None
     assert "Liver" in table.note
 
 
-def test_watershed_shows_searched_parameters_runner_up_and_warnings(findings: Findings) -> None:
-    choices = [decoder.watershed for decoder in findings.decoders if decoder.watershed]
+def test_the_watershed_table_shows_searched_parameters_runner_up_and_warnings(data: ReportData) -> None:
+    choice = data.watersheds[0]
+    other = GridPoint(method="hv_flow", parameters={"np_threshold": 0.5, "min_gain_px": 5}, aji=choice.grid[1].aji)
+    two_methods = choice.model_copy(update={"grid": (choice.grid[0], other)})
 
-    table = integrity.watershed_table(choices)
+    table = integrity.watershed_table(data.watersheds)
 
     assert table.columns == ("Status", "Method", "np_threshold", "AJI on validation tiles", "Runner-up", "Its AJI")
     assert texts(table)["split 1 · digestive"] == ["tuned", "hovernet", "0.5", "0.550", "np_threshold 0.4", "0.520"]
-    assert "last of its list" in integrity.watershed_warnings(choices)[0]
+    assert "last of its list" in integrity.watershed_warnings(data.watersheds)[0]
+    assert "hv_flow, min_gain_px 5" in texts(integrity.watershed_table([two_methods]))["split 1 · digestive"]
 
 
-def test_dropped_data_of_a_fold_are_counted(findings: Findings) -> None:
-    table = integrity.fold_table(findings.fold_summaries)
+def test_patients_and_dropped_data_of_a_fold_are_counted(data: ReportData) -> None:
+    named = data.fold_summaries[0].model_copy(update={"n_patients": 3, "n_tiles_without_patient": 1})
+
+    table, with_patients = integrity.fold_table(data.fold_summaries), integrity.fold_table([named])
 
     assert texts(table)["fold 1"] == ["4", "–", "20", "15.0%", "1", "1", "7", "0"]
+    assert texts(with_patients)["fold 1"][1] == "3 (1 tile unknown)"
 
 
-def test_runner_up_of_another_method_is_named(findings: Findings) -> None:
-    (choice, *_) = [decoder.watershed for decoder in findings.decoders if decoder.watershed]
-    second = GridPoint(method="hv_flow", parameters={"np_threshold": 0.5, "min_gain_px": 5}, aji=choice.grid[1].aji)
+def test_the_upper_bound_is_shown_by_fold_and_method_and_by_organ(data: ReportData) -> None:
+    by_fold, by_organ = integrity.target_table(data.target_checks), integrity.upper_bound_table(data.target_checks)
 
-    table = integrity.watershed_table([choice.model_copy(update={"grid": (choice.grid[0], second)})])
-
-    assert "hv_flow, min_gain_px 5" in texts(table)["split 1 · digestive"]
-
-
-def test_oracle_of_each_method_has_its_columns(findings: Findings) -> None:
-    table = integrity.target_table(findings.target_checks)
-
-    assert table.columns[4:] == (
-        "Oracle AJI, hovernet",
-        "Oracle PQ, hovernet",
-        "Oracle AJI, hv_flow",
-        "Oracle PQ, hv_flow",
-    )
-    assert [text for text in texts(table)["digestive"] if text.startswith("0.9")] == ["0.910", "0.980"]
+    expected = [f"Upper bound {metric}, {method}" for method in ("hovernet", "hv_flow") for metric in ("AJI", "PQ")]
+    assert list(by_fold.columns[4:]) == expected
+    assert texts(by_fold)["fold 1"] == ["4", "20", "15.0%", "0.660", "0.910", "–", "0.980", "–"]
+    assert texts(by_organ) == {"Colon": ["0.970"]}
 
 
-def test_family_without_tiles_has_no_oracle(findings: Findings) -> None:
-    empty = findings.target_checks[0].model_copy(update={"n_tiles": 0, "family": "epidermal"})
+def test_settings_are_complete_and_digests_are_short_with_the_whole_one_as_hint(data: ReportData) -> None:
+    settings, row = texts(origin.settings_table(data.settings)), origin.digest_table(data).rows[0]
 
-    assert "no tiles in any fold" in texts(integrity.target_table([empty]))["epidermal"][0]
-
-
-def test_settings_are_complete_with_their_keys(findings: Findings) -> None:
-    table = texts(origin.settings_table(findings.settings))
-
-    assert table["data.simulated.tiles_per_fold"] == ["4"]
-    assert table["training.loss.hv_magnitude"] == ["1.0"]
-    assert table["splits.1.validate"] == ["2"]
+    assert settings["data.simulated.tiles_per_fold"] == ["4"]
+    assert settings["training.epochs"] == [str(data.settings.training.epochs)]
+    assert settings["splits.1.validate"] == ["2"]
+    assert (row.group, row.heading, row.cells[0].hint) == ("fold 1", "../../tiles/fold1.h5", "ab" * 32)
+    assert row.cells[0].hint.startswith(row.cells[0].text)
 
 
-def test_hashes_are_short_with_the_whole_as_hint(findings: Findings) -> None:
-    cell = origin.hash_table(findings).rows[0].cells[0]
+def test_times_add_up_by_step_memory_is_the_greatest_and_what_was_not_measured_is_a_dash(data: ReportData) -> None:
+    rows = texts(origin.time_table(data.timings))
 
-    assert cell.hint.startswith(cell.text)
-    assert len(cell.hint) == 64
-
-
-def test_times_add_up_by_step_and_memory_is_the_greatest(findings: Findings) -> None:
-    rows = texts(origin.time_table(findings.timings))
-
-    assert list(rows) == ["summarize", "train_hovernet"]
-    assert rows["train_hovernet"] == ["2", "1 min 15 s", "1 min 00 s", "2.00 GB", "9.00 GB"]
+    assert rows == {
+        "summarize": ["1", "0 min 01 s", "0 min 01 s", "0.50 GB", "–"],
+        "train_hovernet": ["2", "1 min 15 s", "1 min 00 s", "2.00 GB", "9.00 GB"],
+    }
 
 
-def test_memory_that_was_not_measured_is_a_dash(findings: Findings) -> None:
-    assert texts(origin.time_table(findings.timings))["summarize"] == ["1", "0 min 01 s", "0 min 01 s", "–", "–"]
-
-
-def test_verdict_counts_without_the_control(findings: Findings) -> None:
-    lines = verdict_lines(findings)
+def test_the_verdict_counts_without_the_shared_decoder(data: ReportData) -> None:
+    lines = verdict_lines(data)
 
     assert lines[0].startswith("1 family decoders in 1 split were evaluated")
     assert any(line.startswith("AJI") and "clearly better in 1 of 1" in line for line in lines)
     assert any(line.startswith("bPQ") and "not clear in 1 of 1" in line for line in lines)
 
 
-def test_what_is_missing_is_listed_with_its_reason(findings: Findings) -> None:
-    lines = absent_lines(findings)
+def test_everything_absent_is_listed_with_its_reason(data: ReportData) -> None:
+    absent = data.routed[0].model_copy(update={"status": "absent", "reason": "no OrganHead", "left_out": {}})
 
-    assert "split 1, epidermal: no tiles of Skin in training fold 1" in lines
+    lines = absent_lines(data)
+
+    assert f"split 1, epidermal: {documents.REASON}" in lines
     assert any("2 tiles left out" in line for line in lines)
-
-
-def test_absent_routing_says_why(findings: Findings) -> None:
-    absent = findings.routed[0].model_copy(update={"status": "absent", "reason": "no OrganHead", "left_out": {}})
-
-    lines = absent_lines(dataclasses.replace(findings, routed=(absent,)))
-
-    assert "split 1, routed evaluation: no OrganHead" in lines
+    assert "split 1, routed evaluation: no OrganHead" in absent_lines(dataclasses.replace(data, routed=(absent,)))
 
 
 def test_every_metric_of_an_evaluation_has_a_name_and_a_convention() -> None:
-    others = (
-        "aji_plus",
-        "dq",
-        "sq",
-        "bpq_image",
-        "mpq_image",
-        "mpq_strict",
-        "mpq_pooled",
-        "detection_recall",
-        "f1_dead",
-    )
+    pq = ("dq", "sq", "bpq_image", *(f"mpq_{kind}" for kind in ("image", "strict", "pooled")))
+    others = ("aji_plus", "detection_recall", "f1_dead", *pq)
 
     unnamed = [name for name in (*ORGAN_METRICS, *MAP_METRICS, *others) if not metric_of(name).convention]
 

@@ -1,0 +1,193 @@
+"""Charts of the page as SVG: the comparison of systems, and training curves."""
+
+import io
+import math
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from cellvit.formats.documents import Values
+from cellvit.report.wording import metric_of, system_label
+
+HEADLINE: Final = ("aji", "bpq", "mpq")
+"""Metrics that a reader asks for first."""
+
+_INK: Final = "#1a1a1a"
+"""Colour of the text of the page."""
+
+_LOOK: Final = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs on every machine
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#767676",
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "lines.linewidth": 1.5,
+    "svg.hashsalt": "cellvit",
+    "svg.fonttype": "path",
+}
+
+_MARKERS: Final = MappingProxyType(
+    {
+        "decoder": ("o", "#0072b2"),
+        "shared": ("D", "#e69f00"),
+        "classical": ("s", "#d55e00"),
+        "upper_bound": ("|", "#4d4d4d"),
+    }
+)
+"""Shape and colour of each system: the palette of Okabe and Ito, and shapes for readers who do not see colours."""
+
+_ROW_INCHES: Final = 0.62
+_WIDTH_INCHES: Final = 11.0
+_STEP: Final = 0.17
+"""Distance between the systems of a family, in rows."""
+
+_TRAIN, _VALIDATE, _SELECTED = "#0072b2", "#d55e00", "#4d4d4d"
+"""Blue and vermilion of Okabe and Ito, grey for the selected epoch. The line styles differ too."""
+
+_COLUMNS: Final = 4
+_PANEL_INCHES: Final = (2.75, 1.85)
+_SPARSE: Final = 15
+"""Below so many points, a line alone would hide which epochs were measured."""
+
+
+class Panel(NamedTuple):
+    """A small chart of one quantity: its columns in the history of the training."""
+
+    title: str
+    train: str
+    validate: str = ""
+
+
+def _both(title: str, name: str) -> Panel:
+    return Panel(title, f"train_{name}", f"validate_{name}")
+
+
+PANELS: Final = (
+    _both("Loss, total", "total"),
+    _both("Loss NP (cross-entropy + Dice)", "np"),
+    _both("Loss HV (sum of its parts)", "hv"),
+    _both("Loss NT (cross-entropy)", "nt"),
+    _both("HV part: regression (hv_l1)", "hv_l1"),
+    _both("HV part: gradient", "hv_gradient"),
+    _both("HV part: magnitude", "hv_magnitude"),
+    Panel("Learning rate", "rate"),
+    _both("NP Dice", "np_dice"),
+    _both("HV MSE", "hv_mse"),
+    _both("HV skill (0: HV of zero)", "hv_skill"),
+    _both("HV length on nuclei", "hv_length"),
+    _both("NT accuracy on nuclei", "nt_accuracy"),
+    _both("bPQ (selects the epoch)", "bpq"),
+    Panel("Weight of NP in the total", "train_weight_np"),
+    Panel("Weight of HV in the total", "train_weight_hv"),
+    Panel("Weight of NT in the total", "train_weight_nt"),
+)
+"""Panels of the training curves; columns that a history lacks are left out."""
+
+
+def comparison_chart(rows: Mapping[str, Mapping[str, Values]]) -> str:
+    """SVG with a panel for each headline metric, 0 to 1, intervals as bars.
+
+    Args:
+        rows: Values by system, by the label of the row.
+    """
+    with mpl.rc_context(_LOOK):
+        figure = Figure(figsize=(_WIDTH_INCHES, _ROW_INCHES * len(rows) + 1.1), layout="constrained")
+        axes = figure.subplots(1, len(HEADLINE), sharey=True)
+        for axis, metric in zip(axes, HEADLINE, strict=True):
+            axis.set_title(metric_of(metric).label)
+            axis.set_xlim(0, 1)
+            axis.tick_params(left=False)
+            for row, systems in enumerate(rows.values()):
+                _draw_systems(axis, metric, row, systems)
+        labels = [re.sub(r"(,) | (\()", r"\1\n\2", label) for label in rows]
+        axes[0].set_yticks(range(len(rows)), labels)
+        axes[0].set_ylim(len(rows) - 0.5, -0.5)
+        legend = [
+            Line2D([], [], marker=marker, color=colour, linestyle="", label=system_label(system))
+            for system, (marker, colour) in _MARKERS.items()
+        ]
+        figure.legend(handles=legend, loc="outside upper left", ncols=len(_MARKERS), frameon=False)
+        return _as_svg(figure)
+
+
+def training_curves(history: pd.DataFrame, *, selected: int) -> str:
+    """SVG of every panel that the history has values for, with a line at the selected epoch."""
+    panels = [panel for panel in PANELS if _has_values(panel, history)]
+    n_rows = -(-len(panels) // _COLUMNS)
+    width, height = _PANEL_INCHES
+    with mpl.rc_context(_LOOK):
+        figure = Figure(figsize=(_COLUMNS * width, n_rows * height + 0.4), layout="constrained")
+        axes = list(figure.subplots(n_rows, _COLUMNS, squeeze=False).flat)
+        for axis, panel in zip(axes, panels, strict=False):
+            _draw_panel(axis, panel, history, selected)
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        figure.supxlabel("epoch", fontsize=9)
+        legend = [
+            Line2D([], [], color=_TRAIN, label="training folds"),
+            Line2D([], [], color=_VALIDATE, linestyle="--", label="validation folds"),
+            Line2D([], [], color=_SELECTED, linestyle=":", linewidth=1, label="selected epoch"),
+        ]
+        figure.legend(handles=legend, loc="outside upper left", ncols=3, frameon=False)
+        return _as_svg(figure)
+
+
+def _draw_systems(axis: Axes, metric: str, row: int, systems: Mapping[str, Values]) -> None:
+    for place, (system, (marker, colour)) in enumerate(_MARKERS.items()):
+        value = systems.get(system, {}).get(metric)
+        if value is None or math.isnan(value.value):
+            continue
+        y = row + (place - 1.5) * _STEP
+        if not math.isnan(value.low):
+            axis.plot([value.low, value.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+        size = 9 if marker == "|" else 5.5
+        axis.plot(value.value, y, marker=marker, color=colour, markersize=size, markeredgewidth=1.6)
+
+
+def _has_values(panel: Panel, history: pd.DataFrame) -> bool:
+    """False without a column in the history, and for weights that stay at their values in the settings."""
+    names = [name for name in (panel.train, panel.validate) if name in history]
+    return any(history[name].nunique() > 1 or "_weight_" not in name for name in names)
+
+
+def _draw_panel(axis: Axes, panel: Panel, history: pd.DataFrame, selected: int) -> None:
+    axis.set_title(panel.title)
+    for name, colour, style in ((panel.train, _TRAIN, "-"), (panel.validate, _VALIDATE, "--")):
+        if name in history:
+            points = history[["epoch", name]].dropna()
+            marker = "o" if len(points) < _SPARSE else ""
+            axis.plot(points["epoch"], points[name], color=colour, linestyle=style, marker=marker, markersize=3)
+    axis.axvline(selected, color=_SELECTED, linewidth=1, linestyle=":")
+    axis.set_xlim(float(history["epoch"].min()) - 0.5, float(history["epoch"].max()) + 0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+    axis.yaxis.set_major_locator(MaxNLocator(4))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.margins(y=0.12)
+
+
+def _as_svg(figure: Figure) -> str:
+    """The chart without date, metadata and links; about half the bytes (no comments or indents, .01 point)."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = buffer.getvalue()
+    body = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    body = re.sub(r"\s*\n\s*", " ", body).replace("> <", "><")
+    return re.sub(r"(?<![\d.])([1-9]\d*\.\d\d)\d+", r"\1", body)

@@ -1,0 +1,144 @@
+"""Everything that the page shows, as the documents of a run record it."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pandas as pd
+
+from cellvit.config.settings import Settings
+from cellvit.errors import ContractError
+from cellvit.evaluation.summary import Keyed
+from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.features import FeatureCheck
+from cellvit.formats.gallery import Gallery
+from cellvit.formats.summary import SummaryRow
+from cellvit.formats.tiles import FoldSummary, TargetCheck
+from cellvit.formats.timing import Timing
+from cellvit.formats.watershed import WatershedChoice
+from cellvit.taxonomy import SHARED_FAMILY
+
+Key = tuple[str, str]
+"""Split and family."""
+
+OfDecoder = TypeVar("OfDecoder", CheckpointHeader, WatershedChoice, FamilyEvaluation, Gallery)
+OfSplit = TypeVar("OfSplit", RoutedEvaluation, OrganHeadEvaluation)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """One decoder, from training to test.
+
+    Attributes:
+        history: A row an epoch; no rows where nothing was trained.
+        watershed: None where no document is given; `evaluation` and `gallery` likewise.
+    """
+
+    header: CheckpointHeader
+    history: pd.DataFrame
+    watershed: WatershedChoice | None = None
+    evaluation: FamilyEvaluation | None = None
+    gallery: Gallery | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """True for the decoder of all organs."""
+        return self.header.family == SHARED_FAMILY
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """The documents of a run.
+
+    Attributes:
+        marks: What must be shown beside every value: simulated data, untrained encoder.
+        summary: Rows of summary.csv by split and family, then by metric.
+        decoders: In the order of the settings: by split, then by family, the shared decoder last.
+        routed: In the order of the splits; `organ_heads` likewise.
+        target_checks: In the order of the folds; `feature_checks` and `fold_summaries` likewise.
+        timings: Time and memory of each job.
+    """
+
+    settings: Settings
+    marks: tuple[str, ...]
+    summary: Keyed
+    decoders: tuple[Decoder, ...]
+    routed: tuple[RoutedEvaluation, ...]
+    organ_heads: tuple[OrganHeadEvaluation, ...]
+    target_checks: tuple[TargetCheck, ...]
+    feature_checks: tuple[FeatureCheck, ...]
+    fold_summaries: tuple[FoldSummary, ...]
+    timings: tuple[Timing, ...]
+
+    @property
+    def evaluations(self) -> tuple[FamilyEvaluation, ...]:
+        """Evaluations of decoders, absent ones included."""
+        return tuple(decoder.evaluation for decoder in self.decoders if decoder.evaluation is not None)
+
+    @property
+    def watersheds(self) -> tuple[WatershedChoice, ...]:
+        """Watershed choices, absent ones included."""
+        return tuple(decoder.watershed for decoder in self.decoders if decoder.watershed is not None)
+
+
+def pair_decoders(
+    settings: Settings,
+    trainings: Iterable[tuple[CheckpointHeader, pd.DataFrame]],
+    *,
+    watersheds: Iterable[WatershedChoice] = (),
+    evaluations: Iterable[FamilyEvaluation] = (),
+    galleries: Iterable[Gallery] = (),
+) -> tuple[Decoder, ...]:
+    """Decoders with everything that belongs to them, by the split and family that each document records.
+
+    Args:
+        trainings: Headers of checkpoints with their histories.
+
+    Raises:
+        ContractError: Two documents of one kind are of one split and family, or a document has no checkpoint.
+    """
+    trainings = list(trainings)
+    keys = _by_key("checkpoint", [header for header, _ in trainings])
+    chosen = _by_key("watershed choice", watersheds, keys)
+    evaluated = _by_key("evaluation", evaluations, keys)
+    drawn = _by_key("gallery", galleries, keys)
+    decoders = {}
+    for header, history in trainings:
+        key = header.split, header.family
+        decoders[key] = Decoder(header, history, chosen.get(key), evaluated.get(key), drawn.get(key))
+    return tuple(decoders[key] for key in sorted(decoders, key=lambda key: _place(settings, key)))
+
+
+def by_split(settings: Settings, documents: Iterable[OfSplit]) -> tuple[OfSplit, ...]:
+    """Documents in the order of the splits."""
+    return tuple(sorted(documents, key=lambda document: _place(settings, (document.split, ""))))
+
+
+def keyed(rows: Iterable[SummaryRow]) -> Keyed:
+    """Rows of summary.csv by split and family, then by metric."""
+    found: Keyed = {}
+    for row in rows:
+        found.setdefault((row.split, row.family), {})[row.metric] = row
+    return found
+
+
+def _by_key(kind: str, documents: Iterable[OfDecoder], known: Collection[Key] | None = None) -> dict[Key, OfDecoder]:
+    found: dict[Key, OfDecoder] = {}
+    for document in documents:
+        key = document.split, document.family
+        if key in found:
+            raise ContractError(f"two documents are the {kind} of split {key[0]}, family {key[1]}; expected one")
+        if known is not None and key not in known:
+            raise ContractError(
+                f"the {kind} of split {key[0]}, family {key[1]} has no checkpoint among the given ones: {sorted(known)}"
+            )
+        found[key] = document
+    return found
+
+
+def _place(settings: Settings, key: Key) -> tuple[int, int, Key]:
+    splits, families = list(settings.splits), list(settings.decoder_families)
+    split = splits.index(key[0]) if key[0] in splits else len(splits)
+    family = families.index(key[1]) if key[1] in families else len(families)
+    return split, family, key

@@ -1,0 +1,156 @@
+"""Small documents of a run with one evaluated family, one family without training tiles, and the shared decoder."""
+
+import numpy as np
+import pandas as pd
+
+from cellvit.config.settings import load_settings
+from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.documents import Check, Value
+from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.features import FeatureCheck
+from cellvit.formats.gallery import Gallery, GalleryTile, Picture
+from cellvit.formats.history import HOVERNET_HISTORY
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.summary import SummaryRow
+from cellvit.formats.tiles import FoldSummary, TargetCheck
+from cellvit.formats.timing import Timing
+from cellvit.formats.watershed import GridPoint, WatershedChoice
+
+NAN = float("nan")
+REASON = "no tiles of Skin in training fold 1"
+PROVENANCE = Provenance(made_from={"../../tiles/fold1.h5": "ab" * 32}, simulated=True, untrained_encoder=True)
+FAMILIES = ("digestive", "epidermal", "all")
+
+SETTINGS = load_settings(
+    {
+        "data": {"root": None, "simulated": {"tiles_per_fold": 4}},
+        "families": {"digestive": ["Colon"], "epidermal": ["Skin"]},
+        "splits": {str(number): {"train": 1, "validate": 2, "test": 3} for number in (1, 2)},
+        "encoder": {"preset": "tiny-vit", "weights": "random"},
+    }
+)
+
+
+def values(**centers: float) -> dict[str, Value]:
+    """Values by metric, with an interval around each; a NaN is undefined."""
+    return {
+        name: Value(value=center, low=center - 0.05, high=center + 0.05, n=0 if np.isnan(center) else 3)
+        for name, center in centers.items()
+    }
+
+
+def header(family: str, *, trained: bool = True, split: str = "1") -> CheckpointHeader:
+    of = {"provenance": PROVENANCE, "kind": "hovernet", "split": split, "family": family, "mpp": 0.25}
+    if not trained:
+        return CheckpointHeader(**of, status="absent", reason=REASON)
+    folds = {"train": (1,), "validate": (2,)}
+    return CheckpointHeader(**of, status="trained", folds=folds, epoch=4, selection="greatest bPQ", code="c0de")
+
+
+def history(*, trained: bool = True) -> pd.DataFrame:
+    """A row an epoch, with falling values; no row where nothing was trained."""
+    table = pd.DataFrame({name: np.linspace(1.0, 0.5, 6) for name in HOVERNET_HISTORY.columns})
+    table["epoch"] = range(1, 7)
+    table["validate_bpq"] = [NAN, 0.2, NAN, 0.4, NAN, 0.3]
+    return table if trained else table.iloc[:0]
+
+
+def evaluation(family: str, *, evaluated: bool = True, split: str = "1") -> FamilyEvaluation:
+    of = {"provenance": PROVENANCE, "split": split, "family": family}
+    if not evaluated:
+        return FamilyEvaluation(**of, status="absent", reason=REASON, n_tiles=0)
+    systems = {
+        "decoder": values(aji=0.6, bpq=0.5, mpq=0.4, pq_neoplastic=0.7, np_dice=0.8, f1_dead=NAN, pq_dead=NAN),
+        "classical": values(aji=0.3, bpq=0.2),
+        "upper_bound": values(aji=0.9, bpq=0.95),
+        "trivial": values(np_dice=0.3),
+    }
+    return FamilyEvaluation(
+        **of,
+        status="evaluated",
+        n_tiles=3,
+        n_nuclei=15,
+        systems=systems,
+        organs={"Colon": {"decoder": values(aji=0.61), "classical": values(aji=0.31)}},
+        train=values(np_dice=0.82),
+        gaps=values(np_dice=0.024),
+        differences=values(aji_minus_classical=0.3, bpq_minus_classical=0.01),
+    )
+
+
+def watershed(family: str) -> WatershedChoice:
+    parameters = {"np_threshold": 0.5, "sobel_px": 21}
+    points = ((parameters, 0.55), (parameters | {"np_threshold": 0.4}, 0.52))
+    grid = tuple(GridPoint(method="hovernet", parameters=tried, aji=values(aji=aji)["aji"]) for tried, aji in points)
+    warnings = ("np_threshold: best value 0.5 is the last of its list",)
+    of = {"provenance": PROVENANCE, "split": "1", "family": family, "status": "tuned", "method": "hovernet"}
+    return WatershedChoice(**of, parameters=parameters, grid=grid, warnings=warnings)
+
+
+def gallery(family: str, *, split: str = "1", tiles_per_rank: int = 2) -> Gallery:
+    """Tiles that are named by their rank and their place in it."""
+    places = [(rank, place) for rank in ("best", "median", "worst") for place in range(tiles_per_rank)]
+    tiles = tuple(_gallery_tile(rank, f"{rank}-{place}") for rank, place in places)
+    note = "" if tiles else "No test tile of this family has a nucleus."
+    return Gallery(provenance=PROVENANCE, split=split, family=family, tiles=tiles, note=note)
+
+
+def _gallery_tile(rank: str, tile_id: str) -> GalleryTile:
+    overlays, maps = (
+        tuple(Picture(uri="data:image/png;base64,", caption=text, alt=text, side_px=256) for text in texts)
+        for texts in (("Ground truth", "Prediction"), ("NP", "HV, horizontal", "HV, vertical", "NT"))
+    )
+    counts = {"n_true": 5, "n_predicted": 4, "aji": {"decoder": 0.6, "classical": NAN}}
+    return GalleryTile(tile_id=tile_id, organ="Colon", rank=rank, **counts, overlays=overlays, maps=maps)
+
+
+_OF_SPLIT = {"provenance": PROVENANCE, "split": "1", "status": "evaluated", "n_tiles": 3}
+_CONFUSION = {"organ_names": ("Colon", "Skin", "Liver"), "confusion": ((2, 1, 0), (0, 0, 0), (0, 0, 0))}
+_ORGAN_VALUES = {"accuracy": values(accuracy=0.9)["accuracy"], "calibration_error": Value(value=0.04, n=3)}
+
+ORGAN_HEAD = OrganHeadEvaluation(**_OF_SPLIT, **_CONFUSION, values=_ORGAN_VALUES)
+
+ROUTED = RoutedEvaluation(
+    **_OF_SPLIT,
+    **_CONFUSION,
+    systems={"organ_predicted": values(aji=0.55), "organ_given": values(aji=0.6)},
+    organ_head=_ORGAN_VALUES,
+    left_out={"epidermal has no decoder": 2},
+)
+
+_OF_FOLD = {"provenance": PROVENANCE, "fold": 1, "n_tiles": 4, "tiles_by_organ": {"Colon": 4}, "coverage": 0.15}
+_NUCLEI = {"nuclei_by_class": {"Neoplastic": 20}}
+_DROPPED = {"overlap_px": 7, "nuclei_painted_over": 1, "background_mismatch_px": 0}
+
+TARGET_CHECK = TargetCheck(
+    **_OF_FOLD,
+    **_NUCLEI,
+    n_nuclei=20,
+    hv_length=0.66,
+    upper_bound={"hovernet": values(aji=0.91), "hv_flow": values(aji=0.98)},
+    upper_bound_aji_by_organ=values(Colon=0.97),
+    checks=(),
+)
+
+FOLD_SUMMARY = FoldSummary(**_OF_FOLD, **_NUCLEI, **_DROPPED, empty_tiles=("f1-00003",))
+
+FEATURE_CHECK = FeatureCheck(
+    provenance=PROVENANCE,
+    fold_id="fold1",
+    n_tiles=4,
+    cls_std=0.98,
+    checks=(Check(name="finite", expected="all", found="all"),),
+)
+
+SUMMARY = (
+    SummaryRow("1", "digestive", "aji", 0.4, 0.35, 0.45, 3, "partial"),
+    SummaryRow("1", "digestive", "aji.classical", 0.3, 0.25, 0.35, 3),
+    SummaryRow("1", "digestive", "np_dice", 0.1, 0.05, 0.15, 3, "fail"),
+    SummaryRow("1", "epidermal", "aji", NAN, NAN, NAN, 0, "undefined"),
+)
+
+TIMINGS = (
+    Timing(step="train_hovernet", job="split1_digestive", seconds=60.0, memory_mb=2048.0, gpu_mb=9216.0),
+    Timing(step="train_hovernet", job="split1_epidermal", seconds=15.0, memory_mb=1024.0),
+    Timing(step="summarize", job="summary", seconds=1.2, memory_mb=512.0),
+)
