@@ -154,8 +154,23 @@ rule build_report:
         target_checks=expand("<results>/tiles/fold{fold}_check.json", fold=FOLDS),
         feature_checks=expand("<results>/features/fold{fold}_check.json", fold=FOLDS),
         timings=[
-            *expand([rules.prepare_fold.output.timing, rules.extract_features.output.timing], fold=FOLDS),
-            *expand([rules.train_organ_head.output.timing, rules.evaluate_routed.output.timing], split=SPLITS),
+            *expand(
+                [
+                    rules.prepare_fold.output.timing,
+                    rules.check_targets.output.timing,
+                    rules.extract_features.output.timing,
+                    rules.check_features.output.timing,
+                ],
+                fold=FOLDS,
+            ),
+            *expand(
+                [
+                    rules.train_organ_head.output.timing,
+                    rules.evaluate_organ_head.output.timing,
+                    rules.evaluate_routed.output.timing,
+                ],
+                split=SPLITS,
+            ),
             *expand(
                 [
                     rules.train_hovernet.output.timing,
