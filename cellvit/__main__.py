@@ -11,7 +11,7 @@ from typing import Final
 
 import cellvit
 from cellvit.errors import CellvitError
-from cellvit.workflow.step import add_step_options, run_step
+from cellvit.workflow.step import run_step
 
 _PACKAGE: Final = Path(__file__).parent
 
@@ -36,19 +36,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: Sequence[str], *, holds_gpu: bool) -> None:
     chosen = given[0] if given and not given[0].startswith("-") else ""
+    step = _PACKAGE / "stages" / f"{chosen}.py"
+    if chosen.isidentifier() and step.is_file():
+        run_step(step, given[1:], holds_gpu=holds_gpu)
+        return
     parser = argparse.ArgumentParser(
         prog="cellvit", description=_overview(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"cellvit-optimus {cellvit.__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for path in (*_modules("commands"), *_modules("stages")):
-        summary = _summary(path)
-        subparser = subparsers.add_parser(path.stem, description=summary)
-        if path.stem == chosen and path.parent.name == "stages":
-            module = importlib.import_module(f"cellvit.stages.{chosen}")
-            add_step_options(subparser, module)
-            subparser.set_defaults(run=lambda args: run_step(chosen, module, args, holds_gpu=holds_gpu))  # noqa: B023
-        elif path.stem == chosen:
+    for path in _modules("commands"):
+        subparser = subparsers.add_parser(path.stem, description=_summary(path))
+        if path.stem == chosen:
             module = importlib.import_module(f"cellvit.commands.{chosen}")
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)

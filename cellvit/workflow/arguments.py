@@ -6,9 +6,11 @@ something is computed decides nothing.
 """
 
 import argparse
+import ast
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -87,6 +89,22 @@ def fields_of(kind: type) -> tuple[Field, ...]:
     """The fields of an `Arguments` class, in order."""
     hints = get_type_hints(kind, include_extras=True)
     return tuple(_field(field, hints[field.name]) for field in dataclasses.fields(kind))
+
+
+def option_kinds(source: Path) -> dict[str, type[Option]]:
+    """Kind of each option of the step in the module `source`, by the name of its field, without importing the module."""
+    kinds = {kind.__name__: kind for kind in (Input, Through, Output, Setting, How)}
+    aliases = {"Code": Setting, "DeviceChoice": How, "Threads": How}
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    (declared,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Arguments"]
+    found: dict[str, type[Option]] = {}
+    for field in declared.body:
+        match field:
+            case ast.AnnAssign(ast.Name(name), ast.Subscript(slice=ast.Tuple([_, ast.Call(ast.Name(kind))]))):
+                found[name] = kinds[kind]
+            case ast.AnnAssign(ast.Name(name), ast.Name(alias)):
+                found[name] = aliases[alias]
+    return found
 
 
 def add_options(parser: argparse.ArgumentParser, kind: type) -> None:

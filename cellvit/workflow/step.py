@@ -1,6 +1,10 @@
-"""Running one step of the graph: take its result from the cache, else compute it, measure it and add it to the cache."""
+"""Running one step of the graph: take its result from the cache, else compute it, measure it and add it to the cache.
+
+The cache is asked before the module of the step is imported, since importing torch takes longer than reusing a result.
+"""
 
 import argparse
+import importlib
 import logging
 import math
 import os
@@ -8,16 +12,15 @@ import resource
 import socket
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Final
-
-from pydantic import BaseModel
+from typing import Final
 
 from cellvit.formats.content import content_of
-from cellvit.formats.digests import combined, sha256_of
+from cellvit.formats.digests import combined
 from cellvit.formats.timing import Timing, write_timing
-from cellvit.workflow.arguments import Field, Input, Output, Setting, add_options, fields_of, parsed
+from cellvit.workflow.arguments import Input, Output, Setting, add_options, option_kinds, parsed
 from cellvit.workflow.cache import ResultCache
 from cellvit.workflow.gpu import assign_gpu
 
@@ -28,75 +31,81 @@ _MIB: Final = 1024
 """KiB, the unit of getrusage on Linux, in a MiB."""
 
 
-def add_step_options(parser: argparse.ArgumentParser, step: ModuleType) -> None:
-    """Declare the options of a step, and those that all steps have."""
-    add_options(parser, step.Arguments)
-    every = parser.add_argument_group("every step")
-    every.add_argument("--timing", type=Path, help="JSON to write: time and memory of the computation")
-    every.add_argument("--cache", type=Path, metavar="FOLDER", help="result cache; none is used without this option")
-    every.add_argument("--cache-gb", type=float, default=math.inf, metavar="GB", help="size limit of the cache")
+@dataclass(frozen=True, slots=True)
+class CachedResult:
+    """Where the result of a step is kept, and what it consists of."""
+
+    cache: ResultCache
+    key: str
+    outputs: Mapping[str, Path]
 
 
-def run_step(name: str, step: ModuleType, given: argparse.Namespace, *, holds_gpu: bool) -> None:
-    """Run a step, or reuse an earlier result.
+def run_step(source: Path, given: Sequence[str], *, holds_gpu: bool) -> None:
+    """Run the step of the module `source` with options of the command line, or reuse an earlier result.
 
     Args:
         holds_gpu: Wait for a GPU of its own, which this process then holds until it ends.
     """
-    arguments = parsed(step.Arguments, given)
-    log.info("step=%s host=%s pid=%d", name, socket.gethostname(), os.getpid())
-    outputs = {field.name: getattr(arguments, field.name) for field in _fields(arguments, Output)}
-    if given.timing:
-        outputs[_TIMING] = given.timing
-    cache = _cache(given, outputs)
-    key = result_key(name, arguments, cache) if cache else ""
-    if cache and cache.restore(key, outputs):
-        log.info("reused an earlier result key=%s", key)
+    cached = _cached_result(source, given)
+    if cached and cached.cache.restore(cached.key, cached.outputs):
+        log.info("reused an earlier result step=%s key=%s", source.stem, cached.key)
         return
+    log.info("step=%s host=%s pid=%d", source.stem, socket.gethostname(), os.getpid())
+    step = importlib.import_module(f"cellvit.stages.{source.stem}")
+    parser = argparse.ArgumentParser(prog=f"cellvit {source.stem}", description=step.__doc__)
+    add_options(parser, step.Arguments)
+    _add_common_options(parser)
+    options = parser.parse_args(given)
+    arguments = parsed(step.Arguments, options)
     if holds_gpu and getattr(arguments, "device", "cpu") in {"auto", "cuda"}:
-        assign_gpu(name)
+        assign_gpu(source.stem)
     started = time.monotonic()
     step.run(arguments)
-    if given.timing:
-        write_timing(given.timing, _timing(name, given.timing, time.monotonic() - started))
-    if cache:
-        cache.add(key, outputs)
+    if options.timing:
+        write_timing(options.timing, _timing(source.stem, options.timing, time.monotonic() - started))
+    if cached:
+        cached.cache.add(cached.key, cached.outputs)
 
 
-def result_key(name: str, arguments: Any, cache: ResultCache | None = None) -> str:
-    """Digest of everything that decides the result of a step: its name, its settings and code, and what its inputs say.
+def _add_common_options(parser: argparse.ArgumentParser) -> None:
+    every = parser.add_argument_group("every step")
+    every.add_argument("--timing", type=Path, metavar="FILE", help="JSON to write: time and memory of the computation")
+    every.add_argument(
+        "--cache", nargs="?", default="", metavar="FOLDER", help="result cache; none without this option"
+    )
+    every.add_argument("--cache-gb", type=float, default=math.inf, metavar="GB", help="size limit of the cache")
+
+
+def _cached_result(source: Path, given: Sequence[str]) -> CachedResult | None:
+    """Key and outputs by the options as they are; None without a cache.
+
+    The key is a digest of everything that decides the result: the step, its settings and code, and what its inputs say.
 
     Raises:
         MissingInputError: An input does not exist.
         ContractError: An input cannot be read.
     """
-    bytes_sha256 = cache.remembered_sha256 if cache else sha256_of
-    settings = {field.name: _plain(getattr(arguments, field.name)) for field in _fields(arguments, Setting)}
-    inputs = {
-        field.name: [content_of(path, bytes_sha256).digest for path in _paths(getattr(arguments, field.name))]
-        for field in _fields(arguments, Input)
-    }
-    return combined({"step": name, "settings": settings, "inputs": inputs})
-
-
-def _fields(arguments: Any, kind: type) -> list[Field]:
-    return [field for field in fields_of(type(arguments)) if isinstance(field.option, kind)]
-
-
-def _paths(value: Path | tuple[Path, ...] | None) -> tuple[Path, ...]:
-    if value is None:
-        return ()
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _plain(value: Any) -> Any:
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-
-
-def _cache(given: argparse.Namespace, outputs: dict[str, Path]) -> ResultCache | None:
-    if not given.cache or not outputs:
+    kinds = option_kinds(source)
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    for name in kinds:
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, nargs="*", default=[])
+    _add_common_options(parser)
+    options, _ = parser.parse_known_args(given)
+    outputs = {name: Path(path) for name, kind in kinds.items() if kind is Output for path in getattr(options, name)}
+    if not options.cache or not outputs or {"-h", "--help"} & set(given):
         return None
-    return ResultCache.beside(given.cache, given.cache_gb * 1e9, next(iter(outputs.values())))
+    if options.timing:
+        outputs[_TIMING] = options.timing
+    cache = ResultCache.beside(Path(options.cache), options.cache_gb * 1e9, next(iter(outputs.values())))
+    if cache is None:
+        return None
+    settings = {name: getattr(options, name) for name, kind in kinds.items() if kind is Setting}
+    inputs = {
+        name: [content_of(Path(path), cache.remembered_sha256).digest for path in getattr(options, name)]
+        for name, kind in kinds.items()
+        if kind is Input
+    }
+    return CachedResult(cache, combined({"step": source.stem, "settings": settings, "inputs": inputs}), outputs)
 
 
 def _timing(name: str, path: Path, seconds: float) -> Timing:

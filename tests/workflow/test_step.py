@@ -1,51 +1,68 @@
 """Running a step: its options, its key, and the reuse of its result."""
 
 import argparse
-import json
+import importlib
 import logging
-from dataclasses import dataclass
+import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Annotated, Literal
 
 import pytest
 
-from cellvit.config.base import Section
+import cellvit.stages
 from cellvit.errors import SettingsError
 from cellvit.formats.timing import read_timings
-from cellvit.workflow.arguments import How, Input, Output, Setting, Through, add_options, check_paired, parsed
-from cellvit.workflow.step import add_step_options, result_key, run_step
+from cellvit.workflow.arguments import add_options, check_paired, fields_of, option_kinds, parsed
+from cellvit.workflow.step import run_step
+
+STAGES = Path(cellvit.stages.__file__).parent
+
+SOURCE = '''
+"""Stage `copy`: files -> their texts, repeated."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cellvit.config.base import Section
+from cellvit.workflow.arguments import Code, How, Input, Output, Setting, Through
+
+IMPORTED = print("the step was imported")
 
 
 class Scale(Section):
-    """Settings of the step below."""
-
     factor: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """A step that copies its inputs."""
-
     settings: Annotated[Scale, Setting("JSON")]
     inputs: Annotated[tuple[Path, ...], Input("files")]
     out: Annotated[Path, Output("file to write")]
     folds: Annotated[tuple[int, ...], Setting("folds")] = ()
-    behind: Annotated[Path | None, Through("a file whose content is known otherwise")] = None
+    upstream: Annotated[Path | None, Through("a file whose content is known otherwise")] = None
     batch_size: Annotated[int | Literal["auto"], How("tiles")] = "auto"
-    code: Annotated[str, Setting("fingerprint")] = ""
+    code: Code = ""
 
 
 def run(arguments: Arguments) -> None:
     text = "".join(path.read_text() for path in arguments.inputs)
     arguments.out.write_text(text * arguments.settings.factor)
-
-
-STEP = SimpleNamespace(Arguments=Arguments, run=run)
+'''
 
 
 @pytest.fixture
-def call(tmp_path, caplog):
+def source(tmp_path, monkeypatch):
+    """The module of a small step, which is found where steps are."""
+    path = tmp_path / "stages" / "copy.py"
+    path.parent.mkdir()
+    path.write_text(SOURCE)
+    monkeypatch.setattr(cellvit.stages, "__path__", [*cellvit.stages.__path__, str(path.parent)])
+    yield path
+    sys.modules.pop("cellvit.stages.copy", None)
+
+
+@pytest.fixture
+def call(tmp_path, caplog, source):
     """Call the step with options over the usual ones; whether it was computed."""
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "b.txt").write_text("b")
@@ -54,11 +71,9 @@ def call(tmp_path, caplog):
         (tmp_path / results).mkdir(exist_ok=True)
         usual = ["--settings", "{}", "--inputs", f"{tmp_path}/a.txt", "--out", f"{tmp_path}/{results}/out.txt"]
         timing = ["--timing", f"{tmp_path}/{results}/timings/copy/job.json", "--cache", f"{tmp_path}/cache"]
-        parser = argparse.ArgumentParser()
-        add_step_options(parser, STEP)
         caplog.clear()
         with caplog.at_level(logging.INFO):
-            run_step("copy", STEP, parser.parse_args([*usual, *timing, *options]), holds_gpu=False)
+            run_step(source, [*usual, *timing, *options], holds_gpu=False)
         return "reused an earlier result" not in caplog.text
 
     return called
@@ -86,7 +101,7 @@ def test_a_repeated_call_is_served_from_the_cache_with_the_timing_of_the_first(c
         pytest.param(["--folds", "1", "2"], True, id="other_folds"),
         pytest.param(["--code", "f00"], True, id="other_code"),
         pytest.param(["--batch-size", "4"], False, id="how_it_is_computed"),
-        pytest.param(["--behind", "{tmp}/b.txt"], False, id="a_file_that_is_known_otherwise"),
+        pytest.param(["--upstream", "{tmp}/b.txt"], False, id="a_file_that_is_known_otherwise"),
     ],
 )
 def test_what_decides_the_result_is_part_of_its_key(call, tmp_path, options, computes):
@@ -120,36 +135,36 @@ def test_a_failed_step_adds_nothing_to_the_cache(call, tmp_path):
     assert [path.name for path in (tmp_path / "cache").glob("[!.]*/entry.json")] == []
 
 
-def test_the_content_of_a_document_leaves_its_provenance_out(tmp_path):
-    def document(name: str, *, software: str, value: int, simulated: bool) -> Path:
-        provenance = {"software": software, "simulated": simulated}
-        path = tmp_path / name
-        path.write_text(json.dumps({"value": value, "provenance": provenance, "sha256": name}))
-        return path
+def test_a_reused_result_imports_nothing_of_its_step(call, capsys):
+    call()
+    sys.modules.pop("cellvit.stages.copy")
+    capsys.readouterr()
 
-    def key(path: Path) -> str:
-        return result_key("copy", Arguments(settings=Scale(), inputs=(path,), out=tmp_path / "out"))
+    call()
 
-    first = key(document("a.json", software="1", value=1, simulated=False))
-
-    assert first == key(document("b.json", software="2", value=1, simulated=False))
-    assert first != key(document("c.json", software="1", value=2, simulated=False))
-    assert first != key(document("d.json", software="1", value=1, simulated=True)), "marks are handed on"
+    assert "the step was imported" not in capsys.readouterr().out
 
 
-def test_arguments_are_typed_and_faults_name_the_option():
+@pytest.mark.parametrize("step", sorted(path.stem for path in STAGES.glob("[a-z]*.py")))
+def test_the_kinds_of_options_that_are_read_from_the_source_are_those_of_the_step(step):
+    arguments = importlib.import_module(f"cellvit.stages.{step}").Arguments
+
+    assert option_kinds(STAGES / f"{step}.py") == {field.name: type(field.option) for field in fields_of(arguments)}
+
+
+def test_arguments_are_typed_and_faults_name_the_option(source):
+    arguments = importlib.import_module("cellvit.stages.copy").Arguments
     parser = argparse.ArgumentParser()
-    add_options(parser, Arguments)
-    given = parser.parse_args(["--settings", "{}", "--inputs", "a", "b", "--out", "c", "--folds", "1", "--behind"])
+    add_options(parser, arguments)
+    given = parser.parse_args(["--settings", "{}", "--inputs", "a", "b", "--out", "c", "--folds", "1", "--upstream"])
     wrong = parser.parse_args(["--settings", '{"factors": 1}', "--inputs", "a", "--out", "c"])
 
-    arguments = parsed(Arguments, given)
+    found = parsed(arguments, given)
 
-    assert arguments.inputs == (Path("a"), Path("b"))
-    assert arguments.folds == (1,)
-    assert arguments.behind is None
+    assert found.inputs == (Path("a"), Path("b"))
+    assert (found.folds, found.upstream) == ((1,), None)
     with pytest.raises(SettingsError, match="--settings: factors"):
-        parsed(Arguments, wrong)
+        parsed(arguments, wrong)
 
 
 def test_lists_that_belong_together_have_one_length():
