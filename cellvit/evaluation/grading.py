@@ -9,7 +9,7 @@ from cellvit.config.evaluation import Gate, QualityGates
 from cellvit.formats.summary import Grade, SummaryRow
 
 LOWER_IS_BETTER: Final = frozenset({"hv_mse", "gap_np_dice", "gap_hv_mse", "gap_nt_accuracy"})
-"""Errors and gaps; of all other figures more is better."""
+"""Errors and gaps; for all other metrics, higher is better."""
 
 BASELINE_OF: Final = MappingProxyType(
     {
@@ -21,32 +21,34 @@ BASELINE_OF: Final = MappingProxyType(
         "organ_accuracy": "organ_accuracy.trivial",
     }
 )
-"""Row that a figure must beat: all foreground, HV of zero, majority class, the classical segmentation."""
+"""Row that a value must be better than: all foreground, HV of zero, majority class, the classical segmentation."""
 
 GATED: Final = tuple(QualityGates.model_fields)
-"""Metrics with a gate in the settings."""
+"""Metrics with a quality gate in the settings."""
 
 GRADED: Final = (*GATED, *(metric for metric in BASELINE_OF if metric not in GATED))
-"""Metrics that are graded, by a gate or by their baseline alone."""
+"""Metrics that are graded, by a quality gate or by their baseline alone."""
+
+_OVERFITS: Final = "the decoder overfits: augment (training.augment), fewer epochs, more decoder.dropout"
 
 _ADVICE: Final = MappingProxyType(
     {
-        "organ_accuracy": "train OrganHead longer (organ_head.epochs) and check that its folds hold every organ",
-        "hv_length": "HV vectors are too short: raise the magnitude weight (training.loss.hv_magnitude)",
-        "hv_mse": "raise the weight of HV (training.loss.hv) or train longer (training.epochs)",
-        "hv_skill": "raise the weight of HV (training.loss.hv) or train longer (training.epochs)",
-        "np_dice": "lower the magnitude weight (training.loss.hv_magnitude) or raise that of NP (training.loss.np)",
-        "nt_accuracy": "raise the weight of NT (training.loss.nt) and look at the classes in the report",
+        "organ_accuracy": "train OrganHead longer (organ_head.epochs) and check that its folds contain every organ",
+        "hv_length": "HV vectors are too short: raise the magnitude weight (training.loss.hv_magnitude_weight)",
+        "hv_mse": "raise the weight of HV (training.loss.hv_weight) or train longer (training.epochs)",
+        "hv_skill": "raise the weight of HV (training.loss.hv_weight) or train longer (training.epochs)",
+        "np_dice": "lower the magnitude weight (training.loss.hv_magnitude_weight) or raise that of NP (training.loss.np_weight)",
+        "nt_accuracy": "raise the weight of NT (training.loss.nt_weight) and look at the classes in the report",
         "aji": "train longer (training.epochs) or give the decoder the image (decoder.image_stem: rgb)",
         "bpq": "train longer (training.epochs) or give the decoder the image (decoder.image_stem: rgb)",
-        "gap_np_dice": "the decoder overfits: augment (training.augment), fewer epochs, more decoder.dropout",
-        "gap_hv_mse": "the decoder overfits: augment (training.augment), fewer epochs, more decoder.dropout",
-        "gap_nt_accuracy": "the decoder overfits: augment (training.augment), fewer epochs, more decoder.dropout",
+        "gap_np_dice": _OVERFITS,
+        "gap_hv_mse": _OVERFITS,
+        "gap_nt_accuracy": _OVERFITS,
     }
 )
 """What to try first, by metric."""
 
-_TUNE: Final = "HV is strong but nuclei are not parted well: tune the watershed (widen the lists of watershed)"
+_TUNE: Final = "HV is strong but nuclei are not separated well: tune the watershed (widen the lists of watershed)"
 
 
 def graded(rows: Mapping[str, SummaryRow], gates: QualityGates) -> dict[str, SummaryRow]:
@@ -55,9 +57,9 @@ def graded(rows: Mapping[str, SummaryRow], gates: QualityGates) -> dict[str, Sum
 
 
 def grade_of(metric: str, rows: Mapping[str, SummaryRow], gates: QualityGates) -> Grade:
-    """Grade of a metric: fail where it does not beat its baseline, else by its gate; the limits themselves fail.
+    """Grade of a metric: fail if it is not better than its baseline, else by its gate; a value at the limit fails.
 
-    A metric without a gate passes where it beats its baseline; one with neither is not graded.
+    A metric without a gate passes if it is better than its baseline; one with neither is not graded.
     """
     value = rows[metric].value
     if math.isnan(value):
@@ -71,7 +73,7 @@ def grade_of(metric: str, rows: Mapping[str, SummaryRow], gates: QualityGates) -
 
 
 def beats_baseline(metric: str, rows: Mapping[str, SummaryRow]) -> bool:
-    """False where the baseline's row is there, defined, and as good or better."""
+    """False if the baseline has a defined value that is as good or better."""
     baseline = rows.get(BASELINE_OF.get(metric, ""))
     if baseline is None or math.isnan(baseline.value):
         return True
@@ -80,10 +82,10 @@ def beats_baseline(metric: str, rows: Mapping[str, SummaryRow]) -> bool:
 
 
 class Advice(NamedTuple):
-    """What to try where a metric did not pass.
+    """What to try for a metric that did not pass.
 
     Attributes:
-        finding: Metric, value and grade, and the baseline where it was not beaten.
+        finding: Metric, value and grade, and the baseline if that is as good or better.
         remedy: What to try first.
     """
 
@@ -93,21 +95,21 @@ class Advice(NamedTuple):
 
 def advice(rows: Mapping[str, SummaryRow]) -> tuple[Advice, ...]:
     """Advice for each metric of a split and family that did not pass."""
-    found = []
+    advised = []
     for metric in GRADED:
         row = rows.get(metric)
         if row is None or row.gate not in ("partial", "fail"):
             continue
-        lost = BASELINE_OF[metric] if not beats_baseline(metric, rows) else ""
-        beaten = f" (does not beat {lost} {rows[lost].value:.3f})" if lost else ""
-        found.append(Advice(f"{metric} {row.value:.3f} {row.gate}{beaten}", _remedy(metric, rows)))
-    return tuple(found)
+        baseline = BASELINE_OF[metric] if not beats_baseline(metric, rows) else ""
+        lost = f" (not better than {baseline}, {rows[baseline].value:.3f})" if baseline else ""
+        advised.append(Advice(f"{metric} {row.value:.3f} {row.gate}{lost}", _remedy(metric, rows)))
+    return tuple(advised)
 
 
-def by_remedy(found: Iterable[tuple[str, Advice]]) -> dict[str, tuple[str, ...]]:
-    """Findings, each after the place it was made, by what to try: most findings first."""
+def by_remedy(advised: Iterable[tuple[str, Advice]]) -> dict[str, tuple[str, ...]]:
+    """Findings, each with its place, by what to try: the remedy with most findings first."""
     grouped: dict[str, list[str]] = {}
-    for place, one in found:
+    for place, one in advised:
         grouped.setdefault(one.remedy, []).append(f"{place}: {one.finding}")
     ordered = sorted(grouped, key=lambda remedy: -len(grouped[remedy]))
     return {remedy: tuple(grouped[remedy]) for remedy in ordered}

@@ -1,4 +1,4 @@
-"""Sums of predicted maps against the truth; training reads them too, so nothing of other systems is imported here."""
+"""Sums of predicted maps against the ground truth; training reads them too, so that no other system is imported here."""
 
 from collections.abc import Iterable
 
@@ -10,11 +10,10 @@ from cellvit.metrics.maps import MapSums
 
 
 def map_sums(batch: MapBatch) -> MapSums:
-    """Sums of the maps of a batch, one row a tile, against HV maps computed from the truth."""
+    """Sums of the maps of a batch, one row per tile, against HV maps that are computed from the ground truth."""
     tiles = batch.tiles
-    found_class = batch.nt_prob.argmax(axis=1)
-    hv_true = hv_maps(tiles.instances)
-    return MapSums.of(batch.np_prob, batch.hv, found_class, tiles.instances, tiles.classes, hv_true)
+    predicted_class, hv_true = batch.nt_prob.argmax(axis=1), hv_maps(tiles.instances)
+    return MapSums.of(batch.np_prob, batch.hv, predicted_class, tiles.instances, tiles.classes, hv_true)
 
 
 def sums_of_all(batches: Iterable[MapBatch]) -> MapSums:

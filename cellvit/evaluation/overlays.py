@@ -1,4 +1,4 @@
-"""Contours of nuclei over an H&E tile, and maps of classes, in one palette for truth and prediction."""
+"""Contours of nuclei over an H&E tile, and maps of classes, in the same palette for ground truth and prediction."""
 
 from types import MappingProxyType
 from typing import Final
@@ -12,22 +12,23 @@ from cellvit.taxonomy import NucleusClass
 
 CLASS_COLOURS: Final = MappingProxyType(
     {
-        NucleusClass.BACKGROUND: "#5a5a5a",
         NucleusClass.NEOPLASTIC: "#f0e442",
         NucleusClass.INFLAMMATORY: "#35e0f0",
         NucleusClass.CONNECTIVE: "#ffffff",
         NucleusClass.DEAD: "#000000",
         NucleusClass.EPITHELIAL: "#ff6a00",
+        NucleusClass.BACKGROUND: "#5a5a5a",
     }
 )
-"""Yellow, orange and black of Okabe and Ito's palette, its blue and green moved to cyan and white: those that an eye
-without red or green still tells apart by lightness, and none of which is a colour of H&E (violet, pink)."""
+"""Colour of each class in the order of the legend; only maps of classes show the background. Yellow, orange and black of
+Okabe and Ito's palette, with its blue and green replaced by cyan and white: all differ in lightness, also without
+red-green vision, and none is a colour of H&E (violet, pink)."""
 
 SCALE: Final = 2
-"""Side in image pixels of one pixel of the tile under contours, so that a contour hides half a pixel."""
+"""Image pixels per pixel of the tile under contours, so that a contour hides half a pixel."""
 
 _TILE_COLOURS: Final = 96
-"""Colours that a tile is reduced to: H&E is made of two stains, and a PNG of 96 has half the bytes of a full one."""
+"""Colours to which a tile is reduced: H&E has two stains, and a PNG of 96 colours has half the bytes."""
 
 
 def overlay_png(
@@ -35,8 +36,7 @@ def overlay_png(
 ) -> str:
     """Data URI of the tile at twice its size with the outline of every nucleus in the colour of its class.
 
-    Outlines are one image pixel wide and lie inside their nucleus: touching nuclei have two lines, and a line says
-    which nucleus it is of.
+    Outlines are one image pixel wide and inside their nucleus, so that touching nuclei have a line each.
     """
     tile = Image.fromarray(image).quantize(_TILE_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     pixels = _enlarged(np.asarray(tile, dtype=np.uint8)).copy()
@@ -50,12 +50,12 @@ def overlay_png(
 
 
 def class_map_png(classes: UInt8[np.ndarray, "h w"]) -> str:
-    """Data URI of a map of classes, background grey."""
+    """Data URI of a map of classes; the background is grey."""
     return indexed_png(classes, class_palette())
 
 
 def contours(instances: Int[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Pixels of a nucleus with a neighbour (of four) outside it; the border of the image is no outside.
+    """Pixels of a nucleus with a neighbour (of four) outside it; the border of the image does not count as outside.
 
     Examples:
         >>> contours(np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 2]])).astype(int)

@@ -1,4 +1,4 @@
-"""Measurements of one tile, in worker processes: imports no torch."""
+"""Scores of one tile, computed in worker processes: imports no torch."""
 
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -13,64 +13,40 @@ from cellvit.inference.segment import one_class, segment_tile
 from cellvit.metrics.detection import UNPAIRED, detection_counts
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 from cellvit.metrics.overlap import aji, aji_of, aji_plus_of, as_rows, dice_of
-from cellvit.metrics.pannuke import TileScores, tile_scores
+from cellvit.metrics.pannuke import tile_scores
 from cellvit.taxonomy import CLASS_NAMES, NUCLEUS_CLASSES
 
 CLASS_KEYS: Final = tuple(CLASS_NAMES[number].lower() for number in NUCLEUS_CLASSES)
-"""Nuclear classes as metric names spell them, in order."""
+"""Nuclear classes as the names of metrics spell them, in order."""
 
 CLASS_PQ_COLUMNS: Final = tuple(f"pq_{name}" for name in CLASS_KEYS)
-"""PQ of each class on the tile; NaN where the class is absent from the truth."""
+"""PQ of each class on the tile; NaN if the class is absent from the ground truth."""
 
 SCORE_COLUMNS: Final = (
-    "n_true",
-    "n_found",
-    "dice",
-    "aji",
-    "aji_plus",
-    "dq",
-    "sq",
-    "pq",
-    "bpq",
-    "mpq",
-    "mpq_strict",
+    *("n_true", "n_predicted", "dice", "aji", "aji_plus", "dq", "sq", "pq", "bpq", "mpq", "mpq_strict"),
     *CLASS_PQ_COLUMNS,
 )
-"""Scores of the tile. `pq` is 0 and `bpq` NaN where nuclei were found on a tile without any."""
+"""Scores of the tile. If nuclei are predicted on a tile without any, `pq` is 0 and `bpq` is NaN."""
 
 PANOPTIC_COLUMNS: Final = tuple(f"{part}_{name}" for name in CLASS_KEYS for part in ("tp", "fp", "fn", "iou"))
-"""Counts of `cellvit.metrics.overlap.PanopticCounts` by class: they add up over tiles (mPQ+)."""
+"""Counts of `cellvit.metrics.overlap.PanopticCounts` by class, which can be added over tiles (mPQ+)."""
 
-PAIR_COLUMNS: Final = tuple(f"pairs_{t}_{f}" for t in range(UNPAIRED + 1) for f in range(UNPAIRED + 1))
-"""Table of `cellvit.metrics.detection.detection_counts`, row by row: it adds up over tiles."""
+PAIR_COLUMNS: Final = tuple(f"pairs_{t}_{p}" for t in range(UNPAIRED + 1) for p in range(UNPAIRED + 1))
+"""Table of `cellvit.metrics.detection.detection_counts`, row by row, which can be added over tiles."""
 
 COLUMNS: Final = (*SCORE_COLUMNS, *PANOPTIC_COLUMNS, *PAIR_COLUMNS, *MAP_COLUMNS)
-"""Everything that is measured on a tile; every figure of an evaluation is a function of these columns."""
-
-
-class Truth(NamedTuple):
-    """Annotation of one tile; `patient` is empty where unknown."""
-
-    tile_id: str
-    organ: str
-    instances: Int32[np.ndarray, "h w"]
-    classes: UInt8[np.ndarray, "h w"]
-    patient: str = ""
-
-    def judged(self, values: Float64[np.ndarray, " k"]) -> "TileRow":
-        """What was measured on the tile, under its names."""
-        return TileRow(self.tile_id, self.organ, self.patient, values)
+"""Every score of a tile; every value of an evaluation is a function of these columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class MapsTask:
-    """Maps of one tile to be segmented and scored.
+    """Maps of one tile that are to be segmented and scored.
 
     Attributes:
-        map_sums: The tile's row of `cellvit.metrics.maps.MapSums`, passed on into the scores.
+        map_sums: The tile's row of `cellvit.metrics.maps.MapSums`, which is passed on into the scores.
     """
 
-    truth: Truth
+    truth: Segmentation
     np_prob: Float32[np.ndarray, "h w"]
     hv: Float32[np.ndarray, "2 h w"]
     nt_prob: Float32[np.ndarray, "6 h w"]
@@ -80,68 +56,44 @@ class MapsTask:
 class ImageTask(NamedTuple):
     """Image of one tile for the classical baseline."""
 
-    truth: Truth
+    truth: Segmentation
     image: UInt8[np.ndarray, "h w 3"]
 
 
-class TileRow(NamedTuple):
-    """Measurements of one tile, in the order of `COLUMNS`."""
-
-    tile_id: str
-    organ: str
-    patient: str
-    values: Float64[np.ndarray, " k"]
-
-
 class GridTask(NamedTuple):
-    """Maps of one tile to be segmented with every point of a grid."""
+    """Maps of one tile that are to be segmented with every point of a grid."""
 
     instances: Int32[np.ndarray, "h w"]
     np_prob: Float32[np.ndarray, "h w"]
     hv: Float32[np.ndarray, "2 h w"]
 
 
-def score_maps(watershed: Watershed, task: MapsTask) -> TileRow:
-    """Measurements of a tile that a decoder (or the oracle) has mapped."""
-    found = segment_tile(task.np_prob, task.hv, task.nt_prob, watershed)
-    values = np.concatenate([score_segmentation(task.truth, found), task.map_sums])
-    return task.truth.judged(values)
+def score_maps(watershed: Watershed, task: MapsTask) -> Float64[np.ndarray, " k"]:
+    """Scores of the maps of a tile, predicted or perfect, in the order of `COLUMNS`."""
+    prediction = segment_tile(task.np_prob, task.hv, task.nt_prob, watershed)
+    return np.concatenate([score_segmentation(task.truth, prediction), task.map_sums])
 
 
-def score_classical(majority_class: int, task: ImageTask) -> TileRow:
-    """Measurements of the classical baseline on a tile; it has no maps, so their columns are NaN."""
-    found = one_class(segment_classical(task.image), majority_class)
-    values = np.concatenate([score_segmentation(task.truth, found), np.full(len(MAP_COLUMNS), np.nan)])
-    return task.truth.judged(values)
+def score_classical(majority_class: int, task: ImageTask) -> Float64[np.ndarray, " k"]:
+    """Scores of the classical baseline on a tile; it has no maps, so their columns are NaN."""
+    prediction = one_class(segment_classical(task.image), majority_class)
+    return np.concatenate([score_segmentation(task.truth, prediction), np.full(len(MAP_COLUMNS), np.nan)])
 
 
 def score_grid(grid: tuple[Watershed, ...], task: GridTask) -> Float64[np.ndarray, " p"]:
-    """AJI of a tile with each point of the grid, in its order; NaN where neither truth nor found has a nucleus."""
-    return np.array([aji(task.instances, found) for _, found in segment_grid(task.np_prob, task.hv, grid)])
+    """AJI of a tile with each point of the grid, in its order; NaN if neither ground truth nor prediction has nuclei."""
+    return np.array([aji(task.instances, predicted) for _, predicted in segment_grid(task.np_prob, task.hv, grid)])
 
 
-def score_segmentation(truth: Truth, found: Segmentation) -> Float64[np.ndarray, " k"]:
-    """Scores, panoptic counts and detections of one tile: all of `COLUMNS` but the sums of maps."""
-    scores = tile_scores(truth.instances, truth.classes, found.instances, found.classes)
-    true_at, predicted_at = scores.centroids
-    detections = detection_counts(true_at, scores.true_class_of, predicted_at, scores.predicted_class_of)
-    return np.concatenate([_scores(scores), as_rows(scores.counts).ravel(), detections.ravel()])
-
-
-def _scores(scores: TileScores) -> Float64[np.ndarray, " s"]:
+def score_segmentation(truth: Segmentation, prediction: Segmentation) -> Float64[np.ndarray, " k"]:
+    """Scores, panoptic counts and detections of one tile: all of `COLUMNS` except the sums of maps."""
+    scores = tile_scores(truth.instances, truth.classes, prediction.instances, prediction.classes)
     table, binary = scores.table, scores.binary
-    values = (
-        len(table.true_area),
-        len(table.predicted_area),
-        dice_of(table),
-        aji_of(table),
-        aji_plus_of(table),
-        binary.dq,
-        binary.sq,
-        binary.pq,
-        scores.bpq,
-        scores.mpq,
-        scores.mpq_strict,
+    of_tile = (
+        *(len(table.true_area), len(table.predicted_area), dice_of(table), aji_of(table), aji_plus_of(table)),
+        *(binary.dq, binary.sq, binary.pq, scores.bpq, scores.mpq, scores.mpq_strict),
         *scores.pq.tolist(),
     )
-    return np.array(values, np.float64)
+    true_at, predicted_at = scores.centroids
+    pairs = detection_counts(true_at, scores.true_class_of, predicted_at, scores.predicted_class_of)
+    return np.concatenate([np.array(of_tile, np.float64), as_rows(scores.counts).ravel(), pairs.ravel()])

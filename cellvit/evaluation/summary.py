@@ -13,14 +13,14 @@ from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, R
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.metrics.ratio import mean_defined
 
-ROUTED: Final = "routed"
-"""Family of rows on all test tiles, organ predicted."""
+ORGAN_PREDICTED: Final = "organ_predicted"
+"""Family of the rows on all test tiles, organ predicted; also the name of that system."""
 
-KNOWN_ORGAN: Final = "known_organ"
-"""Family of rows on all test tiles, organ given."""
+ORGAN_GIVEN: Final = "organ_given"
+"""Family of the rows on all test tiles, organ given; also the name of that system."""
 
 ORGAN_HEAD: Final = "organ_head"
-"""Family of rows on OrganHead."""
+"""Family of the rows of OrganHead."""
 
 _ORGAN_METRICS: Final = {
     "accuracy": "organ_accuracy",
@@ -39,69 +39,68 @@ def summary_rows(
     organ_heads: Iterable[OrganHeadEvaluation],
     gates: QualityGates,
 ) -> Keyed:
-    """Graded rows of every evaluation, with means over splits last where there are two splits or more.
+    """Graded rows of every evaluation, with means over splits last if there are two splits or more.
 
-    OrganHead's figures are those of its own evaluation; routing_accuracy is that of the routed one.
+    The values of OrganHead are those of its own evaluation; routing_accuracy is that of the routed one.
     """
     keyed: Keyed = {}
     for evaluation in families:
         keyed[evaluation.split, evaluation.family] = _rows_of_family(evaluation)
     for overall in routed:
-        for family, figures in _figures_of_routed(overall).items():
-            keyed[overall.split, family] = _rows(overall.split, family, figures)
+        for family, values in _values_of_routed(overall).items():
+            keyed[overall.split, family] = _rows(overall.split, family, values)
     for head in organ_heads:
-        named = {_ORGAN_METRICS.get(name, name): figure for name, figure in _figures_of_head(head).items()}
+        named = {_ORGAN_METRICS.get(name, name): value for name, value in _values_of_head(head).items()}
         keyed.setdefault((head.split, ORGAN_HEAD), {}).update(_rows(head.split, ORGAN_HEAD, named))
     keyed |= _means(keyed)
     return {key: graded(rows, gates) for key, rows in keyed.items()}
 
 
 def _rows_of_family(evaluation: FamilyEvaluation) -> dict[str, SummaryRow]:
-    if evaluation.status == "absent":  # shown as undefined, so that a family never goes missing in silence
+    if evaluation.status == "absent":  # undefined rows, so that no family is missing without notice
         undefined = {metric: Value(value=math.nan, n=0) for metric in GATED if metric != "organ_accuracy"}
         return _rows(evaluation.split, evaluation.family, undefined)
-    figures = _by_system(evaluation.systems, "decoder")
-    figures |= {f"{name}.train": figure for name, figure in evaluation.train.items()}
-    figures |= {f"gap_{name}": figure for name, figure in evaluation.gaps.items()}
-    return _rows(evaluation.split, evaluation.family, figures | evaluation.differences)
+    values = _by_system(evaluation.systems, "decoder")
+    values |= {f"{name}.train": value for name, value in evaluation.train.items()}
+    values |= {f"gap_{name}": value for name, value in evaluation.gaps.items()}
+    return _rows(evaluation.split, evaluation.family, values | evaluation.differences)
 
 
-def _figures_of_routed(overall: RoutedEvaluation) -> dict[str, Values]:
+def _values_of_routed(overall: RoutedEvaluation) -> dict[str, Values]:
     if overall.status == "absent":
-        return {ROUTED: {"aji": Value(value=math.nan, n=0)}}
-    others = {name: figures for name, figures in overall.systems.items() if name not in ("routed", "known")}
-    routed = _by_system({**others, "routed": overall.systems["routed"]}, "routed") | overall.differences
-    found = {ROUTED: routed}
-    if "known" in overall.systems:
-        found[KNOWN_ORGAN] = _by_system({**others, "known": overall.systems["known"]}, "known")
+        return {ORGAN_PREDICTED: {"aji": Value(value=math.nan, n=0)}}
+    both = (ORGAN_PREDICTED, ORGAN_GIVEN)
+    others = {name: values for name, values in overall.systems.items() if name not in both}
+    found = {name: _by_system(others | {name: overall.systems[name]}, name) for name in both if name in overall.systems}
+    found[ORGAN_PREDICTED] |= overall.differences
     if "routing_accuracy" in overall.organ_head:
         found[ORGAN_HEAD] = {"routing_accuracy": overall.organ_head["routing_accuracy"]}
     return found
 
 
-def _figures_of_head(head: OrganHeadEvaluation) -> Values:
-    return head.figures if head.status == "evaluated" else {"accuracy": Value(value=math.nan, n=0)}
+def _values_of_head(head: OrganHeadEvaluation) -> Values:
+    return head.values if head.status == "evaluated" else {"accuracy": Value(value=math.nan, n=0)}
 
 
 def _by_system(systems: Mapping[str, Values], own: str) -> Values:
-    """Values of all systems under one name each; those of `own` keep their names and come first."""
+    """Values of all systems in one mapping; those of `own` have plain names and come first."""
     ordered = sorted(systems, key=lambda system: system != own)
     return {
-        name if system == own else f"{name}.{system}": figure
+        name if system == own else f"{name}.{system}": value
         for system in ordered
-        for name, figure in systems[system].items()
+        for name, value in systems[system].items()
     }
 
 
-def _rows(split: str, family: str, figures: Values) -> dict[str, SummaryRow]:
+def _rows(split: str, family: str, values: Values) -> dict[str, SummaryRow]:
     return {
-        metric: SummaryRow(split, family, metric, figure.value, figure.low, figure.high, figure.n)
-        for metric, figure in figures.items()
+        metric: SummaryRow(split, family, metric, value.value, value.low, value.high, value.n)
+        for metric, value in values.items()
     }
 
 
 def _means(keyed: Keyed) -> Keyed:
-    """Means over splits of every metric of every family; none where there is one split."""
+    """Means over splits of every metric of every family; none if there is one split."""
     if len({split for split, _ in keyed}) < 2:
         return {}
     found: Keyed = {}
@@ -116,7 +115,7 @@ def _means(keyed: Keyed) -> Keyed:
 
 
 def _mean(family: str, metric: str, values: Sequence[float]) -> SummaryRow:
-    """Mean over the splits on which the metric is defined, with the least and the greatest of them."""
+    """Mean over the splits on which the metric is defined, with the smallest and the largest of them."""
     defined = np.array([value for value in values if not math.isnan(value)])
     low, high = (float(defined.min()), float(defined.max())) if defined.size else (math.nan, math.nan)
     return SummaryRow(MEAN_SPLIT, family, metric, mean_defined(defined), low, high, defined.size)

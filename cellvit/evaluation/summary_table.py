@@ -9,13 +9,13 @@ from cellvit.evaluation.summary import ORGAN_HEAD, Keyed
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 
 COLUMNS: Final = ("np_dice", "hv_skill", "hv_length", "nt_accuracy", "dice", "aji", "bpq", "mpq", "detection_f1")
-"""Metrics of the table; summary.csv holds all."""
+"""Metrics of the table; summary.csv has all."""
 
-SYSTEMS: Final = ("pooled", "classical", "trivial", "oracle")
-"""Systems under each family's own line."""
+SYSTEMS: Final = ("shared", "classical", "trivial", "upper_bound")
+"""Systems below the line of each family."""
 
 _MARKS: Final = {"pass": "+", "partial": "~", "fail": "!", "undefined": "?", "": " "}
-_LEGEND: Final = "+ pass   ~ partial   ! fail   ? undefined;  95 % intervals and all other figures: summary.csv"
+_LEGEND: Final = "+ pass   ~ partial   ! fail   ? undefined;  95 % intervals and all other metrics: summary.csv"
 _NAME_WIDTH: Final = 22
 _WIDTH: Final = 13
 
@@ -23,12 +23,12 @@ _WIDTH: Final = 13
 def summary_text(
     keyed: Keyed, *, marks: Sequence[str] = (), warnings: Sequence[str] = (), absent: Mapping[str, str]
 ) -> str:
-    """The whole text: a table a split, OrganHead, what to try, and what is missing.
+    """The whole text: a table for each split, OrganHead, what to try, and what is missing.
 
     Args:
-        marks: What must stand beside every figure: simulated data, untrained encoder.
-        warnings: Lines on what to look at, as a watershed chosen at the border of its grid.
-        absent: Why there are no figures, by what is absent.
+        marks: What must be shown with every value: simulated data, untrained encoder.
+        warnings: Lines about what to check, as a watershed that was chosen at the border of its grid.
+        absent: Why there are no values, by what is absent.
     """
     lines = [f"MARKED: {', '.join(marks)}. {_meaning(marks)}", ""] if marks else []
     for split in dict.fromkeys(split for split, _ in keyed):
@@ -70,27 +70,27 @@ def _cell(row: SummaryRow | None) -> str:
 
 def _organ_line(rows: Mapping[str, SummaryRow]) -> str:
     n = max(row.n for row in rows.values())
-    figures = "   ".join(f"{metric} {_cell(row).strip()}" for metric, row in rows.items())
-    return f"{ORGAN_HEAD:<{_NAME_WIDTH}}{n:>6}   {figures}"
+    values = "   ".join(f"{metric} {_cell(row).strip()}" for metric, row in rows.items())
+    return f"{ORGAN_HEAD:<{_NAME_WIDTH}}{n:>6}   {values}"
 
 
 def _advice_lines(keyed: Keyed) -> list[str]:
-    """A line a remedy, and one below it for each finding that calls for it."""
-    found = (
+    """A line for each remedy, and below it one for each finding that it may help."""
+    advised = (
         (f"split {split}, {family}", one)
         for (split, family), rows in keyed.items()
-        if split != MEAN_SPLIT  # its splits say the same
+        if split != MEAN_SPLIT  # the same advice as for the splits
         for one in advice(rows)
     )
     return [
-        line for remedy, findings in by_remedy(found).items() for line in (remedy, *(f"    {at}" for at in findings))
+        line for remedy, findings in by_remedy(advised).items() for line in (remedy, *(f"    {at}" for at in findings))
     ]
 
 
 def _meaning(marks: Sequence[str]) -> str:
     if "simulated data" in marks:
-        return "These figures say that the pipeline runs; they say nothing about tissue."
-    return "These figures say nothing about what a foundation model's features are worth."
+        return "These values show that the pipeline runs; they say nothing about tissue."
+    return "These values say nothing about the features of a trained foundation model."
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

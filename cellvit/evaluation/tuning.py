@@ -1,4 +1,4 @@
-"""Method and parameters of the watershed from a grid, by AJI on validation tiles."""
+"""Choice of the decoding method and its parameters from a grid, by AJI on validation tiles."""
 
 from itertools import product
 from types import MappingProxyType
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from cellvit.config.evaluation import WatershedSettings
-from cellvit.formats.documents import Value
+from cellvit.evaluation.values import value_of
 from cellvit.formats.tiles import Groups
 from cellvit.formats.watershed import GridPoint
 from cellvit.hover.decode import METHODS, Method, Watershed, method_of
@@ -20,7 +20,7 @@ SEARCHED: Final = MappingProxyType(
         "hv_flow": ("np_threshold", "min_gain_px", "min_object_px", "min_fit"),
     }
 )
-"""Parameters that the grid of each method varies, named as their settings; the others keep their defaults."""
+"""Parameters that the grid of each method varies, named as their settings; the others have their defaults."""
 
 
 def grid_of(settings: WatershedSettings) -> tuple[Watershed, ...]:
@@ -40,12 +40,12 @@ def ranked(
 
     Args:
         aji: AJI of each tile (row) with each point (column); NaN where undefined.
-        groups: What intervals draw: the group of each tile.
+        groups: Group of each tile; intervals sample groups.
     """
     means = [bootstrap_mean(column, rng=np.random.default_rng(seed), groups=groups) for column in aji.T]
     points = [
-        GridPoint(method=method_of(chosen), parameters=searched_parameters(chosen), aji=Value(**mean._asdict()))
-        for chosen, mean in zip(grid, means, strict=True)
+        GridPoint(method=method_of(point), parameters=searched_parameters(point), aji=value_of(mean))
+        for point, mean in zip(grid, means, strict=True)
     ]
     values = np.array([mean.value for mean in means])
     order = np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")
@@ -53,15 +53,15 @@ def ranked(
 
 
 def border_warnings(best: Watershed, settings: WatershedSettings) -> tuple[str, ...]:
-    """One line for each list of two or more values whose first or last value is best: a better one may lie beyond."""
+    """One line for each list of two or more values whose first or last value is best: a better one may be outside."""
     lines = []
     for name in SEARCHED[method_of(best)]:
         values, value = sorted(getattr(settings, name)), getattr(best, name)
         if len(values) < 2 or value not in (values[0], values[-1]) or value in (0, 1):
-            continue  # nothing lies below 0, and no share over 1
+            continue  # no parameter goes below 0, and no share above 1
         side = "smaller" if value == values[0] else "larger"
         lines.append(
-            f"the best {name}, {value:g}, lies on the border of its list {[*values]}; add a {side} value to watershed.{name}"
+            f"the best {name}, {value:g}, is at the border of its list {[*values]}; add a {side} value to watershed.{name}"
         )
     return tuple(lines)
 

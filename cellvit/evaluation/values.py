@@ -1,10 +1,10 @@
-"""Measurements of tiles -> figures with intervals, as published and as papers vary them.
+"""Scores of tiles -> values of metrics with intervals, as published and in the variants that papers report.
 
 Conventions: `dice`, `aji`, `aji_plus`, `dq`, `sq`, `pq` and the class PQs are means over tiles; `bpq`, `mpq` and
-`mpq_strict` are means over tiles, then over organs (`bpq_image`, `mpq_image`: over tiles alone); `mpq_pooled`,
-detection and map figures add counts over all tiles and divide once. `n` counts the tiles on which a figure is
-defined, for pooled ones those that add to it. Every interval of a set draws the same tiles, from the same seed; patients with
-all their tiles where the set names any (`TileScores.groups`).
+`mpq_strict` are means over tiles, then over organs (`bpq_image`, `mpq_image`: over tiles alone); `mpq_pooled`, the
+detection metrics and the metrics of maps add counts over all tiles and divide once. `n` is the number of tiles on which a
+metric is defined, for pooled ones of tiles that contribute. All intervals of a set use the same samples of tiles, from
+the same seed; patients with all their tiles are sampled if any is known (`TileScores.groups`).
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from cellvit.formats.tiles import Groups
 from cellvit.metrics.detection import UNPAIRED, class_scores, detection_scores
 from cellvit.metrics.intervals import Interval, Statistic, bootstrap, bootstrap_mean, bootstrap_organ_mean
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
-from cellvit.metrics.maps import METRICS as MAP_FIGURES
+from cellvit.metrics.maps import METRICS as METRICS_OF_MAPS
 from cellvit.metrics.maps import MapSums, nt_accuracy_of_class
 from cellvit.metrics.pannuke import pooled_mpq_of_sums
 from cellvit.taxonomy import NUCLEUS_CLASSES
@@ -30,97 +30,92 @@ from cellvit.taxonomy import NUCLEUS_CLASSES
 Measure = Callable[[TileScores, np.random.Generator], Interval]
 
 MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy")
-"""Values of the maps before any watershed."""
+"""Metrics of the maps before any watershed."""
 
 GAP_METRICS: Final = ("np_dice", "hv_mse", "nt_accuracy")
-"""Values whose gap from training to test is reported."""
+"""Metrics whose gap from training to test is reported."""
 
 ORGAN_METRICS: Final = ("dice", "aji", "pq", "bpq", "mpq", *CLASS_PQ_COLUMNS, "detection_f1")
-"""Values that are reported by organ too."""
+"""Metrics that are also reported by organ."""
 
 PAIRED_METRICS: Final = ("aji", "bpq", "mpq")
-"""Values whose difference from another system on the same tiles is reported."""
+"""Metrics whose difference from another system on the same tiles is reported."""
 
 _OVER_ORGANS: Final = ("bpq", "mpq")
-"""Paired figures that are means over tiles and then over organs."""
+"""Paired metrics that are means over tiles and then over organs."""
 
 
-def figures(tiles: TileScores, *, seed: int) -> Values:
-    """Every figure of a system; those of maps only where it has maps."""
-    found = {name: _figure(measure(tiles, _rng(seed))) for name, measure in _SEGMENTATION.items()}
+def metric_values(tiles: TileScores, *, seed: int) -> Values:
+    """Every metric of a system; those of maps only if it has maps."""
+    values = {name: value_of(measure(tiles, _rng(seed))) for name, measure in _SEGMENTATION.items()}
     if has_maps(tiles):
-        found |= map_values(MapSums(tiles.block(MAP_COLUMNS)), seed=seed, groups=tiles.groups)
-    return found
+        values |= map_values(map_sums_of(tiles), seed=seed, groups=tiles.groups)
+    return values
 
 
 def values_by_organ(tiles: TileScores, *, seed: int) -> dict[str, Values]:
-    """The main figures of each organ that is there."""
+    """The main metrics of each organ that has tiles."""
     by_organ = {}
-    for organ in sorted(set(tiles.organ)):
+    for organ in sorted(set(tiles.text("organ"))):
         of_organ = tiles.where(tiles.organs == organ)
-        by_organ[organ] = {name: _figure(_SEGMENTATION[name](of_organ, _rng(seed))) for name in ORGAN_METRICS}
+        by_organ[organ] = {name: value_of(_SEGMENTATION[name](of_organ, _rng(seed))) for name in ORGAN_METRICS}
     return by_organ
 
 
 def map_values(sums: MapSums, *, seed: int, groups: Groups) -> Values:
-    """Values of NP, HV and NT maps; `groups` are those of the tiles."""
-    return {name: _of_maps(MAP_FIGURES[name], sums, seed, groups) for name in MAP_METRICS}
+    """Metrics of NP, HV and NT maps; `groups` are those of the tiles."""
+    return {name: _of_maps(METRICS_OF_MAPS[name], sums, seed, groups) for name in MAP_METRICS}
 
 
 def trivial_values(sums: MapSums, *, seed: int, groups: Groups) -> Values:
     """All foreground, HV of zero and the majority class, on the same tiles.
 
-    The majority class is that of all tiles in every draw, else an interval would lie over its own value.
+    The majority class is that of all tiles in every sample; otherwise an interval could lie above its own value.
     """
     statistics: dict[str, Statistic] = {
-        "np_dice": MAP_FIGURES["np_dice_all_foreground"],
-        "hv_mse": MAP_FIGURES["hv_mse_zero"],
+        "np_dice": METRICS_OF_MAPS["np_dice_all_foreground"],
+        "hv_mse": METRICS_OF_MAPS["hv_mse_zero"],
         "nt_accuracy": partial(nt_accuracy_of_class, nucleus_class=majority_class(sums)),
     }
     return {name: _of_maps(statistic, sums, seed, groups) for name, statistic in statistics.items()}
 
 
 def has_maps(tiles: TileScores) -> bool:
-    """True where the sums of maps are there for every tile."""
+    """True if every tile has the sums of its maps."""
     return not np.isnan(tiles.block(MAP_COLUMNS)).any()
 
 
+def map_sums_of(tiles: TileScores) -> MapSums:
+    """Sums of the maps of scored tiles."""
+    return MapSums(tiles.block(MAP_COLUMNS))
+
+
 def differences(tiles: TileScores, others: Mapping[str, TileScores], *, seed: int) -> Values:
-    """Paired differences ``{metric}_minus_{system}`` from other systems on the tiles that both judged.
+    """Paired differences ``{metric}_minus_{system}`` from other systems on the tiles that both have scored.
 
     Tiles are paired by id; a tile on which one of both is undefined is left out. AJI is a mean over tiles, bPQ and mPQ
     are means over tiles and then organs. Positive: `tiles` is better.
     """
-    found = {}
+    values = {}
     for system, other in others.items():
         mine, theirs = paired(tiles, other)
         for metric in PAIRED_METRICS:
-            lead = mine.column(metric) - theirs.column(metric)
+            difference = mine.column(metric) - theirs.column(metric)
             organs = mine.organs if metric in _OVER_ORGANS else np.zeros(len(mine), np.int64)
-            interval = bootstrap_organ_mean(lead, organs, rng=_rng(seed), groups=mine.groups)
-            found[f"{metric}_minus_{system}"] = _figure(interval)
-    return found
+            interval = bootstrap_organ_mean(difference, organs, rng=_rng(seed), groups=mine.groups)
+            values[f"{metric}_minus_{system}"] = value_of(interval)
+    return values
 
 
 def paired(first: TileScores, second: TileScores) -> tuple[TileScores, TileScores]:
-    """The tiles that stand in both, in the order of the first."""
-    row_of = {tile_id: row for row, tile_id in enumerate(second.tile_id)}
-    shared = np.array([tile_id in row_of for tile_id in first.tile_id], bool)
-    mine = first.where(shared)
-    rows = np.array([row_of[tile_id] for tile_id in mine.tile_id], np.int64)
-    theirs = TileScores(
-        tile_id=mine.tile_id,
-        organ=mine.organ,
-        patient=mine.patient,
-        family=tuple(second.family[row] for row in rows),
-        columns=second.columns,
-        values=second.values[rows],
-    )
-    return mine, theirs
+    """The tiles that both have, in the order of the first."""
+    row_of = {tile_id: row for row, tile_id in enumerate(second.text("tile_id"))}
+    mine = first.where(np.array([tile_id in row_of for tile_id in first.text("tile_id")], bool))
+    return mine, second.rows(np.array([row_of[tile_id] for tile_id in mine.text("tile_id")], np.int64))
 
 
 def gaps(train: MapSums, test: MapSums, *, seed: int, groups: Groups) -> Values:
-    """Relative gap of each of `GAP_METRICS`, positive where the test is worse; NaN where training scores 0.
+    """Relative gap of each of `GAP_METRICS`, positive if the test is worse; NaN if the value in training is 0.
 
     Accuracies: (train - test) / train. Errors: (test - train) / train. `n` counts the tiles of both.
 
@@ -129,13 +124,18 @@ def gaps(train: MapSums, test: MapSums, *, seed: int, groups: Groups) -> Values:
     """
     pad_train, pad_test = np.zeros_like(train.rows), np.zeros_like(test.rows)
     both = np.block([[train.rows, pad_train], [pad_test, test.rows]])
-    return {name: _figure(bootstrap(partial(_gap, name), both, rng=_rng(seed), groups=groups)) for name in GAP_METRICS}
+    return {name: value_of(bootstrap(partial(_gap, name), both, rng=_rng(seed), groups=groups)) for name in GAP_METRICS}
 
 
 def majority_class(sums: MapSums) -> int:
     """Nuclear class (1..5) of the most nuclear pixels; the smaller number in a tie."""
     by_class = [sums.rows[:, MAP_COLUMNS.index(f"class_{int(number)}_px")].sum() for number in NUCLEUS_CLASSES]
     return int(NUCLEUS_CLASSES[int(np.argmax(by_class))])
+
+
+def value_of(interval: Interval) -> Value:
+    """An interval as documents record it."""
+    return Value(**interval._asdict())
 
 
 def _tile_mean(column: str, tiles: TileScores, rng: np.random.Generator) -> Interval:
@@ -146,7 +146,7 @@ def _organ_mean(column: str, tiles: TileScores, rng: np.random.Generator) -> Int
     return bootstrap_organ_mean(tiles.column(column), tiles.organs, rng=rng, groups=tiles.groups)
 
 
-def _mpq_plus(tiles: TileScores, rng: np.random.Generator) -> Interval:
+def _pooled_mpq(tiles: TileScores, rng: np.random.Generator) -> Interval:
     rows = tiles.block(PANOPTIC_COLUMNS)
 
     def quality(sums: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
@@ -171,7 +171,7 @@ def _detection(score: str, nucleus_class: int | None, sums: Float64[np.ndarray, 
 
 
 def _gap(name: str, sums: Float64[np.ndarray, "r 2*k"]) -> Float64[np.ndarray, " r"]:
-    train, test = (MAP_FIGURES[name](half) for half in np.split(sums, 2, axis=1))
+    train, test = (METRICS_OF_MAPS[name](half) for half in np.split(sums, 2, axis=1))
     worse = test - train if name == "hv_mse" else train - test
     gap: Float64[np.ndarray, " r"] = np.full(train.shape, np.nan)
     np.divide(worse, train, out=gap, where=train != 0)
@@ -179,49 +179,41 @@ def _gap(name: str, sums: Float64[np.ndarray, "r 2*k"]) -> Float64[np.ndarray, "
 
 
 def _of_maps(statistic: Statistic, sums: MapSums, seed: int, groups: Groups) -> Value:
-    return _figure(bootstrap(statistic, sums.rows, rng=_rng(seed), groups=groups))
-
-
-def _figure(interval: Interval) -> Value:
-    return Value(value=interval.value, low=interval.low, high=interval.high, n=interval.n)
+    return value_of(bootstrap(statistic, sums.rows, rng=_rng(seed), groups=groups))
 
 
 def _rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _detection_measures() -> dict[str, Measure]:
-    classes = {"detection": None} | dict(zip(CLASS_KEYS, map(int, NUCLEUS_CLASSES), strict=True))
-    return {
-        f"detection_{score}" if number is None else f"{score}_{name}": partial(_detected, score, number)
-        for name, number in classes.items()
-        for score in ("precision", "recall", "f1")
-    }
-
-
 _PAIRS_OF: Final = MappingProxyType(
     {
         int(number): tuple(
-            f"pairs_{t}_{f}" for t in range(UNPAIRED + 1) for f in range(UNPAIRED + 1) if int(number) in (t, f)
+            f"pairs_{t}_{p}" for t in range(UNPAIRED + 1) for p in range(UNPAIRED + 1) if int(number) in (t, p)
         )
         for number in NUCLEUS_CLASSES
     }
 )
-"""Pairs that a class has a part in."""
+"""Pairs in which a class takes part."""
 
-_TILE_MEANS = {
-    name: partial(_tile_mean, name) for name in ("dice", "aji", "aji_plus", "dq", "sq", "pq", *CLASS_PQ_COLUMNS)
-}
+_DETECTED: Final = {"detection": None} | dict(zip(CLASS_KEYS, map(int, NUCLEUS_CLASSES), strict=True))
+
 _SEGMENTATION: Final[Mapping[str, Measure]] = MappingProxyType(
     {
-        **_TILE_MEANS,
+        **{
+            name: partial(_tile_mean, name) for name in ("dice", "aji", "aji_plus", "dq", "sq", "pq", *CLASS_PQ_COLUMNS)
+        },
         "bpq": partial(_organ_mean, "bpq"),
         "bpq_image": partial(_tile_mean, "bpq"),
         "mpq": partial(_organ_mean, "mpq"),
         "mpq_image": partial(_tile_mean, "mpq"),
         "mpq_strict": partial(_organ_mean, "mpq_strict"),
-        "mpq_pooled": _mpq_plus,
-        **_detection_measures(),
+        "mpq_pooled": _pooled_mpq,
+        **{
+            f"detection_{score}" if number is None else f"{score}_{name}": partial(_detected, score, number)
+            for name, number in _DETECTED.items()
+            for score in ("precision", "recall", "f1")
+        },
     }
 )
-"""Values of segmented nuclei by name."""
+"""Metrics of segmented nuclei by name."""

@@ -1,34 +1,33 @@
-"""Rows of summary.csv."""
+"""summary.csv: every value of every family and split, with its grade."""
 
-import csv
-import io
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from cellvit.errors import ContractError, MissingInputError
+import pandas as pd
+
+from cellvit.errors import ContractError
 from cellvit.formats.atomic import write_text
+from cellvit.formats.digests import missing, remake
 from cellvit.formats.documents import Digests, Document
 
 Grade = Literal["pass", "partial", "fail", "undefined", ""]
-"""How a row does at its gate; undefined where the value is NaN, empty where nothing grades it."""
-
+"""Result of a quality gate; undefined if the value is NaN, empty if the metric is not graded."""
 
 MEAN_SPLIT = "mean"
 """Split of rows that are means over all splits, as published results are."""
 
 
 class SummaryRow(NamedTuple):
-    """One figure of one family on one split.
+    """The value of one metric of one family on one split.
 
     Attributes:
         split: Name of the split; `MEAN_SPLIT` for the mean over splits.
-        family: Family of decoders; routed and known_organ for all test tiles, organ_head for OrganHead.
-        metric: Name of the figure; another system than the family's own follows after a dot (``aji.classical``).
-        value: NaN where undefined.
-        low: Lower end of the 95 % bootstrap interval; in mean rows the least split.
-        high: Upper end; in mean rows the greatest split.
+        family: Family of decoders; organ_predicted and organ_given for all test tiles, organ_head for OrganHead.
+        metric: Name of the metric; a system other than the family's own follows after a dot (``aji.classical``).
+        value: NaN if undefined.
+        low: Lower end of the 95 % bootstrap interval; in mean rows the smallest value of a split.
+        high: Upper end; in mean rows the largest value of a split.
         n: Tiles that define the value; in mean rows splits.
         gate: Grade.
     """
@@ -43,11 +42,14 @@ class SummaryRow(NamedTuple):
     gate: Grade = ""
 
 
+_NUMBERS = ("value", "low", "high")
+
+
 class SummaryOrigin(Document):
-    """What summary.csv was made from, and what it must say.
+    """What summary.csv and summary.txt were made from.
 
     Attributes:
-        tables: Digests (sha256) of summary.csv and summary.txt under their names.
+        tables: Digests of summary.csv and summary.txt under their names.
     """
 
     format: Literal["cellvit-summary-origin"] = "cellvit-summary-origin"
@@ -55,36 +57,27 @@ class SummaryOrigin(Document):
 
 
 def write_summary(path: Path, rows: Iterable[SummaryRow]) -> None:
-    """Write the rows under a header."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(SummaryRow._fields)
-    for row in rows:
-        numbers = ("" if math.isnan(number) else repr(number) for number in (row.value, row.low, row.high))
-        writer.writerow((row.split, row.family, row.metric, *numbers, row.n, row.gate))
-    write_text(path, text.getvalue())
+    """Write the rows under a header; undefined numbers are empty cells."""
+    table = pd.DataFrame(rows, columns=pd.Index(SummaryRow._fields))
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def read_summary(path: Path) -> tuple[SummaryRow, ...]:
-    """The rows, as written.
+    """The rows, bit for bit as written.
 
     Raises:
-        MissingInputError: There is no file.
-        ContractError: Its columns are others.
+        MissingInputError: There is no such file.
+        ContractError: It has other columns.
     """
     if not path.exists():
-        raise MissingInputError(f"{path}: no such file. Make it: snakemake -- {path}")
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    if tuple(header) != SummaryRow._fields:
+        raise missing(path)
+    types = {name: float if name in _NUMBERS else int if name == "n" else object for name in SummaryRow._fields}
+    table = pd.read_csv(
+        path, dtype=types, keep_default_na=False, na_values=dict.fromkeys(_NUMBERS, ""), float_precision="round_trip"
+    )
+    if tuple(table.columns) != SummaryRow._fields:
         raise ContractError(
-            f"{path}: columns {', '.join(SummaryRow._fields)} expected, found {', '.join(header)}. "
-            f"Make it again: rm {path} && snakemake -- {path}"
+            f"{path}: expected columns {', '.join(SummaryRow._fields)}, found {', '.join(table.columns)}. "
+            f"Fix: {remake(path)}"
         )
-    return tuple(_row(cells) for cells in rows)
-
-
-def _row(cells: list[str]) -> SummaryRow:
-    split, family, metric, *numbers, n, gate = cells
-    value, low, high = (float(number) if number else math.nan for number in numbers)
-    return SummaryRow(split, family, metric, value, low, high, int(n), gate)  # type: ignore[arg-type]  # as written
+    return tuple(SummaryRow(*row) for row in table.itertuples(index=False, name=None))

@@ -1,171 +1,154 @@
-"""What was measured on each tile of a set: the rows of {family}_tiles.csv."""
+"""Scores of every tile by system: the rows of {family}_tiles.csv."""
 
-import csv
-import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float64, Int64, Shaped
 
-from cellvit.errors import ContractError, MissingInputError
+from cellvit.errors import ContractError
 from cellvit.formats.atomic import write_text
+from cellvit.formats.digests import missing, remake
 from cellvit.formats.tiles import Groups, fold_of, groups_of, n_patients
 
 KEYS: Final = ("tile_id", "organ", "fold", "patient", "family", "system")
-"""Columns of text that come first in the file; fold follows from the id, system names the set."""
+"""Columns of text that come first in the file; fold follows from the id, system names the set of scores."""
+
+_TEXTS: Final = ("tile_id", "organ", "patient", "family")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TileScores:
-    """One system's measurements, one row a tile.
+    """Scores of one system.
 
     Attributes:
-        tile_id: Ids of the tiles, each once.
-        organ: True organ of each tile.
-        patient: Patient (or slide) of each tile; empty where unknown.
-        family: Family whose decoder judged the tile.
-        columns: Names of the measurements.
-        values: Measurements; NaN where undefined on a tile.
+        table: One row per tile: tile_id, organ (true), patient (empty if unknown) and family (whose decoder was used)
+            as text, then the scores, NaN where undefined.
     """
 
-    tile_id: tuple[str, ...]
-    organ: tuple[str, ...]
-    patient: tuple[str, ...]
-    family: tuple[str, ...]
-    columns: tuple[str, ...]
-    values: Float64[np.ndarray, "n k"]
+    table: pd.DataFrame
 
     def __post_init__(self) -> None:
-        n, lengths = len(self.tile_id), (len(self.organ), len(self.patient), len(self.family))
-        if lengths != (n, n, n) or self.values.shape != (n, len(self.columns)):
+        if tuple(self.table.columns[: len(_TEXTS)]) != _TEXTS or len(set(self.columns)) < len(self.columns):
             raise ContractError(
-                f"judged tiles: {n} ids, {lengths} organs, patients and families and {len(self.columns)} columns do not "
-                f"belong to values of shape {self.values.shape}"
+                f"tile scores: expected the columns {', '.join(_TEXTS)}, then every score once, found "
+                f"{', '.join(self.table.columns)}"
             )
-        if len(set(self.tile_id)) != n or len(set(self.columns)) != len(self.columns):
-            raise ContractError("judged tiles: every tile and every column stands once, found one twice")
+        if self.table["tile_id"].duplicated().any():
+            raise ContractError("tile scores: every tile must have one row, found a tile that has several")
+
+    @classmethod
+    def of(
+        cls, texts: Mapping[str, Sequence[str]], columns: Sequence[str], values: Float64[np.ndarray, "n k"]
+    ) -> "TileScores":
+        """Scores from arrays; `texts` holds tile_id, organ, patient and family."""
+        left = pd.DataFrame({name: np.array(texts[name], object) for name in _TEXTS})
+        return cls(pd.concat([left, pd.DataFrame(values, columns=pd.Index(columns))], axis=1))
+
+    @classmethod
+    def none(cls, columns: Sequence[str]) -> "TileScores":
+        """No tile, the start of a sum."""
+        return cls.of(dict.fromkeys(_TEXTS, ()), columns, np.zeros((0, len(columns))))
 
     def __len__(self) -> int:
-        return len(self.tile_id)
+        return len(self.table)
+
+    def __add__(self, other: "TileScores") -> "TileScores":
+        if self.columns != other.columns:
+            raise ContractError("tile scores with different columns cannot be joined")
+        parts = [part.table for part in (self, other) if len(part)]
+        return TileScores(pd.concat(parts, ignore_index=True)) if parts else self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the scores."""
+        return tuple(self.table.columns[len(_TEXTS) :])
+
+    def text(self, name: str) -> tuple[str, ...]:
+        """tile_id, organ, patient or family of every tile."""
+        return tuple(self.table[name].tolist())
 
     @property
     def organs(self) -> Shaped[np.ndarray, " n"]:
         """True organ of each tile, as an array."""
-        return np.array(self.organ, dtype=np.str_)
-
-    @property
-    def fold(self) -> Int64[np.ndarray, " n"]:
-        """Fold of each tile, as its id says."""
-        return np.array([fold_of(name) for name in self.tile_id], np.int64)
+        return np.array(self.text("organ"), dtype=np.str_)
 
     @property
     def groups(self) -> Groups:
-        """What intervals of these tiles draw: patients where any is known, else tiles (None)."""
-        return groups_of(self.patient)
+        """What intervals of these tiles sample: patients if any is known, else tiles (None)."""
+        return groups_of(self.text("patient"))
 
     @property
     def n_patients(self) -> int:
-        """Patients that are named; 0 where none is known."""
-        return n_patients(self.patient)
+        """Number of patients with a name; 0 if none is known."""
+        return n_patients(self.text("patient"))
 
     @property
     def n_tiles_without_patient(self) -> int:
         """Tiles whose patient is unknown."""
-        return self.patient.count("")
+        return self.text("patient").count("")
 
     def column(self, name: str) -> Float64[np.ndarray, " n"]:
-        """One measurement of every tile."""
-        values: Float64[np.ndarray, " n"] = self.values[:, self.columns.index(name)]
-        return values
+        """One score of every tile."""
+        return self.table[name].to_numpy(np.float64)
 
     def block(self, names: Sequence[str]) -> Float64[np.ndarray, "n m"]:
-        """Several measurements of every tile, in the order asked for.
+        """Several scores of every tile, in the order asked for.
 
-        Row by row in memory, so that sums over tiles add in the same order however the rows were come by.
+        Row by row in memory, so that sums over tiles always add in the same order.
         """
-        return np.ascontiguousarray(self.values[:, [self.columns.index(name) for name in names]])
+        return np.ascontiguousarray(self.table[list(names)].to_numpy(np.float64))
 
-    def where(self, kept: Bool[np.ndarray, " n"]) -> "TileScores":
-        """The tiles for which `kept` is true, in order."""
-        rows = np.flatnonzero(kept)
-        return TileScores(
-            tile_id=tuple(self.tile_id[row] for row in rows),
-            organ=tuple(self.organ[row] for row in rows),
-            patient=tuple(self.patient[row] for row in rows),
-            family=tuple(self.family[row] for row in rows),
-            columns=self.columns,
-            values=self.values[rows],
-        )
+    def where(self, selected: Bool[np.ndarray, " n"]) -> "TileScores":
+        """The tiles for which `selected` is true, in order."""
+        return self.rows(np.flatnonzero(selected))
 
-    def __add__(self, other: "TileScores") -> "TileScores":
-        if self.columns != other.columns:
-            raise ContractError("judged tiles with different columns cannot be put together")
-        return TileScores(
-            tile_id=self.tile_id + other.tile_id,
-            organ=self.organ + other.organ,
-            patient=self.patient + other.patient,
-            family=self.family + other.family,
-            columns=self.columns,
-            values=np.concatenate([self.values, other.values]),
-        )
-
-    @classmethod
-    def none(cls, columns: tuple[str, ...]) -> "TileScores":
-        """No tile, the start of a sum."""
-        return cls((), (), (), (), columns, np.zeros((0, len(columns))))
+    def rows(self, numbers: Int64[np.ndarray, " r"]) -> "TileScores":
+        """The tiles at these row numbers, in the order asked for."""
+        return TileScores(self.table.iloc[numbers].reset_index(drop=True))
 
 
-def write_tile_scores(path: Path, systems: Mapping[str, TileScores], columns: tuple[str, ...]) -> None:
-    """Write the tiles of every system under one header; the header alone where there is none."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*KEYS, *columns))
-    for system, tiles in systems.items():
-        writer.writerows(_rows(system, tiles))
-    write_text(path, text.getvalue())
+def write_tile_scores(path: Path, systems: Mapping[str, TileScores], columns: Sequence[str]) -> None:
+    """Write the tiles of every system under one header; the header alone if there is none."""
+    header = ",".join((*KEYS, *columns)) + "\n"
+    write_text(path, header + "".join(_lines(system, tiles) for system, tiles in systems.items()))
 
 
-def read_tile_scores(path: Path, columns: tuple[str, ...]) -> dict[str, TileScores]:
-    """Tiles by system, bit for bit as written; no system where only the header is there.
+def read_tile_scores(path: Path, columns: Sequence[str]) -> dict[str, TileScores]:
+    """Tiles by system, bit for bit as written; no system if the file has the header alone.
 
     Raises:
-        MissingInputError: There is no file.
-        ContractError: Its columns are others.
+        MissingInputError: There is no such file.
+        ContractError: It has other columns.
     """
     if not path.exists():
-        raise MissingInputError(f"{path}: no such file. Make it: snakemake -- {path}")
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    if tuple(header) != (*KEYS, *columns):
-        unlike = sorted(set(header) ^ {*KEYS, *columns})
+        raise missing(path)
+    types = dict.fromkeys(KEYS, object) | dict.fromkeys(columns, np.float64)
+    empty = dict.fromkeys(columns, "")
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=empty, float_precision="round_trip")
+    if tuple(table.columns) != (*KEYS, *columns):
+        differing = sorted({*table.columns} ^ {*KEYS, *columns})
         raise ContractError(
-            f"{path}: other columns than expected: {', '.join(unlike) or 'another order'}. "
-            f"Make it again: rm {path} && snakemake -- {path}"
+            f"{path}: the columns are not those expected: {', '.join(differing) or 'another order'}. "
+            f"Fix: {remake(path)}"
         )
-    by_system: dict[str, list[list[str]]] = {}
-    for row in rows:
-        by_system.setdefault(row[KEYS.index("system")], []).append(row)
-    return {system: _tiles(found, columns) for system, found in by_system.items()}
+    by_system = table.groupby("system", sort=False)
+    return {str(system): TileScores(rows[[*_TEXTS, *columns]].reset_index(drop=True)) for system, rows in by_system}
 
 
-def _rows(system: str, tiles: TileScores) -> Iterator[list[str]]:
-    columns = (tiles.tile_id, tiles.organ, tiles.patient, tiles.family, tiles.values)
-    for tile_id, organ, patient, family, values in zip(*columns, strict=True):
-        keys = [tile_id, organ, str(fold_of(tile_id)), patient, family, system]
-        yield keys + [_text(value) for value in values.tolist()]
+def _lines(system: str, tiles: TileScores) -> str:
+    scores = tiles.table[list(tiles.columns)].map(_cell)
+    fold = [fold_of(tile_id) for tile_id in tiles.text("tile_id")]
+    table = tiles.table[list(_TEXTS)].assign(fold=fold, system=system)[list(KEYS)].join(scores)
+    return str(table.to_csv(index=False, header=False, lineterminator="\n"))
 
 
-def _text(value: float) -> str:
+def _cell(value: float) -> str:
+    """Undefined is an empty cell, whole numbers have no point, others have the shortest text that reads back."""
     if math.isnan(value):
         return ""
     return str(int(value)) if value.is_integer() else repr(value)
-
-
-def _tiles(rows: list[list[str]], columns: tuple[str, ...]) -> TileScores:
-    values = [[float(cell) if cell else math.nan for cell in row[len(KEYS) :]] for row in rows]
-    tile_id, organ, _, patient, family, _ = (tuple(row[place] for row in rows) for place in range(len(KEYS)))
-    return TileScores(tile_id, organ, patient, family, columns, np.array(values, np.float64))

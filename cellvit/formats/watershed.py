@@ -1,4 +1,4 @@
-"""Choice of the decoding method and its parameters for a family."""
+"""The decoding method and its parameters that were chosen for a family."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ class WatershedChoice(Document):
     """Watershed parameters of a family.
 
     Attributes:
-        status: tuned on validation tiles; default where there are none; absent where there is no decoder.
+        status: tuned on validation tiles; default if there are none; absent if there is no decoder.
         reason: Why the status is not tuned.
         method: hovernet or hv_flow.
         parameters: All parameters of the method.

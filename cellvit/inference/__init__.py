@@ -1,1 +1,1 @@
-"""Batched passes through encoder and decoder."""
+"""Batched passes through the encoder, OrganHead and the decoders, and the segmentation of their maps."""

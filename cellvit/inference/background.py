@@ -1,4 +1,4 @@
-"""Work that is done behind the caller's back: in one thread, in order, at most a few items late."""
+"""Work in a thread beside the caller's: in order, and at most a few items late."""
 
 from collections import deque
 from collections.abc import Callable
@@ -8,37 +8,37 @@ from typing import Final, Generic, TypeVar
 
 Item = TypeVar("Item")
 
-BEHIND: Final = 2
-"""Items that wait while one is worked on: enough to hide uneven writing, and memory stays that of three."""
+WAITING: Final = 2
+"""Items that may wait while one is worked on: enough for an uneven disk, with the memory of three items."""
 
 
 class Background(Generic[Item]):
     """Calls ``work(item)`` for each item in a thread; use it in a `with` block, whose end waits for the last item.
 
-    After an exception of `work` nothing more is worked on; it is raised by the next `put`, or at the end of the block.
+    After an exception of `work`, no further item is worked on; the next `put`, or the end of the block, raises it.
 
     Examples:
         >>> done = []
-        >>> with Background(done.append) as behind:
-        ...     behind.put("a")
-        ...     behind.put("b")
+        >>> with Background(done.append) as background:
+        ...     background.put("a")
+        ...     background.put("b")
         >>> done
         ['a', 'b']
     """
 
-    def __init__(self, work: Callable[[Item], object], *, behind: int = BEHIND) -> None:
-        self._work, self._behind = work, behind
+    def __init__(self, work: Callable[[Item], object], *, waiting: int = WAITING) -> None:
+        self._work, self._most = work, waiting
         self._waiting: deque[Future[None]] = deque()
         self._stopped = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="behind")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="background")
 
     def __enter__(self) -> "Background[Item]":
         return self
 
     def put(self, item: Item) -> None:
-        """Hand over an item; waits while too many wait already."""
+        """Hand over an item; blocks while too many are waiting."""
         self._waiting.append(self._thread.submit(self._worked, item))
-        while len(self._waiting) > self._behind or (self._waiting and self._waiting[0].done()):
+        while len(self._waiting) > self._most or (self._waiting and self._waiting[0].done()):
             self._waiting.popleft().result()
 
     def __exit__(

@@ -1,74 +1,77 @@
-"""Which blocks of the encoder a feature store holds, and where in it."""
+"""Which transformer blocks of which encoder a feature store holds."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.errors import ContractError, StaleFileError
+from cellvit.formats.digests import remake
 from cellvit.formats.hdf5 import Rows
 
 ENCODER_SECTIONS = ("encoder", "features")
-"""Parts of a feature store's settings that say what its numbers mean."""
+"""Sections of a feature store's settings that define the meaning of its numbers."""
 
 _BLOCKS_AXIS = 2
 """Axis of `tokens` (n, views, blocks, g, g, dim)."""
 
 
-def encoder_record(store: Rows) -> dict[str, Any]:
-    """Settings of the encoder behind a feature store, as checkpoints keep them; empty where it names none."""
-    return {name: store.provenance.settings[name] for name in ENCODER_SECTIONS if name in store.provenance.settings}
+def encoder_record(features: Rows) -> dict[str, Any]:
+    """Settings of the encoder of a feature store, as checkpoints record them; empty if the store names no encoder."""
+    settings = features.provenance.settings
+    return {name: settings[name] for name in ENCODER_SECTIONS if name in settings}
 
 
-def stored_blocks(store: Rows) -> tuple[int, ...]:
-    """Number of the transformer block of each block; 0, 1 ... where the store names no encoder.
+def extraction_settings(features: Rows) -> ExtractFeaturesSettings | None:
+    """Settings that a feature store was extracted with; None if the store names no encoder."""
+    record = encoder_record(features)
+    return ExtractFeaturesSettings.model_validate(record) if len(record) == len(ENCODER_SECTIONS) else None
+
+
+def stored_blocks(features: Rows) -> tuple[int, ...]:
+    """Number of the transformer block at each position of the store; 0, 1 ... if the store names no encoder.
 
     Raises:
-        ContractError: The store holds another number of blocks than its settings say.
+        ContractError: The store holds another number of blocks than its settings name.
     """
-    n_blocks = store.shape("tokens")[_BLOCKS_AXIS]
-    record = encoder_record(store)
-    if len(record) < len(ENCODER_SECTIONS):
-        return tuple(range(n_blocks))
-    blocks = ExtractFeaturesSettings.model_validate(record).blocks
-    if len(blocks) != n_blocks:
+    found, settings = features.shape("tokens")[_BLOCKS_AXIS], extraction_settings(features)
+    blocks = settings.blocks if settings else tuple(range(found))
+    if len(blocks) != found:
         raise ContractError(
-            f"{store.path}: its settings name the blocks {list(blocks)}, its tokens have {n_blocks} blocks. "
-            f"Make it again: rm {store.path} && snakemake -- {store.path}"
+            f"{features.path}: the settings name the blocks {list(blocks)}, but the tokens are of {found} blocks. "
+            f"Fix: {remake(features.path)}"
         )
     return blocks
 
 
-def block_positions(store: Rows, blocks: Sequence[int]) -> tuple[int, ...]:
-    """Where in the store the tokens of `blocks` are.
+def block_positions(features: Rows, blocks: Sequence[int]) -> tuple[int, ...]:
+    """Positions of `blocks` in the store.
 
     Raises:
         StaleFileError: The store lacks one.
     """
-    kept = stored_blocks(store)
-    missing = [block for block in blocks if block not in kept]
-    if missing:
+    stored = stored_blocks(features)
+    if not set(blocks) <= set(stored):
         raise StaleFileError(
-            f"{store.path}: the decoder reads blocks {list(blocks)}, the store holds {list(kept)}. Set features.blocks and "
-            f"decoder.blocks to match: decoder.blocks to some of {list(kept)}, or features.blocks: "
-            f"{sorted({*kept, *blocks})}, which extracts again. Then: snakemake"
+            f"{features.path}: the decoder reads blocks {list(blocks)}, the store holds {list(stored)}. Fix: set "
+            f"decoder.blocks to some of {list(stored)}, or set features.blocks: {sorted({*stored, *blocks})}, which "
+            "repeats the extraction. Then: snakemake"
         )
-    return tuple(kept.index(block) for block in blocks)
+    return tuple(stored.index(block) for block in blocks)
 
 
-def check_same_encoder(store: Rows, record: dict[str, Any]) -> None:
+def check_same_encoder(features: Rows, record: dict[str, Any]) -> None:
     """Refuse features of another encoder, or of another input size, than `record` (of a checkpoint) names.
 
     Raises:
-        StaleFileError: They differ. Taps, precision and batch size may.
+        StaleFileError: They differ. Blocks, precision and batch size may differ.
     """
-    expected, found = _identity(record), _identity(encoder_record(store))
+    expected, found = _identity(record), _identity(encoder_record(features))
     if expected != found:
         differing = [key for key in expected | found if expected.get(key) != found.get(key)]
-        lines = [f"  {key}: decoder has {expected.get(key)}, file has {found.get(key)}" for key in differing]
+        lines = [f"  {key}: model has {expected.get(key)}, file has {found.get(key)}\n" for key in differing]
         raise StaleFileError(
-            f"{store.path}: features come from another encoder than those that the decoder was trained on.\n"
-            + "\n".join(lines)
-            + "\nTrain it again:  snakemake --forcerun train_hovernet"
+            f"{features.path}: the features come from another encoder than the one that the model was trained on.\n"
+            f"{''.join(lines)}Fix: snakemake --forcerun train_organ_head train_hovernet"
         )
 
 

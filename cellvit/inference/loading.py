@@ -9,6 +9,7 @@ from torch import nn
 
 from cellvit.errors import ContractError
 from cellvit.formats.checkpoints import CheckpointHeader, read_checkpoint
+from cellvit.formats.digests import remake
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -16,24 +17,25 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 def load_module(
     path: Path, kind: str, build: Callable[..., AnyModule], device: torch.device
 ) -> tuple[AnyModule, CheckpointHeader]:
-    """The module of a checkpoint in evaluation mode on `device`, every weight loaded, and its header.
+    """The module of a checkpoint in evaluation mode on `device`, with all its weights, and its header.
 
     Args:
         kind: Kind of model that the checkpoint must hold.
         build: Makes the module from the header's architecture.
 
     Raises:
-        MissingInputError: There is no file.
-        AbsentModelError: The file says that there was nothing to train on.
-        ContractError: It holds another kind of model, or weights that do not fit its architecture.
+        MissingInputError: There is no such file.
+        AbsentModelError: The header says that there was nothing to train on.
+        ContractError: The file holds another kind of model, or weights that do not fit its architecture.
     """
     header, weights = read_checkpoint(path)
-    remedy = f"Train it again: rm {path} && snakemake -- {path}"
     if header.kind != kind:
-        raise ContractError(f"{path}: expected a model of kind {kind}, found kind {header.kind}. {remedy}")
+        raise ContractError(f"{path}: expected a model of kind {kind}, found {header.kind}. Fix: {remake(path)}")
     try:
         module = build(**header.architecture)
         module.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()}, strict=True)
     except (TypeError, RuntimeError) as error:
-        raise ContractError(f"{path}: weights and architecture do not belong together ({error}). {remedy}") from error
+        raise ContractError(
+            f"{path}: the weights do not fit the architecture in the header ({error}). Fix: {remake(path)}"
+        ) from error
     return module.to(device).eval(), header

@@ -23,7 +23,7 @@ from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.models.maps import HoverMaps
 
 PREDICTED_TILES: Final = 16
-"""Tiles a forward pass: about 1 GB of activations at the default widths, in float32."""
+"""Tiles per forward pass: about 1 GB of activations at the default widths, in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +54,25 @@ def predict_maps(
     *,
     batch_size: int = PREDICTED_TILES,
 ) -> Iterator[MapBatch]:
-    """Yield the maps of the tiles at `rows`, in order, as they are computed; memory is that of a few batches.
+    """Yield the maps of the tiles at `rows`, in order, as they are computed, with the memory of a few batches.
 
-    Args:
-        features: Feature store of a fold or of a family.
-        tiles: Tile store of the same fold, or targets of the same family.
+    Row i must be the same tile in `features` and `tiles`.
 
     Raises:
         StaleFileError: The features come from another encoder, or lack a block that the decoder reads.
-        ContractError: The stores do not belong together.
+        ContractError: `features` and `tiles` do not belong together.
     """
     check_same_encoder(features, decoder.header.encoder)
-    blocks = block_positions(features, decoder.blocks)
-    with closing(decoder_batches(features, tiles, sequential_rows(rows, batch_size), blocks=blocks)) as batches:
+    positions = block_positions(features, decoder.blocks)
+    plan = sequential_rows(rows, batch_size)
+    with closing(decoder_batches(features, tiles, plan, blocks=positions)) as batches:
         for batch in batches:
             yield as_map_batch(batch.tiles, forward(decoder.module, batch, decoder.device))
 
 
 @torch.inference_mode()
 def forward(module: HoVerNetDecoder, batch: DecoderBatch, device: torch.device) -> HoverMaps:
-    """Raw maps of a batch, without graph."""
+    """Raw maps of a batch, without gradients."""
     tensors = on_device(batch, device)
     with half_precision(device):
         maps: HoverMaps = module(tensors.tokens, tensors.image if module.reads_image else None)
@@ -82,7 +81,7 @@ def forward(module: HoVerNetDecoder, batch: DecoderBatch, device: torch.device) 
 
 @torch.inference_mode()
 def as_map_batch(tiles: TileBatch, maps: HoverMaps) -> MapBatch:
-    """Probabilities and vectors as float32 arrays on the CPU, beside their tiles."""
+    """Probabilities and vectors as float32 arrays on the CPU, with their tiles."""
     return MapBatch(
         tiles=tiles,
         np_prob=maps.np.float().softmax(dim=1)[:, 1].cpu().numpy(),

@@ -33,7 +33,7 @@ def load_organ_head(path: Path, device: torch.device) -> LoadedOrganHead:
 def predict_organs(
     head: LoadedOrganHead, features: Rows, rows: Int[np.ndarray, " r"]
 ) -> Float32[np.ndarray, "r organs"]:
-    """Calibrated probabilities of `head.header.organs` for the tiles at `rows` of a feature store.
+    """Calibrated probabilities of `head.header.organs` for the tiles at `rows`, in one forward pass.
 
     Raises:
         StaleFileError: The features come from another encoder.
@@ -48,12 +48,13 @@ def organ_probabilities(
 ) -> Float32[np.ndarray, "n organs"]:
     """Calibrated probabilities; the module is left in evaluation mode."""
     module.eval()
-    found: Float32[np.ndarray, "n organs"] = module.probabilities(torch.from_numpy(cls).to(device)).cpu().numpy()
-    return found
+    probabilities: Float32[np.ndarray, "n organs"]
+    probabilities = module.probabilities(torch.from_numpy(cls).to(device)).cpu().numpy()
+    return probabilities
 
 
 def read_cls(features: Rows, rows: Int[np.ndarray, " r"]) -> Float32[np.ndarray, "r dim"]:
-    """CLS tokens of the upright tiles, 6 KB a tile at H-optimus's width."""
+    """CLS tokens of the identity view, 6 KB per tile at the width of H-optimus."""
     cls = np.empty((len(rows), features.shape("cls")[-1]), np.float32)
     features.read_into("cls", rows, cls, (IDENTITY,))
     return cls

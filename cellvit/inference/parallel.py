@@ -1,4 +1,4 @@
-"""Work spread over processes that start once, in order and with bounded memory."""
+"""Work spread over processes that start once, with results in order and bounded memory."""
 
 import multiprocessing
 import os
@@ -18,10 +18,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 WORTH_A_POOL: Final = 64
-"""Items under which all work stays in this process: workers take 1 to 2 s to start, a tile about 30 ms."""
+"""Below this number of items all work is done in this process: workers start in 1 to 2 s, a tile takes about 30 ms."""
 
 _AHEAD: Final = 4
-"""Items in flight a worker: enough that none waits for the decoder, and a few megabytes each."""
+"""Items in flight per worker: no worker waits for the decoder, and each item takes a few megabytes."""
 
 
 class Workers:
@@ -37,7 +37,7 @@ class Workers:
             function: A module's function (or `functools.partial` of one) of a module that imports no torch.
 
         Raises:
-            CellvitError: A worker died.
+            CellvitError: A worker process ended.
         """
         if self._pool is None:
             yield from map(function, items)
@@ -52,8 +52,8 @@ class Workers:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
             raise CellvitError(
-                "a worker process died, most often for want of memory. "
-                "Run the step with fewer threads (--threads 1 works in one process), or give it more mem_mb."
+                "a worker process ended unexpectedly, most often because the memory was full. "
+                "Fix: run the step with fewer threads (--threads 1 uses one process), or give it more mem_mb."
             ) from error
         finally:
             for future in waiting:
@@ -62,11 +62,11 @@ class Workers:
 
 @contextmanager
 def workers(threads: int, n_items: int) -> Iterator[Workers]:
-    """Yield workers for about `n_items` items: `threads` processes, or none where one thread or few items are given."""
+    """Yield workers for about `n_items` items: `threads` processes, or none for one thread or few items."""
     if threads <= 1 or n_items < WORTH_A_POOL:
         yield Workers(None, 1)
         return
-    spawn = multiprocessing.get_context("spawn")  # forking a process that runs torch's threads can hang
+    spawn = multiprocessing.get_context("spawn")  # forking a process in which torch has threads can hang
     pool = ProcessPoolExecutor(threads, mp_context=spawn, initializer=_start_worker)
     try:
         yield Workers(pool, _AHEAD * threads)
@@ -75,12 +75,12 @@ def workers(threads: int, n_items: int) -> Iterator[Workers]:
 
 
 def _start_worker() -> None:
-    cv2.setNumThreads(1)  # the processes share the cores already
+    cv2.setNumThreads(1)  # the processes already share the cores
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is gone: a pool's workers outlive a parent that was killed."""
+    """End this process when its parent has ended: workers of a pool outlive a parent that was killed."""
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
         os._exit(1)

@@ -1,4 +1,4 @@
-"""Forward passes of the encoder over blocks of tiles, in as many parts as the device's memory asks for."""
+"""Forward passes of the encoder over blocks of tiles, in parts if the memory of the device is too small."""
 
 import logging
 from typing import Final
@@ -12,19 +12,19 @@ from cellvit.models.encoder import EncodedTiles, Encoder
 log = logging.getLogger(__name__)
 
 _LARGEST_BLOCK: Final = 128
-"""Tiles a forward pass that fill a GPU: 128 x 261 tokens are 33 thousand rows of every matrix product."""
+"""Tiles per forward pass that use a GPU fully: 128 x 261 tokens are 33 thousand rows of every matrix product."""
 
 _BLOCK_BYTES: Final = 256 << 20
-"""Results of a block on the host at most; up to five blocks are under way."""
+"""Largest size of the results of a block on the host; up to five blocks exist at a time."""
 
 _CPU_BLOCK: Final = 8
-"""Measured with tiny-vit on one core: 127 tiles/s at 8, 98 at 16, whose activations leave the cache."""
+"""Measured with tiny-vit on one core: 127 tiles/s at 8, 98 at 16, whose activations do not fit the cache."""
 
 _TOKEN_BYTES: Final = 2
 
 
 def block_size(encoder: Encoder, n_views: int, batch_size: int | None) -> int:
-    """Tiles that are read, computed and written together; None chooses, by device and size of the results alone."""
+    """Tiles that are read, computed and written together; None chooses by the device and the size of the results."""
     if batch_size is not None:
         return batch_size
     if encoder.device.type == "cpu":
@@ -35,10 +35,10 @@ def block_size(encoder: Encoder, n_views: int, batch_size: int | None) -> int:
 
 
 class Passes:
-    """Forward passes that shrink where memory runs out.
+    """Forward passes that are halved if the memory of the device is full.
 
     Args:
-        shrinks: True where a pass may be halved; else running out of memory is an error with the remedy.
+        shrinks: True if a pass may be halved; else full memory is an error that names the fix.
     """
 
     def __init__(self, encoder: Encoder, *, shrinks: bool) -> None:
@@ -47,10 +47,10 @@ class Passes:
 
     @torch.inference_mode()
     def run(self, images: UInt8[Tensor, "b h w 3"] | Float32[Tensor, "b 3 s s"]) -> list[EncodedTiles]:
-        """Tokens of tiles (8-bit, or prepared already), in order, in one part or more.
+        """Tokens of tiles (8-bit, or already prepared), in order, in one part or more.
 
         Raises:
-            torch.OutOfMemoryError: One tile is too many, or the size of a pass was given and is too large.
+            torch.OutOfMemoryError: A single tile is too large, or a given batch size is.
         """
         parts: list[EncodedTiles] = []
         start = 0
@@ -67,7 +67,7 @@ class Passes:
         return parts
 
     def _attempt(self, images: Tensor) -> EncodedTiles | None:
-        """None where memory ran out; by then nothing of the attempt is held any more."""
+        """None if memory was full; nothing of the attempt is then held any more."""
         try:
             prepared = self._encoder.prepared(images) if images.dtype == torch.uint8 else images
             return self._encoder.encoded(prepared)
@@ -75,8 +75,8 @@ class Passes:
             if self._shrinks and len(images) > 1:
                 return None
             error.add_note(
-                f"{len(images)} tiles a forward pass are too many for {self._encoder.device}: "
-                "lower features.batch_size, or set it to auto"
+                f"{len(images)} tiles per forward pass are too many for {self._encoder.device}. "
+                "Fix: lower features.batch_size, or set it to auto"
             )
             raise
 

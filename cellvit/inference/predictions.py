@@ -1,4 +1,4 @@
-"""What a decoder found on tiles, as arrays on the CPU."""
+"""What a decoder predicts for tiles, as arrays on the CPU."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from cellvit.formats.tiles import TileBatch
 
 @dataclass(frozen=True, slots=True)
 class MapBatch:
-    """Predicted maps of tiles beside their truth.
+    """Predicted maps of tiles, with the tiles and their ground truth.
 
     Attributes:
         tiles: The annotated tiles.
@@ -43,7 +43,7 @@ class Segmentation:
 
     Attributes:
         instances: Labels; 0 is background, 1..n without gaps.
-        classes: `NucleusClass` of each pixel, one class a nucleus.
+        classes: `NucleusClass` of each pixel, one class per nucleus.
     """
 
     instances: Int32[np.ndarray, "h w"]

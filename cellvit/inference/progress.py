@@ -1,4 +1,4 @@
-"""Progress of a long loop: a bar on a terminal, and in the log lines with count, rate and the time that is left."""
+"""Progress of a long loop: a bar on a terminal, and lines with count, rate and remaining time in the log."""
 
 import logging
 import sys
@@ -15,26 +15,26 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 _LINES: Final = 10
-"""Lines in the log of one loop, where it does not take long."""
+"""Lines in the log of one loop, if it does not take long."""
 
 _SILENCE_S: Final = 300.0
-"""Seconds without a line at most, as far as the loop comes round."""
+"""Seconds after which there is a line also before the next tenth."""
 
 
 class Progress:
     """Counts what a loop has done; use it in a `with` block.
 
     Args:
-        what: First words of each line, as ``"judged system=oracle"``.
-        total: What there is to do.
+        what: First words of each line, as ``"scored system=decoder"``.
+        total: Number of units to do.
         unit: What is counted, in the plural.
-        silence_s: Seconds after which there is a line, also before the next tenth.
+        silence_s: Longest time without a line.
     """
 
     def __init__(self, what: str, total: int, *, unit: str = "tiles", silence_s: float = _SILENCE_S) -> None:
         self._what, self._total, self._unit, self._silence_s = what, total, unit, silence_s
         self._done = 0
-        self._start = self._said = time.monotonic()
+        self._start = self._last_line = time.monotonic()
         self._bar: tqdm = tqdm(desc=what, total=total, unit=f" {unit}", disable=not sys.stderr.isatty(), leave=False)
 
     def __enter__(self) -> "Progress":
@@ -46,15 +46,15 @@ class Progress:
         self._bar.close()
 
     def add(self, n: int = 1) -> None:
-        """Count `n` more as done."""
+        """Count `n` more units as done."""
         before, self._done = self._done, self._done + n
         self._bar.update(n)
-        now = time.monotonic()
-        if self._done * _LINES // self._total > before * _LINES // self._total or now - self._said >= self._silence_s:
-            self._said = now
-            self._say(now - self._start)
+        now, tenth = time.monotonic(), self._done * _LINES // self._total > before * _LINES // self._total
+        if tenth or now - self._last_line >= self._silence_s:
+            self._last_line = now
+            self._log(now - self._start)
 
-    def _say(self, seconds: float) -> None:
+    def _log(self, seconds: float) -> None:
         rate = self._done / max(seconds, 1e-9)
         left = timedelta(seconds=round((self._total - self._done) / rate))
         shown = f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
@@ -65,10 +65,10 @@ class Progress:
 def reported(
     items: Iterable[Item], what: str, total: int, *, unit: str = "tiles", size: Callable[[Any], int] = len
 ) -> Iterator[Item]:
-    """Yield the same items, each counted when the next is asked for; words and numbers as in `Progress`.
+    """Yield the same items; each is counted when the next is asked for. Arguments are those of `Progress`.
 
     Args:
-        size: How much of the total an item is.
+        size: Number of units of an item.
     """
     with Progress(what, total, unit=unit) as progress:
         for item in items:

@@ -17,19 +17,19 @@ def segment_tile(
     nt_prob: Float[np.ndarray, "6 h w"],
     watershed: Watershed,
 ) -> Segmentation:
-    """Nuclei of one tile, each with the class that most of its pixels have."""
+    """Nuclei of one tile, each with the class of most of its pixels."""
     ((_, instances),) = segment_grid(np_prob, hv, [watershed])
     return Segmentation(instances, class_map(instances, classify(instances, nt_prob).classes))
 
 
 def one_class(instances: Int32[np.ndarray, "h w"], nucleus_class: int) -> Segmentation:
-    """Nuclei that all have the same class, for systems that know no classes."""
+    """Nuclei that all have the same class, for systems that predict no classes."""
     classes = np.full(instances.max(initial=0), nucleus_class, np.uint8)
     return Segmentation(instances, class_map(instances, classes))
 
 
 def watershed_of(choice: WatershedChoice) -> Watershed:
-    """The method and parameters of a choice; parameters that it does not name keep their defaults.
+    """The method and parameters of a choice; parameters that it does not name have their defaults.
 
     Raises:
         SettingsError: Unknown method or parameter, or a value out of its limits.
@@ -38,5 +38,5 @@ def watershed_of(choice: WatershedChoice) -> Watershed:
 
 
 def parameters_of(watershed: Watershed) -> dict[str, float]:
-    """Every parameter by name, as documents hold them."""
+    """Every parameter by name, as documents record them."""
     return {name: float(value) for name, value in dataclasses.asdict(watershed).items()}

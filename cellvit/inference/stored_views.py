@@ -7,12 +7,11 @@ from typing import Final
 from jaxtyping import UInt8
 from torch import Tensor
 
-from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.data.stain import recoloured
 from cellvit.data.views import View, views_of
 from cellvit.errors import StaleFileError
 from cellvit.formats.hdf5 import Rows
-from cellvit.inference.blocks import ENCODER_SECTIONS, encoder_record
+from cellvit.inference.blocks import extraction_settings
 
 _VIEWS_AXIS: Final = 1
 """Axis of `tokens` (n, views, blocks, g, g, dim)."""
@@ -23,8 +22,8 @@ class StoredViews:
     """The views axis of a feature store.
 
     Attributes:
-        views: Entries of the axis; the first is the upright tile in its own colours.
-        colour_seed: Seed of its colour draws; `colour_sigma` is their strength.
+        views: Entries of the axis; the first is the identity view in the original colours.
+        colour_seed: Seed of the sampled colours; `colour_sigma` is their strength.
     """
 
     views: tuple[View, ...]
@@ -33,36 +32,36 @@ class StoredViews:
 
     @property
     def geometries(self) -> frozenset[int]:
-        """Flips and rotations that are there."""
+        """Flips and rotations that are stored."""
         return frozenset(view.geometry for view in self.views)
 
     def in_colours(
         self, images: UInt8[Tensor, "b h w 3"], tile_ids: Sequence[str], views: Sequence[View]
     ) -> UInt8[Tensor, "b h w 3"]:
-        """Upright tiles in the colours that the encoder saw, each in its view."""
-        draws = [view.colour for view in views]
-        return recoloured(images, tile_ids, draws, seed=self.colour_seed, sigma=self.colour_sigma)
+        """Tiles in the identity geometry, in the colours that the encoder saw in each tile's view."""
+        colours = [view.colour for view in views]
+        return recoloured(images, tile_ids, colours, seed=self.colour_seed, sigma=self.colour_sigma)
 
 
 IDENTITY_ONLY: Final = StoredViews((View(0, 0),))
-"""Views of a store that holds the tiles as they lie."""
+"""Views of a store that holds the identity view alone."""
 
 
-def stored_views(store: Rows) -> StoredViews:
-    """Views of a store, from the settings that made it; the upright tile alone where it names no encoder.
+def stored_views(features: Rows) -> StoredViews:
+    """Views of a store, from the settings of its extraction; identity alone if the store names no encoder.
 
     Raises:
-        StaleFileError: The store holds another number of views than its settings say.
+        StaleFileError: The store holds another number of views than its settings name.
     """
-    record = encoder_record(store)
-    if len(record) < len(ENCODER_SECTIONS):
+    settings = extraction_settings(features)
+    if settings is None:
         return IDENTITY_ONLY
-    features = ExtractFeaturesSettings.model_validate(record).features
-    views, found = views_of(features), store.shape("tokens")[_VIEWS_AXIS]
+    asked, found = settings.features, features.shape("tokens")[_VIEWS_AXIS]
+    views = views_of(asked)
     if len(views) != found:
         raise StaleFileError(
-            f"{store.path}: its settings ask for {len(views)} views (features.views={list(features.views)}, "
-            f"features.colour_views={features.colour_views}), its tokens have {found}. "
-            "Extract them again:  snakemake --forcerun extract_features"
+            f"{features.path}: the settings name {len(views)} views (features.views={list(asked.views)}, "
+            f"features.colour_views={asked.colour_views}), but the tokens are of {found} views. "
+            "Fix: snakemake --forcerun extract_features"
         )
-    return StoredViews(views, features.colour_seed, features.colour_sigma)
+    return StoredViews(views, asked.colour_seed, asked.colour_sigma)

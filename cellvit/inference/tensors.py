@@ -1,4 +1,4 @@
-"""Batches on the device that computes, each tile in the view that was drawn for it."""
+"""Batches on the device that computes, each tile in the view that was sampled for it."""
 
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class TensorBatch(NamedTuple):
 
 
 def on_device(batch: DecoderBatch, device: torch.device, stored: StoredViews = IDENTITY_ONLY) -> TensorBatch:
-    """The batch on `device`; image and truth as the encoder saw each tile, then all turned as was drawn.
+    """The batch on `device`: image and ground truth in the view of the tokens, then the sampled transform of all.
 
     Args:
         stored: Views of the store that the tokens were read from.

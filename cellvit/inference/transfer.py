@@ -1,4 +1,4 @@
-"""Copies between the host and the device that run beside the computation; where there is no GPU, no copy at all."""
+"""Copies between the host and a GPU that overlap with the computation; on a CPU nothing is copied."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ class Landing:
         self._tensors, self._arrived = tensors, arrived
 
     def arrays(self) -> tuple[Shaped[np.ndarray, "..."], ...]:
-        """The tensors as arrays; waits until all of them are there."""
+        """The tensors as arrays; waits until all have arrived."""
         if self._arrived is not None:
             self._arrived.synchronize()
         return tuple(tensor.numpy() for tensor in self._tensors)
@@ -27,7 +27,7 @@ class _Streams(NamedTuple):
 
 
 class Transfer:
-    """Copies in streams of their own, from and to pinned memory that torch's allocator uses again."""
+    """Copies in their own streams, from and to pinned memory, which torch's allocator reuses."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -35,11 +35,11 @@ class Transfer:
 
     @property
     def pinned(self) -> bool:
-        """True where buffers on the host should be pinned."""
+        """True if buffers on the host should be pinned."""
         return self._device.type == "cuda"
 
     def up(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-        """The tensor on the device; what is computed from now on waits for it, the host does not."""
+        """The tensor on the device; later computations wait for it, the host does not."""
         if self._streams is None:
             return tensor
         with torch.cuda.stream(self._streams.up):
@@ -50,7 +50,7 @@ class Transfer:
         return moved
 
     def down(self, tensors: tuple[Tensor, ...]) -> Landing:
-        """The tensors on their way to the host, after all that computes them; the host does not wait."""
+        """The tensors on their way to the host, after everything that computes them; the host does not wait."""
         if self._streams is None:
             return Landing(tensors, None)
         self._streams.down.wait_stream(torch.cuda.current_stream(self._device))

@@ -1,31 +1,29 @@
-"""Stage `evaluate_family`: a family's decoder and its baselines on the test folds, organ known -> figures."""
+"""Stage `evaluate_family`: a family's decoder and its baselines on the test folds, organ given -> values and pictures."""
 
-import argparse
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Final
 
 import numpy as np
 
-from cellvit.config.settings import Device
 from cellvit.config.steps import EvaluateSettings
+from cellvit.evaluation.gallery import choose_tiles, gallery_tiles
 from cellvit.evaluation.map_sums import sums_of_all
-from cellvit.evaluation.measuring import judge_classical, judge_maps, judge_oracle
 from cellvit.evaluation.scoring import COLUMNS
-from cellvit.evaluation.systems import DecoderFiles, check_belongs, check_unseen, findings, map_sums_of
-from cellvit.evaluation.values import gaps, majority_class, map_values
-from cellvit.formats.checkpoints import read_header
+from cellvit.evaluation.system_scores import scores_of_classical, scores_of_maps, scores_of_upper_bound
+from cellvit.evaluation.systems import Decoder, read_decoder, system_values
+from cellvit.evaluation.values import gaps, majority_class, map_sums_of, map_values
+from cellvit.formats.content import provenance_of
 from cellvit.formats.digests import sha256_of
-from cellvit.formats.documents import Document, read_document, write_document
+from cellvit.formats.documents import write_document
 from cellvit.formats.evaluations import FamilyEvaluation
-from cellvit.formats.family import FamilyStore
-from cellvit.formats.features import open_family_features
-from cellvit.formats.provenance import Provenance, origin_of
+from cellvit.formats.family import FamilyData, open_family
+from cellvit.formats.gallery import Gallery, GalleryTile
+from cellvit.formats.provenance import Provenance
 from cellvit.formats.tile_table import TileScores, write_tile_scores
-from cellvit.formats.tiles import TileBatch, groups_of, names_at, open_targets, read_tiles
-from cellvit.formats.watershed import WatershedChoice
+from cellvit.formats.tiles import TileBatch, groups_of, read_tiles
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.parallel import workers
 from cellvit.inference.predictions import MapBatch
@@ -33,182 +31,182 @@ from cellvit.inference.progress import reported
 from cellvit.metrics.maps import MapSums
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import SHARED_FAMILY
+from cellvit.workflow.arguments import Code, DeviceChoice, Input, Output, Setting, Threads, Through, check_paired
 
 log = logging.getLogger(__name__)
 
-_BLOCK_TILES = 16
+_BLOCK_TILES: Final = 16
 """Tiles in memory at a time for the systems without a network: about 60 MB with perfect maps."""
 
-_SYSTEMS = 4
-"""Systems that segment every test tile: decoder, pooled, classical, oracle."""
+_SYSTEMS: Final = 4
+"""Systems that segment every test tile: decoder, shared, classical, upper_bound."""
+
+_NO_NUCLEI: Final = "No test tile of this family has a nucleus."
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
-    parser.add_argument("--settings", type=EvaluateSettings.model_validate_json, required=True, help="JSON: seed")
-    parser.add_argument("--split", required=True, help="name of the split")
-    parser.add_argument("--family", required=True, help="name of the family")
-    parser.add_argument("--train-folds", type=int, nargs="+", required=True, help="folds that trained the decoder")
-    parser.add_argument("--test-folds", type=int, nargs="+", required=True, help="folds to judge on")
-    parser.add_argument("--features", type=Path, required=True, help="the family's features")
-    parser.add_argument("--targets", type=Path, required=True, help="the family's targets")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="the family's decoder")
-    parser.add_argument("--watershed", type=Path, required=True, help="the decoder's watershed parameters")
-    parser.add_argument("--pooled-checkpoint", type=Path, help="the decoder for all organs, to compare with")
-    parser.add_argument("--pooled-watershed", type=Path, help="its watershed parameters")
-    parser.add_argument("--out", type=Path, required=True, help="JSON to write")
-    parser.add_argument("--tiles-csv", type=Path, required=True, help="CSV to write: measurements of every tile")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where torch computes")
-    parser.add_argument("--threads", type=int, default=1, help="processes that segment and score")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """What the step reads and writes; names match the rule's input, output and params."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Data:
-    """The family's stores, and the rows of its test and training tiles."""
-
-    features: FamilyStore
-    targets: FamilyStore
-    test: np.ndarray
-    train: np.ndarray
-
-    def predicted(self, path: Path, rows: np.ndarray, device: Device, *, what: str) -> Iterator[MapBatch]:
-        decoder = load_decoder(path, resolve_device(device))
-        yield from reported(predict_maps(decoder, self.features, self.targets, rows), what, len(rows))
-
-    def blocks_to_judge(self, *, what: str) -> Iterator[TileBatch]:
-        blocks = (self.test[start : start + _BLOCK_TILES] for start in range(0, len(self.test), _BLOCK_TILES))
-        return reported((read_tiles(self.targets, rows) for rows in blocks), what, len(self.test))
+    settings: Annotated[EvaluateSettings, Setting("JSON: seed of the bootstrap")]
+    split: Annotated[str, Setting("name of the split")]
+    family: Annotated[str, Setting("name of the family")]
+    train_folds: Annotated[tuple[int, ...], Setting("folds that trained the decoder")]
+    test_folds: Annotated[tuple[int, ...], Setting("folds to evaluate on")]
+    members: Annotated[tuple[Path, ...], Input("members of the family, one file per train and test fold")]
+    tiles: Annotated[tuple[Path, ...], Through("tile stores of these folds")]
+    features: Annotated[tuple[Path, ...], Through("feature stores of these folds")]
+    checkpoint: Annotated[Path, Input("the family's decoder")]
+    watershed: Annotated[Path, Input("the decoder's watershed parameters")]
+    shared_checkpoint: Annotated[Path | None, Input("the decoder for all organs, to compare with")] = None
+    shared_watershed: Annotated[Path | None, Input("its watershed parameters")] = None
+    evaluation: Annotated[Path, Output("JSON to write: values")]
+    table: Annotated[Path, Output("CSV to write: scores of every tile")]
+    gallery: Annotated[Path, Output("JSON to write: pictures of a few tiles")]
+    device: DeviceChoice = "auto"
+    threads: Threads = 1
+    code: Code = ""
 
 
 @dataclass(frozen=True, slots=True)
-class _Train:
-    """The decoder's maps on its own training tiles, and the patient of each tile."""
+class _Test:
+    """The family's data with its decoders, and the rows of its test and training tiles."""
 
-    sums: MapSums
-    patient: tuple[str, ...]
+    arguments: Arguments
+    data: FamilyData
+    decoder: Decoder
+    shared: Decoder | None
+    rows: np.ndarray
+    train_rows: np.ndarray
+
+    def maps(self, decoder: Decoder, rows: np.ndarray, what: str) -> Iterator[MapBatch]:
+        """Maps of the tiles at `rows`."""
+        loaded = load_decoder(decoder.path, resolve_device(self.arguments.device))
+        yield from reported(predict_maps(loaded, self.data.features, self.data.tiles, rows), what, len(rows))
+
+    def tiles(self, what: str) -> Iterator[TileBatch]:
+        """The test tiles in blocks."""
+        blocks = (self.rows[start : start + _BLOCK_TILES] for start in range(0, len(self.rows), _BLOCK_TILES))
+        return reported((read_tiles(self.data.tiles, rows) for rows in blocks), what, len(self.rows))
 
 
-def run(args: argparse.Namespace) -> None:
-    """Write figures and measurements; a family without decoder or test tiles gets a document that says so."""
-    model = _model(args.checkpoint, args.watershed, args.split, args.family)
-    pooled = _pooled(args)
-    with ExitStack() as stack:
-        features = stack.enter_context(open_family_features(args.features))
-        targets = stack.enter_context(open_targets(args.targets))
-        data = _Data(features, targets, targets.rows_of_folds(args.test_folds), targets.rows_of_folds(args.train_folds))
-        origin = _origin(args, data, [found for found in (model, pooled) if found])
-        reason = _why_absent(args, model, data)
+def run(arguments: Arguments) -> None:
+    """Write values, scores and pictures; for a family without decoder or test tiles the files say why there are none."""
+    check_paired(members=arguments.members, tiles=arguments.tiles, features=arguments.features)
+    folds = arguments.test_folds
+    decoder = _decoder(arguments, arguments.checkpoint, arguments.watershed, arguments.family)
+    with open_family(arguments.members, arguments.tiles, arguments.features) as data:
+        rows, train_rows = data.rows_of_folds(folds), data.rows_of_folds(arguments.train_folds)
+        test = _Test(arguments, data, decoder, _shared(arguments), rows, train_rows)
+        reason = decoder.header.reason or ("" if len(rows) else f"no tiles in test folds {list(folds)}")
+        scores: dict[str, TileScores] = {}
+        pictures: tuple[GalleryTile, ...] = ()
         if reason:
-            judged: dict[str, TileScores] = {}
-            evaluation = _absent(args, origin, reason, len(data.test))
+            evaluation = _absent(arguments, reason, len(rows))
         else:
-            check_unseen(model.path, model.header, args.test_folds)
-            sums = sums_of_all(data.predicted(model.path, data.train, args.device, what="mapped training"))
-            train = _Train(sums, names_at(targets, "patient", data.train))
-            judged = _judged(args, data, model, pooled, majority_class(sums))
-            evaluation = _evaluation(args, origin, judged, train)
-    write_tile_scores(args.tiles_csv, judged, COLUMNS)
-    tables = {"tiles": sha256_of(args.tiles_csv)}
-    write_document(args.out, evaluation.model_copy(update={"tables": tables}))
+            sums = sums_of_all(test.maps(decoder, train_rows, "mapped system=decoder of=training"))
+            scores = _scores(test, majority_class(sums))
+            evaluation = _evaluation(test, scores, sums)
+            pictures = _pictures(test, scores)
+    write_tile_scores(arguments.table, scores, COLUMNS)
+    tables = {"tiles": sha256_of(arguments.table)}
+    write_document(arguments.evaluation, evaluation.model_copy(update={"tables": tables}))
+    note = reason or ("" if pictures else _NO_NUCLEI)
+    write_document(arguments.gallery, _gallery(arguments, pictures, note))
     _log(evaluation)
 
 
-def _model(checkpoint: Path, watershed: Path, split: str, family: str) -> DecoderFiles:
-    model = DecoderFiles(checkpoint, read_header(checkpoint), watershed, read_document(watershed, WatershedChoice))
-    check_belongs(checkpoint, model.header, split, family)
-    check_belongs(watershed, model.choice, split, family)
-    return model
+def _decoder(arguments: Arguments, checkpoint: Path, watershed: Path, family: str) -> Decoder:
+    return read_decoder(checkpoint, watershed, split=arguments.split, family=family, test_folds=arguments.test_folds)
 
 
-def _pooled(args: argparse.Namespace) -> DecoderFiles | None:
-    """The decoder for all organs; None where it is not asked for or could not be trained."""
-    if args.pooled_checkpoint is None or args.pooled_watershed is None:
+def _shared(arguments: Arguments) -> Decoder | None:
+    """The decoder for all organs; None if it is not given or could not be trained."""
+    if arguments.shared_checkpoint is None or arguments.shared_watershed is None:
         return None
-    model = _model(args.pooled_checkpoint, args.pooled_watershed, args.split, SHARED_FAMILY)
-    if model.header.status == "absent":
-        log.warning("split=%s has no decoder for all organs: %s", args.split, model.header.reason)
+    decoder = _decoder(arguments, arguments.shared_checkpoint, arguments.shared_watershed, SHARED_FAMILY)
+    if decoder.header.status == "absent":
+        log.warning("split=%s has no shared decoder: %s", arguments.split, decoder.header.reason)
         return None
-    check_unseen(model.path, model.header, args.test_folds)
-    return model
+    return decoder
 
 
-def _why_absent(args: argparse.Namespace, model: DecoderFiles, data: _Data) -> str:
-    if model.header.status == "absent":
-        return model.header.reason
-    return "" if len(data.test) else f"no tiles in test folds {args.test_folds}"
+def _scores(test: _Test, majority: int) -> dict[str, TileScores]:
+    """Scores of every system on the test tiles; the upper bound uses the decoder's watershed."""
+    family, watershed, rows = test.arguments.family, test.decoder.watershed, test.rows
+    scores = {}
+    with workers(test.arguments.threads, _SYSTEMS * len(rows)) as pool:
+        maps = test.maps(test.decoder, rows, "scored system=decoder")
+        scores["decoder"] = scores_of_maps(maps, watershed, family=family, pool=pool)
+        if test.shared is not None:
+            maps = test.maps(test.shared, rows, "scored system=shared")
+            scores["shared"] = scores_of_maps(maps, test.shared.watershed, family=SHARED_FAMILY, pool=pool)
+        tiles = test.tiles("scored system=classical")
+        scores["classical"] = scores_of_classical(tiles, majority, family=family, pool=pool)
+        tiles = test.tiles("scored system=upper_bound")
+        scores["upper_bound"] = scores_of_upper_bound(tiles, watershed, family=family, pool=pool)
+    return scores
 
 
-def _judged(
-    args: argparse.Namespace, data: _Data, model: DecoderFiles, pooled: DecoderFiles | None, majority: int
-) -> dict[str, TileScores]:
-    """Measurements of every system on the test tiles; the oracle uses the decoder's watershed."""
-    family, watershed = args.family, model.watershed
-    with workers(args.threads, _SYSTEMS * len(data.test)) as pool:
-        batches = data.predicted(model.path, data.test, args.device, what="judged system=decoder")
-        judged = {"decoder": judge_maps(batches, watershed, family=family, pool=pool)}
-        if pooled is not None:
-            batches = data.predicted(pooled.path, data.test, args.device, what="judged system=pooled")
-            judged["pooled"] = judge_maps(batches, pooled.watershed, family=SHARED_FAMILY, pool=pool)
-        blocks = data.blocks_to_judge(what="judged system=classical")
-        judged["classical"] = judge_classical(blocks, majority, family=family, pool=pool)
-        blocks = data.blocks_to_judge(what="judged system=oracle")
-        judged["oracle"] = judge_oracle(blocks, watershed, family=family, pool=pool)
-    return judged
-
-
-def _evaluation(
-    args: argparse.Namespace, origin: Provenance, judged: dict[str, TileScores], train: _Train
-) -> FamilyEvaluation:
-    seed, own = args.settings.seed, judged["decoder"]
-    found = findings(judged, "decoder", seed=seed)
+def _evaluation(test: _Test, scores: dict[str, TileScores], train: MapSums) -> FamilyEvaluation:
+    arguments, own = test.arguments, scores["decoder"]
+    seed, values = arguments.settings.seed, system_values(scores, "decoder", seed=arguments.settings.seed)
+    patients, train_patients = own.text("patient"), test.data.tiles.names("patient", test.train_rows)
     return FamilyEvaluation(
-        provenance=origin,
-        split=args.split,
-        family=args.family,
+        provenance=_provenance(arguments, arguments.evaluation),
+        split=arguments.split,
+        family=arguments.family,
         status="evaluated",
         n_tiles=len(own),
         n_patients=own.n_patients,
         n_tiles_without_patient=own.n_tiles_without_patient,
-        n_patients_trained_on=len((set(own.patient) & set(train.patient)) - {""}),
+        n_patients_trained_on=len((set(patients) & set(train_patients)) - {""}),
         n_nuclei=int(own.column("n_true").sum()),
-        systems=found.systems,
-        organs=found.organs,
-        train=map_values(train.sums, seed=seed, groups=groups_of(train.patient)),
-        gaps=gaps(train.sums, map_sums_of(own), seed=seed, groups=groups_of(train.patient + own.patient)),
-        differences=found.differences,
+        systems=values.systems,
+        organs=values.organs,
+        train=map_values(train, seed=seed, groups=groups_of(train_patients)),
+        gaps=gaps(train, map_sums_of(own), seed=seed, groups=groups_of(train_patients + patients)),
+        differences=values.differences,
     )
 
 
-def _absent(args: argparse.Namespace, origin: Provenance, reason: str, n_tiles: int) -> FamilyEvaluation:
+def _pictures(test: _Test, scores: dict[str, TileScores]) -> tuple[GalleryTile, ...]:
+    """The tiles of the gallery; their maps are predicted again, because none are stored."""
+    chosen = choose_tiles(scores["decoder"])
+    if not chosen:
+        return ()
+    tile_ids = test.data.tiles.names("tile_id")
+    rows = np.array([tile_ids.index(tile_id) for tile_id, _ in chosen], np.int64)
+    return gallery_tiles(chosen, scores, test.maps(test.decoder, rows, "mapped of=gallery"), test.decoder.watershed)
+
+
+def _absent(arguments: Arguments, reason: str, n_tiles: int) -> FamilyEvaluation:
     return FamilyEvaluation(
-        provenance=origin, split=args.split, family=args.family, status="absent", reason=reason, n_tiles=n_tiles
+        provenance=_provenance(arguments, arguments.evaluation),
+        split=arguments.split,
+        family=arguments.family,
+        status="absent",
+        reason=reason,
+        n_tiles=n_tiles,
     )
 
 
-def _origin(args: argparse.Namespace, data: _Data, models: list[DecoderFiles]) -> Provenance:
-    documents: dict[str, tuple[Path, Document]] = {}
-    for name, model in zip(("", "pooled_"), models, strict=False):
-        documents[f"{name}checkpoint"] = (model.path, model.header)
-        documents[f"{name}watershed"] = (model.watershed_path, model.choice)
-    return origin_of(
-        families={"features": data.features, "targets": data.targets},
-        folds=[*args.train_folds, *args.test_folds],
-        documents=documents,
-        settings={
-            **args.settings.model_dump(mode="json"),
-            "train_folds": args.train_folds,
-            "test_folds": args.test_folds,
-        },
-    )
+def _gallery(arguments: Arguments, tiles: tuple[GalleryTile, ...], note: str) -> Gallery:
+    provenance = _provenance(arguments, arguments.gallery)
+    return Gallery(provenance=provenance, split=arguments.split, family=arguments.family, tiles=tiles, note=note)
+
+
+def _provenance(arguments: Arguments, output: Path) -> Provenance:
+    shared = (arguments.shared_checkpoint, arguments.shared_watershed)
+    inputs = [*arguments.members, arguments.checkpoint, arguments.watershed, *filter(None, shared)]
+    folds = {"train_folds": arguments.train_folds, "test_folds": arguments.test_folds}
+    return provenance_of(output, inputs, {**arguments.settings.model_dump(mode="json"), **folds})
 
 
 def _log(evaluation: FamilyEvaluation) -> None:
-    where = f"split={evaluation.split} family={evaluation.family}"
+    where = f"evaluation split={evaluation.split} family={evaluation.family}"
     if evaluation.status == "absent":
-        log.warning("evaluation %s absent: %s", where, evaluation.reason)
-        return
-    for system, figures in evaluation.systems.items():
-        shown = " ".join(
-            f"{name}={figures[name].value:.4f}" for name in ("aji", "bpq", "mpq", "np_dice") if name in figures
-        )
-        log.info("evaluation %s system=%s tiles=%d %s", where, system, evaluation.n_tiles, shown)
+        log.warning("%s absent: %s", where, evaluation.reason)
+    for system, values in evaluation.systems.items():
+        shown = [f"{name}={values[name].value:.4f}" for name in ("aji", "bpq", "mpq", "np_dice") if name in values]
+        log.info("%s system=%s tiles=%d %s", where, system, evaluation.n_tiles, " ".join(shown))
