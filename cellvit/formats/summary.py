@@ -6,10 +6,9 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from cellvit.errors import ContractError
 from cellvit.formats.atomic import write_text
-from cellvit.formats.digests import missing, remake
 from cellvit.formats.documents import Digests, Document
+from cellvit.formats.tables import read_table
 
 Grade = Literal["pass", "partial", "fail", "undefined", ""]
 """Result of a quality gate; undefined if the value is NaN, empty if the metric is not graded."""
@@ -69,15 +68,5 @@ def read_summary(path: Path) -> tuple[SummaryRow, ...]:
         MissingInputError: There is no such file.
         ContractError: It has other columns.
     """
-    if not path.exists():
-        raise missing(path)
-    types = {name: float if name in _NUMBERS else int if name == "n" else object for name in SummaryRow._fields}
-    table = pd.read_csv(
-        path, dtype=types, keep_default_na=False, na_values=dict.fromkeys(_NUMBERS, ""), float_precision="round_trip"
-    )
-    if tuple(table.columns) != SummaryRow._fields:
-        raise ContractError(
-            f"{path}: expected columns {', '.join(SummaryRow._fields)}, found {', '.join(table.columns)}. "
-            f"Fix: {remake(path)}"
-        )
+    table = read_table(path, SummaryRow._fields, (*_NUMBERS, "n")).astype({"n": int})
     return tuple(SummaryRow(*row) for row in table.itertuples(index=False, name=None))

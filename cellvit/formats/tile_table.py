@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float64, Int64, Shaped
 
 from cellvit.errors import ContractError
 from cellvit.formats.atomic import write_text
-from cellvit.formats.digests import missing, remake
+from cellvit.formats.tables import read_table
 from cellvit.formats.tiles import Groups, fold_of, groups_of, n_patients
 
 KEYS: Final = ("tile_id", "organ", "fold", "patient", "family", "system")
@@ -125,17 +125,7 @@ def read_tile_scores(path: Path, columns: Sequence[str]) -> dict[str, TileScores
         MissingInputError: There is no such file.
         ContractError: It has other columns.
     """
-    if not path.exists():
-        raise missing(path)
-    types = dict.fromkeys(KEYS, object) | dict.fromkeys(columns, np.float64)
-    empty = dict.fromkeys(columns, "")
-    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=empty, float_precision="round_trip")
-    if tuple(table.columns) != (*KEYS, *columns):
-        differing = sorted({*table.columns} ^ {*KEYS, *columns})
-        raise ContractError(
-            f"{path}: the columns are not those expected: {', '.join(differing) or 'another order'}. "
-            f"Fix: {remake(path)}"
-        )
+    table = read_table(path, (*KEYS, *columns), columns)
     by_system = table.groupby("system", sort=False)
     return {str(system): TileScores(rows[[*_TEXTS, *columns]].reset_index(drop=True)) for system, rows in by_system}
 
