@@ -1,4 +1,4 @@
-"""Tiles with a few round nuclei, and measurements written out by hand."""
+"""Tiles with a few round nuclei, and scores written by hand."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,11 +27,7 @@ def disc_tiles() -> Callable[..., TileBatch]:
     """Tiles from lists of discs; dark purple nuclei on pale pink."""
 
     def make(
-        tiles: Sequence[Sequence[Disc]],
-        organs: Sequence[str] | None = None,
-        *,
-        fold: int = 3,
-        patients: Sequence[str] = (),
+        tiles: Sequence[Sequence[Disc]], organs: Sequence[str] | None = None, patients: Sequence[str] = ()
     ) -> TileBatch:
         painted = [paint(discs) for discs in tiles]
         instances = np.stack([instances for instances, _ in painted])
@@ -42,7 +38,7 @@ def disc_tiles() -> Callable[..., TileBatch]:
             instances=instances,
             classes=np.stack([classes for _, classes in painted]),
             organ=tuple(organs or ["Colon"] * len(tiles)),
-            tile_id=tuple(f"f{fold}-{row:05d}" for row in range(len(tiles))),
+            tile_id=tuple(f"f3-{row:05d}" for row in range(len(tiles))),
             patient=tuple(patients),
         )
 
@@ -50,18 +46,18 @@ def disc_tiles() -> Callable[..., TileBatch]:
 
 
 @pytest.fixture
-def judged() -> Callable[..., TileScores]:
-    """Measured tiles: the columns that are given, the other scores undefined, all counts 0."""
+def scored() -> Callable[..., TileScores]:
+    """Scored tiles: the columns that are given, all other scores undefined, all counts 0."""
 
-    def make(
-        organs: Sequence[str], *, fold: int = 3, patients: Sequence[str] = (), **columns: Sequence[float]
-    ) -> TileScores:
-        values = np.zeros((len(organs), len(COLUMNS)))
+    def make(organs: Sequence[str], *, patients: Sequence[str] = (), **columns: Sequence[float]) -> TileScores:
+        n = len(organs)
+        values = np.zeros((n, len(COLUMNS)))
         values[:, [COLUMNS.index(name) for name in SCORE_COLUMNS]] = np.nan
         for name, column in columns.items():
             values[:, COLUMNS.index(name)] = column
-        tile_id = tuple(f"f{fold}-{row:05d}" for row in range(len(organs)))
-        patient = tuple(patients) or ("",) * len(organs)
-        return TileScores(tile_id, tuple(organs), patient, ("digestive",) * len(organs), COLUMNS, values)
+        ids = [f"f3-{row:05d}" for row in range(n)]
+        patients = tuple(patients) or ("",) * n
+        texts = {"tile_id": ids, "organ": organs, "patient": patients, "family": ["digestive"] * n}
+        return TileScores.of(texts, COLUMNS, values)
 
     return make

@@ -5,8 +5,9 @@ from cellvit.evaluation.routing import (
     Routes,
     in_organ_order,
     organ_confusion,
+    organ_recall,
     organ_values,
-    routed_families,
+    predicted_families,
     routes_of,
     routing_accuracy,
 )
@@ -26,7 +27,7 @@ def probabilities(*tiles: dict[str, float]) -> np.ndarray:
 def test_probabilities_add_up_within_a_family() -> None:
     tile = probabilities({"Skin": 0.4, "Colon": 0.3, "Stomach": 0.3})
 
-    assert routed_families(tile, FAMILIES) == ("digestive",)
+    assert predicted_families(tile, FAMILIES) == ("digestive",)
 
 
 def test_a_family_without_a_decoder_gets_no_tile() -> None:
@@ -48,7 +49,7 @@ def test_tiles_of_organs_without_a_family_are_left_out_and_counted() -> None:
     assert routes.left_out == {"their organ belongs to no family": 1}
 
 
-def test_figures_of_the_head_stand_beside_its_baseline() -> None:
+def test_the_metrics_of_the_head_have_a_baseline() -> None:
     tiles = probabilities({"Colon": 1.0}, {"Colon": 1.0}, {"Colon": 1.0}, {"Skin": 1.0})
 
     found = organ_values(tiles, ("Colon", "Colon", "Skin", "Skin"), seed=0, groups=None)
@@ -57,7 +58,7 @@ def test_figures_of_the_head_stand_beside_its_baseline() -> None:
     assert found["accuracy_majority"].value == 0.5
     assert found["balanced_accuracy"].value == pytest.approx((1 + 0.5) / 2)
     assert found["calibration_error"].value == pytest.approx(0.25)
-    assert all(figure.n == 4 for figure in found.values())
+    assert all(value.n == 4 for value in found.values())
 
 
 def test_tiles_whose_family_has_no_decoder_do_not_count_for_routing() -> None:
@@ -68,7 +69,7 @@ def test_tiles_whose_family_has_no_decoder_do_not_count_for_routing() -> None:
     assert (found.value, found.n) == (0.75, 4)
 
 
-def test_tiles_of_one_patient_are_drawn_together_for_organs_and_routing() -> None:
+def test_tiles_of_one_patient_are_sampled_together_for_organs_and_routing() -> None:
     organs, groups = ("Colon", "Skin") * 10, np.repeat([0, 1], 10)
     tiles = probabilities(*[{"Colon": 1.0}, {"Skin": 1.0}] * 5, *[{"Skin": 1.0}, {"Colon": 1.0}] * 5)
     routes = Routes(("digestive",) * 20, (True,) * 10 + (False,) * 10, {})
@@ -76,20 +77,28 @@ def test_tiles_of_one_patient_are_drawn_together_for_organs_and_routing() -> Non
     found = organ_values(tiles, organs, seed=0, groups=groups)
     routing = routing_accuracy(routes, seed=0, groups=groups)
 
-    for figure in (found["accuracy"], found["balanced_accuracy"], routing):
-        assert (figure.value, figure.low, figure.high) == (0.5, 0, 1)
+    for value in (found["accuracy"], found["balanced_accuracy"], routing):
+        assert (value.value, value.low, value.high) == (0.5, 0, 1)
 
 
-def test_the_confusion_holds_organs_that_are_there_or_predicted() -> None:
+def test_the_confusion_has_the_organs_that_are_true_or_predicted() -> None:
     names, counts = organ_confusion(probabilities({"Skin": 1.0}, {"Colon": 1.0}), ("Colon", "Colon"))
 
     assert names == ("Colon", "Skin")
     assert counts == ((1, 1), (0, 0))
 
 
-def test_a_head_with_fewer_organs_keeps_them_in_their_places() -> None:
+def test_the_outputs_of_a_head_with_fewer_organs_are_put_in_order() -> None:
     wide = in_organ_order(np.array([[0.25, 0.75]]), ("Skin", "Colon"))
 
     assert wide.shape == (1, len(ORGANS))
     assert wide[0, ORGANS.index("Colon")] == 0.75
     assert wide.sum() == 1
+
+
+def test_recall_is_that_of_each_true_organ() -> None:
+    tiles = probabilities({"Skin": 1.0}, {"Colon": 1.0}, {"Colon": 1.0})
+
+    found = organ_recall(tiles, ("Skin", "Colon", "Skin"), seed=0, groups=None)
+
+    assert {organ: (value.value, value.n) for organ, value in found.items()} == {"Colon": (1, 1), "Skin": (0.5, 2)}

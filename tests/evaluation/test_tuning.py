@@ -15,21 +15,16 @@ BOTH = WatershedSettings(
 )
 
 
-def test_the_grid_is_every_combination() -> None:
-    grid = grid_of(SETTINGS)
+def test_the_grid_has_every_combination_of_each_method() -> None:
+    published, both = grid_of(SETTINGS), grid_of(BOTH)
 
-    assert len(set(grid)) == len(grid) == 6
-    assert grid[1] == HoverNetWatershed(np_threshold=0.5, hv_threshold=0.3, min_object_px=30)
-
-
-def test_each_method_has_its_own_combinations() -> None:
-    grid = grid_of(BOTH)
-
-    assert [type(point) for point in grid] == 2 * [HoverNetWatershed] + 4 * [HvFlow]
-    assert grid[3] == HvFlow(np_threshold=0.4, min_gain_px=5, min_object_px=10)
+    assert len(set(published)) == len(published) == 6
+    assert published[1] == HoverNetWatershed(np_threshold=0.5, hv_threshold=0.3, min_object_px=30)
+    assert [type(point) for point in both] == 2 * [HoverNetWatershed] + 4 * [HvFlow]
+    assert both[3] == HvFlow(np_threshold=0.4, min_gain_px=5, min_object_px=10)
 
 
-def test_the_best_point_says_its_method() -> None:
+def test_the_best_point_names_its_method_and_parameters() -> None:
     aji = np.full((2, 6), 0.2)
     aji[:, 5] = 0.4
 
@@ -55,7 +50,7 @@ def test_the_best_point_comes_first_with_its_interval() -> None:
     assert last.aji.value == pytest.approx(0.2)
 
 
-def test_the_interval_of_a_point_draws_patients() -> None:
+def test_the_interval_of_a_point_samples_patients() -> None:
     aji = np.repeat(np.linspace(0.1, 0.9, 6), 5)[:, None] + np.zeros(6)
 
     (_, by_tile), *_ = ranked(grid_of(SETTINGS), aji, seed=0, groups=None)
@@ -76,19 +71,15 @@ def test_equal_points_keep_the_order_of_the_grid_and_undefined_ones_come_last() 
     assert points[-1][1].aji.n == 0
 
 
-def test_a_best_value_on_the_border_of_its_list_is_named_with_the_side_to_extend() -> None:
-    middle = HoverNetWatershed(np_threshold=0.5, hv_threshold=0.3, min_object_px=30)
+def test_a_best_value_at_the_border_of_its_list_is_named_with_the_side_to_extend() -> None:
+    (of_published,) = border_warnings(
+        HoverNetWatershed(np_threshold=0.5, hv_threshold=0.3, min_object_px=30), SETTINGS
+    )
+    (of_flow,) = border_warnings(HvFlow(np_threshold=0.4, min_gain_px=0), BOTH)
 
-    (line,) = border_warnings(middle, SETTINGS)
-
-    assert "min_object_px, 30," in line
-    assert "larger value to watershed.min_object_px" in line
-
-
-def test_a_border_is_that_of_the_lists_of_the_method() -> None:
-    (line,) = border_warnings(HvFlow(np_threshold=0.4, min_gain_px=0), BOTH)
-
-    assert "np_threshold, 0.4," in line  # and not min_gain_px: nothing lies below 0
+    assert "min_object_px, 30," in of_published
+    assert "larger value to watershed.min_object_px" in of_published
+    assert "np_threshold, 0.4," in of_flow  # and not min_gain_px, which cannot go below 0
 
 
 def test_a_list_of_one_value_has_no_border() -> None:

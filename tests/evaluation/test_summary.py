@@ -52,36 +52,29 @@ def test_grades_follow_the_gates(metric: str, value: float, grade: str) -> None:
         pytest.param({"aji": 0.6, "aji__classical": math.nan}, "aji", "pass", id="undefined_baseline"),
     ],
 )
-def test_what_does_not_beat_its_baseline_fails_whatever_its_value(values, metric, grade) -> None:
+def test_a_value_that_is_not_better_than_its_baseline_fails(values, metric, grade) -> None:
     assert grade_of(metric, rows(**values), GATES) == grade
 
 
-def test_advice_for_weak_vectors_is_the_magnitude_weight() -> None:
-    (one,) = advice(graded(rows(hv_length=0.1), GATES))
+@pytest.mark.parametrize(
+    ("values", "finding", "remedy"),
+    [
+        pytest.param({"hv_length": 0.1}, "hv_length 0.100 fail", "raise the magnitude weight", id="short_vectors"),
+        pytest.param({"hv_length": 0.6, "aji": 0.2}, "aji 0.200 fail", "tune the watershed", id="strong_hv_low_aji"),
+        pytest.param({"np_dice": 0.5}, "np_dice 0.500 fail", "lower the magnitude weight", id="low_dice"),
+        pytest.param(
+            {"bpq": 0.25, "bpq__classical": 0.27}, "not better than bpq.classical, 0.270", "train longer", id="baseline"
+        ),
+    ],
+)
+def test_advice_names_the_finding_and_what_to_try(values, finding, remedy) -> None:
+    (one,) = advice(graded(rows(**values), GATES))
 
-    assert one.finding == "hv_length 0.100 fail"
-    assert "raise the magnitude weight" in one.remedy
-
-
-def test_advice_for_strong_vectors_with_a_low_aji_is_the_watershed() -> None:
-    (one,) = advice(graded(rows(hv_length=0.6, aji=0.2), GATES))
-
-    assert "tune the watershed" in one.remedy
-
-
-def test_advice_for_a_low_dice_is_the_weights_of_magnitude_and_np() -> None:
-    (one,) = advice(graded(rows(np_dice=0.5), GATES))
-
-    assert "lower the magnitude weight" in one.remedy
-
-
-def test_advice_names_the_baseline_that_was_not_beaten() -> None:
-    (one,) = advice(graded(rows(bpq=0.25, bpq__classical=0.27), GATES))
-
-    assert "does not beat bpq.classical 0.270" in one.finding
+    assert finding in one.finding
+    assert remedy in one.remedy
 
 
-def test_findings_that_call_for_the_same_stand_together() -> None:
+def test_findings_with_the_same_remedy_are_grouped() -> None:
     weak, worse = Advice("aji 0.4 partial", "train longer"), Advice("bpq 0.1 fail", "train longer")
 
     grouped = by_remedy(
@@ -106,11 +99,15 @@ def family(split: str, *, aji: float = 0.6, name: str = "digestive", **changes) 
     return FamilyEvaluation(provenance=Provenance(), split=split, family=name, n_tiles=9, **{**evaluated, **changes})
 
 
+def absent(split: str) -> FamilyEvaluation:
+    return family(split, status="absent", reason="no tiles", systems={}, gaps={}, train={}, differences={})
+
+
 def overall(split: str) -> RoutedEvaluation:
     systems = {
-        "routed": {"aji": Value(value=0.5, n=20)},
-        "known": {"aji": Value(value=0.55, n=20)},
-        "oracle": {"aji": Value(value=0.95, n=20)},
+        "organ_predicted": {"aji": Value(value=0.5, n=20)},
+        "organ_given": {"aji": Value(value=0.55, n=20)},
+        "upper_bound": {"aji": Value(value=0.95, n=20)},
     }
     organ_head = {"accuracy": Value(value=0.995, n=20), "routing_accuracy": Value(value=0.999, n=20)}
     return RoutedEvaluation(
@@ -119,8 +116,8 @@ def overall(split: str) -> RoutedEvaluation:
 
 
 def head(split: str, **changes) -> OrganHeadEvaluation:
-    figures = {"accuracy": Value(value=0.995, n=20), "accuracy_majority": Value(value=0.4, n=20)}
-    evaluated = {"status": "evaluated", "figures": figures}
+    values = {"accuracy": Value(value=0.995, n=20), "accuracy_majority": Value(value=0.4, n=20)}
+    evaluated = {"status": "evaluated", "values": values}
     return OrganHeadEvaluation(provenance=Provenance(), split=split, n_tiles=20, **{**evaluated, **changes})
 
 
@@ -133,30 +130,23 @@ def test_other_systems_carry_a_suffix_and_gaps_a_prefix() -> None:
     assert metrics["gap_np_dice"].gate == "pass"
 
 
-def test_routed_known_organ_and_organ_head_have_rows_of_their_own() -> None:
+def test_organ_predicted_organ_given_and_organ_head_are_families() -> None:
     keyed = summary_rows([], [overall("1")], [head("1")], GATES)
 
-    assert list(keyed) == [("1", "routed"), ("1", "known_organ"), ("1", "organ_head")]
-    assert keyed["1", "routed"]["aji.oracle"].value == 0.95
-    assert keyed["1", "known_organ"]["aji"].value == 0.55
+    assert list(keyed) == [("1", "organ_predicted"), ("1", "organ_given"), ("1", "organ_head")]
+    assert keyed["1", "organ_predicted"]["aji.upper_bound"].value == 0.95
+    assert keyed["1", "organ_given"]["aji"].value == 0.55
     assert keyed["1", "organ_head"]["organ_accuracy"].gate == "pass"
     assert keyed["1", "organ_head"]["organ_accuracy.trivial"].value == 0.4
     assert keyed["1", "organ_head"]["routing_accuracy"].value == 0.999
 
 
-def test_an_absent_family_is_undefined_never_missing() -> None:
-    absent = family("1", status="absent", reason="no tiles", systems={}, gaps={}, train={}, differences={})
+def test_an_absent_family_or_head_is_undefined_and_not_missing() -> None:
+    keyed = summary_rows([absent("1")], [], [head("1", status="absent", reason="no tiles", values={})], GATES)
 
-    metrics = summary_rows([absent], [], [], GATES)["1", "digestive"]
-
-    assert {row.gate for row in metrics.values()} == {"undefined"}
-    assert all(row.n == 0 and math.isnan(row.value) for row in metrics.values())
-
-
-def test_an_absent_head_is_undefined_never_missing() -> None:
-    keyed = summary_rows([], [], [head("1", status="absent", reason="no tiles", figures={})], GATES)
-
-    assert keyed["1", "organ_head"]["organ_accuracy"].gate == "undefined"
+    for family_rows in (keyed["1", "digestive"], keyed["1", "organ_head"]):
+        assert {row.gate for row in family_rows.values()} == {"undefined"}
+        assert all(row.n == 0 and math.isnan(row.value) for row in family_rows.values())
 
 
 def test_means_over_splits_come_last_with_their_range() -> None:
@@ -169,15 +159,10 @@ def test_means_over_splits_come_last_with_their_range() -> None:
     assert mean.gate == "partial"
 
 
-def test_a_split_where_a_family_is_absent_does_not_spoil_its_mean() -> None:
-    absent = family("2", status="absent", reason="no tiles", systems={}, gaps={}, train={}, differences={})
-
-    mean = summary_rows([family("1", aji=0.6), absent], [], [], GATES)["mean", "digestive"]["aji"]
+def test_a_split_without_the_family_does_not_change_its_mean_and_one_split_has_no_mean() -> None:
+    mean = summary_rows([family("1", aji=0.6), absent("2")], [], [], GATES)["mean", "digestive"]["aji"]
 
     assert (mean.value, mean.n) == (0.6, 1)
-
-
-def test_one_split_has_no_mean() -> None:
     assert ("mean", "digestive") not in summary_rows([family("1")], [], [], GATES)
 
 
