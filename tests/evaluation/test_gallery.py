@@ -1,6 +1,5 @@
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from cellvit.evaluation.gallery import choose_tiles, gallery_tiles

@@ -72,9 +72,7 @@ def test_equal_points_keep_the_order_of_the_grid_and_undefined_ones_come_last() 
 
 
 def test_a_best_value_at_the_border_of_its_list_is_named_with_the_side_to_extend() -> None:
-    (of_published,) = border_warnings(
-        HoverNetWatershed(np_threshold=0.5, hv_threshold=0.3, min_object_px=30), SETTINGS
-    )
+    (of_published,) = border_warnings(HoverNetWatershed(np_threshold=0.5, hv_threshold=0.3, min_object_px=30), SETTINGS)
     (of_flow,) = border_warnings(HvFlow(np_threshold=0.4, min_gain_px=0), BOTH)
 
     assert "min_object_px, 30," in of_published

@@ -11,47 +11,58 @@ COLUMNS = ("n_true", "aji", "bpq")
 
 def tiles(values: list[list[float]]) -> TileScores:
     n = len(values)
-    ids = tuple(f"f3-{row:05d}" for row in range(n))
-    patients = tuple(f'Müller, "{row}"' if row else "" for row in range(n))
-    return TileScores(ids, ("Bile-duct",) * n, patients, ("digestive",) * n, COLUMNS, np.array(values).reshape(n, 3))
+    texts = {
+        "tile_id": [f"f3-{row:05d}" for row in range(n)],
+        "organ": ["Bile-duct"] * n,
+        "patient": [f'Müller, "{row}"' if row else "" for row in range(n)],
+        "family": ["digestive"] * n,
+    }
+    return TileScores.of(texts, COLUMNS, np.array(values, float).reshape(n, 3))
 
 
-def test_what_is_written_is_read_bit_for_bit(tmp_path) -> None:
+def test_scores_are_read_bit_for_bit_as_written(tmp_path) -> None:
     decoder, classical = tiles([[3, 0.1 + 0.2, math.nan], [0, math.nan, 1e-17]]), tiles([[3, 1 / 3, 0.5]])
 
     write_tile_scores(tmp_path / "t.csv", {"decoder": decoder, "classical": classical}, COLUMNS)
     found = read_tile_scores(tmp_path / "t.csv", COLUMNS)
 
     assert list(found) == ["decoder", "classical"]
-    np.testing.assert_array_equal(found["decoder"].values, decoder.values)
-    np.testing.assert_array_equal(found["classical"].values, classical.values)
-    assert found["decoder"].tile_id == decoder.tile_id
-    assert found["decoder"].fold.tolist() == [3, 3]
-    assert found["decoder"].patient == decoder.patient == ("", 'Müller, "1"')
+    np.testing.assert_array_equal(found["decoder"].block(COLUMNS), decoder.block(COLUMNS))
+    np.testing.assert_array_equal(found["classical"].block(COLUMNS), classical.block(COLUMNS))
+    assert found["decoder"].text("patient") == decoder.text("patient") == ("", 'Müller, "1"')
 
 
-def test_undefined_is_an_empty_cell_and_counts_are_whole_numbers(tmp_path) -> None:
+def test_undefined_is_an_empty_cell_and_whole_numbers_have_no_point(tmp_path) -> None:
     write_tile_scores(tmp_path / "t.csv", {"decoder": tiles([[3, math.nan, 0.5]])}, COLUMNS)
 
-    header, line = (tmp_path / "t.csv").read_text().splitlines()
+    assert (tmp_path / "t.csv").read_text().splitlines() == [
+        "tile_id,organ,fold,patient,family,system,n_true,aji,bpq",
+        "f3-00000,Bile-duct,3,,digestive,decoder,3,,0.5",
+    ]
 
-    assert header == "tile_id,organ,fold,patient,family,system,n_true,aji,bpq"
-    assert line == "f3-00000,Bile-duct,3,,digestive,decoder,3,,0.5"
 
-
-def test_a_file_with_the_header_alone_holds_no_system(tmp_path) -> None:
+def test_a_file_with_the_header_alone_has_no_system(tmp_path) -> None:
     write_tile_scores(tmp_path / "t.csv", {}, COLUMNS)
 
     assert read_tile_scores(tmp_path / "t.csv", COLUMNS) == {}
 
 
-def test_other_columns_are_named_with_the_remedy(tmp_path) -> None:
+def test_other_columns_and_a_missing_file_are_refused_with_the_fix(tmp_path) -> None:
     write_tile_scores(tmp_path / "t.csv", {}, ("n_true", "pq"))
 
-    with pytest.raises(ContractError, match=r"aji, bpq, pq. Make it again: rm"):
+    with pytest.raises(ContractError, match="aji, bpq, pq. Fix: rm"):
         read_tile_scores(tmp_path / "t.csv", COLUMNS)
+    with pytest.raises(MissingInputError, match="Fix: snakemake -- "):
+        read_tile_scores(tmp_path / "missing.csv", COLUMNS)
 
 
-def test_a_missing_file_says_how_to_make_it(tmp_path) -> None:
-    with pytest.raises(MissingInputError, match="snakemake -- "):
-        read_tile_scores(tmp_path / "t.csv", COLUMNS)
+def test_tiles_are_selected_and_joined_and_none_may_be_twice() -> None:
+    first = tiles([[1, 0.1, 0.2], [2, 0.3, 0.4]])
+
+    last = first.where(np.array([False, True]))
+
+    assert last.text("tile_id") == ("f3-00001",)
+    assert (first.rows(np.array([0])) + last).table.equals(first.table)
+    assert len(TileScores.none(COLUMNS) + first) == 2
+    with pytest.raises(ContractError, match="every tile must have one row"):
+        first + last

@@ -1,6 +1,5 @@
-"""Features as a stream: each tile's own, whatever the blocks, views and threads."""
+"""Features as a stream: those of a tile do not depend on blocks, views and threads."""
 
-import hashlib
 import logging
 import threading
 from collections.abc import Callable
@@ -20,12 +19,12 @@ from cellvit.inference.features import Extraction
 from cellvit.models.encoder import Encoder, load_encoder
 
 TilesOf = Callable[[int], Store]
-TAPS = (1, 3)
+BLOCKS = (1, 3)
 
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    return load_encoder(EncoderSettings(preset="tiny-vit", weights="random"), FeaturesSettings(taps=TAPS), "cpu")
+    return load_encoder(EncoderSettings(preset="tiny-vit", weights="random"), FeaturesSettings(blocks=BLOCKS), "cpu")
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def joined(batches: list[FeatureBatch]) -> FeatureBatch:
 
 
 def extraction(encoder: Encoder, tiles: Store, **asked: object) -> Extraction:
-    return Extraction(encoder, tiles, FeaturesSettings(taps=TAPS, **asked))
+    return Extraction(encoder, tiles, FeaturesSettings(blocks=BLOCKS, **asked))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 64, "auto"])
@@ -57,7 +56,7 @@ def test_blocks_cover_every_tile_in_order_and_do_not_change_its_features(
     np.testing.assert_allclose(found.tokens.astype(np.float32), alone.tokens.astype(np.float32), atol=5e-3)
 
 
-def test_a_part_of_the_rows_is_what_it_is_in_the_whole(encoder: Encoder, tiles_of: TilesOf) -> None:
+def test_an_extraction_from_a_later_block_on_has_the_same_features(encoder: Encoder, tiles_of: TilesOf) -> None:
     with tiles_of(6) as tiles:
         stream = extraction(encoder, tiles, batch_size=2)
         whole, part = joined(list(stream.blocks(range(6)))), joined(list(stream.blocks(range(2, 6))))
@@ -75,47 +74,14 @@ def test_rows_are_encoded_in_the_order_asked_for(encoder: Encoder, tiles_of: Til
     assert np.abs(forward.cls[0] - forward.cls[1]).max() > 0.05
 
 
-def test_each_view_is_the_turned_tile_through_the_encoder(encoder: Encoder, tiles_of: TilesOf) -> None:
+def test_each_view_is_the_transformed_tile_through_the_encoder(encoder: Encoder, tiles_of: TilesOf) -> None:
     with tiles_of(2) as tiles:
         (batch,) = extraction(encoder, tiles, views=("identity", "rotate90")).blocks(range(2))
         images = torch.from_numpy(tiles.read("image", np.arange(2)))
 
-    turned = encoder(apply_view(images, 1, axes=(1, 2)).contiguous())
-    np.testing.assert_array_equal(batch.tokens[:, 1], turned.tokens.numpy())
-    np.testing.assert_array_equal(batch.cls[:, 1], turned.cls.numpy())
-
-
-def test_each_tile_carries_the_hash_of_its_image(encoder: Encoder, tiles_of: TilesOf) -> None:
-    with tiles_of(2) as tiles:
-        (batch,) = extraction(encoder, tiles).blocks(range(2))
-        image = tiles.read("image", np.array([1]))[0]
-
-    assert batch.input_sha256 is not None
-    assert batch.input_sha256[1].tobytes() == hashlib.sha256(image.tobytes()).digest()
-
-
-def test_where_colours_are_drawn_by_tile_its_id_is_part_of_the_hash(encoder: Encoder, tiles_of: TilesOf) -> None:
-    with tiles_of(1) as tiles:
-        drawn = extraction(encoder, tiles, colour_views=1).of_rows(np.array([0])).input_sha256
-        image = tiles.read("image", np.array([0]))[0]
-
-    assert drawn is not None
-    assert drawn[0].tobytes() == hashlib.sha256(b"f1-00000" + image.tobytes()).digest()
-
-
-def test_known_blocks_are_not_computed(encoder: Encoder, tiles_of: TilesOf) -> None:
-    known = FeatureBatch(np.ones((2, 1, 96), np.float32), np.ones((2, 1, 2, 16, 16, 96), np.float16))
-    asked: list[bytes] = []
-
-    def first_alone(hashes: np.ndarray) -> FeatureBatch | None:
-        asked.append(hashes.tobytes())
-        return known if len(asked) == 1 else None
-
-    with tiles_of(4) as tiles:
-        first, second = extraction(encoder, tiles, batch_size=2).blocks(range(4), known=first_alone)
-
-    assert first is known
-    assert second.cls.std() == pytest.approx(1, abs=0.1)
+    transformed = encoder(apply_view(images, 1, axes=(1, 2)).contiguous())
+    np.testing.assert_array_equal(batch.tokens[:, 1], transformed.tokens.numpy())
+    np.testing.assert_array_equal(batch.cls[:, 1], transformed.cls.numpy())
 
 
 def test_no_rows_give_no_block(encoder: Encoder, tiles_of: TilesOf) -> None:
@@ -133,13 +99,12 @@ def test_a_stream_that_is_left_early_stops_its_reader(encoder: Encoder, tiles_of
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
 
 
-def test_a_fault_of_the_reader_ends_the_stream_with_that_fault(encoder: Encoder, tiles_of: TilesOf) -> None:
-    with tiles_of(3) as tiles, pytest.raises(ValueError, match="rowless"):
-        list(extraction(encoder, tiles, batch_size=1).blocks(range(3), known=_fail))
+def test_an_error_of_the_reader_ends_the_stream(encoder: Encoder, tiles_of: TilesOf) -> None:
+    tiles = tiles_of(3)
+    tiles.close()
 
-
-def _fail(_: np.ndarray) -> None:
-    raise ValueError("rowless")
+    with pytest.raises(KeyError, match="object"):
+        list(extraction(encoder, tiles, batch_size=1).blocks(range(3)))
 
 
 def test_progress_is_logged_about_every_tenth(

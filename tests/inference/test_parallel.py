@@ -11,20 +11,14 @@ from cellvit.errors import CellvitError
 from cellvit.inference.parallel import WORTH_A_POOL, workers
 
 
-def test_one_thread_works_in_this_process() -> None:
-    with workers(1, 1000) as pool:
-        found = list(pool.map(_process, range(3)))
-
-    assert found == [os.getpid()] * 3
+@pytest.mark.parametrize(("threads", "items"), [(1, 1000), (8, WORTH_A_POOL - 1)], ids=["one_thread", "few_items"])
+def test_little_work_is_done_in_this_process(threads: int, items: int) -> None:
+    with workers(threads, items) as pool:
+        assert list(pool.map(_process, range(3))) == [os.getpid()] * 3
 
 
 def _process(_: int) -> int:
     return os.getpid()
-
-
-def test_few_items_work_in_this_process_whatever_the_threads() -> None:
-    with workers(8, WORTH_A_POOL - 1) as pool:
-        assert list(pool.map(math.sqrt, [4, 9])) == [2, 3]
 
 
 def test_processes_keep_the_order_and_take_items_only_as_results_are_read() -> None:
@@ -50,12 +44,12 @@ def test_an_error_in_a_worker_is_the_error_of_the_step() -> None:
         list(pool.map(math.sqrt, [1, -1]))
 
 
-def test_a_worker_that_dies_names_the_remedy() -> None:
+def test_a_worker_that_ends_names_the_fix() -> None:
     with workers(2, 1000) as pool, pytest.raises(CellvitError, match="--threads 1"):
         list(pool.map(os._exit, [1]))
 
 
-def test_what_workers_import_loads_no_torch() -> None:
+def test_workers_load_no_torch() -> None:
     program = "import sys, cellvit.evaluation.scoring; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
@@ -80,7 +74,7 @@ with workers(2, 1000) as pool:
 
 
 def gone(pids: list[int]) -> bool:
-    """Whether no process of these is left, within a minute."""
+    """Whether all of these processes end within a minute."""
     deadline = time.monotonic() + 60
     while left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Forward passes that fit: halved where memory runs out, refused where a size was asked for."""
+"""Forward passes are halved if the memory is full; a given batch size is not changed."""
 
 import logging
 
@@ -36,7 +36,7 @@ def tiny(holds: int) -> tuple[Encoder, Narrow]:
     return encoder, narrow
 
 
-def test_passes_are_halved_until_they_fit_and_go_on_from_the_same_tile(caplog: pytest.LogCaptureFixture) -> None:
+def test_passes_are_halved_until_they_fit_and_continue_at_the_same_tile(caplog: pytest.LogCaptureFixture) -> None:
     roomy, _ = tiny(holds=7)
     encoder, narrow = tiny(holds=2)
 
@@ -49,7 +49,7 @@ def test_passes_are_halved_until_they_fit_and_go_on_from_the_same_tile(caplog: p
     assert "out of memory on cpu tiles=7 next_tiles=3" in caplog.text
 
 
-def test_what_fitted_once_is_kept_for_the_next_blocks() -> None:
+def test_the_size_that_fits_is_used_for_the_next_blocks() -> None:
     encoder, narrow = tiny(holds=3)
     passes = Passes(encoder, shrinks=True)
 
@@ -60,7 +60,7 @@ def test_what_fitted_once_is_kept_for_the_next_blocks() -> None:
     assert narrow.tried == [3, 3, 1]
 
 
-def test_a_size_that_was_asked_for_is_respected_and_the_remedy_named() -> None:
+def test_a_given_size_is_not_changed_and_the_fix_is_named() -> None:
     encoder, narrow = tiny(holds=2)
 
     with pytest.raises(torch.OutOfMemoryError) as caught:
@@ -77,7 +77,7 @@ def test_one_tile_that_does_not_fit_is_an_error() -> None:
         Passes(encoder, shrinks=True).run(IMAGES)
 
 
-def test_the_size_of_a_block_is_what_was_asked_for_or_fixed_on_a_cpu() -> None:
+def test_the_size_of_a_block_is_the_given_one_or_fixed_on_a_cpu() -> None:
     encoder, _ = tiny(holds=1)
 
     assert block_size(encoder, 1, 5) == 5

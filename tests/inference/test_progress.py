@@ -10,54 +10,54 @@ import pytest
 
 from cellvit.inference.progress import Progress, reported
 
-LINE = re.compile(r"judged system=oracle tiles=(\d+) of=400 tiles_per_s=[\d.e+]+ left=\d+:\d\d:\d\d")
+LINE = re.compile(r"scored system=decoder tiles=(\d+) of=400 tiles_per_s=[\d.e+]+ left=\d+:\d\d:\d\d")
 
 BAR = """
 from cellvit.inference.progress import reported
-for _ in reported([[1, 2]] * 3, "judged system=oracle", 6): pass
+for _ in reported([[1, 2]] * 3, "scored system=decoder", 6): pass
 """
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     caplog.set_level("INFO")
     return lambda: [record.message for record in caplog.records]
 
 
-def test_a_loop_says_about_ten_times_how_much_is_done_how_fast_and_what_is_left(said: Callable[[], list[str]]) -> None:
-    for _ in reported([range(16)] * 25, "judged system=oracle", 400):
+def test_a_loop_logs_count_rate_and_remaining_time_about_ten_times(logged: Callable[[], list[str]]) -> None:
+    for _ in reported([range(16)] * 25, "scored system=decoder", 400):
         pass
 
-    counts = [int(LINE.fullmatch(line)[1]) for line in said()]
+    counts = [int(LINE.fullmatch(line)[1]) for line in logged()]
     assert len(counts) == 10
     assert counts == sorted(counts)
-    assert said()[-1].startswith("judged system=oracle tiles=400 of=400 ")
-    assert said()[-1].endswith(" left=0:00:00")
+    assert logged()[-1].startswith("scored system=decoder tiles=400 of=400 ")
+    assert logged()[-1].endswith(" left=0:00:00")
 
 
-def test_an_item_counts_when_the_next_is_asked_for(said: Callable[[], list[str]]) -> None:
-    items = reported(["a", "b"], "drawn", 2, unit="galleries", size=lambda _: 1)
+def test_an_item_is_counted_when_the_next_is_asked_for(logged: Callable[[], list[str]]) -> None:
+    items = reported(["a", "b"], "checked", 2, unit="files", size=lambda _: 1)
 
     first = next(items)
-    before = said()
+    before = logged()
     second = next(items)
 
     assert (first, second) == ("a", "b")
     assert before == []
-    assert said()[0].startswith("drawn galleries=1 of=2 galleries_per_s=")
+    assert logged()[0].startswith("checked files=1 of=2 files_per_s=")
 
 
-def test_a_slow_loop_speaks_before_its_next_tenth(said: Callable[[], list[str]]) -> None:
-    with Progress("painted fold=1", 1000, silence_s=0) as progress:
+def test_a_slow_loop_logs_before_its_next_tenth(logged: Callable[[], list[str]]) -> None:
+    with Progress("simulated fold=1", 1000, silence_s=0) as progress:
         for _ in range(3):
             progress.add()
 
-    assert [line.split(" of=")[0] for line in said()] == [f"painted fold=1 tiles={done}" for done in (1, 2, 3)]
+    assert [line.split(" of=")[0] for line in logged()] == [f"simulated fold=1 tiles={done}" for done in (1, 2, 3)]
 
 
-def test_a_loop_over_nothing_says_nothing(said: Callable[[], list[str]]) -> None:
-    assert list(reported([], "judged", 0)) == []
-    assert said() == []
+def test_an_empty_loop_logs_nothing(logged: Callable[[], list[str]]) -> None:
+    assert list(reported([], "scored", 0)) == []
+    assert logged() == []
 
 
 def test_a_terminal_shows_a_bar() -> None:
@@ -70,5 +70,5 @@ def test_a_terminal_shows_a_bar() -> None:
     os.close(theirs)
     os.close(ours)
 
-    assert re.search(r"judged system=oracle: +\d+%", shown)
+    assert re.search(r"scored system=decoder: +\d+%", shown)
     assert "/6 [" in shown

@@ -1,7 +1,6 @@
-"""Tokens of a view, and the image and truth that a decoder is given beside them, show the same tile."""
+"""Tokens of a view, and the image and ground truth that a decoder is given with them, show the same tile."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +14,10 @@ from cellvit.data.batches import SampledRows, SampledViews, sampled_batches
 from cellvit.data.views import View, apply_view, seen, views_of
 from cellvit.errors import StaleFileError
 from cellvit.formats.features import FEATURES, open_features
-from cellvit.formats.hdf5 import Store, writing
+from cellvit.formats.hdf5 import Store
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import TILES, TileBatch, append_tiles, open_tiles
+from cellvit.formats.writing import writing
 from cellvit.hover.encode import hv_maps
 from cellvit.inference.stored_views import IDENTITY_ONLY, stored_views
 from cellvit.inference.tensors import TensorBatch, on_device
@@ -25,7 +25,7 @@ from cellvit.models.encoder import load_encoder
 
 CPU = torch.device("cpu")
 CELL_PX, CELL = 16, (3, 11)
-"""The marked cell: in no symmetric place, so that the eight views put it in eight cells."""
+"""The marked cell: not in a symmetric place, so that the eight views move it to eight cells."""
 
 SETTINGS = ExtractFeaturesSettings(
     encoder=EncoderSettings(preset="tiny-vit", weights="random"),
@@ -43,8 +43,8 @@ class Marked(NamedTuple):
 
     def shown(self, place: int) -> TensorBatch:
         """Both tiles in the stored view at `place`, as a decoder in training gets them."""
-        drawn = SampledViews(stored=np.array([place, place]), turns=np.array([0, 0]))
-        (batch,) = sampled_batches(self.features, self.tiles, [SampledRows(np.arange(2), drawn)], taps=(0,))
+        sampled = SampledViews(stored=np.array([place, place]), transforms=np.array([0, 0]))
+        (batch,) = sampled_batches(self.features, self.tiles, [SampledRows(np.arange(2), sampled)], blocks=(0,))
         return on_device(batch, CPU, stored_views(self.features))
 
 
@@ -62,7 +62,7 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Marked]:
         encoder(seen(tiles, ids, view, seed=features.colour_seed, sigma=features.colour_sigma))
         for view in views_of(features)
     ]
-    sizes = {"views": len(encoded), "taps": 1, "g": encoder.grid, "dim": encoder.dim}
+    sizes = {"views": len(encoded), "blocks": 1, "g": encoder.grid, "dim": encoder.dim}
     origin = Provenance(settings=SETTINGS.model_dump(mode="json"))
     with writing(folder / "features.h5", FEATURES, 2, sizes, origin) as out:
         out.append(
@@ -80,7 +80,7 @@ def cell_of(pixels: torch.Tensor) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("geometry", range(len(GEOMETRIES)), ids=GEOMETRIES)
-def test_tokens_image_and_nucleus_lie_where_the_view_puts_them(marked: Marked, geometry: int) -> None:
+def test_tokens_image_and_nucleus_are_where_the_view_moves_them(marked: Marked, geometry: int) -> None:
     mark = torch.zeros(16, 16)
     mark[CELL] = 1
     expected = np.unravel_index(int(apply_view(mark, geometry, axes=(0, 1)).argmax()), (16, 16))
@@ -95,14 +95,14 @@ def test_tokens_image_and_nucleus_lie_where_the_view_puts_them(marked: Marked, g
 
 
 @pytest.mark.parametrize("geometry", range(len(GEOMETRIES)), ids=GEOMETRIES)
-def test_targets_of_a_view_are_those_of_the_turned_nuclei(marked: Marked, geometry: int) -> None:
-    upright = torch.from_numpy(marked.tiles.read("instances", np.arange(2)))
+def test_targets_of_a_view_are_those_of_the_transformed_nuclei(marked: Marked, geometry: int) -> None:
+    identity = torch.from_numpy(marked.tiles.read("instances", np.arange(2)))
 
     shown = marked.shown(geometry)
 
-    turned = apply_view(upright, geometry, axes=(1, 2))
-    assert torch.equal(shown.instances, turned)
-    assert torch.equal(hv_maps(shown.instances), hv_maps(turned))
+    transformed = apply_view(identity, geometry, axes=(1, 2))
+    assert torch.equal(shown.instances, transformed)
+    assert torch.equal(hv_maps(shown.instances), hv_maps(transformed))
 
 
 @pytest.mark.parametrize("place", range(10))
@@ -116,10 +116,10 @@ def test_the_decoders_image_is_the_one_that_the_encoder_saw(marked: Marked, plac
     assert view.colour == 0 or not torch.equal(expected, marked.images)
 
 
-def test_each_tile_is_read_in_its_own_view_and_turned_as_drawn(marked: Marked) -> None:
-    drawn = SampledViews(stored=np.array([9, 2]), turns=np.array([0, 5]))
+def test_each_tile_is_read_in_its_own_view_and_transformed_as_sampled(marked: Marked) -> None:
+    sampled = SampledViews(stored=np.array([9, 2]), transforms=np.array([0, 5]))
 
-    (batch,) = sampled_batches(marked.features, marked.tiles, [SampledRows(np.array([1, 0]), drawn)], taps=(0,))
+    (batch,) = sampled_batches(marked.features, marked.tiles, [SampledRows(np.array([1, 0]), sampled)], blocks=(0,))
     shown = on_device(batch, CPU, stored_views(marked.features))
 
     tokens = torch.from_numpy(marked.features.read("tokens", np.array([1, 0])))[:, :, 0]
@@ -129,17 +129,17 @@ def test_each_tile_is_read_in_its_own_view_and_turned_as_drawn(marked: Marked) -
     assert torch.equal(shown.image[1].permute(1, 2, 0), image)
 
 
-def test_true_views_differ_from_turned_tokens(marked: Marked) -> None:
+def test_true_views_differ_from_rotated_tokens(marked: Marked) -> None:
     tokens = torch.from_numpy(marked.features.read("tokens", np.array([0])))[0, :, 0].float()
 
-    turned = torch.stack([apply_view(tokens[0], geometry, axes=(0, 1)) for geometry in range(8)])
+    rotated = torch.stack([apply_view(tokens[0], geometry, axes=(0, 1)) for geometry in range(8)])
 
-    differing = (tokens[:8] - turned).norm(dim=-1).mean(dim=(1, 2))
+    differing = (tokens[:8] - rotated).norm(dim=-1).mean(dim=(1, 2))
     assert differing[0] == 0
     assert differing[1:].min() > 0.1
 
 
-def test_the_views_axis_is_geometries_and_then_colours() -> None:
+def test_the_views_axis_has_geometries_and_then_colours() -> None:
     features = FeaturesSettings(views=("identity", "rotate180"), colour_views=2)
 
     assert views_of(features) == (View(0, 0), View(2, 0), View(0, 1), View(0, 2))
@@ -147,34 +147,7 @@ def test_the_views_axis_is_geometries_and_then_colours() -> None:
     assert features.n_views == 4
 
 
-@pytest.fixture
-def open_forged(tmp_path: Path) -> Iterator[Callable[[dict[str, object], int], Store]]:
-    opened: list[Store] = []
-
-    def make(settings: dict[str, object], n_views: int) -> Store:
-        path = tmp_path / "forged.h5"
-        with writing(
-            path, FEATURES, 0, {"views": n_views, "taps": 1, "g": 16, "dim": 96}, Provenance(settings=settings)
-        ):
-            pass
-        opened.append(open_features(path))
-        return opened[-1]
-
-    yield make
-    for store in opened:
-        store.__exit__(None, None, None)
-
-
-def test_a_store_without_the_views_of_its_settings_is_stale(open_forged) -> None:
-    store = open_forged(SETTINGS.model_dump(mode="json"), 1)
-
-    with pytest.raises(StaleFileError, match=r"ask for 10 views .* its tokens have 1.\s.*forcerun extract_features"):
-        stored_views(store)
-
-
-def test_a_store_from_before_there_were_views_holds_the_upright_tile(open_forged) -> None:
-    older = SETTINGS.model_dump(mode="json")
-    older["features"] = {"input_px": 224, "taps": None, "precision": "auto", "batch_size": 32}
-
-    assert stored_views(open_forged(older, 1)).views == IDENTITY_ONLY.views
-    assert stored_views(open_forged({}, 1)) == IDENTITY_ONLY
+def test_a_store_with_other_views_than_its_settings_name_is_stale(feature_store) -> None:
+    with pytest.raises(StaleFileError, match=r"name 10 views .* are of 1 views.\s.*forcerun extract_features"):
+        stored_views(feature_store(SETTINGS.model_dump(mode="json")))
+    assert stored_views(feature_store({})) == IDENTITY_ONLY
