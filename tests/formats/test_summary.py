@@ -32,7 +32,7 @@ def test_undefined_numbers_are_empty_cells(tmp_path) -> None:
 def test_other_columns_and_a_missing_file_are_refused_with_the_fix(tmp_path) -> None:
     (tmp_path / "other.csv").write_text("a,b\n")
 
-    with pytest.raises(ContractError, match="found a, b. Fix: rm"):
+    with pytest.raises(ContractError, match="Fix: rm"):
         read_summary(tmp_path / "other.csv")
     with pytest.raises(MissingInputError, match="Fix: snakemake -- "):
         read_summary(tmp_path / "summary.csv")

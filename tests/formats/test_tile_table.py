@@ -50,7 +50,7 @@ def test_a_file_with_the_header_alone_has_no_system(tmp_path) -> None:
 def test_other_columns_and_a_missing_file_are_refused_with_the_fix(tmp_path) -> None:
     write_tile_scores(tmp_path / "t.csv", {}, ("n_true", "pq"))
 
-    with pytest.raises(ContractError, match="aji, bpq, pq. Fix: rm"):
+    with pytest.raises(ContractError, match="Fix: rm"):
         read_tile_scores(tmp_path / "t.csv", COLUMNS)
     with pytest.raises(MissingInputError, match="Fix: snakemake -- "):
         read_tile_scores(tmp_path / "missing.csv", COLUMNS)
