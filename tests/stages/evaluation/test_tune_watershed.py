@@ -13,10 +13,10 @@ GRID = WatershedSettings(
 
 
 @pytest.fixture(scope="module")
-def written(write_run, write_decoder):
+def written(write_run):
     run = write_run({1: ["Colon", "Skin"], 2: ["Colon", "Stomach", "Colon"]}, FAMILIES)
     for family in FAMILIES:
-        write_decoder(run.root / f"checkpoints/{family}.safetensors", family)
+        run.write_decoder(family)
     return run
 
 
@@ -25,8 +25,8 @@ def run(written, copy_run):
     return copy_run(written)
 
 
-def test_every_point_of_the_grid_is_scored_on_the_validation_tiles(run, tune) -> None:
-    choice = tune(run, "digestive", settings=GRID)
+def test_every_point_of_the_grid_is_scored_on_the_validation_tiles(run) -> None:
+    choice = run.tune("digestive", GRID)
 
     assert choice.status == "tuned"
     assert sorted(point.method for point in choice.grid) == 4 * ["hovernet"] + 2 * ["hv_flow"]
@@ -37,17 +37,12 @@ def test_every_point_of_the_grid_is_scored_on_the_validation_tiles(run, tune) ->
     assert 2 <= choice.grid[0].aji.n <= 3
     assert any("np_threshold" in warning for warning in choice.warnings)
     assert choice.provenance.marks == ("simulated data", "untrained encoder")
+    assert run.tune("digestive", GRID.model_copy(update={"warn_at_border": False})).warnings == ()
 
 
-def test_no_warning_where_none_is_wanted(run, tune) -> None:
-    silent = GRID.model_copy(update={"warn_at_border": False})
-
-    assert tune(run, "digestive", settings=silent).warnings == ()
-
-
-def test_without_validation_tiles_the_defaults_of_the_first_method_are_used_and_said(run, tune, caplog) -> None:
+def test_without_validation_tiles_the_defaults_of_the_first_method_are_used(run, caplog) -> None:
     with caplog.at_level(logging.WARNING):
-        choice = tune(run, "epidermal")
+        choice = run.tune("epidermal")
 
     assert choice.status == "default"
     assert watershed_of(choice) == HoverNetWatershed()
@@ -55,17 +50,18 @@ def test_without_validation_tiles_the_defaults_of_the_first_method_are_used_and_
     assert choice.reason in caplog.text
 
 
-def test_without_a_decoder_the_choice_is_absent_with_its_reason(run, tune, write_decoder) -> None:
-    write_decoder(run.root / "checkpoints/digestive.safetensors", "digestive", status="absent")
+def test_without_a_decoder_the_choice_is_absent_with_its_reason(run) -> None:
+    run.write_decoder("digestive", status="absent")
 
-    choice = tune(run, "digestive")
+    choice = run.tune("digestive")
 
     assert choice.status == "absent"
-    assert "no tiles in training folds" in choice.reason
+    assert choice.reason == "no tiles in training folds [1]"
 
 
-def test_processes_choose_what_one_process_chooses(run, tune) -> None:
-    alone = tune(run, "digestive", settings=WatershedSettings())
-    together = tune(run, "digestive", "--threads", "2", settings=WatershedSettings())
+def test_several_processes_make_the_same_choice(run, monkeypatch) -> None:
+    monkeypatch.setattr("cellvit.inference.parallel.WORTH_A_POOL", 1)
+
+    alone, together = (run.tune("digestive", GRID, threads=threads) for threads in (1, 2))
 
     assert alone == together

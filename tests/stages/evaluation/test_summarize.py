@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import pytest
+
+from cellvit.config.settings import Settings
+from cellvit.config.steps import SummarizeSettings, step_section
+from cellvit.formats.content import content_of
+from cellvit.formats.digests import sha256_of
+from cellvit.formats.documents import Value, read_document, write_document
+from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.summary import SummaryOrigin, read_summary
+from cellvit.formats.watershed import WatershedChoice
+from cellvit.stages.summarize import Arguments, run
+
+COMMON = {"provenance": Provenance(simulated=True, untrained_encoder=True), "split": "1"}
+EVALUATED = {**COMMON, "status": "evaluated", "n_tiles": 12}
+
+
+def value(number: float) -> Value:
+    return Value(value=number, low=0.3, high=0.5, n=12)
+
+
+DIGESTIVE = FamilyEvaluation(
+    **EVALUATED, family="digestive", systems={"decoder": {"aji": value(0.4)}, "classical": {"aji": value(0.35)}}
+)
+DOCUMENTS = {
+    "digestive": DIGESTIVE,
+    "epidermal": FamilyEvaluation(
+        **COMMON, family="epidermal", status="absent", reason="no tiles in test folds [3]", n_tiles=0
+    ),
+    "routed": RoutedEvaluation(
+        **EVALUATED,
+        systems={"organ_predicted": {"aji": value(0.4)}, "organ_given": {"aji": value(0.41)}},
+        organ_head={"accuracy": value(0.9)},
+        left_out={"their organ belongs to no family": 2},
+    ),
+    "organ_head": OrganHeadEvaluation(**EVALUATED, values={"accuracy": value(0.9)}),
+    "watershed": WatershedChoice(
+        **COMMON,
+        family="digestive",
+        status="tuned",
+        method="hovernet",
+        parameters={},
+        warnings=("the best np_threshold is at the border",),
+    ),
+}
+
+
+@pytest.fixture
+def summarized(tmp_path: Path):
+    """Summarize the documents, with `changes` of the first one; the folder and the text."""
+
+    def summarize(**changes: object) -> tuple[Path, str]:
+        paths = {name: tmp_path / f"evaluation/{name}.json" for name in DOCUMENTS}
+        for name, path in paths.items():
+            write_document(path, DOCUMENTS[name].model_copy(update=changes if name == "digestive" else {}))
+        settings = step_section(Settings(), "summarize")
+        assert isinstance(settings, SummarizeSettings)
+        run(
+            Arguments(
+                settings=settings,
+                evaluations=(paths["digestive"], paths["epidermal"]),
+                routed=(paths["routed"],),
+                organ_heads=(paths["organ_head"],),
+                watersheds=(paths["watershed"],),
+                summary=tmp_path / "summary.csv",
+                table=tmp_path / "summary.txt",
+                origin=tmp_path / "summary.json",
+            )
+        )
+        return tmp_path, (tmp_path / "summary.txt").read_text()
+
+    return summarize
+
+
+def test_every_value_is_in_the_table_with_its_grade(summarized) -> None:
+    folder, _ = summarized()
+
+    rows = {(row.family, row.metric): row for row in read_summary(folder / "summary.csv")}
+    assert rows["digestive", "aji"].gate == "partial"
+    assert rows["digestive", "aji.classical"].value == 0.35
+    assert rows["epidermal", "aji"].gate == "undefined"
+    assert rows["organ_given", "aji"].value == 0.41
+    assert rows["organ_head", "organ_accuracy"].gate == "fail"
+
+
+def test_the_text_names_marks_warnings_and_what_is_missing(summarized) -> None:
+    _, text = summarized(n_patients=5, n_patients_trained_on=2)
+
+    for expected in (
+        "simulated data, untrained encoder",
+        "split 1, epidermal: no tiles in test folds [3]",
+        "split 1, organ_predicted: 2 test tiles left out: their organ belongs to no family",
+        "the best np_threshold is at the border",
+        "organ_accuracy 0.900 fail",
+        "split 1, digestive: 2 of 5 test patients also trained the decoder",
+    ):
+        assert expected in text
+
+
+def test_the_origin_names_the_content_of_every_input_and_the_tables(summarized) -> None:
+    folder, _ = summarized()
+
+    origin = read_document(folder / "summary.json", SummaryOrigin)
+    names = [f"evaluation/{name}.json" for name in DOCUMENTS]
+    assert origin.provenance.made_from == {name: content_of(folder / name).digest for name in names}
+    assert origin.provenance.simulated
+    assert origin.provenance.settings["quality"]
+    assert origin.tables == {name: sha256_of(folder / name) for name in ("summary.csv", "summary.txt")}
