@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cellvit.data.pannuke import fold_files
-from cellvit.formats.writing import writing
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import TILES, TileBatch, append_tiles
+from cellvit.formats.writing import writing
 
 REPOSITORY = Path(__file__).parents[1]
 REAL_TILES = REPOSITORY.parent / "shared" / "real_tiles"

@@ -9,15 +9,15 @@ import numpy as np
 from cellvit.config.evaluation import QualityGates
 from cellvit.evaluation.grading import GATED, graded
 from cellvit.formats.documents import Value, Values
-from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.evaluations import (
+    ORGAN_GIVEN,
+    ORGAN_PREDICTED,
+    FamilyEvaluation,
+    OrganHeadEvaluation,
+    RoutedEvaluation,
+)
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.metrics.ratio import mean_defined
-
-ORGAN_PREDICTED: Final = "organ_predicted"
-"""Family of the rows on all test tiles, organ predicted; also the name of that system."""
-
-ORGAN_GIVEN: Final = "organ_given"
-"""Family of the rows on all test tiles, organ given; also the name of that system."""
 
 ORGAN_HEAD: Final = "organ_head"
 """Family of the rows of OrganHead."""

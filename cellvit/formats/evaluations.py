@@ -1,11 +1,17 @@
 """Evaluations on the test folds: of a family, of all tiles with the organ predicted, of OrganHead."""
 
 import math
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from cellvit.formats.documents import Digests, Document, Number, Values
+
+ORGAN_PREDICTED: Final = "organ_predicted"
+"""System that decodes each tile by the family of its predicted organ, and the family of its rows in summary.csv."""
+
+ORGAN_GIVEN: Final = "organ_given"
+"""System that decodes each tile by the family of its own organ, likewise."""
 
 
 class Evaluation(Document):

@@ -26,7 +26,7 @@ from cellvit.formats.checkpoints import CheckpointHeader, read_header
 from cellvit.formats.content import provenance_of
 from cellvit.formats.digests import check_table, sha256_of
 from cellvit.formats.documents import read_document, write_document
-from cellvit.formats.evaluations import FamilyEvaluation, RoutedEvaluation
+from cellvit.formats.evaluations import ORGAN_GIVEN, ORGAN_PREDICTED, FamilyEvaluation, RoutedEvaluation
 from cellvit.formats.tile_table import TileScores, read_tile_scores, write_tile_scores
 from cellvit.formats.tiles import groups_of
 from cellvit.inference.folds import FoldData, open_folds

@@ -13,7 +13,13 @@ from cellvit.formats.atomic import write_text
 from cellvit.formats.content import provenance_of
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import read_document, write_document
-from cellvit.formats.evaluations import Evaluation, FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.evaluations import (
+    ORGAN_PREDICTED,
+    Evaluation,
+    FamilyEvaluation,
+    OrganHeadEvaluation,
+    RoutedEvaluation,
+)
 from cellvit.formats.summary import SummaryOrigin, write_summary
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.workflow.arguments import Code, Input, Output, Setting

@@ -9,7 +9,6 @@ import yaml
 
 from cellvit.config import steps
 
-
 NOT_CACHED = {"archive", "clean_features"}
 """Steps that act each time they are asked for."""
 
