@@ -19,7 +19,6 @@ from cellvit.evaluation.routing import (
     routing_accuracy,
 )
 from cellvit.evaluation.scoring import COLUMNS
-from cellvit.evaluation.summary import ORGAN_GIVEN, ORGAN_PREDICTED
 from cellvit.evaluation.system_scores import scores_of_maps
 from cellvit.evaluation.systems import Decoder, check_belongs, check_unseen, read_decoder, system_values
 from cellvit.formats.checkpoints import CheckpointHeader, read_header

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cellvit.config.steps import SummarizeSettings
-from cellvit.evaluation.summary import ORGAN_HEAD, ORGAN_PREDICTED, summary_rows
+from cellvit.evaluation.summary import ORGAN_HEAD, summary_rows
 from cellvit.evaluation.summary_table import summary_text
 from cellvit.formats.atomic import write_text
 from cellvit.formats.content import provenance_of

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -46,10 +47,8 @@ def kill(head: subprocess.Popen, number: signal.Signals, *, everything: bool) ->
 
 
 def signalled(process: psutil.Process, number: signal.Signals) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def comparable(results: Path) -> dict[str, bytes]:
