@@ -14,11 +14,8 @@ from cellvit.formats.features import read_tokens
 from cellvit.formats.hdf5 import Rows
 from cellvit.formats.tiles import TileBatch, read_tiles
 
-AHEAD: Final = 2
-"""Batches that are read in advance: enough to hide the time of the disk, with the memory of three batches."""
-
-IDENTITY: Final = 0
-"""Position of the identity view in the views axis of a feature store."""
+AHEAD: Final = 2  # batches read in advance: enough to hide the time of the disk, with the memory of three batches
+IDENTITY: Final = 0  # position of the identity view in the views axis of a feature store
 
 RowNumbers = Int[np.ndarray, " r"]
 Item = TypeVar("Item")
@@ -78,8 +75,8 @@ def sequential_rows(rows: RowNumbers, batch_size: int) -> list[RowNumbers]:
 def shuffled_rows(rows: RowNumbers, batch_size: int, rng: np.random.Generator) -> list[RowNumbers]:
     """`rows` in random order, in the smallest number of batches, whose sizes differ by at most one.
 
-    Every row is in exactly one batch. With equal sizes no batch is a single tile, whose statistics BatchNorm would use:
-    17 rows in batches of 16 become 9 and 8. Within a batch, rows are in the order of the store, which is faster to read.
+    With equal sizes no batch is a single tile, whose statistics BatchNorm would use. Within a batch, rows are in the
+    order of the store, which is faster to read.
 
     Examples:
         >>> [len(batch) for batch in shuffled_rows(np.arange(17), 16, np.random.default_rng(0))]
@@ -117,16 +114,22 @@ def sampled_batches(
 ) -> Generator[DecoderBatch]:
     """As `decoder_batches`, with the tokens of the view that was sampled for each tile; no other view is read."""
     _check_lengths(features, tiles)
+    grid = features.shape("tokens")[3:]
 
     def read(sampled: SampledRows) -> DecoderBatch:
-        tokens = _tokens_of_views(features, sampled.rows, sampled.views.stored, blocks)
-        return DecoderBatch(tokens, read_tiles(tiles, sampled.rows), sampled.views)
+        rows, views = sampled
+        tokens = np.empty((len(rows), len(blocks), *grid), np.float16)
+        for position, view in enumerate(views.stored.tolist()):
+            one = slice(position, position + 1)
+            for place, block in enumerate(blocks):
+                features.read_into("tokens", rows[one], tokens[one, place], (view, block))
+        return DecoderBatch(tokens, read_tiles(tiles, rows), views)
 
     return read_ahead(read, plan)
 
 
-def read_ahead(read: Callable[[Item], Read], plan: Iterable[Item], *, ahead: int = AHEAD) -> Generator[Read]:
-    """Yield ``read(item)`` for each item in order, while a thread reads at most `ahead` further items.
+def read_ahead(read: Callable[[Item], Read], plan: Iterable[Item]) -> Generator[Read]:
+    """Yield ``read(item)`` for each item in order, while a thread reads at most `AHEAD` further items.
 
     An exception of `read` is raised here, at its item. Closing the generator waits for the current read, and starts no
     other.
@@ -140,7 +143,7 @@ def read_ahead(read: Callable[[Item], Read], plan: Iterable[Item], *, ahead: int
         try:
             for item in plan:
                 waiting.append(reader.submit(read, item))
-                if len(waiting) > ahead:
+                if len(waiting) > AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -155,15 +158,3 @@ def _check_lengths(features: Rows, tiles: Rows) -> None:
             f"{features.path} has {len(features)} tiles, {tiles.path} has {len(tiles)}; both must belong to the same fold "
             "or family. Fix: snakemake --forcerun gather_families"
         )
-
-
-def _tokens_of_views(
-    features: Rows, rows: RowNumbers, views: Int[np.ndarray, " b"], blocks: Sequence[int]
-) -> Float16[np.ndarray, "b blocks g g dim"]:
-    """Tokens of each tile in its own view."""
-    tokens = np.empty((len(rows), len(blocks), *features.shape("tokens")[3:]), np.float16)
-    for position, view in enumerate(views.tolist()):
-        one = slice(position, position + 1)
-        for place, block in enumerate(blocks):
-            features.read_into("tokens", rows[one], tokens[one, place], (view, block))
-    return tokens

@@ -19,18 +19,22 @@ from cellvit.errors import ContractError, MissingInputError
 from cellvit.formats.tiles import PATIENT_BYTES
 from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS, TILE_PX
 
-LAYOUT: Final = (
-    "<root>/Fold N/images/foldN/images.npy, <root>/Fold N/images/foldN/types.npy and "
-    "<root>/Fold N/masks/foldN/masks.npy"
-)
-
 SIMULATED_MARK: Final = "SIMULATED.json"
 """File in the folder of a fold that marks it as made by `simulate_pannuke`."""
 
-_CHANNELS: Final = 6
 _LARGEST_PIXEL: Final = 255
 _BACKGROUND_TOLERANCE: Final = 0.01
 """Share of pixels in which the background channel may contradict the class channels; more is a wrong channel order."""
+
+_LAYOUT: Final = "<root>/Fold N/images/foldN/images.npy and types.npy, and <root>/Fold N/masks/foldN/masks.npy"
+_DOWNLOAD: Final = f"Fix: download the fold again, or convert your tiles to PanNuke's layout: {_LAYOUT}."
+_CHANNEL_ORDER: Final = (
+    "Fix: check the order of the channels: Neoplastic, Inflammatory, Connective, Dead, Epithelial, background."
+)
+_NAME_PATIENTS: Final = (
+    "Fix: save one name for each tile, in the order of types.npy, empty where unknown: "
+    "numpy.save(path, numpy.array(names, dtype=str)); or remove the file: intervals are then over tiles."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +109,8 @@ def read_types(files: FoldFiles) -> tuple[str, ...]:
     if types.dtype.kind not in "US" or types.ndim != 1:
         raise ContractError(f"{files.types}: expected organ names (n,), found {types.dtype} {types.shape}. {_DOWNLOAD}")
     names = tuple(str(name) for name in types.astype(str))
-    expected = {
-        files.images: (len(names), TILE_PX, TILE_PX, 3),
-        files.masks: (len(names), TILE_PX, TILE_PX, _CHANNELS),
-    }
-    for path, shape in expected.items():
-        array = _load(path)
+    for path, channels in ((files.images, 3), (files.masks, BACKGROUND_CHANNEL + 1)):
+        array, shape = _load(path), (len(names), TILE_PX, TILE_PX, channels)
         if array.shape != shape or array.dtype.kind not in "fiu":
             raise ContractError(
                 f"{path}: expected numbers {shape} (types.npy names {len(names)} tiles), found {array.dtype} {array.shape}. "
@@ -134,7 +134,9 @@ def read_patients(files: FoldFiles, n: int) -> tuple[str, ...]:
             f"{files.patients}: expected names of patients ({n},) as text, one for each tile of types.npy, "
             f"found {names.dtype} {names.shape}. {_NAME_PATIENTS}"
         )
-    patients = tuple(_decoded(name) for name in names.tolist())
+    # Bytes are read as UTF-8; invalid ones become characters that are not printable, and are refused.
+    decoded = (name.decode(errors="surrogateescape") if isinstance(name, bytes) else name for name in names.tolist())
+    patients = tuple(decoded)
     _check_patients(files.patients, patients)
     return patients
 
@@ -161,17 +163,19 @@ def check_fold(files: FoldFiles, *, mismatch_px: int, nuclear_px: int, brightest
         ContractError: No tile has a nucleus, the background channel contradicts the classes too often, or the images
             are scaled to 0..1.
     """
-    if n and not nuclear_px:
+    if not n:
+        return
+    if not nuclear_px:
         raise ContractError(
             f"{files.masks}: channels 0 to {BACKGROUND_CHANNEL - 1} must hold instance ids, found no nucleus in {n} tiles. "
             f"{_DOWNLOAD}"
         )
-    if n and brightest <= 1:
+    if brightest <= 1:
         raise ContractError(
             f"{files.images}: expected values 0..{_LARGEST_PIXEL}, found {brightest} as the largest of the fold: the images "
             f"are scaled to 0..1. Fix: store them as 0..{_LARGEST_PIXEL}."
         )
-    share = mismatch_px / (n * TILE_PX**2) if n else 0.0
+    share = mismatch_px / (n * TILE_PX**2)
     if share > _BACKGROUND_TOLERANCE:
         raise ContractError(
             f"{files.masks}: channel {BACKGROUND_CHANNEL} must be 1 exactly where channels 0 to {BACKGROUND_CHANNEL - 1} are 0; "
@@ -180,25 +184,13 @@ def check_fold(files: FoldFiles, *, mismatch_px: int, nuclear_px: int, brightest
         )
 
 
-_DOWNLOAD: Final = f"Fix: download the fold again, or convert your tiles to PanNuke's layout: {LAYOUT}."
-
-_CHANNEL_ORDER: Final = (
-    "Fix: check the order of the channels: Neoplastic, Inflammatory, Connective, Dead, Epithelial, background."
-)
-
-_NAME_PATIENTS: Final = (
-    "Fix: save one name for each tile, in the order of types.npy, empty where unknown: "
-    "numpy.save(path, numpy.array(names, dtype=str)); or remove the file: intervals are then over tiles."
-)
-
-
 def _check_present(files: FoldFiles) -> None:
     missing = [path for path in files.by_name.values() if not path.is_file()]
     if missing:
         shown = "\n  ".join(map(str, missing))
         raise MissingInputError(
             f"fold {files.fold}: these files do not exist:\n  {shown}\nFix: set data.root to the folder with "
-            f'"Fold {files.fold}"; the official layout is {LAYOUT}.'
+            f'"Fold {files.fold}"; the official layout is {_LAYOUT}.'
         )
 
 
@@ -223,11 +215,6 @@ def _check_organs(path: Path, names: tuple[str, ...]) -> None:
             raise ContractError(
                 f"{path}: row {row} is {json.dumps(name)}, which is not one of PanNuke's 19 organs: {', '.join(ORGANS)}.{hint}"
             )
-
-
-def _decoded(name: str | bytes) -> str:
-    """Bytes as UTF-8; invalid bytes become characters that `_check_patients` refuses."""
-    return name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
 
 
 def _check_patients(path: Path, names: tuple[str, ...]) -> None:

@@ -19,8 +19,7 @@ _COLOURS_OF_STAINS: Final = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0
 
 _TISSUE_OD: Final = 0.15
 """Mean optical density (base 10) from which a pixel is stained (Macenko et al. 2009). Below it, the shift of the stains
-decreases with the square of the density, so that background without stain keeps its colour; Tellez et al. shift all
-pixels alike."""
+decreases with the square of the density, so that background keeps its colour; Tellez et al. shift all pixels alike."""
 
 _WHITE: Final = 255.0
 

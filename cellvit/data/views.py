@@ -1,8 +1,7 @@
 """The eight flips and rotations of a square tile, applied equally to image, tokens and instance map.
 
-A grid of tokens is rotated as a map of vectors: each token moves with its patch. For features that were extracted from
-the identity view this is an approximation: a ViT is not equivariant, because its position embeddings and patch weights
-depend on the orientation, so that the rotated tokens are only similar to the tokens of the rotated tile. The image stem
+In a rotated grid of tokens, each token moves with its patch. For features of the identity view this is an approximation:
+a ViT is not equivariant, so that the rotated tokens are only similar to the tokens of the rotated tile. The image stem
 and the targets, which are computed after the rotation, are exact.
 """
 
@@ -18,8 +17,7 @@ from cellvit.config.encoders import FeaturesSettings
 from cellvit.config.views import GEOMETRIES, geometries_named
 from cellvit.data.stain import recoloured
 
-_QUARTERS: Final = 4
-"""Quarter turns of a circle; the geometries from this number on start with a flip."""
+_QUARTERS: Final = 4  # quarter turns of a circle; the geometries from this number on start with a flip
 
 
 class View(NamedTuple):
@@ -59,12 +57,7 @@ def named(view: View) -> str:
 def seen(
     images: UInt8[Tensor, "b h w 3"], tile_ids: Sequence[str], view: View, *, seed: int, sigma: float
 ) -> UInt8[Tensor, "b h w 3"]:
-    """Tiles in a view: first recoloured, then flipped and rotated. Colours depend only on seed, tile id and view.
-
-    Args:
-        seed: features.colour_seed.
-        sigma: features.colour_sigma.
-    """
+    """Tiles in a view: first recoloured, then flipped and rotated. Colours depend only on seed, tile id and view."""
     coloured = recoloured(images, tile_ids, [view.colour] * len(images), seed=seed, sigma=sigma)
     return apply_view(coloured, view.geometry, axes=(1, 2))
 
@@ -88,9 +81,7 @@ def apply_views(
     if not geometries.any():
         return batch
     inner = (axes[0] - 1, axes[1] - 1)
-    return torch.stack(
-        [apply_view(one, int(number), axes=inner) for one, number in zip(batch, geometries, strict=True)]
-    )
+    return torch.stack([apply_view(*pair, axes=inner) for pair in zip(batch, geometries.tolist(), strict=True)])
 
 
 def random_views(n: int, rng: np.random.Generator) -> Int[np.ndarray, " n"]:

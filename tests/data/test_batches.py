@@ -27,12 +27,14 @@ def test_every_row_is_in_exactly_one_batch_and_batches_differ_by_one_row_at_most
 
 
 def test_the_order_depends_on_the_generator_alone_and_differs_between_epochs():
-    first, again = np.random.default_rng(1), np.random.default_rng(1)
+    def two_epochs():
+        rng = np.random.default_rng(1)
+        return [[batch.tolist() for batch in shuffled_rows(np.arange(40), 8, rng)] for _ in range(2)]
 
-    epochs = [[batch.tolist() for batch in shuffled_rows(np.arange(40), 8, first)] for _ in range(2)]
+    epochs = two_epochs()
 
     assert epochs[0] != epochs[1]
-    assert epochs == [[batch.tolist() for batch in shuffled_rows(np.arange(40), 8, again)] for _ in range(2)]
+    assert epochs == two_epochs()
 
 
 def test_sequential_rows_keep_their_order():
@@ -68,11 +70,10 @@ def test_an_error_of_the_reader_reaches_the_caller_at_its_item():
 def stores(tmp_path, write_tile_store):
     tiles = write_tile_store(tmp_path / "tiles.h5", 1, ["Colon"] * 5)
     tokens = np.arange(5 * 3 * 2 * 2 * 4).reshape(5, 1, 3, 2, 2, 4).astype(np.float16)
-    with writing(
-        tmp_path / "features.h5", FEATURES, 5, {"views": 1, "blocks": 3, "g": 2, "dim": 4}, Provenance()
-    ) as out:
+    path, sizes = tmp_path / "features.h5", {"views": 1, "blocks": 3, "g": 2, "dim": 4}
+    with writing(path, FEATURES, 5, sizes, Provenance()) as out:
         out.append(cls=np.zeros((5, 1, 4), np.float32), tokens=tokens)
-    with open_features(tmp_path / "features.h5") as features, open_tiles(tiles) as tile_store:
+    with open_features(path) as features, open_tiles(tiles) as tile_store:
         yield features, tile_store, tokens
 
 
@@ -87,10 +88,7 @@ def test_a_batch_has_the_tokens_of_the_chosen_blocks_and_their_tiles(stores):
 
 
 def test_stores_of_different_folds_are_refused(stores, tmp_path, write_tile_store):
-    features, _, _ = stores
+    path = write_tile_store(tmp_path / "other.h5", 2, ["Colon"] * 2)
 
-    with (
-        open_tiles(write_tile_store(tmp_path / "other.h5", 2, ["Colon"] * 2)) as others,
-        pytest.raises(ContractError, match=r"has 5 tiles.*has 2"),
-    ):
-        decoder_batches(features, others, [np.array([0])], blocks=(0,))
+    with open_tiles(path) as others, pytest.raises(ContractError, match=r"has 5 tiles.*has 2"):
+        decoder_batches(stores[0], others, [np.array([0])], blocks=(0,))

@@ -1,16 +1,19 @@
 """Simulated folds: the official layout, the mark, equal from equal seeds, real data never overwritten."""
 
 import json
+import logging
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cellvit.config.data import SimulatedData
 from cellvit.data.pannuke import FoldFiles, fold_files, read_types
 from cellvit.data.simulate.fold import make_tile, plan_fold, write_fold
-from cellvit.errors import ContractError
+from cellvit.errors import ContractError, SettingsError
 from cellvit.formats.digests import sha256_of
+from cellvit.stages.simulate_pannuke import Arguments, run
 from cellvit.taxonomy import ORGANS
 
 TILES = 3
@@ -18,18 +21,14 @@ SEED = 11
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pannuke")
+def files(tmp_path_factory: pytest.TempPathFactory) -> FoldFiles:
+    return write_fold(tmp_path_factory.mktemp("pannuke"), 2, tiles_per_fold=TILES, seed=SEED)
 
 
-@pytest.fixture(scope="module")
-def files(root: Path) -> FoldFiles:
-    return write_fold(root, 2, tiles_per_fold=TILES, seed=SEED)
-
-
-def test_fold_has_the_official_layout_and_dtypes_and_the_mark(root: Path, files: FoldFiles) -> None:
+def test_fold_has_the_official_layout_and_dtypes_and_the_mark(files: FoldFiles) -> None:
     images, types, masks = (np.load(path) for path in (files.images, files.types, files.masks))
 
+    root = files.mark.parents[1]
     assert files.images == root / "Fold 2" / "images" / "fold2" / "images.npy"
     assert (images.dtype, images.shape) == (np.float64, (TILES, 256, 256, 3))
     assert (masks.dtype, masks.shape) == (np.float64, (TILES, 256, 256, 6))
@@ -56,11 +55,11 @@ def test_every_tile_can_be_made_alone_and_tiles_seeds_and_folds_differ(files: Fo
     assert all((other.image != tile.image).any() for other in others)
 
 
-def test_equal_seeds_write_equal_bytes_over_an_earlier_simulation(root: Path, files: FoldFiles) -> None:
+def test_equal_seeds_write_equal_bytes_over_an_earlier_simulation(files: FoldFiles) -> None:
     before = {name: sha256_of(path) for name, path in files.by_name.items()}
     made: list[int] = []
 
-    again = write_fold(root, 2, tiles_per_fold=TILES, seed=SEED, progress=made.append)
+    again = write_fold(files.mark.parents[1], 2, tiles_per_fold=TILES, seed=SEED, progress=made.append)
 
     assert {name: sha256_of(path) for name, path in again.by_name.items()} == before
     assert made == [1, 2, 3]
@@ -70,13 +69,14 @@ def test_equal_seeds_write_equal_bytes_over_an_earlier_simulation(root: Path, fi
 def test_organs_are_shuffled_and_equally_frequent(tiles: int) -> None:
     for fold in (1, 2, 3):
         plans = plan_fold(fold, tiles_per_fold=tiles, seed=0)
-        counts = Counter(plan.organ for plan in plans)
+        organs = [plan.organ for plan in plans]
+        counts = Counter(organs)
 
         assert len(plans) == tiles
         assert len(counts) == min(tiles, len(ORGANS))
         assert max(counts.values()) - min(counts.values()) <= 1
         assert int(tiles >= len(ORGANS)) <= sum(plan.empty for plan in plans) <= max(1, 0.04 * tiles)
-        assert [plan.organ for plan in plans] != sorted(plan.organ for plan in plans)
+        assert organs != sorted(organs)
 
 
 def test_real_data_are_refused_with_the_fix(tmp_path: Path) -> None:
@@ -98,3 +98,19 @@ def test_a_failure_leaves_no_array(tmp_path: Path) -> None:
         write_fold(tmp_path, 1, tiles_per_fold=2, seed=0, progress=fail)
 
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_the_stage_writes_the_official_layout_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = fold_files(tmp_path, 3)
+    outputs = {**files.by_name, "mark": files.mark}
+
+    def stage(**changes: Path) -> None:
+        run(Arguments(settings=SimulatedData(tiles_per_fold=1, seed=4), fold=3, **outputs | changes))
+
+    with caplog.at_level(logging.INFO):
+        stage()
+
+    assert (len(read_types(files)), files.simulated) == (1, True)
+    assert "fold=3 tiles=1 seed=4" in caplog.text
+    with pytest.raises(SettingsError, match=r"--masks: expected .*Fold 3/masks/fold3/masks\.npy"):
+        stage(masks=tmp_path / "masks.npy")

@@ -10,15 +10,11 @@ from typing import Final
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
 
-from cellvit.data.simulate.texture import Ellipse, fractal_noise, smooth_noise, window
+from cellvit.data.simulate.texture import Ellipse, Plane, fractal_noise, smooth_noise, window
 
-FAR_PX: Final = 60.0
-"""Depth in a tile that is all epithelium; its negative is the depth in a tile without epithelium."""
-
-ROUNDING_PX: Final = 31
-"""Width over which fibres bend between two glands."""
+FAR_PX: Final = 60.0  # depth in a tile that is all epithelium; its negative: in a tile without epithelium
+BEND_PX: Final = (31, 31)  # area over which fibres bend between two glands
 
 
 class Architecture(Enum):
@@ -51,16 +47,16 @@ class Layout:
     """
 
     architecture: Architecture
-    depth: Float32[np.ndarray, "h w"]
-    thickness: Float32[np.ndarray, "h w"]
-    along: Float32[np.ndarray, "h w"]
-    across: Float32[np.ndarray, "h w"]
+    depth: Plane
+    thickness: Plane
+    along: Plane
+    across: Plane
 
-    def fibre_angle(self) -> Float32[np.ndarray, "h w"]:
+    def fibre_angle(self) -> Plane:
         """Direction of the fibres in radians (x to the right, y down)."""
         return _gradient_angle(self.across) + np.float32(np.pi / 2)
 
-    def basal_angle(self) -> Float32[np.ndarray, "h w"]:
+    def basal_angle(self) -> Plane:
         """Direction from the border of the epithelium to its lumen, in radians."""
         return _gradient_angle(self.depth)
 
@@ -70,29 +66,27 @@ def lay_out(architecture: Architecture, side_px: int, rng: np.random.Generator) 
     shape = (side_px, side_px)
     angle = rng.uniform(0, np.pi)
     axes = window(shape, Ellipse(side_px / 2, side_px / 2, side_px, side_px, angle), reach_px=0)
-    waves = rng.uniform(2, 10) * fractal_noise(rng, shape, rng.uniform(50, 110))
-    straight = (axes.across + waves).astype(np.float32)
-    depth, thickness = (field.astype(np.float32) for field in _depth(architecture, straight, rng))
-    bent = straight if architecture in STRAIGHT else (0.8 * straight - 0.7 * _rounded(depth)).astype(np.float32)
-    return Layout(architecture, depth, thickness, axes.along, bent)
+    across = axes.across + rng.uniform(2, 10) * fractal_noise(rng, shape, rng.uniform(50, 110))
+    depth, thickness = (field.astype(np.float32) for field in _depth(architecture, across, rng))
+    if architecture not in STRAIGHT:  # blurred, because fibres would have kinks at the ridges between glands
+        across = 0.8 * across - 0.7 * cv2.blur(cv2.blur(depth, BEND_PX), BEND_PX)
+    return Layout(architecture, depth, thickness, axes.along, across)
 
 
-def _depth(
-    architecture: Architecture, across: Float32[np.ndarray, "h w"], rng: np.random.Generator
-) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
+def _depth(architecture: Architecture, across: Plane, rng: np.random.Generator) -> tuple[Plane, Plane]:
     """Depth below the border of the epithelium and its thickness, both in px."""
     shape = across.shape
     solid = np.full(shape, np.inf, np.float32)
     match architecture:
         case Architecture.GLANDS:
             thickness = rng.uniform(26, 42) * (1 + 0.22 * smooth_noise(rng, shape, 35))
-            return _rings(shape, rng, count=int(rng.integers(1, 5)), radius_px=(55, 105)), thickness
+            return _rings(shape, rng, count=rng.integers(1, 5), radius_px=(55, 105)), thickness
         case Architecture.FOLLICLES:
             thickness = rng.uniform(17, 25) * (1 + 0.12 * smooth_noise(rng, shape, 45))
-            return _rings(shape, rng, count=int(rng.integers(3, 7)), radius_px=(45, 85)), thickness
+            return _rings(shape, rng, count=rng.integers(3, 7), radius_px=(45, 85)), thickness
         case Architecture.AIRSPACES:
             thickness = np.full(shape, rng.uniform(3, 8))
-            return _rings(shape, rng, count=int(rng.integers(4, 9)), radius_px=(55, 105)), thickness
+            return _rings(shape, rng, count=rng.integers(4, 9), radius_px=(55, 105)), thickness
         case Architecture.NESTS:
             return 30 * (smooth_noise(rng, shape, rng.uniform(55, 100)) + rng.uniform(0, 0.7)), solid
         case Architecture.PLATES:
@@ -108,8 +102,8 @@ def _depth(
 
 
 def _rings(
-    shape: tuple[int, int], rng: np.random.Generator, *, count: int, radius_px: tuple[float, float]
-) -> Float32[np.ndarray, "h w"]:
+    shape: tuple[int, int], rng: np.random.Generator, *, count: np.int64, radius_px: tuple[float, float]
+) -> Plane:
     """Depth below the nearest outline of `count` warped ellipses."""
     depth = np.full(shape, -FAR_PX, np.float32)
     warp = 1 + 0.13 * smooth_noise(rng, shape, 45)
@@ -122,12 +116,7 @@ def _rings(
     return depth
 
 
-def _rounded(depth: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """Depth without the ridges between glands, at which fibres would have kinks."""
-    return np.asarray(cv2.blur(cv2.blur(depth, (ROUNDING_PX, ROUNDING_PX)), (ROUNDING_PX, ROUNDING_PX)))
-
-
-def _gradient_angle(field: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+def _gradient_angle(field: Plane) -> Plane:
     """Direction of the gradient of a field, in radians, over about 15 px."""
     smooth = cv2.blur(field, (15, 15))
     return np.asarray(np.arctan2(cv2.Sobel(smooth, cv2.CV_32F, 0, 1), cv2.Sobel(smooth, cv2.CV_32F, 1, 0)))

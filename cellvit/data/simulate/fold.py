@@ -3,9 +3,8 @@
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -16,19 +15,15 @@ from cellvit.formats.atomic import replacing, write_text
 from cellvit.formats.digests import sha256_of
 from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS, TILE_PX
 
-GENERATOR_VERSION: Final = 1
-"""Increased with every change that gives other images from the same seed."""
-
-EMPTY_SHARE: Final = 0.03
-"""Share of tiles without a nucleus; PanNuke has 4 % (343 of 7901)."""
+GENERATOR_VERSION: Final = 1  # increased with every change that gives other images from the same seed
+EMPTY_SHARE: Final = 0.03  # share of tiles without a nucleus; PanNuke has 4 % (343 of 7901)
 
 _NOTICE: Final = (
     "Simulated by cellvit simulate_pannuke: no patient, no tissue. Values from it say nothing about real data."
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What to simulate in one row of a fold."""
 
     organ: str
@@ -36,7 +31,7 @@ class Plan:
 
 
 def write_fold(
-    root: Path, fold: int, *, tiles_per_fold: int, seed: int, progress: Callable[[int], None] | None = None
+    root: Path, fold: int, *, tiles_per_fold: int, seed: int, progress: Callable[[int], None] = lambda _: None
 ) -> FoldFiles:
     """Write "Fold N" to `root`, tile by tile, and call `progress` after each with the number of tiles so far.
 
@@ -49,12 +44,29 @@ def write_fold(
     files = fold_files(root, fold)
     _refuse_real_data(files)
     plans = plan_fold(fold, tiles_per_fold=tiles_per_fold, seed=seed)
+    shape = (tiles_per_fold, TILE_PX, TILE_PX)
+    create = np.lib.format.open_memmap
     with ExitStack() as stack:
         parts = {name: stack.enter_context(replacing(path)) for name, path in files.by_name.items()}
         with parts["types"].open("wb") as types:  # np.save given a path would append ".npy"
             np.save(types, np.array([plan.organ for plan in plans]))
-        _write_tiles(parts["images"], parts["masks"], fold, plans, seed=seed, progress=progress)
-        write_text(files.mark, _mark_text(parts, fold, tiles_per_fold=tiles_per_fold, seed=seed))
+        images = create(parts["images"], mode="w+", dtype=np.float64, shape=(*shape, 3))
+        masks = create(parts["masks"], mode="w+", dtype=np.float64, shape=(*shape, BACKGROUND_CHANNEL + 1))
+        for row, plan in enumerate(plans):
+            images[row], masks[row] = make_tile(plan, fold, row, seed=seed)
+            progress(row + 1)
+        images.flush()
+        masks.flush()
+        record = {
+            "simulated": True,
+            "notice": _NOTICE,
+            "generator_version": GENERATOR_VERSION,
+            "fold": fold,
+            "tiles": tiles_per_fold,
+            "seed": seed,
+            "sha256": {f"{name}.npy": sha256_of(part) for name, part in sorted(parts.items())},
+        }
+        write_text(files.mark, json.dumps(record, indent=1) + "\n")
     return files
 
 
@@ -82,39 +94,3 @@ def _refuse_real_data(files: FoldFiles) -> None:
             f"found {', '.join(present)} without that mark. They may be real data and are not overwritten. "
             "Fix: choose another folder, or move them away."
         )
-
-
-def _write_tiles(
-    images_part: Path,
-    masks_part: Path,
-    fold: int,
-    plans: tuple[Plan, ...],
-    *,
-    seed: int,
-    progress: Callable[[int], None] | None,
-) -> None:
-    """Fill the two large arrays, with the memory of one tile."""
-    shape = (len(plans), TILE_PX, TILE_PX)
-    images = np.lib.format.open_memmap(images_part, mode="w+", dtype=np.float64, shape=(*shape, 3))
-    masks = np.lib.format.open_memmap(masks_part, mode="w+", dtype=np.float64, shape=(*shape, BACKGROUND_CHANNEL + 1))
-    for row, plan in enumerate(plans):
-        tile = make_tile(plan, fold, row, seed=seed)
-        images[row], masks[row] = tile.image, tile.masks
-        if progress is not None:
-            progress(row + 1)
-    images.flush()
-    masks.flush()
-
-
-def _mark_text(parts: dict[str, Path], fold: int, *, tiles_per_fold: int, seed: int) -> str:
-    """Content of the mark: that the fold is simulated, how, and the digests of its arrays."""
-    record = {
-        "simulated": True,
-        "notice": _NOTICE,
-        "generator_version": GENERATOR_VERSION,
-        "fold": fold,
-        "tiles": tiles_per_fold,
-        "seed": seed,
-        "sha256": {f"{name}.npy": sha256_of(part) for name, part in sorted(parts.items())},
-    }
-    return json.dumps(record, indent=1) + "\n"

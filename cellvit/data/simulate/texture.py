@@ -7,14 +7,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-NOISE_GRID: Final = 64
-"""Side of the noise grid from which fibres are interpolated; strands repeat after 60 widths or more."""
+NOISE_GRID: Final = 64  # side of the noise grid from which fibres are interpolated; it repeats after 64 widths
+SLOW_PX: Final = 14.0  # fields with wider bumps are first smoothed on a coarse grid: faster than one cubic pass
+SLOW_STEP: Final = 4.0  # width in px of the cells of that grid
 
-SLOW_PX: Final = 14.0
-"""Fields with bumps at least this wide are first smoothed on a coarse grid, which is faster than one cubic pass."""
-
-SLOW_STEP: Final = 4.0
-"""Width of the cells of that grid in px."""
+Plane = Float32[np.ndarray, "h w"]
 
 
 class Ellipse(NamedTuple):
@@ -32,11 +29,11 @@ class Window(NamedTuple):
 
     rows: slice
     columns: slice
-    along: Float32[np.ndarray, "h w"]
-    across: Float32[np.ndarray, "h w"]
+    along: Plane
+    across: Plane
 
 
-def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale_px: float) -> Float32[np.ndarray, "h w"]:
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale_px: float) -> Plane:
     """Field with mean zero, variance of about one, and bumps of width `scale_px`."""
     field = rng.standard_normal([max(4, round(side / scale_px) + 3) for side in shape], dtype=np.float32)
     if scale_px >= SLOW_PX:
@@ -46,29 +43,17 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale_px: flo
     return fine[top : top + shape[0], left : left + shape[1]]
 
 
-def fractal_noise(
-    rng: np.random.Generator, shape: tuple[int, int], scale_px: float, octaves: int = 2
-) -> Float32[np.ndarray, "h w"]:
-    """Sum of `octaves` smooth fields, each with half the width and 0.6 of the strength of the one before."""
-    field = np.zeros(shape, np.float32)
-    for octave in range(octaves):
-        field += 0.6**octave * smooth_noise(rng, shape, scale_px / 2**octave)
-    return field
+def fractal_noise(rng: np.random.Generator, shape: tuple[int, int], scale_px: float) -> Plane:
+    """Sum of two smooth fields, the second with half the width and 0.6 of the strength."""
+    return smooth_noise(rng, shape, scale_px) + 0.6 * smooth_noise(rng, shape, scale_px / 2)
 
 
-def fibre_noise(
-    rng: np.random.Generator,
-    along: Float32[np.ndarray, "h w"],
-    across: Float32[np.ndarray, "h w"],
-    size_px: tuple[float, float],
-) -> Float32[np.ndarray, "h w"]:
+def fibre_noise(rng: np.random.Generator, along: Plane, across: Plane, size_px: tuple[float, float]) -> Plane:
     """Noise in strands of (length, width) `size_px`, whose direction is that in which `across` is constant."""
     grid = rng.standard_normal((NOISE_GRID, NOISE_GRID), dtype=np.float32)
     offset = rng.uniform(0, NOISE_GRID, 2)
-    x, y = (
-        field / np.float32(size) + np.float32(start)
-        for field, size, start in zip((along, across), size_px, offset, strict=True)
-    )
+    x = along / np.float32(size_px[0]) + np.float32(offset[0])
+    y = across / np.float32(size_px[1]) + np.float32(offset[1])
     return np.asarray(cv2.remap(grid, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP))
 
 
@@ -77,9 +62,7 @@ def soft_step(field: Float32[np.ndarray, "..."], width: float) -> Float32[np.nda
     return (0.5 * (1 + np.tanh(field / np.float32(2 * width)))).astype(np.float32)
 
 
-def soft_ellipses(
-    shape: tuple[int, int], ellipses: Iterable[Ellipse], *, softness_px: float = 1.0
-) -> Float32[np.ndarray, "h w"]:
+def soft_ellipses(shape: tuple[int, int], ellipses: Iterable[Ellipse], *, softness_px: float) -> Plane:
     """Coverage 0..1 by the union of ellipses with soft rims; parts outside the canvas are cut off."""
     coverage = np.zeros(shape, np.float32)
     for ellipse in ellipses:

@@ -1,33 +1,25 @@
-"""One simulated tile: tissue, nuclei, stain and camera -> image and ground truth in PanNuke's layout."""
+"""One simulated tile: tissue, nuclei, stain and scanner -> image and ground truth in PanNuke's layout."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
 from cellvit.data.simulate.architecture import Architecture, lay_out
-from cellvit.data.simulate.camera import photograph
 from cellvit.data.simulate.ground import grow_tissue
+from cellvit.data.simulate.nuclei import populate
 from cellvit.data.simulate.organs import PROFILES, Organ
 from cellvit.data.simulate.paint import paint_nuclei
-from cellvit.data.simulate.population import populate
-from cellvit.data.simulate.stain import absorb
+from cellvit.data.simulate.scanner import absorb, photograph
 from cellvit.errors import ContractError
 from cellvit.taxonomy import ORGANS, TILE_PX
 
-MARGIN_PX: Final = 16
-"""Margin of the canvas around the tile, so that the border cuts nuclei as in a real crop."""
-
-SMALLEST_PX: Final = 12
-"""Pieces of nuclei below this area are not annotated; the smallest of PanNuke have about this size."""
-
-ID_GAPS: Final = 4
-"""Ids are chosen from this number of candidates for each nucleus: unique, neither contiguous nor sorted."""
+MARGIN_PX: Final = 16  # margin of the canvas around the tile, so that the border cuts nuclei as in a real crop
+SMALLEST_PX: Final = 12  # smaller pieces of nuclei are not annotated; the smallest of PanNuke have about this area
+ID_GAPS: Final = 4  # ids are chosen from this number of candidates for each nucleus: neither contiguous nor sorted
 
 
-@dataclass(frozen=True, slots=True)
-class SimulatedTile:
+class SimulatedTile(NamedTuple):
     """One tile as in PanNuke, except for the dtype.
 
     Attributes:
@@ -35,7 +27,6 @@ class SimulatedTile:
         masks: Channels 0 to 4 have instance ids, unique in the tile and not contiguous; channel 5 is the background.
     """
 
-    organ: str
     image: UInt8[np.ndarray, "256 256 3"]
     masks: Int32[np.ndarray, "256 256 6"]
 
@@ -54,13 +45,10 @@ def simulate_tile(organ: str, rng: np.random.Generator, *, empty: bool = False) 
     profile = PROFILES[organ]
     layout = lay_out(_architecture(profile, rng, empty=empty), TILE_PX + 2 * MARGIN_PX, rng)
     nuclei = [] if empty else populate(profile, layout, rng)
-    dyes = grow_tissue(profile, layout, nuclei, rng)
-    painted = paint_nuclei(dyes[0], dyes[1], nuclei, rng)
-    blood = dyes[2] * ~painted.labels.any(0)
+    dyes, labels = paint_nuclei(grow_tissue(profile, layout, nuclei, rng), nuclei, rng)
     inner = slice(MARGIN_PX, MARGIN_PX + TILE_PX)
-    canvas = np.stack([painted.hematoxylin, painted.eosin, blood, dyes[3]])[:, inner, inner]
-    image = photograph(absorb(canvas, profile.palette, rng), rng)
-    return SimulatedTile(organ, image, _masks(painted.labels[:, inner, inner], rng))
+    image = photograph(absorb(dyes[:, inner, inner], profile, rng), rng)
+    return SimulatedTile(image, _masks(labels[:, inner, inner], rng))
 
 
 def _architecture(organ: Organ, rng: np.random.Generator, *, empty: bool) -> Architecture:
