@@ -7,7 +7,7 @@ import torch
 
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.steps import ExtractFeaturesSettings, TrainHovernetSettings
-from cellvit.errors import StaleFileError, TrainingDivergedError
+from cellvit.errors import TrainingDivergedError
 from cellvit.formats.family import FamilyData
 from cellvit.formats.history import LOSS_PARTS, VALIDATION_METRICS
 from cellvit.training.hovernet import fit_decoder
@@ -152,8 +152,3 @@ def test_rotated_tokens_stored_views_and_no_augmentation_train_different_decoder
     assert np.array_equal(auto, stored)
     assert not np.array_equal(stored, rotated)
     assert not np.array_equal(stored, none)
-
-
-def test_stored_views_that_do_not_exist_stop_the_training(family_data, rows, small_settings):
-    with pytest.raises(StaleFileError, match="the features hold the identity only"):
-        fit_decoder(family_data, rows, changed(small_settings, views="stored"), device=CPU)
