@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from cellvit.losses.hover import (
 from cellvit.models.maps import HoverMaps
 
 Masked = Callable[[Tensor, Tensor, Tensor], Tensor]
-each_masked = pytest.mark.parametrize("loss", [regression_loss, gradient_loss, magnitude_loss])
+each_masked = pytest.mark.parametrize("loss", [partial(regression_loss, kind="mse"), gradient_loss, magnitude_loss])
 
 
 @pytest.fixture
@@ -223,10 +224,10 @@ def test_half_precision_maps_under_autocast_are_compared_in_float32(instances: T
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hv_weight": -1.0}, "weight hv_weight must be 0 or more and finite, found -1.0"),
-        ({"hv_magnitude_weight": math.nan}, "weight hv_magnitude_weight"),
-        ({"regression": "l3"}, "regression must be one of mse, smooth_l1, found 'l3'"),
-        ({"weighting": "magic"}, "weighting must be one of fixed, adaptive"),
+        ({"hv_weight": -1.0}, "hv_weight: input should be greater than or equal to 0, found -1.0"),
+        ({"hv_magnitude_weight": math.nan}, "hv_magnitude_weight: input should be a finite number"),
+        ({"regression": "l3"}, "regression: input should be 'mse' or 'smooth_l1', found 'l3'"),
+        ({"weighting": "magic"}, "weighting: input should be 'fixed' or 'adaptive'"),
         ({"class_weights": torch.ones(5)}, "class weights must be 6 finite values"),
         ({"class_weights": torch.tensor([1.0, 1, 1, 1, 1, -1])}, "class weights must be 6 finite values"),
         ({"weighting": "adaptive", "np_weight": 0.0}, "np_weight, which must be above 0"),
