@@ -42,14 +42,6 @@ def nonzero(values: Num[Array, " n"]) -> Int64[Array, " k"]:
     return np.flatnonzero(values) if isinstance(values, np.ndarray) else values.nonzero().squeeze(1)
 
 
-def gaps(places: Int64[Array, " n"], *, end: int) -> Int64[Array, " n"]:
-    """Distance from each place to the next one, and from the last one to `end`."""
-    distance = places.copy() if isinstance(places, np.ndarray) else places.clone()
-    distance[:-1] = places[1:] - places[:-1]
-    distance[-1:] = end - places[-1:]
-    return distance
-
-
 def repeat(values: Num[Array, " n"], times: Int64[Array, " n"]) -> Num[Array, " k"]:
     """Each value repeated the given number of times."""
     return np.repeat(values, times) if isinstance(values, np.ndarray) else values.repeat_interleave(times)

@@ -86,8 +86,7 @@ def test_distances_too_large_for_float32_equal_the_reference_bit_for_bit() -> No
 
 
 @pytest.mark.parametrize(
-    ("first_px", "most_px"),
-    [pytest.param(0, 0.5, id="by_rounding_alone"), pytest.param(1, 1.5, id="by_the_program")],
+    ("first_px", "most_px"), [pytest.param(0, 0.5, id="by_rounding_alone"), pytest.param(1, 1.5, id="by_the_program")]
 )
 @settings(unshrunk, max_examples=40)
 @given(data=st.data())

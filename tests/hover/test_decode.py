@@ -90,14 +90,14 @@ def test_grid_gives_what_each_set_of_parameters_gives_alone(pair: PerfectMaps) -
 
 
 def test_errors_of_unknown_names_list_the_known_ones(pair: PerfectMaps) -> None:
-    with pytest.raises(SettingsError, match="unknown watershed method 'magic'; the methods are: hovernet, hv_flow"):
+    with pytest.raises(SettingsError, match="unknown watershed method 'magic'; the methods are hovernet, hv_flow"):
         segment(*pair, method="magic")
     with pytest.raises(
-        SettingsError, match=r"unknown hovernet parameters threshold; the parameters are: np_threshold, hv_thr"
+        SettingsError, match=r"unknown hovernet parameters threshold; the parameters are np_threshold, hv_thr"
     ):
         segment(*pair, threshold=0.5)
     with pytest.raises(
-        SettingsError, match=r"unknown hv_flow parameters sobel_px; the parameters are: np_threshold, min_gain"
+        SettingsError, match=r"unknown hv_flow parameters sobel_px; the parameters are np_threshold, min_gain"
     ):
         segment(*pair, method="hv_flow", sobel_px=21)
 

@@ -146,10 +146,6 @@ def test_nucleus_with_much_weaker_hv_than_the_others_is_dropped(discs: Discs) ->
     assert flow(maps.np_prob, 0.2 * maps.hv).max() == 2  # both are equally weak
 
 
-def test_tile_without_nuclei_is_empty() -> None:
-    assert not flow(np.zeros((32, 48)), np.ones((2, 32, 48))).any()
-
-
 @pytest.mark.real_tiles
 @pytest.mark.parametrize("noise", [0.0, 0.2])
 def test_degraded_maps_of_colon_lose_less_than_with_hovernet(
