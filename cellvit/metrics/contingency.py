@@ -148,22 +148,11 @@ def centroids_of(
     column = laid.start - row * laid.width
     rows = row * laid.length_px
     columns = (2 * column + laid.length_px - 1) * laid.length_px / 2  # sum over the run; the product is even
-    return (
-        _means(laid.true_number, rows, columns, table.true_area),
-        _means(laid.predicted_number, rows, columns, table.predicted_area),
+    true, predicted = (
+        np.stack([np.bincount(number, terms, len(area_px) + 1)[1:] / area_px for terms in (rows, columns)], axis=1)
+        for number, area_px in ((laid.true_number, table.true_area), (laid.predicted_number, table.predicted_area))
     )
-
-
-def _means(
-    number: Int64[np.ndarray, " r"],
-    rows: Float64[np.ndarray, " r"],
-    columns: Float64[np.ndarray, " r"],
-    area_px: Int64[np.ndarray, " n"],
-) -> Float64[np.ndarray, "n 2"]:
-    means = np.empty((len(area_px), 2))
-    for axis, terms in enumerate((rows, columns)):
-        means[:, axis] = np.bincount(number, terms, len(area_px) + 1)[1:] / area_px
-    return means
+    return true, predicted
 
 
 def _runs(*maps: InstanceMap) -> tuple[Int64[np.ndarray, " r"], Float64[np.ndarray, " r"]]:

@@ -77,10 +77,7 @@ def bootstrap(
 
 
 def bootstrap_mean(
-    values: Float[np.ndarray, " n"],
-    *,
-    rng: np.random.Generator,
-    groups: Shaped[np.ndarray, " n"] | None = None,
+    values: Float[np.ndarray, " n"], *, rng: np.random.Generator, groups: Shaped[np.ndarray, " n"] | None = None
 ) -> Interval:
     """Interval of the mean of the defined values; tiles with NaN are left out, and `n` counts the others.
 

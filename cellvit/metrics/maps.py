@@ -99,52 +99,6 @@ class MapSums:
         return float(METRICS[name](self.rows.sum(axis=0)))
 
 
-def np_dice(sums: Sums) -> Value:
-    """Dice of nuclear pixels at probability 0.5, over all pixels of all tiles; NaN if neither side has any."""
-    return ratio(2 * _column(sums, "np_shared_px"), _column(sums, "nuclear_px") + _column(sums, "np_predicted_px"))
-
-
-def np_dice_all_foreground(sums: Sums) -> Value:
-    """Baseline of `np_dice`: every pixel is predicted nuclear."""
-    return ratio(2 * _column(sums, "nuclear_px"), _column(sums, "nuclear_px") + _column(sums, "pixels"))
-
-
-def hv_mse(sums: Sums) -> Value:
-    """Mean squared error of HV over nuclear pixels and both channels; NaN without nuclei."""
-    return ratio(_column(sums, "hv_square_error"), 2 * _column(sums, "nuclear_px"))
-
-
-def hv_mse_zero(sums: Sums) -> Value:
-    """Baseline of `hv_mse`: HV is predicted 0; about 0.24 on real nuclei."""
-    return ratio(_column(sums, "hv_true_square"), 2 * _column(sums, "nuclear_px"))
-
-
-def hv_skill(sums: Sums) -> Value:
-    """1 - MSE / MSE of zero: 1 is perfect, 0 is no better than zero, negative is worse."""
-    return 1 - ratio(_column(sums, "hv_square_error"), _column(sums, "hv_true_square"))
-
-
-def hv_length(sums: Sums) -> Value:
-    """Mean length sqrt(h^2 + v^2) of the predicted HV vectors on nuclear pixels; a perfect disc has about 0.67."""
-    return _per_nuclear_px(sums, "hv_length")
-
-
-def hv_length_true(sums: Sums) -> Value:
-    """Mean length of the true HV vectors on nuclear pixels."""
-    return _per_nuclear_px(sums, "hv_length_true")
-
-
-def nt_accuracy(sums: Sums) -> Value:
-    """Fraction of the nuclear pixels whose class is correct; NaN without nuclei."""
-    return _per_nuclear_px(sums, "nt_correct_px")
-
-
-def nt_accuracy_majority(sums: Sums) -> Value:
-    """Baseline of `nt_accuracy`: the most frequent true class is predicted everywhere."""
-    by_class = np.stack([_column(sums, name) for name in CLASS_COLUMNS])
-    return ratio(by_class.max(axis=0), _column(sums, "nuclear_px"))
-
-
 def nt_accuracy_of_class(sums: Sums, nucleus_class: int) -> Value:
     """Accuracy if one class, 1..5, is predicted everywhere; NaN without nuclei."""
     return _per_nuclear_px(sums, CLASS_COLUMNS[nucleus_class])
@@ -152,21 +106,29 @@ def nt_accuracy_of_class(sums: Sums, nucleus_class: int) -> Value:
 
 METRICS: Final[Mapping[str, Callable[[Sums], Value]]] = MappingProxyType(
     {
-        metric.__name__: metric
-        for metric in (
-            np_dice,
-            np_dice_all_foreground,
-            hv_mse,
-            hv_mse_zero,
-            hv_skill,
-            hv_length,
-            hv_length_true,
-            nt_accuracy,
-            nt_accuracy_majority,
-        )
+        # Dice of nuclear pixels at probability 0.5, over all pixels of all tiles. Baseline: every pixel is nuclear.
+        "np_dice": lambda sums: ratio(
+            2 * _column(sums, "np_shared_px"), _column(sums, "nuclear_px") + _column(sums, "np_predicted_px")
+        ),
+        "np_dice_all_foreground": lambda sums: ratio(
+            2 * _column(sums, "nuclear_px"), _column(sums, "nuclear_px") + _column(sums, "pixels")
+        ),
+        # Mean squared error of HV over nuclear pixels and both channels. Baseline: 0, which is about 0.24 on real nuclei.
+        "hv_mse": lambda sums: ratio(_column(sums, "hv_square_error"), 2 * _column(sums, "nuclear_px")),
+        "hv_mse_zero": lambda sums: ratio(_column(sums, "hv_true_square"), 2 * _column(sums, "nuclear_px")),
+        # 1 - MSE / MSE of zero: 1 is perfect, 0 is no better than zero, negative is worse.
+        "hv_skill": lambda sums: 1 - ratio(_column(sums, "hv_square_error"), _column(sums, "hv_true_square")),
+        # Mean length sqrt(h^2 + v^2) of the predicted and the true HV vectors; a perfect disc has about 0.67.
+        "hv_length": lambda sums: _per_nuclear_px(sums, "hv_length"),
+        "hv_length_true": lambda sums: _per_nuclear_px(sums, "hv_length_true"),
+        # Fraction of nuclear pixels whose class is correct. Baseline: the most frequent true class is predicted everywhere.
+        "nt_accuracy": lambda sums: _per_nuclear_px(sums, "nt_correct_px"),
+        "nt_accuracy_majority": lambda sums: ratio(
+            np.stack([_column(sums, name) for name in CLASS_COLUMNS]).max(axis=0), _column(sums, "nuclear_px")
+        ),
     }
 )
-"""Every metric of the maps by name, as a function of summed rows."""
+"""Every metric of the maps, each with its baseline, as a function of summed rows; NaN where undefined."""
 
 
 def _column(sums: Sums, name: str) -> Value:

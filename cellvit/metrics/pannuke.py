@@ -105,11 +105,11 @@ def tile_scores(
         predicted_class_of=predicted_class_of,
         laid=laid,
         binary=panoptic_of(table),
-        counts=class_counts(table, true_class_of, predicted_class_of),
+        counts=_class_counts(table, true_class_of, predicted_class_of),
     )
 
 
-def class_counts(
+def _class_counts(
     table: Contingency,
     true_class_of: Int64[np.ndarray, " n_true"],
     predicted_class_of: Int64[np.ndarray, " n_predicted"],
