@@ -44,7 +44,8 @@ def validate(
         for _ in stream:
             pass
     else:
-        values = np.array(list(bpq_by.map(tile_bpq, _tasks(stream))))
+        tasks = (BpqTask(*one) for p in stream for one in zip(p.tiles.instances, p.np_prob, p.hv, strict=True))
+        values = np.array(list(bpq_by.map(tile_bpq, tasks)))
         bpq = mean_over_organs(values, np.array(validation.organs, object)) if len(values) else math.nan
     if not validation.rows:
         return dict.fromkeys((*LOSS_PARTS, *VALIDATION_METRICS), math.nan)
@@ -79,9 +80,3 @@ class _Validation:
         """Mean of each part of the loss, and the metrics of the maps except bPQ."""
         sums = MapSums(np.concatenate(self.rows))
         return self.losses.values() | {name: sums.value(name) for name in VALIDATION_METRICS if name != "bpq"}
-
-
-def _tasks(stream: Iterable[MapBatch]) -> Iterator[BpqTask]:
-    for predicted in stream:
-        for place, instances in enumerate(predicted.tiles.instances):
-            yield BpqTask(instances, predicted.np_prob[place], predicted.hv[place])
