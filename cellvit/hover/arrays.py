@@ -10,13 +10,6 @@ Array = Any
 """A numpy array or a torch tensor; results have the type and the device of the arguments."""
 
 
-def is_integer(values: Array) -> bool:
-    """Whether the values are integers; booleans are not."""
-    if isinstance(values, np.ndarray):
-        return values.dtype.kind in "iu"
-    return not values.dtype.is_floating_point and not values.dtype.is_complex and values.dtype != torch.bool
-
-
 def cast(values: Num[Array, " n"], dtype: str) -> Num[Array, " n"]:
     """The values converted to the type of this name."""
     return values.astype(dtype) if isinstance(values, np.ndarray) else values.to(getattr(torch, dtype))

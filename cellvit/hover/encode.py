@@ -91,7 +91,7 @@ def hv_maps(
         >>> hv_maps(torch.tensor([[[0, 9, 9, 9]]]))[0, 0]
         tensor([[ 0., -1.,  0.,  1.]])
     """
-    if instances.ndim != 3 or not arrays.is_integer(instances):
+    if instances.ndim != 3 or "int" not in str(instances.dtype):  # "uint8", "torch.int32", but not "bool"
         raise ContractError(
             f"instances must be integers of shape (b, h, w), found {instances.dtype} {tuple(instances.shape)}. "
             "Pass one tile as instances[None], and ids instead of a mask."

@@ -46,7 +46,7 @@ def hovernet_decoder(
     # The types are aliases: jaxtyping would build them again for every tile.
     @cache
     def energy(sobel_px: int) -> Energy:
-        return border_energy(hv, sobel_px)
+        return _border_energy(hv, sobel_px)
 
     @cache
     def mask(threshold: float, min_px: int) -> Pieces:
@@ -68,20 +68,6 @@ def hovernet_decoder(
         return relabel(flood(basins, markers, pieces))  # step 4; the numbers of the markers have gaps
 
     return decode
-
-
-def border_energy(hv: Float32[np.ndarray, "2 h w"], sobel_px: int) -> Float32[np.ndarray, "h w"]:
-    """How much each pixel looks like the border between two nuclei, 0..1 (equation 5 of the paper).
-
-    Along a nucleus both maps rise from -1 to 1; from one nucleus to the next they fall back. The energy is high
-    where the derivative of either map along its own axis is low in comparison with the rest of the tile.
-    """
-    # Maps and derivatives are scaled to their range in the tile: a constant factor in HV changes nothing.
-    horizontal, vertical = (_unit_range(plane) for plane in hv)
-    across = 1 - _unit_range(cv2.Sobel(horizontal, cv2.CV_64F, 1, 0, ksize=sobel_px))
-    along = 1 - _unit_range(cv2.Sobel(vertical, cv2.CV_64F, 0, 1, ksize=sobel_px))
-    energy: Float32[np.ndarray, "h w"] = np.maximum(across, along)
-    return energy
 
 
 def flood(
@@ -116,6 +102,20 @@ def flood(
     if contested.any():
         labels[nuclear[contested]] = watershed(basins, markers=markers, mask=flooded)[flooded]
     return labels.reshape(pieces.shape)
+
+
+def _border_energy(hv: Float32[np.ndarray, "2 h w"], sobel_px: int) -> Float32[np.ndarray, "h w"]:
+    """How much each pixel looks like the border between two nuclei, 0..1 (equation 5 of the paper).
+
+    Along a nucleus both maps rise from -1 to 1; from one nucleus to the next they fall back. The energy is high
+    where the derivative of either map along its own axis is low in comparison with the rest of the tile.
+    """
+    # Maps and derivatives are scaled to their range in the tile: a constant factor in HV changes nothing.
+    horizontal, vertical = (_unit_range(plane) for plane in hv)
+    across = 1 - _unit_range(cv2.Sobel(horizontal, cv2.CV_64F, 1, 0, ksize=sobel_px))
+    along = 1 - _unit_range(cv2.Sobel(vertical, cv2.CV_64F, 0, 1, ksize=sobel_px))
+    energy: Float32[np.ndarray, "h w"] = np.maximum(across, along)
+    return energy
 
 
 def _level(heights: Float64[np.ndarray, " m"], marker: Int32[np.ndarray, " m"]) -> bool:

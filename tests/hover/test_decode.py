@@ -60,15 +60,6 @@ def test_small_pieces_of_the_mask_are_dropped(pair: PerfectMaps, method: str) ->
     assert segment(np_prob, pair.hv, method=method, min_object_px=600).max() == 0
 
 
-@each_method
-def test_higher_np_threshold_gives_smaller_nuclei(pair: PerfectMaps, method: str) -> None:
-    soft = np.where(pair.np_prob > 0, np.linspace(0.4, 1, 64, dtype=np.float32), 0)
-
-    low, middle, high = (segment(soft, pair.hv, method=method, np_threshold=at) for at in (0.5, 0.6, 0.7))
-
-    assert np.count_nonzero(low) > np.count_nonzero(middle) > np.count_nonzero(high)
-
-
 def test_grid_gives_what_each_set_of_parameters_gives_alone(pair: PerfectMaps) -> None:
     noise = np.random.default_rng(0).normal(0, 0.2, pair.hv.shape).astype(np.float32)
     maps = PerfectMaps(pair.np_prob * np.linspace(0.4, 1, 64, dtype=np.float32), pair.hv + noise)

@@ -117,12 +117,6 @@ def test_two_nuclei_whose_maps_nearly_form_one_ramp_are_separated() -> None:
     assert flow(maps.np_prob, 0.2 * maps.hv + 0.8 * one).max() == 1
 
 
-def test_larger_min_gain_px_gives_fewer_cuts(discs: Discs) -> None:
-    maps = perfect_maps(discs((32, 22), (32, 40)))
-
-    assert [flow(*maps, min_gain_px=gain_px).max() for gain_px in (0, 5, 100, 1000)] == [2, 2, 2, 1]
-
-
 def test_small_piece_joins_its_neighbour_and_an_isolated_one_is_dropped(discs: Discs) -> None:
     truth = discs((32, 32), radius_px=12)
     truth[32, 45:48] = 2  # three pixels at the rim
