@@ -57,8 +57,7 @@ def detection_counts(
     Args:
         true_at: Centroid (row, column) of each true nucleus in pixels, as in `cellvit.metrics.pannuke.TileScores`.
         true_class_of: Class of each true nucleus, 0..5; 0 is no class.
-        predicted_at: Centroid of each predicted nucleus.
-        predicted_class_of: Class of each predicted nucleus.
+        predicted_at, predicted_class_of: The same of the predicted nuclei.
 
     Returns:
         ``table[t, p]`` is the number of pairs of true class t and predicted class p, ``table[t, 6]`` the number of

@@ -68,7 +68,6 @@ def vote(
         nuclei: Nucleus of each run of pixels, 1..n; runs of 0 do not vote.
         classes: Class of each run, 0..5.
         votes: Number of votes (pixels) of each run.
-        n_nuclei: Number of nuclei n.
 
     Examples:
         >>> vote(np.array([1, 1, 2]), np.array([0, 2, 5]), np.array([9.0, 2.0, 1.0]), n_nuclei=2)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64, Integer
+from jaxtyping import Float, Float64, Integer
 
 from cellvit.errors import ContractError
 from cellvit.metrics.instances import N_CLASSES, checked_classes
@@ -73,7 +73,8 @@ class MapSums:
         _check_shapes(np_prob, hv, nt, instances, classes, hv_true)
         n_tiles, tile_px = len(instances), int(np.prod(instances.shape[1:]))
         tile, pixel = np.divmod(np.flatnonzero(instances > 0), max(tile_px, 1))  # one entry per nuclear pixel
-        hv_at, hv_true_at = (_vectors(m.reshape(n_tiles, 2, tile_px), tile, pixel) for m in (hv, hv_true))
+        planes = (m.reshape(n_tiles, 2, tile_px) for m in (hv, hv_true))
+        hv_at, hv_true_at = (np.stack([m[tile, c, pixel] for c in (0, 1)]).astype(np.float64) for m in planes)
         true_class, nt_class = (checked_classes(m.reshape(n_tiles, tile_px)[tile, pixel]) for m in (classes, nt))
         nuclear = np_prob.reshape(n_tiles, tile_px) >= NP_THRESHOLD
 
@@ -137,12 +138,6 @@ def _column(sums: Sums, name: str) -> Value:
 
 def _per_nuclear_px(sums: Sums, name: str) -> Value:
     return ratio(_column(sums, name), _column(sums, "nuclear_px"))
-
-
-def _vectors(
-    hv: Float[np.ndarray, "b 2 hw"], tile: Int64[np.ndarray, " p"], pixel: Int64[np.ndarray, " p"]
-) -> Float64[np.ndarray, "2 p"]:
-    return np.stack([hv[tile, channel, pixel] for channel in range(2)]).astype(np.float64)
 
 
 def _check_shapes(*maps: np.ndarray) -> None:
