@@ -108,7 +108,16 @@ class Encoder(nn.Module):
         Raises:
             ContractError: The images are not square 8-bit RGB.
         """
-        _check_images(images)
+        if (
+            images.dtype != torch.uint8
+            or images.ndim != 4
+            or images.shape[3] != 3
+            or images.shape[1] != images.shape[2]
+        ):
+            raise ContractError(
+                f"encoder: images must be uint8 (b, side, side, 3), RGB in 0..255, found {images.dtype} "
+                f"{tuple(images.shape)}; values of another type would overflow or be scaled twice"
+            )
         side = (self._input_px, self._input_px)
         prepared = torch.empty((len(images), 3, *side), dtype=torch.float32, device=images.device)
         at_a_time = len(images) if images.is_cuda else 1  # one tile fits the cache of a CPU
@@ -193,14 +202,6 @@ def _set_input_size(vit: nn.Module, input_px: int) -> None:
             f"features.input_px={input_px}: {type(vit).__name__} needs {own[0]}. Fix: set it to {own[0]}"
         )
     vit.set_input_size(img_size=(input_px, input_px))  # type: ignore[operator]
-
-
-def _check_images(images: Tensor) -> None:
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
-        raise ContractError(
-            f"encoder: images must be uint8 (b, side, side, 3), RGB in 0..255, found {images.dtype} {tuple(images.shape)}; "
-            "values of another type would overflow or be scaled twice"
-        )
 
 
 def _magnitude(values: Float[Tensor, "..."]) -> Float32[Tensor, ""]:

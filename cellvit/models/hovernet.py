@@ -48,13 +48,8 @@ class HoVerNetDecoder(nn.Module):
     resized to 32 x 32 in the first stage, also if its side is not 16.
 
     Args:
-        dim: Width of a token.
-        blocks: Number of token grids of a tile.
-        grid: Side of a token grid.
-        widths: Channels at the token grid and after each of the four stages.
-        dropout: Share of the channels that are dropped after the token projection.
-        image_stem: Whether features of the image are used.
-        stem_widths: Channels of the stem at full, half, quarter and eighth resolution; two to four of them.
+        dim, blocks, grid: Width of a token, number of token grids of a tile, side of a grid.
+        widths, dropout, image_stem, stem_widths: As in `cellvit.config.models.DecoderSettings`.
 
     Shapes:
         tokens: (b, blocks, g, g, dim), patch tokens only, any floating type.

@@ -21,12 +21,6 @@ class OrganHead(nn.Module):
 
     Departures from the original system, whose layers these are: tokens are standardised, and probabilities calibrated.
 
-    Args:
-        dim: Width of a CLS token.
-        hidden: Width of the hidden layer.
-        organs: Number of organs.
-        dropout: Share of the hidden units that are dropped.
-
     Shapes:
         cls: (b, dim), the output of the encoder.
         returns: (b, organs).
