@@ -85,9 +85,7 @@ class DataSettings(Section):
         description='folder with "Fold 1", "Fold 2" ... as in the official download; null with data.simulated',
     )
     folds: Folds = Field(default=(1, 2, 3), description="folds in use")
-    simulated: SimulatedData | None = Field(
-        default=None, description="simulate the folds (tiles_per_fold, seed); null for real data"
-    )
+    simulated: SimulatedData | None = Field(default=None, description="simulate the folds; null for real data")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -111,9 +109,7 @@ class Split(Section):
         used = [*self.train, *self.validate_, *self.test]
         shared = sorted({fold for fold in used if used.count(fold) > 1})
         if shared:
-            raise ValueError(
-                f"fold {', '.join(map(str, shared))} has more than one role; train, validate and test must be disjoint"
-            )
+            raise ValueError(f"fold {shared} has more than one role; train, validate and test must be disjoint")
         return self
 
     @property

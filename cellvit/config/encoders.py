@@ -21,11 +21,6 @@ Band = tuple[float, float]
 LARGEST_BATCH = 4096
 """Most tiles in a forward pass."""
 
-IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
-IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
-OPTIMUS_MEAN: Rgb = (0.707223, 0.578729, 0.703617)
-OPTIMUS_STD: Rgb = (0.211883, 0.230117, 0.177517)
-
 UNTRAINED_BAND: Band = (0.6, 1.4)
 """CLS standard deviation of random weights: the final LayerNorm still has gain 1 and bias 0, so about 1."""
 
@@ -52,48 +47,38 @@ class EncoderPreset(Section):
     licence: str = Field(default="see the page of the weights", description="licence of the weights")
 
 
+_OPTIMUS_COLOURS: dict[str, Any] = {"mean": (0.707223, 0.578729, 0.703617), "std": (0.211883, 0.230117, 0.177517)}
+_IMAGENET_COLOURS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _GIANT = "vit_giant_patch14_reg4_dinov2"
 _OPTIMUS_ARGUMENTS = {"img_size": 224, "init_values": 1e-5, "dynamic_img_size": False}
 _SWIGLU_ARGUMENTS = {"mlp_layer": "SwiGLUPacked", "act_layer": "SiLU"}
 """Layers are named as in timm.layers or torch.nn."""
 
-_H_OPTIMUS_0 = EncoderPreset(
-    name="hf-hub:bioptimus/H-optimus-0",
-    architecture=_GIANT,
-    arguments=_OPTIMUS_ARGUMENTS,
-    mean=OPTIMUS_MEAN,
-    std=OPTIMUS_STD,
-    depth=40,
-    dim=1536,
-    cls_std=(0.70, 0.90),
-    page="https://huggingface.co/bioptimus/H-optimus-0",
-    licence="Apache-2.0, access by a form",
-)
+
+def _published(repository: str, **fields: Any) -> EncoderPreset:
+    """An encoder from the Hugging Face hub."""
+    hub = {"name": f"hf-hub:{repository}", "page": f"https://huggingface.co/{repository}", "cls_std": UNMEASURED_BAND}
+    return EncoderPreset.model_validate(hub | fields)
+
+
+_H_OPTIMUS = {"architecture": _GIANT, "arguments": _OPTIMUS_ARGUMENTS, **_OPTIMUS_COLOURS, "depth": 40, "dim": 1536}
 
 PRESETS: dict[str, EncoderPreset] = {
-    "h-optimus-0": _H_OPTIMUS_0,
-    "h-optimus-1": _H_OPTIMUS_0.model_copy(
-        update={
-            "name": "hf-hub:bioptimus/H-optimus-1",
-            "cls_std": UNMEASURED_BAND,
-            "page": "https://huggingface.co/bioptimus/H-optimus-1",
-            "licence": "non-commercial",
-        }
+    "h-optimus-0": _published(
+        "bioptimus/H-optimus-0", **_H_OPTIMUS, cls_std=(0.70, 0.90), licence="Apache-2.0, access by a form"
     ),
-    "h0-mini": EncoderPreset(
-        name="hf-hub:bioptimus/H0-mini",
+    "h-optimus-1": _published("bioptimus/H-optimus-1", **_H_OPTIMUS, licence="non-commercial"),
+    "h0-mini": _published(
+        "bioptimus/H0-mini",
         architecture="vit_base_patch14_reg4_dinov2",
         arguments={**_OPTIMUS_ARGUMENTS, **_SWIGLU_ARGUMENTS, "mlp_ratio": 5.33334, "global_pool": ""},
-        mean=OPTIMUS_MEAN,
-        std=OPTIMUS_STD,
+        **_OPTIMUS_COLOURS,
         depth=12,
         dim=768,
-        cls_std=UNMEASURED_BAND,
-        page="https://huggingface.co/bioptimus/H0-mini",
         licence="CC BY-NC-ND 4.0",
     ),
-    "uni2-h": EncoderPreset(
-        name="hf-hub:MahmoodLab/UNI2-h",
+    "uni2-h": _published(
+        "MahmoodLab/UNI2-h",
         architecture=_GIANT,
         arguments={
             **_SWIGLU_ARGUMENTS,
@@ -108,16 +93,13 @@ PRESETS: dict[str, EncoderPreset] = {
             "reg_tokens": 8,
             "dynamic_img_size": True,
         },
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        **_IMAGENET_COLOURS,
         depth=24,
         dim=1536,
-        cls_std=UNMEASURED_BAND,
-        page="https://huggingface.co/MahmoodLab/UNI2-h",
         licence="CC BY-NC-ND 4.0",
     ),
-    "virchow2": EncoderPreset(
-        name="hf-hub:paige-ai/Virchow2",
+    "virchow2": _published(
+        "paige-ai/Virchow2",
         architecture="vit_huge_patch14_224",
         arguments={
             **_SWIGLU_ARGUMENTS,
@@ -128,20 +110,16 @@ PRESETS: dict[str, EncoderPreset] = {
             "global_pool": "",
             "dynamic_img_size": True,
         },
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        **_IMAGENET_COLOURS,
         depth=32,
         dim=1280,
-        cls_std=UNMEASURED_BAND,
-        page="https://huggingface.co/paige-ai/Virchow2",
         licence="CC BY-NC-ND 4.0",
     ),
     "tiny-vit": EncoderPreset(
         name=_GIANT,
         architecture=_GIANT,
         arguments={**_OPTIMUS_ARGUMENTS, "embed_dim": 96, "depth": 4, "num_heads": 3, "init_values": 1.0},
-        mean=OPTIMUS_MEAN,
-        std=OPTIMUS_STD,
+        **_OPTIMUS_COLOURS,
         depth=4,
         dim=96,
         cls_std=UNTRAINED_BAND,
@@ -196,16 +174,14 @@ class EncoderSettings(Section):
 class FeaturesSettings(Section):
     """How tiles are given to the encoder, and which of its tokens are stored."""
 
-    input_px: PositiveInt = Field(
-        default=224, le=1024, description="side of the encoder's input; the whole tile is resized to it"
-    )
+    input_px: PositiveInt = Field(default=224, le=1024, description="side to which a tile is resized for the encoder")
     blocks: tuple[NonNegativeInt, ...] | None = Field(
         default=None,
         min_length=1,
         description="transformer blocks whose tokens are stored, counted from 0; null: the last block",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="arithmetic of the encoder; auto is float16 autocast on a GPU and float32 on a CPU"
+        default="auto", description="arithmetic of the encoder; auto: float16 autocast on a GPU, float32 on a CPU"
     )
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = Field(
         default="auto",
@@ -261,11 +237,7 @@ class FeaturesSettings(Section):
 
 
 def check_fit(encoder: EncoderSettings, features: FeaturesSettings) -> None:
-    """Refuse settings of features that do not fit the encoder.
-
-    Raises:
-        ValueError: The input size is not a multiple of the patch, or the encoder has no such block.
-    """
+    """Raise ValueError if the input size is not a multiple of the patch, or the encoder has no such block."""
     patch, depth = encoder.spec.patch_px, encoder.spec.depth
     if features.input_px % patch:
         low = features.input_px // patch * patch

@@ -7,7 +7,8 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from cellvit.config.base import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
-OpenShare = Annotated[float, Field(gt=0, lt=1)]
+Shares = Annotated[tuple[Share, ...], Field(min_length=1)]
+Thresholds = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)]
 
 
 class WatershedSettings(Section):
@@ -16,12 +17,11 @@ class WatershedSettings(Section):
     method: tuple[Literal["hovernet", "hv_flow"], ...] = Field(
         default=("hovernet", "hv_flow"), min_length=1, description="methods that decode maps into nuclei"
     )
-    np_threshold: tuple[OpenShare, ...] = Field(
-        default=(0.4, 0.5, 0.6), min_length=1, description="NP probability above which a pixel is nuclear"
+    np_threshold: Thresholds = Field(
+        default=(0.4, 0.5, 0.6), description="NP probability from which a pixel is nuclear"
     )
-    hv_threshold: tuple[OpenShare, ...] = Field(
+    hv_threshold: Thresholds = Field(
         default=(0.3, 0.4, 0.5, 0.6),
-        min_length=1,
         description="hovernet: HV gradient energy above which a pixel belongs to a border and not to a marker",
     )
     min_object_px: tuple[PositiveInt, ...] = Field(
@@ -32,9 +32,8 @@ class WatershedSettings(Section):
         min_length=1,
         description="hv_flow: how much of HV a cut between two nuclei must explain, in pixels",
     )
-    min_fit: tuple[Share, ...] = Field(
+    min_fit: Shares = Field(
         default=(0.3, 0.5, 0.7),
-        min_length=1,
         description="hv_flow: lowest fit of a nucleus to HV, as a share of the mean of its tile",
     )
     warn_at_border: bool = Field(default=True, description="warn if the best value is the first or last of its list")
@@ -88,9 +87,5 @@ class QualityGates(Section):
 class GatesSettings(Section):
     """Integrity checks stop the run; quality gates are graded in the summary."""
 
-    integrity: IntegrityGates = Field(
-        default_factory=IntegrityGates, description="limits of the integrity checks, which stop the run"
-    )
-    quality: QualityGates = Field(
-        default_factory=QualityGates, description="limits of the quality gates, which grade results"
-    )
+    integrity: IntegrityGates = Field(default_factory=IntegrityGates, description="limits that stop the run")
+    quality: QualityGates = Field(default_factory=QualityGates, description="limits that grade the results")

@@ -13,16 +13,10 @@ from cellvit.errors import SettingsError
 
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options for the settings of a run, which are those of Snakemake."""
-    parser.add_argument(
-        "--configfile",
-        type=Path,
-        nargs="*",
-        default=[],
-        help="settings files that override config.yaml, the last first",
-    )
-    parser.add_argument(
-        "--config", nargs="*", default=[], metavar="KEY=VALUE", help="settings that override the files, as YAML"
-    )
+    files = "settings files that override config.yaml, the last first"
+    parser.add_argument("--configfile", type=Path, nargs="*", default=[], help=files)
+    values = "settings that override the files, as YAML"
+    parser.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help=values)
     parser.add_argument("--base", type=Path, default=Path("config.yaml"), help="settings file that all others override")
 
 
@@ -36,7 +30,7 @@ def given_settings(args: argparse.Namespace) -> Settings:
     for path in (args.base, *args.configfile):
         if not path.is_file():
             raise SettingsError(
-                f"{path}: the settings file does not exist. Run in the repository, or give the file by --base."
+                f"{path}: the settings file does not exist. Run in the repository, or give it by --base."
             )
         _override(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     _override(merged, _parsed(args.config))
@@ -53,12 +47,6 @@ def settings_yaml(settings: Settings) -> str:
     return yaml.safe_dump(written, sort_keys=False, allow_unicode=True)
 
 
-def snakemake_options(args: argparse.Namespace) -> list[str]:
-    """The same settings as options of Snakemake."""
-    files = ["--configfile", *map(str, args.configfile)] if args.configfile else []
-    return files + (["--config", *args.config] if args.config else [])
-
-
 def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
     values = {}
     for pair in pairs:
@@ -66,9 +54,7 @@ def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
         try:
             values[key] = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise SettingsError(
-                f"--config {pair}: the value is not YAML ({error}). Quote it as for Snakemake."
-            ) from error
+            raise SettingsError(f"--config {pair}: the value is not YAML ({error}). Quote it.") from error
         if not equals:
             raise SettingsError(f"--config {pair}: expected KEY=VALUE, as seed=1 or training='{{\"epochs\": 3}}'")
     return values

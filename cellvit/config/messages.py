@@ -6,9 +6,6 @@ from pydantic import BaseModel, ValidationError
 
 from cellvit.errors import SettingsError
 
-_WANTS_A_LIST = {"tuple_type", "list_type"}
-"""Names in pydantic of the fault that a value is not a list."""
-
 
 def settings_error(error: ValidationError, model: type[BaseModel]) -> SettingsError:
     """One error that names every faulty key of `model`, with the nearest valid key for a misspelled one."""
@@ -27,7 +24,7 @@ def _line(path: tuple[int | str, ...], kind: str, message: str, found: object, m
     message = message.removeprefix("Value error, ")
     if kind == "value_error":
         return message if message.startswith(key) else f"{key}: {message}"
-    if kind in _WANTS_A_LIST:
+    if kind in ("tuple_type", "list_type"):
         fix = f"; write [{found}]" if isinstance(found, str | int | float) else ""
         return f"{key}: must be a list, found {found!r}{fix}"
     return f"{key}: {message[0].lower()}{message[1:]}, found {found!r}"
@@ -36,11 +33,8 @@ def _line(path: tuple[int | str, ...], kind: str, message: str, found: object, m
 def _suggestion(path: tuple[int | str, ...], model: type[BaseModel]) -> str:
     section: object = model
     for part in path[:-1]:
-        if not (isinstance(section, type) and issubclass(section, BaseModel)) or part not in section.model_fields:
-            return ""
-        section = section.model_fields[str(part)].annotation
-    if not (isinstance(section, type) and issubclass(section, BaseModel)):
-        return ""
-    known = [field.alias or name for name, field in section.model_fields.items()]
+        fields = getattr(section, "model_fields", {})
+        section = fields[part].annotation if part in fields else None
+    known = [field.alias or name for name, field in getattr(section, "model_fields", {}).items()]
     near = difflib.get_close_matches(str(path[-1]), known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; the keys here are: {', '.join(known)}"
+    return f"; did you mean {near[0]}?" if near else f"; the keys here are: {', '.join(known)}" if known else ""

@@ -29,8 +29,7 @@ class DecoderSettings(Section):
         default=None, min_length=1, description="blocks whose tokens the decoder reads; null: all of features.blocks"
     )
     widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field(
-        default=(256, 128, 64, 64, 64),
-        description="channels at the token grid and after each of the four x2 stages",
+        default=(256, 128, 64, 64, 64), description="channels at the token grid and after each of the four x2 stages"
     )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="channel dropout after the token projection")
     image_stem: ImageStem = Field(
@@ -53,18 +52,14 @@ class LossSettings(Section):
     hv_weight: NonNegativeFloat = Field(default=2.0, description="weight of HV (regression + gradient + magnitude)")
     nt_weight: NonNegativeFloat = Field(default=1.0, description="weight of NT (cross-entropy)")
     hv_regression_weight: NonNegativeFloat = Field(default=1.0, description="weight of the masked regression inside HV")
-    hv_gradient_weight: NonNegativeFloat = Field(
-        default=2.0, description="weight of the masked Sobel gradient inside HV"
-    )
+    hv_gradient_weight: NonNegativeFloat = Field(default=2.0, description="weight of the masked gradient inside HV")
     hv_magnitude_weight: NonNegativeFloat = Field(default=1.0, description="weight of the magnitude term inside HV")
     regression: Literal["mse", "smooth_l1"] = Field(default="mse", description="form of the masked regression")
     weighting: Literal["fixed", "adaptive"] = Field(
         default="fixed",
         description="fixed: the weights above; adaptive: learned weights that start from them (Kendall et al. 2018)",
     )
-    class_weights: bool = Field(
-        default=True, description="weight the NT classes by the inverse square root of their frequency"
-    )
+    class_weights: bool = Field(default=True, description="weight the NT classes by 1 / sqrt(frequency)")
 
 
 class TrainingSettings(Section):
@@ -75,7 +70,7 @@ class TrainingSettings(Section):
     learning_rate: PositiveFloat = Field(default=1e-4, description="peak learning rate of AdamW")
     weight_decay: NonNegativeFloat = Field(default=1e-2, description="weight decay of AdamW")
     warmup: float = Field(
-        default=0.05, ge=0, lt=1, description="share of the steps with linear warm-up; cosine decay follows"
+        default=0.05, ge=0, lt=1, description="share of the steps in the warm-up, before cosine decay"
     )
     max_norm: PositiveFloat = Field(default=1.0, description="gradients are clipped to this norm")
     augment: bool = Field(
@@ -93,9 +88,7 @@ class TrainingSettings(Section):
         default=5,
         description="epochs between measurements of bPQ on the validation folds; the epoch with the best value is selected",
     )
-    shared_decoder: bool = Field(
-        default=True, description='also train one decoder for all organs (family "all"), the baseline of the families'
-    )
+    shared_decoder: bool = Field(default=True, description='also train one decoder for all organs (family "all")')
     loss: LossSettings = Field(default_factory=LossSettings, description="parts of the loss")
 
     @model_validator(mode="after")

@@ -17,11 +17,7 @@ def check_paired(args: argparse.Namespace, first: str, *others: str) -> None:
     expected = len(getattr(args, first))
     for other in others:
         if (found := len(getattr(args, other))) != expected:
+            one, each = (f"--{name.replace('_', '-')}" for name in (other, first))
             raise SettingsError(
-                f"{_option(other)} must have one entry for each of {_option(first)}, in the same order: "
-                f"{expected} expected, found {found}"
+                f"{one} must have one entry for each of {each}, in the same order: {expected} expected, found {found}"
             )
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

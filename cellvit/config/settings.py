@@ -19,12 +19,8 @@ Device = Literal["auto", "cpu", "cuda"]
 class CacheSettings(Section):
     """The result cache: results of earlier runs, which a step reuses where its inputs, settings and code are the same."""
 
-    enabled: bool = Field(
-        default=True, description="reuse cached results; false: every step that runs computes, and nothing is cached"
-    )
-    max_gb: PositiveFloat = Field(
-        default=100, description="size limit in GB; the least recently used results are removed first"
-    )
+    enabled: bool = Field(default=True, description="false: every step that runs computes, and nothing is cached")
+    max_gb: PositiveFloat = Field(default=100, description="size limit in GB; the least recently used results go first")
 
 
 class Settings(Section):
@@ -45,19 +41,15 @@ class Settings(Section):
     encoder: EncoderSettings = Field(default_factory=EncoderSettings, description="the frozen encoder")
     features: FeaturesSettings = Field(default_factory=FeaturesSettings, description="which features are extracted")
     organ_head: OrganHeadSettings = Field(
-        default_factory=OrganHeadSettings, description="OrganHead: the organ of a tile from its CLS token"
+        default_factory=OrganHeadSettings, description="OrganHead: the organ of a tile"
     )
-    decoder: DecoderSettings = Field(
-        default_factory=DecoderSettings, description="HoVer-Net decoder, one for each family"
-    )
+    decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="HoVer-Net decoder of each family")
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="training of the decoders")
     watershed: WatershedSettings = Field(default_factory=WatershedSettings, description="grid of watershed parameters")
     gates: GatesSettings = Field(default_factory=GatesSettings, description="integrity checks and quality gates")
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the training and of the bootstrap intervals")
     device: Device = Field(default="auto", description="where torch computes; auto: on a GPU if there is one")
-    cache: CacheSettings = Field(
-        default_factory=CacheSettings, description="the result cache, a folder beside the output folder"
-    )
+    cache: CacheSettings = Field(default_factory=CacheSettings, description="result cache, beside the output folder")
 
     @model_validator(mode="after")
     def _organs_have_one_family(self) -> Self:

@@ -83,13 +83,8 @@ class BuildReportSettings(Section):
 
 
 def step_settings(settings: Settings, step: str, family: str = "") -> str:
-    """JSON that the rule of `step` passes to it; equal settings always give equal text."""
-    return step_section(settings, step, family).model_dump_json(by_alias=True)
-
-
-def step_section(settings: Settings, step: str, family: str = "") -> Section:
-    """The part of the settings that `step` reads (for a family, where the step has one)."""
-    return _SECTIONS[step](settings, family)
+    """JSON of the part of the settings that `step` reads (of a family, if it has one); equal settings, equal text."""
+    return _SECTIONS[step](settings, family).model_dump_json(by_alias=True)
 
 
 def _extract_features(settings: Settings, _: str) -> Section:

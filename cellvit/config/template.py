@@ -2,12 +2,12 @@
 
 import json
 import textwrap
-from types import NoneType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from cellvit.config.data import SimulatedData
 from cellvit.config.encoders import EncoderPreset
@@ -40,43 +40,23 @@ def _field(section: BaseModel, name: str, field: FieldInfo, depth: int) -> str:
     if isinstance(value, BaseModel) and not isinstance(value, Gate):
         inner = "".join(_field(value, item, info, depth + 1) for item, info in type(value).model_fields.items())
         return f"{lead}{comment}{_indent(depth)}{key}:\n{inner}"
-    return f"{lead}{comment}{textwrap.indent(_yaml(key, _plain(value)), _indent(depth))}{_example(name, depth)}"
+    return f"{lead}{comment}{textwrap.indent(_yaml(key, to_jsonable_python(value, by_alias=True)), _indent(depth))}{_example(name, depth)}"
 
 
 def _comment(field: FieldInfo, depth: int) -> str:
     limits = _limits(field)
-    text = f"{field.description or ''}{f' ({limits})' if limits else ''}"
+    text = f"{field.description}{f' ({limits})' if limits else ''}"
     lines = textwrap.wrap(text, _WIDTH - len(_indent(depth)) - 2, break_on_hyphens=False)
     return "".join(f"{_indent(depth)}# {line}\n" for line in lines)
 
 
 def _limits(field: FieldInfo) -> str:
     signs = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at most {}"}
-    parts = [
-        words.format(getattr(rule, sign))
-        for rule in field.metadata
-        for sign, words in signs.items()
-        if hasattr(rule, sign)
-    ]
-    choices = _choices(field.annotation)
-    return ", ".join(parts + ([f"one of {', '.join(choices)}"] if choices else []))
-
-
-def _choices(annotation: Any) -> list[str]:
-    arguments = get_args(annotation)
-    if get_origin(annotation) is Union or NoneType in arguments:
-        return []
-    return [item for item in arguments if isinstance(item, str)]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", by_alias=True)
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
+    rules = ((rule, sign) for rule in field.metadata for sign in signs if hasattr(rule, sign))
+    parts = [signs[sign].format(getattr(rule, sign)) for rule, sign in rules]
+    if get_origin(field.annotation) is Literal:
+        parts.append(f"one of {', '.join(get_args(field.annotation))}")
+    return ", ".join(parts)
 
 
 def _yaml(key: str, value: Any) -> str:

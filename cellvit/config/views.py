@@ -4,14 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 GEOMETRIES: Final = (
-    "identity",
-    "rotate90",
-    "rotate180",
-    "rotate270",
-    "flip",
-    "flip_rotate90",
-    "flip_rotate180",
-    "flip_rotate270",
+    *("identity", "rotate90", "rotate180", "rotate270"),
+    *("flip", "flip_rotate90", "flip_rotate180", "flip_rotate270"),
 )
 """The eight flips and rotations by number: a left-right flip where named, then a counterclockwise rotation."""
 
@@ -33,9 +27,7 @@ def geometries_named(names: Sequence[str]) -> tuple[int, ...]:
     all_names = [each for name in names for each in (GEOMETRIES if name == DIHEDRAL8 else (name,))]
     unknown = [name for name in all_names if name not in GEOMETRIES]
     if unknown:
-        raise ValueError(
-            f"features.views: unknown {', '.join(unknown)}; views are {', '.join((DIHEDRAL8, *GEOMETRIES))}"
-        )
+        raise ValueError(f"features.views: unknown {', '.join(unknown)}; views: {', '.join((DIHEDRAL8, *GEOMETRIES))}")
     if all_names[0] != GEOMETRIES[0] or len(set(all_names)) < len(all_names):
         raise ValueError(
             f"features.views={list(names)}: identity must be the first view, and each view may be listed once; "

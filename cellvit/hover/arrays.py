@@ -10,13 +10,6 @@ Array = Any
 """A numpy array or a torch tensor; results have the type and the device of the arguments."""
 
 
-def is_integer(values: Array) -> bool:
-    """Whether the values are integers; booleans are not."""
-    if isinstance(values, np.ndarray):
-        return values.dtype.kind in "iu"
-    return not values.dtype.is_floating_point and not values.dtype.is_complex and values.dtype != torch.bool
-
-
 def cast(values: Num[Array, " n"], dtype: str) -> Num[Array, " n"]:
     """The values converted to the type of this name."""
     return values.astype(dtype) if isinstance(values, np.ndarray) else values.to(getattr(torch, dtype))
@@ -40,14 +33,6 @@ def changes(values: Num[Array, " n"]) -> Bool[Array, " n"]:
 def nonzero(values: Num[Array, " n"]) -> Int64[Array, " k"]:
     """Indices of the values that are not 0."""
     return np.flatnonzero(values) if isinstance(values, np.ndarray) else values.nonzero().squeeze(1)
-
-
-def gaps(places: Int64[Array, " n"], *, end: int) -> Int64[Array, " n"]:
-    """Distance from each place to the next one, and from the last one to `end`."""
-    distance = places.copy() if isinstance(places, np.ndarray) else places.clone()
-    distance[:-1] = places[1:] - places[:-1]
-    distance[-1:] = end - places[-1:]
-    return distance
 
 
 def repeat(values: Num[Array, " n"], times: Int64[Array, " n"]) -> Num[Array, " k"]:

@@ -12,11 +12,7 @@ _ROUNDING: Final = 1e-3
 
 
 def check_maps(np_prob: Float[np.ndarray, "h w"], hv: Float[np.ndarray, "2 h w"]) -> None:
-    """Refuse maps that are not the NP and HV maps of one tile.
-
-    Raises:
-        ContractError: The maps are empty, differ in size or are not finite, or `np_prob` is not a probability.
-    """
+    """Raise ContractError if the maps are empty, differ in size or are not finite, or `np_prob` is not a probability."""
     if np_prob.ndim != 2 or not np_prob.size or hv.shape != (2, *np_prob.shape):
         raise ContractError(
             f"maps of a tile must be np_prob (h, w) and hv (2, h, w), found {np_prob.shape} and {hv.shape}. "
@@ -32,11 +28,7 @@ def check_maps(np_prob: Float[np.ndarray, "h w"], hv: Float[np.ndarray, "2 h w"]
 
 
 def check_finite(name: str, values: Float[np.ndarray, "..."]) -> None:
-    """Refuse a map that contains NaN or infinity.
-
-    Raises:
-        ContractError: A value is not finite.
-    """
+    """Raise ContractError if a map contains NaN or infinity."""
     with np.errstate(all="ignore"):  # the sum is finite only if all values are, and is several times faster to test
         if np.isfinite(values.sum()):
             return

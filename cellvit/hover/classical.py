@@ -38,14 +38,10 @@ def segment_classical(
         min_distance_px: Smallest distance between two seeds, about half the diameter of the smallest nucleus.
     """
     density = gaussian(rgb2hed(image)[..., 0], smoothing_px)
-    mask = _clean(density > threshold_otsu(density), opening_px, min_object_px)
+    opened = ndimage.binary_opening(density > threshold_otsu(density), disk(opening_px))
+    mask = ~_without_small(~_without_small(opened, min_object_px), min_object_px)
     distance = gaussian(ndimage.distance_transform_edt(mask), smoothing_px)
     return relabel(watershed(-distance, _seeds(distance, mask, min_distance_px), mask=mask))
-
-
-def _clean(mask: Bool[np.ndarray, "h w"], opening_px: int, min_object_px: int) -> Bool[np.ndarray, "h w"]:
-    opened = ndimage.binary_opening(mask, disk(opening_px))
-    return ~_without_small(~_without_small(opened, min_object_px), min_object_px)
 
 
 def _without_small(mask: Bool[np.ndarray, "h w"], min_px: int) -> Bool[np.ndarray, "h w"]:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 from jaxtyping import Float, Int32
@@ -82,14 +82,12 @@ def watershed_of_method(method: str, parameters: Mapping[str, float]) -> Watersh
     Raises:
         SettingsError: Unknown method or parameter, or a parameter out of its limits.
     """
-    kind = next((kind for name, kind in METHODS.items() if name == method), None)
-    if kind is None:
-        raise SettingsError(f"unknown watershed method {method!r}; the methods are: {', '.join(METHODS)}.")
+    if method not in METHODS:
+        raise SettingsError(f"unknown watershed method {method!r}; the methods are {', '.join(METHODS)}.")
+    kind = METHODS[cast(Method, method)]
     types = {field.name: field.type for field in dataclasses.fields(kind)}
     if unknown := sorted(set(parameters) - set(types)):
-        raise SettingsError(
-            f"unknown {method} parameters {', '.join(unknown)}; the parameters are: {', '.join(types)}."
-        )
+        raise SettingsError(f"unknown {method} parameters {', '.join(unknown)}; the parameters are {', '.join(types)}.")
     given: dict[str, Any] = dict(parameters)
     for name, value in parameters.items():
         if types[name] is int:

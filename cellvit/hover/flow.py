@@ -59,13 +59,6 @@ class _Pieces(NamedTuple):
     other: Int64[np.ndarray, " e"]
 
 
-class _Nuclei(NamedTuple):
-    """Joined pieces: the nucleus of each nuclear pixel, and one column of sums per nucleus as in `_Pieces`."""
-
-    nucleus: Int64[np.ndarray, " p"]
-    sums: Float64[np.ndarray, "9 n"]
-
-
 def flow_decoder(np_prob: Float32[np.ndarray, "h w"], hv: Float32[np.ndarray, "2 h w"]) -> Callable[[HvFlow], Labels]:
     """Decoder of one tile as a function of the parameters; steps that several sets of parameters share run once.
 
@@ -93,7 +86,7 @@ def flow_decoder(np_prob: Float32[np.ndarray, "h w"], hv: Float32[np.ndarray, "2
         return _follow(pixels(np_threshold), hv, window_px)
 
     @cache
-    def joined(np_threshold: float, window_px: int, min_gain_px: float, min_object_px: int) -> _Nuclei:
+    def joined(np_threshold: float, window_px: int, min_gain_px: float, min_object_px: int) -> _Pieces:
         return _join(pieces(np_threshold, window_px), min_gain_px, min_object_px)
 
     def decode(chosen: HvFlow) -> Labels:  # `Labels` is an alias: jaxtyping would build the type again for every tile
@@ -102,7 +95,7 @@ def flow_decoder(np_prob: Float32[np.ndarray, "h w"], hv: Float32[np.ndarray, "2
         accepted = (nuclei.sums[0] >= chosen.min_object_px) & _fits(nuclei.sums, chosen.min_fit)
         label = np.where(accepted, accepted.cumsum(), 0).astype(np.int32)
         labels = np.zeros(np_prob.size, np.int32)
-        labels[pixels(chosen.np_threshold).tile] = label[nuclei.nucleus]
+        labels[pixels(chosen.np_threshold).tile] = label[nuclei.piece]
         return labels.reshape(np_prob.shape)
 
     return decode
@@ -200,8 +193,8 @@ def _distinct(
     return pairs // max(n_pieces, 1), pairs % max(n_pieces, 1)
 
 
-def _join(start: _Pieces, min_gain_px: float, min_object_px: int) -> _Nuclei:
-    """Join neighbours until every remaining cut explains enough and no piece with a neighbour is too small."""
+def _join(start: _Pieces, min_gain_px: float, min_object_px: int) -> _Pieces:
+    """Nuclei: neighbours joined until every remaining cut explains enough and no piece with a neighbour is too small."""
     sums, one, other = start.sums, start.one, start.other
     nucleus = np.arange(sums.shape[1])
     while len(one):
@@ -221,7 +214,7 @@ def _join(start: _Pieces, min_gain_px: float, min_object_px: int) -> _Nuclei:
         sums = np.stack([np.bincount(joined, term, n_joined) for term in sums])
         nucleus = joined[nucleus]
         one, other = _distinct(joined[one], joined[other], n_joined)
-    return _Nuclei(nucleus[start.piece], sums)
+    return _Pieces(nucleus[start.piece], sums, one, other)
 
 
 def _mutually_best(

@@ -11,7 +11,7 @@ from typing import Final
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int32, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int32
 from skimage.segmentation import watershed
 
 from cellvit.hover.parameters import HoverNetWatershed
@@ -46,7 +46,7 @@ def hovernet_decoder(
     # The types are aliases: jaxtyping would build them again for every tile.
     @cache
     def energy(sobel_px: int) -> Energy:
-        return border_energy(hv, sobel_px)
+        return _border_energy(hv, sobel_px)
 
     @cache
     def mask(threshold: float, min_px: int) -> Pieces:
@@ -54,7 +54,12 @@ def hovernet_decoder(
 
     @cache
     def landscape(sobel_px: int, threshold: float, min_px: int) -> Basins:
-        return _landscape(energy(sobel_px), mask(threshold, min_px) > 0)
+        """Basins to flood: lowest at nuclear pixels that look least like a border, 0 outside the mask."""
+        depth = np.subtract(1.0, energy(sobel_px), dtype=np.float64)
+        depth *= mask(threshold, min_px) > 0
+        basins: Basins = cv2.GaussianBlur(depth, (_SMOOTHING_PX, _SMOOTHING_PX), 0)
+        basins *= -1
+        return basins
 
     def decode(chosen: HoverNetWatershed) -> Labels:
         pieces = mask(chosen.np_threshold, chosen.min_object_px)  # step 1
@@ -63,20 +68,6 @@ def hovernet_decoder(
         return relabel(flood(basins, markers, pieces))  # step 4; the numbers of the markers have gaps
 
     return decode
-
-
-def border_energy(hv: Float32[np.ndarray, "2 h w"], sobel_px: int) -> Float32[np.ndarray, "h w"]:
-    """How much each pixel looks like the border between two nuclei, 0..1 (equation 5 of the paper).
-
-    Along a nucleus both maps rise from -1 to 1; from one nucleus to the next they fall back. The energy is high
-    where the derivative of either map along its own axis is low in comparison with the rest of the tile.
-    """
-    # Maps and derivatives are scaled to their range in the tile: a constant factor in HV changes nothing.
-    horizontal, vertical = (_unit_range(plane) for plane in hv)
-    across = 1 - _unit_range(cv2.Sobel(horizontal, cv2.CV_64F, 1, 0, ksize=sobel_px))
-    along = 1 - _unit_range(cv2.Sobel(vertical, cv2.CV_64F, 0, 1, ksize=sobel_px))
-    energy: Float32[np.ndarray, "h w"] = np.maximum(across, along)
-    return energy
 
 
 def flood(
@@ -113,6 +104,20 @@ def flood(
     return labels.reshape(pieces.shape)
 
 
+def _border_energy(hv: Float32[np.ndarray, "2 h w"], sobel_px: int) -> Float32[np.ndarray, "h w"]:
+    """How much each pixel looks like the border between two nuclei, 0..1 (equation 5 of the paper).
+
+    Along a nucleus both maps rise from -1 to 1; from one nucleus to the next they fall back. The energy is high
+    where the derivative of either map along its own axis is low in comparison with the rest of the tile.
+    """
+    # Maps and derivatives are scaled to their range in the tile: a constant factor in HV changes nothing.
+    horizontal, vertical = (_unit_range(plane) for plane in hv)
+    across = 1 - _unit_range(cv2.Sobel(horizontal, cv2.CV_64F, 1, 0, ksize=sobel_px))
+    along = 1 - _unit_range(cv2.Sobel(vertical, cv2.CV_64F, 0, 1, ksize=sobel_px))
+    energy: Float32[np.ndarray, "h w"] = np.maximum(across, along)
+    return energy
+
+
 def _level(heights: Float64[np.ndarray, " m"], marker: Int32[np.ndarray, " m"]) -> bool:
     """Whether pixels of different markers have exactly the same height."""
     order = heights.argsort()
@@ -137,28 +142,14 @@ def _large_pieces(mask: Bool[np.ndarray, "h w"], min_px: int) -> Int32[np.ndarra
     return labels
 
 
-def _filled(mask: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """The mask with its holes filled: background that is not 4-connected to the border of the tile."""
-    framed = np.pad(mask, 1)
-    cv2.floodFill(framed, None, (0, 0), 2)  # the outside becomes 2
-    filled: UInt8[np.ndarray, "h w"] = (framed[1:-1, 1:-1] != 2).astype(np.uint8)
-    return filled
-
-
-def _landscape(energy: Float32[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"]) -> Float64[np.ndarray, "h w"]:
-    """Basins to flood: lowest at nuclear pixels that look least like a border, 0 outside the mask."""
-    depth = np.subtract(1.0, energy, dtype=np.float64)
-    depth *= mask
-    basins: Float64[np.ndarray, "h w"] = cv2.GaussianBlur(depth, (_SMOOTHING_PX, _SMOOTHING_PX), 0)
-    basins *= -1
-    return basins
-
-
 def _markers(
     energy: Float32[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"], chosen: HoverNetWatershed
 ) -> Int32[np.ndarray, "h w"]:
     """Inner parts of nuclei, one label each."""
+    # Fill holes: background that is not 4-connected to the border of the tile.
+    framed = np.pad((mask & (energy < chosen.hv_threshold)).view(np.uint8), 1)
+    cv2.floodFill(framed, None, (0, 0), 2)  # the outside becomes 2
+    inner = (framed[1:-1, 1:-1] != 2).astype(np.uint8)
     # The opening removes thin bridges between the inner parts of neighbouring nuclei, and specks.
-    inner = _filled((mask & (energy < chosen.hv_threshold)).view(np.uint8))
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (chosen.opening_px, chosen.opening_px))
     return _large_pieces(cv2.morphologyEx(inner, cv2.MORPH_OPEN, ellipse) > 0, chosen.min_marker_px)

@@ -86,7 +86,9 @@ def paint_channels(masks: Num[np.ndarray, "h w 5"]) -> Painted:
     n_channels = masks.shape[2]
     channel = n_channels - 1 - np.argmax(claimed[row, column, ::-1], axis=1)  # the last channel with a nucleus here
 
-    keys = _keys(masks)
+    # Keys differ between nuclei of different channels, and sort by channel, then by id.
+    ids = masks.astype(np.int64)
+    keys = ids + np.arange(n_channels) * (ids.max(initial=0) + 1)
     visible, labels = np.unique(keys[row, column, channel], return_inverse=True)
     instances = np.zeros(masks.shape[:2], np.int32)
     instances[row, column] = labels + 1
@@ -118,10 +120,3 @@ def _check_masks(masks: Num[np.ndarray, "h w 5"]) -> None:
             f"(row, column, channel) {where} and {int(wrong.sum()) - 1} more such values. "
             "The file is damaged or is not a masks.npy: download it again."
         )
-
-
-def _keys(masks: Num[np.ndarray, "h w 5"]) -> Int64[np.ndarray, "h w 5"]:
-    """Integers that differ between nuclei of different channels and sort by channel, then by id."""
-    ids = masks.astype(np.int64)
-    keys: Int64[np.ndarray, "h w 5"] = ids + np.arange(masks.shape[2]) * (ids.max(initial=0) + 1)
-    return keys

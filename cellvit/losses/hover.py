@@ -6,23 +6,19 @@ References:
 """
 
 import math
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
+from pydantic import ValidationError
 from torch import Tensor, nn
 
+from cellvit.config.messages import settings_error
 from cellvit.config.models import LossSettings
 from cellvit.errors import SettingsError
 from cellvit.models.maps import HoverMaps
 from cellvit.taxonomy import NucleusClass
-
-Regression = Literal["mse", "smooth_l1"]
-Weighting = Literal["fixed", "adaptive"]
-
-_DEFAULTS: Final = LossSettings()
-"""The defaults of the settings are the defaults of the loss."""
 
 _MAGNITUDE_EPS: Final = 1e-8
 """Added under the root of |v| = sqrt(h^2 + v^2 + eps), so that its gradient is finite at 0 (the original system)."""
@@ -79,47 +75,28 @@ class HoVerNetLoss(nn.Module):
     are 0.
 
     Args:
-        np_weight, hv_weight, nt_weight: Weights of the branches in the total.
-        hv_regression_weight, hv_gradient_weight, hv_magnitude_weight: Weights of the parts of HV.
-        regression: Form of the HV regression.
         class_weights: Weight of each `NucleusClass` in the NT cross-entropy; None means 1 for each.
-        weighting: Whether the weights of the branches are fixed or learned.
+        options: Fields of `cellvit.config.models.LossSettings` that differ from the defaults.
 
     Raises:
-        SettingsError: A weight is negative or not finite, an option is unknown, there are not six class weights, or an
+        SettingsError: An option is unknown or out of its limits, there are not six class weights of 0 or more, or an
             adaptive weight starts at 0.
     """
 
     class_weights: Float[Tensor, "6"] | None
     weights: Float[Tensor, "3"]
 
-    def __init__(  # more than six options: each is one setting of the training section
-        self,
-        *,
-        np_weight: float = _DEFAULTS.np_weight,
-        hv_weight: float = _DEFAULTS.hv_weight,
-        nt_weight: float = _DEFAULTS.nt_weight,
-        hv_regression_weight: float = _DEFAULTS.hv_regression_weight,
-        hv_gradient_weight: float = _DEFAULTS.hv_gradient_weight,
-        hv_magnitude_weight: float = _DEFAULTS.hv_magnitude_weight,
-        regression: Regression = _DEFAULTS.regression,
-        class_weights: Float[Tensor, "6"] | None = None,
-        weighting: Weighting = _DEFAULTS.weighting,
-    ) -> None:
+    def __init__(self, *, class_weights: Float[Tensor, "6"] | None = None, **options: float | str) -> None:
         super().__init__()
-        branches = {"np_weight": np_weight, "hv_weight": hv_weight, "nt_weight": nt_weight}
-        self.hv_weights = {
-            "hv_regression_weight": hv_regression_weight,
-            "hv_gradient_weight": hv_gradient_weight,
-            "hv_magnitude_weight": hv_magnitude_weight,
-        }
-        _check_weights(branches | self.hv_weights, class_weights)
-        _check_choice("regression", regression, get_args(Regression))
-        _check_choice("weighting", weighting, get_args(Weighting))
-        self.regression: Regression = regression
+        try:
+            self.settings = LossSettings.model_validate(options)
+        except ValidationError as error:
+            raise settings_error(error, LossSettings) from None
+        _check_class_weights(class_weights)
+        branches = {name: getattr(self.settings, name) for name in ("np_weight", "hv_weight", "nt_weight")}
         self.register_buffer("class_weights", class_weights)
         self.register_buffer("weights", torch.tensor(list(branches.values()), dtype=torch.float32))
-        self.log_variances = _log_variances(branches) if weighting == "adaptive" else None
+        self.log_variances = _log_variances(branches) if self.settings.weighting == "adaptive" else None
 
     def forward(
         self,
@@ -129,15 +106,15 @@ class HoVerNetLoss(nn.Module):
         hv_target: Float[Tensor, "b 2 h w"],
     ) -> LossParts:
         """Loss of a batch of maps; `hv_target` is `cellvit.hover.encode.hv_maps` of `instances`."""
-        mask = instances != 0
+        mask, chosen = instances != 0, self.settings
         with torch.autocast(mask.device.type, enabled=False):
             logits, hv, types, target = maps.np.float(), maps.hv.float(), maps.nt.float(), hv_target.float()
             loss_np = F.cross_entropy(logits, mask.long()) + dice_loss(logits.softmax(dim=1)[:, 1], mask)
-            hv_l1 = regression_loss(hv, target, mask, kind=self.regression)
+            hv_l1 = regression_loss(hv, target, mask, kind=chosen.regression)
             gradient = gradient_loss(hv, target, mask)
             magnitude = magnitude_loss(hv, target, mask)
-            regression_weight, gradient_weight, magnitude_weight = self.hv_weights.values()
-            loss_hv = regression_weight * hv_l1 + gradient_weight * gradient + magnitude_weight * magnitude
+            loss_hv = chosen.hv_regression_weight * hv_l1 + chosen.hv_gradient_weight * gradient
+            loss_hv = loss_hv + chosen.hv_magnitude_weight * magnitude
             loss_nt = type_loss(types, classes, self.class_weights)
             total, weights = self._total(torch.stack((loss_np, loss_hv, loss_nt)))
         return LossParts(loss_np, loss_hv, hv_l1, gradient, magnitude, loss_nt, total, *weights.detach().unbind())
@@ -155,7 +132,7 @@ def regression_loss(
     hv_target: Float[Tensor, "b 2 h w"],
     mask: Bool[Tensor, "b h w"],
     *,
-    kind: Regression = _DEFAULTS.regression,
+    kind: Literal["mse", "smooth_l1"],
 ) -> Float[Tensor, ""]:
     """Mean over nuclear pixels and both channels of the squared or (``smooth_l1``) the smooth absolute difference."""
     compare = F.mse_loss if kind == "mse" else F.smooth_l1_loss
@@ -184,8 +161,8 @@ def magnitude_loss(
 
     It prevents a decoder that is uncertain about the direction from shrinking its vectors to 0.
     """
-    difference = _magnitude(hv_pred) - _magnitude(hv_target)
-    return _masked_mean(difference.square().unsqueeze(1), mask)
+    predicted, true = ((hv.square().sum(dim=1) + _MAGNITUDE_EPS).sqrt() for hv in (hv_pred, hv_target))
+    return _masked_mean((predicted - true).square().unsqueeze(1), mask)
 
 
 def dice_loss(probability: Float[Tensor, "b h w"], mask: Bool[Tensor, "b h w"]) -> Float[Tensor, ""]:
@@ -220,10 +197,6 @@ def _one_channel(mask: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b 1 h w"]:
     return mask.bool().reshape(len(mask), 1, *mask.shape[-2:])
 
 
-def _magnitude(hv: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b h w"]:
-    return (hv.square().sum(dim=1) + _MAGNITUDE_EPS).sqrt()
-
-
 def _derivative_kernel(like: Float[Tensor, "..."]) -> Float[Tensor, "k k"]:
     """Kernel of the derivative along x, 0 in the centre, on the device and in the dtype of `like`."""
     offset = torch.arange(_SOBEL_PX, device=like.device, dtype=like.dtype) - _SOBEL_PX // 2
@@ -241,19 +214,11 @@ def _log_variances(branches: dict[str, float]) -> nn.Parameter:
     return nn.Parameter(torch.tensor([-math.log(weight) for weight in branches.values()]))
 
 
-def _check_weights(weights: dict[str, float], class_weights: Float[Tensor, "6"] | None) -> None:
-    for name, weight in weights.items():
-        if not (0 <= weight < math.inf):
-            raise SettingsError(f"loss weight {name} must be 0 or more and finite, found {weight}.")
-    if class_weights is None:
+def _check_class_weights(weights: Float[Tensor, "6"] | None) -> None:
+    if weights is None:
         return
-    if class_weights.shape != (len(NucleusClass),) or not (class_weights.isfinite() & (class_weights >= 0)).all():
+    if weights.shape != (len(NucleusClass),) or not (weights.isfinite() & (weights >= 0)).all():
         raise SettingsError(
             f"class weights must be {len(NucleusClass)} finite values of 0 or more, background first, "
-            f"found {class_weights.tolist()}."
+            f"found {weights.tolist()}."
         )
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise SettingsError(f"loss setting {name} must be one of {', '.join(allowed)}, found {value!r}.")

@@ -33,8 +33,7 @@ class Contingency:
 
     Attributes:
         overlap: Number of pixels that each true and each predicted nucleus share.
-        true_area: Pixels of each true nucleus, at least 1.
-        predicted_area: Pixels of each predicted nucleus, at least 1.
+        true_area: Pixels of each true nucleus, at least 1; `predicted_area` likewise.
         true_labels: Ids of the true nuclei in ascending order, background excluded: the rows of `overlap`.
         predicted_labels: Ids of the predicted nuclei, likewise: the columns.
     """
@@ -72,10 +71,8 @@ class Overlay:
         start: Row-major index of the first pixel.
         length_px: Number of pixels, as float64 (the type of the weights of `numpy.bincount`).
         width: Columns of the tile.
-        true_number: Position of the true nucleus in `true_labels` plus one, 0 for background.
-        predicted_number: The same for the predicted nucleus.
-        true_labels: Ids of the true nuclei, ascending.
-        predicted_labels: Ids of the predicted nuclei, ascending.
+        true_number: Position of the true nucleus in `true_labels` plus one, 0 for background; `predicted_number` likewise.
+        true_labels: Ids of the true nuclei, ascending; `predicted_labels` likewise.
     """
 
     start: Int64[np.ndarray, " r"]
@@ -107,8 +104,6 @@ def overlay(truth: InstanceMap, prediction: InstanceMap, *others: InstanceMap) -
     """Overlay both maps, with their nuclei renumbered.
 
     Args:
-        truth: Instance ids of the ground truth.
-        prediction: Predicted instance ids.
         others: Maps of the same shape that must not change within a run either, such as classes.
 
     Raises:
@@ -148,22 +143,11 @@ def centroids_of(
     column = laid.start - row * laid.width
     rows = row * laid.length_px
     columns = (2 * column + laid.length_px - 1) * laid.length_px / 2  # sum over the run; the product is even
-    return (
-        _means(laid.true_number, rows, columns, table.true_area),
-        _means(laid.predicted_number, rows, columns, table.predicted_area),
+    true, predicted = (
+        np.stack([np.bincount(number, terms, len(area_px) + 1)[1:] / area_px for terms in (rows, columns)], axis=1)
+        for number, area_px in ((laid.true_number, table.true_area), (laid.predicted_number, table.predicted_area))
     )
-
-
-def _means(
-    number: Int64[np.ndarray, " r"],
-    rows: Float64[np.ndarray, " r"],
-    columns: Float64[np.ndarray, " r"],
-    area_px: Int64[np.ndarray, " n"],
-) -> Float64[np.ndarray, "n 2"]:
-    means = np.empty((len(area_px), 2))
-    for axis, terms in enumerate((rows, columns)):
-        means[:, axis] = np.bincount(number, terms, len(area_px) + 1)[1:] / area_px
-    return means
+    return true, predicted
 
 
 def _runs(*maps: InstanceMap) -> tuple[Int64[np.ndarray, " r"], Float64[np.ndarray, " r"]]:

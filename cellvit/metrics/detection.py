@@ -51,17 +51,13 @@ def detection_counts(
     true_class_of: Integer[np.ndarray, " n"],
     predicted_at: Float64[np.ndarray, "m 2"],
     predicted_class_of: Integer[np.ndarray, " m"],
-    *,
-    radius_px: float = RADIUS_PX,
 ) -> Int64[np.ndarray, "7 7"]:
     """Nuclei of one tile by true and predicted class; the tables of several tiles can be added.
 
     Args:
         true_at: Centroid (row, column) of each true nucleus in pixels, as in `cellvit.metrics.pannuke.TileScores`.
         true_class_of: Class of each true nucleus, 0..5; 0 is no class.
-        predicted_at: Centroid of each predicted nucleus.
-        predicted_class_of: Class of each predicted nucleus.
-        radius_px: Largest distance of a pair.
+        predicted_at, predicted_class_of: The same of the predicted nuclei.
 
     Returns:
         ``table[t, p]`` is the number of pairs of true class t and predicted class p, ``table[t, 6]`` the number of
@@ -83,7 +79,7 @@ def detection_counts(
             f"detection: expected a class for each of {len(true_at)} true and {len(predicted_at)} predicted nuclei, "
             f"found {len(true_class_of)} and {len(predicted_class_of)}. Pass the fields of one TileScores."
         )
-    true, predicted = pair_centroids(true_at, predicted_at, radius_px=radius_px)
+    true, predicted = pair_centroids(true_at, predicted_at)
     missed, spurious = np.delete(true_class_of, true), np.delete(predicted_class_of, predicted)
     rows = np.concatenate([true_class_of[true], missed, np.full(len(spurious), UNPAIRED)])
     columns = np.concatenate([predicted_class_of[predicted], np.full(len(missed), UNPAIRED), spurious])

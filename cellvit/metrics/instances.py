@@ -16,11 +16,7 @@ InstanceMap = Integer[np.ndarray, "h w"]
 
 
 def check_instance_map(name: str, instances: InstanceMap) -> None:
-    """Refuse what is not an array of integers with two axes.
-
-    Raises:
-        ContractError: Not two axes, or not integers.
-    """
+    """Raise ContractError if an array does not have two axes, or is not of integers."""
     if instances.ndim != 2 or instances.dtype.kind not in "biu":
         raise ContractError(
             f"{name}: expected an instance map, (h, w) integers, found shape {instances.shape} of {instances.dtype}. "
@@ -29,11 +25,7 @@ def check_instance_map(name: str, instances: InstanceMap) -> None:
 
 
 def check_ids(name: str, ids: Integer[np.ndarray, "..."]) -> None:
-    """Refuse negative ids.
-
-    Raises:
-        ContractError: An id is below 0.
-    """
+    """Raise ContractError if an id is below 0."""
     if ids.dtype.kind == "i" and ids.size and ids.min() < 0:
         raise ContractError(
             f"{name}: expected ids of 0 (background) and above, found {ids.min()}. "
@@ -42,11 +34,7 @@ def check_ids(name: str, ids: Integer[np.ndarray, "..."]) -> None:
 
 
 def check_same_shape(names: str, first: np.ndarray, second: np.ndarray) -> None:
-    """Refuse two maps of different shapes.
-
-    Raises:
-        ContractError: The shapes differ.
-    """
+    """Raise ContractError if two maps have different shapes."""
     if first.shape != second.shape:
         raise ContractError(
             f"{names}: expected two maps of one shape, found {first.shape} and {second.shape}. "
@@ -55,11 +43,7 @@ def check_same_shape(names: str, first: np.ndarray, second: np.ndarray) -> None:
 
 
 def checked_classes(classes: Integer[np.ndarray, " p"]) -> Integer[np.ndarray, " p"]:
-    """Return the classes if they are valid.
-
-    Raises:
-        ContractError: Not integers in 0..5.
-    """
+    """Return the classes; raise ContractError if they are not integers in 0..5."""
     if classes.dtype.kind not in "biu" or (classes.size and not 0 <= classes.min() <= classes.max() < N_CLASSES):
         found = f"{classes.min()}..{classes.max()}" if classes.size else "nothing"
         raise ContractError(
@@ -84,7 +68,6 @@ def vote(
         nuclei: Nucleus of each run of pixels, 1..n; runs of 0 do not vote.
         classes: Class of each run, 0..5.
         votes: Number of votes (pixels) of each run.
-        n_nuclei: Number of nuclei n.
 
     Examples:
         >>> vote(np.array([1, 1, 2]), np.array([0, 2, 5]), np.array([9.0, 2.0, 1.0]), n_nuclei=2)

@@ -31,8 +31,7 @@ class Interval(NamedTuple):
 
     Attributes:
         value: The metric over all tiles; NaN if undefined.
-        low: Lower end; NaN if there are fewer than two tiles (or groups) to sample from.
-        high: Upper end, likewise.
+        low, high: Its ends; NaN if there are fewer than two tiles (or groups) to sample from.
         n: Number of tiles from which the value was computed.
     """
 
@@ -73,14 +72,14 @@ def bootstrap(
     if len(units) < 2:
         return Interval(value, float("nan"), float("nan"), len(rows))
     values = np.concatenate([statistic(sums) for sums in _resampled_sums(units, rng)])
-    return Interval(value, *_percentiles(values), len(rows))
+    defined = values[~np.isnan(values)]
+    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    low, high = np.quantile(defined, ends).tolist() if defined.size else (float("nan"), float("nan"))
+    return Interval(value, low, high, len(rows))
 
 
 def bootstrap_mean(
-    values: Float[np.ndarray, " n"],
-    *,
-    rng: np.random.Generator,
-    groups: Shaped[np.ndarray, " n"] | None = None,
+    values: Float[np.ndarray, " n"], *, rng: np.random.Generator, groups: Shaped[np.ndarray, " n"] | None = None
 ) -> Interval:
     """Interval of the mean of the defined values; tiles with NaN are left out, and `n` counts the others.
 
@@ -143,14 +142,6 @@ def _sums_by_group(rows: Float[np.ndarray, "n k"], groups: Shaped[np.ndarray, " 
     sums = np.zeros((len(names), rows.shape[1]))
     np.add.at(sums, group, rows)
     return sums
-
-
-def _percentiles(values: Float64[np.ndarray, " r"]) -> tuple[float, float]:
-    defined = values[~np.isnan(values)]
-    if not defined.size:
-        return float("nan"), float("nan")
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
 
 
 def _check(rows: Float[np.ndarray, "n k"], groups: Shaped[np.ndarray, " n"] | None, *, finite: bool = True) -> None:

@@ -28,8 +28,7 @@ class TileScores:
 
     Attributes:
         table: Overlaps from which everything else is computed, also AJI, AJI+ and Dice (`cellvit.metrics.overlap`).
-        true_class_of: Class of each true nucleus, in the order of `table.true_labels`.
-        predicted_class_of: Class of each predicted nucleus, in the order of `table.predicted_labels`.
+        true_class_of: Class of each true nucleus, in the order of `table.true_labels`; `predicted_class_of` likewise.
         laid: Overlay of both maps.
         binary: Counts of all nuclei whatever their class.
         counts: Counts of the classes 1..5; a pair matches only within a class. Their sums over tiles give mPQ+.
@@ -77,10 +76,8 @@ def tile_scores(
     nucleus whose pixels are all of class 0 counts in bPQ but in no class.
 
     Args:
-        truth: Instance ids of the ground truth, 0 is background.
-        truth_classes: Class of each pixel of the ground truth, 0..5; classes outside nuclei are ignored.
-        prediction: Predicted instance ids.
-        predicted_classes: Predicted class of each pixel.
+        truth, prediction: Instance ids; 0 is background.
+        truth_classes, predicted_classes: Class of each pixel, 0..5; classes outside nuclei are ignored.
 
     Raises:
         ContractError: Shapes differ, ids are negative or not integers, or classes are outside 0..5.
@@ -105,11 +102,11 @@ def tile_scores(
         predicted_class_of=predicted_class_of,
         laid=laid,
         binary=panoptic_of(table),
-        counts=class_counts(table, true_class_of, predicted_class_of),
+        counts=_class_counts(table, true_class_of, predicted_class_of),
     )
 
 
-def class_counts(
+def _class_counts(
     table: Contingency,
     true_class_of: Int64[np.ndarray, " n_true"],
     predicted_class_of: Int64[np.ndarray, " n_predicted"],

@@ -108,7 +108,16 @@ class Encoder(nn.Module):
         Raises:
             ContractError: The images are not square 8-bit RGB.
         """
-        _check_images(images)
+        if (
+            images.dtype != torch.uint8
+            or images.ndim != 4
+            or images.shape[3] != 3
+            or images.shape[1] != images.shape[2]
+        ):
+            raise ContractError(
+                f"encoder: images must be uint8 (b, side, side, 3), RGB in 0..255, found {images.dtype} "
+                f"{tuple(images.shape)}; values of another type would overflow or be scaled twice"
+            )
         side = (self._input_px, self._input_px)
         prepared = torch.empty((len(images), 3, *side), dtype=torch.float32, device=images.device)
         at_a_time = len(images) if images.is_cuda else 1  # one tile fits the cache of a CPU
@@ -143,17 +152,17 @@ def load_encoder(
     except ValueError as error:
         raise SettingsError(str(error)) from error
     encoder = Encoder(load_vit(settings), settings.spec, features).to(device)
-    _fuse_attention(encoder.vit)
-    _store_matrices_in(encoder.vit, encoder.dtype)
+    for module in encoder.vit.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = True  # type: ignore[assignment]  # scaled_dot_product_attention, whatever TIMM_FUSED_ATTN is
+        # Autocast would cast these weights in every pass; the results are the same, with half the memory.
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.to(encoder.dtype)
     return encoder
 
 
 def check_range(largest: float) -> None:
-    """Refuse a largest magnitude of tokens that is not finite, or too large for float16.
-
-    Raises:
-        IntegrityError: It is.
-    """
+    """Raise IntegrityError if the largest magnitude of tokens is not finite, or too large for float16."""
     if not math.isfinite(largest):
         raise IntegrityError(
             "encoder: tokens are not finite, because the arithmetic overflowed or the weights are damaged. "
@@ -166,23 +175,6 @@ def check_range(largest: float) -> None:
         )
 
 
-def _fuse_attention(vit: nn.Module) -> None:
-    """Use fused attention (scaled_dot_product_attention) in every block, whatever TIMM_FUSED_ATTN is."""
-    for module in vit.modules():
-        if hasattr(module, "fused_attn"):
-            module.fused_attn = True  # type: ignore[assignment]
-
-
-def _store_matrices_in(vit: nn.Module, dtype: torch.dtype) -> None:
-    """Convert the weights of matrix products to the dtype to which autocast would otherwise cast them in every pass.
-
-    The results are the same, with half the memory.
-    """
-    for module in vit.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            module.to(dtype)
-
-
 def _check_model(vit: nn.Module, spec: EncoderPreset) -> None:
     if not all(hasattr(vit, name) for name in ("forward_intermediates", "num_prefix_tokens", "blocks", "patch_embed")):
         raise ContractError(
@@ -191,17 +183,12 @@ def _check_model(vit: nn.Module, spec: EncoderPreset) -> None:
         )
     found = {"depth": len(vit.blocks), "dim": vit.embed_dim, "patch_px": vit.patch_embed.patch_size[0]}  # type: ignore[arg-type, union-attr, index]
     expected = {key: getattr(spec, key) for key in found}
-    wrong = [
-        f"{key}: expected {expected[key]} by the settings, found {found[key]}"
-        for key in found
-        if found[key] != expected[key]
-    ]
+    differing = (key for key in found if found[key] != expected[key])
+    wrong = [f"{key}: expected {expected[key]} by the settings, found {found[key]}" for key in differing]
     if getattr(vit, "cls_token", None) is None:
         wrong.append("CLS token: expected one, found none")
     if not isinstance(getattr(vit, "norm", None), nn.LayerNorm):
-        wrong.append(
-            "final LayerNorm: expected one before the pooling, found none; set arguments.global_pool to an empty text"
-        )
+        wrong.append("final LayerNorm before the pooling: found none; set arguments.global_pool to an empty text")
     if wrong:
         raise ContractError(f"encoder {spec.name}: the model differs from the settings.\n  " + "\n  ".join(wrong))
 
@@ -212,17 +199,9 @@ def _set_input_size(vit: nn.Module, input_px: int) -> None:
         return
     if not hasattr(vit, "set_input_size"):
         raise SettingsError(
-            f"features.input_px={input_px}: {type(vit).__name__} accepts only {own[0]} px. Fix: set it to {own[0]}"
+            f"features.input_px={input_px}: {type(vit).__name__} needs {own[0]}. Fix: set it to {own[0]}"
         )
     vit.set_input_size(img_size=(input_px, input_px))  # type: ignore[operator]
-
-
-def _check_images(images: Tensor) -> None:
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
-        raise ContractError(
-            f"encoder: images must be uint8 (b, side, side, 3), RGB in 0..255, found {images.dtype} {tuple(images.shape)}; "
-            "values of another type would overflow or be scaled twice"
-        )
 
 
 def _magnitude(values: Float[Tensor, "..."]) -> Float32[Tensor, ""]:

@@ -48,13 +48,8 @@ class HoVerNetDecoder(nn.Module):
     resized to 32 x 32 in the first stage, also if its side is not 16.
 
     Args:
-        dim: Width of a token.
-        blocks: Number of token grids of a tile.
-        grid: Side of a token grid.
-        widths: Channels at the token grid and after each of the four stages.
-        dropout: Share of the channels that are dropped after the token projection.
-        image_stem: Whether features of the image are used.
-        stem_widths: Channels of the stem at full, half, quarter and eighth resolution; two to four of them.
+        dim, blocks, grid: Width of a token, number of token grids of a tile, side of a grid.
+        widths, dropout, image_stem, stem_widths: As in `cellvit.config.models.DecoderSettings`.
 
     Shapes:
         tokens: (b, blocks, g, g, dim), patch tokens only, any floating type.
@@ -76,9 +71,7 @@ class HoVerNetDecoder(nn.Module):
         super().__init__()
         self.token_shape = (blocks, grid, grid, dim)
         joined = tuple(stem_widths) if image_stem == "rgb" else ()
-        extra = (0,) * (len(_STAGE_PX) - len(joined)) + joined[
-            ::-1
-        ]  # channels of the image at each stage, coarse to fine
+        extra = (0,) * (len(_STAGE_PX) - len(joined)) + joined[::-1]  # image channels of each stage, coarse to fine
         self.project = nn.Sequential(
             nn.Conv2d(blocks * dim, widths[0], 1, bias=False),
             nn.BatchNorm2d(widths[0]),
@@ -127,7 +120,8 @@ class HoVerNetDecoder(nn.Module):
         x = self.project(grids.float())  # (b, widths[0], g, g)
         of_image = self.stem(image) if self.stem is not None else {}
         for px, stage in zip(_STAGE_PX, self.stages, strict=True):
-            x = _resized(x, px)
+            # antialiased if the map becomes smaller (grids over 32)
+            x = F.interpolate(x, size=(px, px), mode="bilinear", align_corners=False, antialias=px < x.shape[-1])
             x = stage(torch.cat((x, of_image[px]), dim=1) if px in of_image else x)  # (b, widths[i], px, px)
         for_np, for_hv, for_nt = self.heads(x).chunk(3, dim=1)
         return HoverMaps(np=self.np(for_np), hv=self.hv(for_hv), nt=self.nt(for_nt))
@@ -185,8 +179,3 @@ def _convolution(inside: int, outside: int, *, stride: int = 1) -> nn.Sequential
         nn.BatchNorm2d(outside),
         nn.ReLU(inplace=True),
     )
-
-
-def _resized(x: Float[Tensor, "b c h w"], px: int) -> Float[Tensor, "b c px px"]:
-    """Bilinear; antialiased if the map becomes smaller (grids over 32)."""
-    return F.interpolate(x, size=(px, px), mode="bilinear", align_corners=False, antialias=px < x.shape[-1])

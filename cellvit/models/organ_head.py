@@ -21,12 +21,6 @@ class OrganHead(nn.Module):
 
     Departures from the original system, whose layers these are: tokens are standardised, and probabilities calibrated.
 
-    Args:
-        dim: Width of a CLS token.
-        hidden: Width of the hidden layer.
-        organs: Number of organs.
-        dropout: Share of the hidden units that are dropped.
-
     Shapes:
         cls: (b, dim), the output of the encoder.
         returns: (b, organs).
@@ -69,11 +63,7 @@ class OrganHead(nn.Module):
         self.std.copy_(torch.where(spread > 0, spread, 1))
 
     def set_trained(self, trained: Bool[Tensor, " organs"]) -> None:
-        """Set which organs have training tiles; only these can be predicted.
-
-        Raises:
-            ContractError: None has any.
-        """
+        """Set which organs have training tiles, at least one (ContractError); only these can be predicted."""
         if not trained.any():
             raise ContractError("OrganHead: needs training tiles of at least one organ, found none.")
         self.trained.copy_(trained)

@@ -140,9 +140,7 @@ def _weights_file(path: Path) -> Path:
     if path.is_file() and path.suffix in _SUFFIXES:
         return path
     if not path.exists():
-        raise MissingInputError(
-            f"encoder.weights: {path} does not exist. Fix: give hub, random, or the path of a weights file"
-        )
+        raise MissingInputError(f"encoder.weights: {path} does not exist. Fix: give hub, random, or the path of a file")
     found = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES) if path.is_dir() else []
     preferred = [file for name in _HUB_FILES for file in found if file.name == name]
     if not (preferred or len(found) == 1):

@@ -30,12 +30,10 @@ from cellvit.models.autocast import half_precision
 from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.training.augmentation import Augmentation, augmentation_of
 from cellvit.training.class_weights import pixel_counts, pixel_weights
-from cellvit.training.loop import adamw, averaged, log_epoch, train_steps
-from cellvit.training.resuming import Trainable, train_to_end
-from cellvit.training.schedule import rate_at
+from cellvit.training.loop import adamw, averaged, log_epoch, rate_at, train_steps
+from cellvit.training.resuming import SelectedModel, Trainable, train_to_end
 from cellvit.training.seeding import Stream, generators, seeded
-from cellvit.training.selection import SelectedModel
-from cellvit.training.validation import NOT_MEASURED, validate
+from cellvit.training.validation import validate
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +85,15 @@ def fit_decoder(
         TrainingDivergedError: Loss or gradient is not finite.
     """
     log.info("tiles train=%d validate=%d device=%s", len(rows.train), len(rows.validate), device)
-    augmentation = augmentation_of(settings.training, stored_views(data.features))
+    options = settings.training
+    augmentation = augmentation_of(options, stored_views(data.features))
     blocks = block_positions(data.features, blocks_read(settings.decoder, data.features))
     with seeded(settings.seed, device), workers(threads, len(rows.validate)) as pool:
         decoder = HoVerNetDecoder(**architecture_of(settings.decoder, data.features)).to(device)
-        loss = _loss(settings.training.loss, data.tiles, rows.train).to(device)
-        trainable = _trainable(decoder, loss, settings, device)
-        training = _Training(decoder, loss, trainable, settings.training, data, rows, blocks, augmentation)
+        loss = _loss(options.loss, data.tiles, rows.train).to(device)
+        optimizer = adamw((decoder, loss), learning_rate=options.learning_rate, weight_decay=options.weight_decay)
+        trainable = Trainable(decoder, {"loss": loss}, optimizer, generators(settings.seed), device)
+        training = _Training(decoder, loss, trainable, options, data, rows, blocks, augmentation)
         return train_to_end(trainable, partial(training.epochs, pool), metric="bpq", states=states)
 
 
@@ -154,24 +154,9 @@ class _Training:
         return parts
 
     def _validated(self, bpq_by: Workers | None) -> dict[str, float]:
-        if not len(self.rows.validate):
-            return dict(NOT_MEASURED)
         plan = sequential_rows(self.rows.validate, self.settings.batch_size)
         with closing(decoder_batches(self.data.features, self.data.tiles, plan, blocks=self.blocks)) as batches:
             return validate(self.decoder, self.loss, batches, device=self.trainable.device, bpq_by=bpq_by)
-
-
-def _trainable(
-    decoder: HoVerNetDecoder, loss: HoVerNetLoss, settings: TrainHovernetSettings, device: torch.device
-) -> Trainable:
-    rate, decay = settings.training.learning_rate, settings.training.weight_decay
-    return Trainable(
-        model=decoder,
-        others={"loss": loss},
-        optimizer=adamw((decoder, loss), learning_rate=rate, weight_decay=decay),
-        generators=generators(settings.seed, Stream.ORDER, Stream.VIEWS),
-        device=device,
-    )
 
 
 def _loss(settings: LossSettings, tiles: Rows, train: Int[np.ndarray, " r"]) -> HoVerNetLoss:

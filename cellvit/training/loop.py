@@ -1,8 +1,8 @@
-"""Optimizer steps as a generator, their means over an epoch, and the log line of an epoch."""
+"""Optimizer steps as a generator, their learning rate, their means over an epoch, and the log line of an epoch."""
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import NamedTuple, Protocol, TypeVar
 
 import torch
@@ -29,13 +29,8 @@ class Parts(Protocol):
         """Every part, including `total`."""
 
 
-class SizedBatch(Protocol):
-    """A batch that knows its number of tiles."""
-
-    def __len__(self) -> int: ...
-
-
-Batch = TypeVar("Batch", bound=SizedBatch)
+Batch = TypeVar("Batch", bound=Sized)
+"""A batch, whose length is its number of tiles."""
 
 
 class Step(NamedTuple):
@@ -86,6 +81,26 @@ def train_steps(
         _check_finite(number, rate, norm, parts)
         optimizer.step()
         yield Step(number, len(batch), rate, norm, parts)
+
+
+def rate_at(step: int, *, peak: float, steps: int, warmup: float) -> float:
+    """Learning rate of step 0..steps - 1: a linear rise to `peak`, then half a cosine down towards 0.
+
+    Args:
+        steps: Number of steps of the whole training.
+        warmup: Share of the steps in the rise. The first step has a rate above 0, the last step of the rise has `peak`.
+
+    References:
+        Loshchilov and Hutter 2017, SGDR, arXiv 1608.03983 (cosine); Goyal et al. 2017, arXiv 1706.02677 (warm-up).
+
+    Examples:
+        >>> [round(rate_at(step, peak=1.0, steps=6, warmup=0.34), 2) for step in range(6)]
+        [0.5, 1.0, 1.0, 0.85, 0.5, 0.15]
+    """
+    rising = int(warmup * steps)
+    if step < rising:
+        return peak * (step + 1) / rising
+    return peak * (1 + math.cos(math.pi * (step - rising) / (steps - rising))) / 2
 
 
 def adamw(modules: Iterable[nn.Module], *, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:

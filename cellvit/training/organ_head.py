@@ -22,11 +22,9 @@ from cellvit.metrics.classification import accuracy, balanced_accuracy, confusio
 from cellvit.models.organ_head import OrganHead, softmax_of_trained
 from cellvit.taxonomy import ORGANS
 from cellvit.training.class_weights import organ_weights
-from cellvit.training.loop import adamw, averaged, log_epoch, train_steps
-from cellvit.training.resuming import Trainable, as_tensors, train_to_end
-from cellvit.training.schedule import rate_at
+from cellvit.training.loop import adamw, averaged, log_epoch, rate_at, train_steps
+from cellvit.training.resuming import SelectedModel, Trainable, as_arrays, as_tensors, train_to_end
 from cellvit.training.seeding import Stream, generators, seeded
-from cellvit.training.selection import SelectedModel, as_arrays
 
 log = logging.getLogger(__name__)
 
@@ -78,14 +76,18 @@ def fit_organ_head(
         TrainingDivergedError: Loss or gradient is not finite.
     """
     with seeded(seed, device):
-        head = _untrained(train, settings, device)
+        head = OrganHead(train.cls.shape[1], settings.hidden, len(ORGANS), settings.dropout).to(device)
+        head.standardise(torch.from_numpy(train.cls).to(device))
+        head.set_trained(torch.from_numpy(_counts(train) > 0).to(device))
         optimizer = adamw((head,), learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
-        trainable = Trainable(head, {}, optimizer, generators(seed, Stream.ORDER), device)
+        trainable = Trainable(head, {}, optimizer, generators(seed), device)
         training = _Training(head, trainable, settings, train, validate)
         selected = train_to_end(trainable, training.epochs, metric="balanced_accuracy", states=states)
     head.load_state_dict(as_tensors(selected.weights), strict=True)
     head.eval()
-    head.temperature.fill_(_temperature(head, validate, device))
+    with torch.inference_mode():
+        logits = head(torch.from_numpy(validate.cls).to(device))
+    head.temperature.fill_(fit_temperature(logits, validate.organ, head.trained))
     log.info("organ head calibrated temperature=%.3f", head.temperature)
     return replace(selected, weights=as_arrays(head.state_dict()))
 
@@ -164,19 +166,6 @@ class _Training:
         }
 
 
-def _untrained(train: OrganTiles, settings: OrganHeadSettings, device: torch.device) -> OrganHead:
-    """A head with random weights, the mean and spread of the training tokens, and the organs that have training tiles."""
-    head = OrganHead(train.cls.shape[1], settings.hidden, len(ORGANS), settings.dropout).to(device)
-    head.standardise(torch.from_numpy(train.cls).to(device))
-    head.set_trained(torch.from_numpy(_counts(train) > 0).to(device))
-    return head
-
-
 def _counts(tiles: OrganTiles) -> Int64[np.ndarray, " k"]:
     """Number of tiles of each organ."""
     return np.bincount(tiles.organ, minlength=len(ORGANS))
-
-
-@torch.inference_mode()
-def _temperature(head: OrganHead, validate: OrganTiles, device: torch.device) -> float:
-    return fit_temperature(head(torch.from_numpy(validate.cls).to(device)), validate.organ, head.trained)

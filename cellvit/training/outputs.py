@@ -7,7 +7,7 @@ from cellvit.formats.atomic import replacing_together
 from cellvit.formats.checkpoints import CheckpointHeader, write_checkpoint
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.history import HOVERNET_HISTORY, ORGAN_HEAD_HISTORY, write_history
-from cellvit.training.selection import SelectedModel
+from cellvit.training.resuming import SelectedModel
 
 log = logging.getLogger(__name__)
 

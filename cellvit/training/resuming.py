@@ -1,7 +1,8 @@
-"""Training that stores its state after every epoch, and resumes from there in the next run."""
+"""Training that stores its state after every epoch, resumes from there in the next run, and selects the best epoch."""
 
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +16,25 @@ from cellvit.formats.checkpoints import Arrays, CheckpointHeader
 from cellvit.formats.history import EpochRecord
 from cellvit.formats.training_state import StateFile, TrainingState, joined, part_of
 from cellvit.training.seeding import Stream
-from cellvit.training.selection import SelectedModel, as_arrays, selected_model, with_epoch
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedModel:
+    """Result of a training.
+
+    Attributes:
+        weights: State of the module after the selected epoch.
+        record: The selected epoch.
+        history: Every epoch.
+        selection: How the epoch was selected, in words.
+    """
+
+    weights: Arrays
+    record: EpochRecord
+    history: tuple[EpochRecord, ...]
+    selection: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +59,10 @@ class Trainable:
         parts = {name: as_arrays(module.state_dict()) for name, module in self._modules.items()}
         memory = self.optimizer.state_dict()["state"]
         parts["optimizer"] = joined({str(number): as_arrays(tensors) for number, tensors in memory.items()})
-        parts["random"] = as_arrays(self._torch_random())
+        random = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self.device)
+        parts["random"] = as_arrays(random)
         generators = {stream.name: dict(numbers.bit_generator.state) for stream, numbers in self.generators.items()}
         return replace(state, arrays=joined(parts), generators=generators)
 
@@ -65,23 +85,16 @@ class Trainable:
     def _modules(self) -> dict[str, nn.Module]:
         return {"model": self.model, **self.others}
 
-    def _torch_random(self) -> dict[str, Tensor]:
-        if self.device.type == "cuda":
-            return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(self.device)}
-        return {"cpu": torch.get_rng_state()}
-
 
 def train_to_end(
-    trainable: Trainable,
-    epochs_after: Callable[[int], Iterator[EpochRecord]],
-    *,
-    metric: str,
-    states: StateFile | None,
+    trainable: Trainable, epochs_after: Callable[[int], Iterator[EpochRecord]], *, metric: str, states: StateFile | None
 ) -> SelectedModel:
-    """Train all epochs that are still missing, and select the one of the highest validation `metric` (`with_epoch`).
+    """Train all epochs that are still missing, and select the first one of the highest validation `metric`.
+
+    An epoch in which the metric was not measured is never better; without any measurement, the last epoch is selected.
 
     Args:
-        epochs_after: Trains the epochs after the given one; yields the record of each.
+        epochs_after: Trains the epochs after the given one, at least one in total; yields the record of each.
         states: Where the training resumes from, and where each epoch is stored; None stores nothing.
     """
     state = (states.read() if states is not None else None) or TrainingState()
@@ -89,10 +102,16 @@ def train_to_end(
         trainable.restore(state)
         log.info("resumed after epoch=%d state=%s", state.epoch, states.path)
     for record in epochs_after(state.epoch):
-        state = with_epoch(state, record, trainable.model, metric)
+        best, state = _best(state, metric), replace(state, history=(*state.history, record))
+        if math.isnan(best) or record.validate[metric] > best:  # NaN is never greater
+            state = replace(state, selected=record.epoch, weights=as_arrays(trainable.model.state_dict()))
         if states is not None:
             states.write(trainable.stored_in(state))
-    return selected_model(state, metric)
+    selection = f"best validation {metric}"
+    if math.isnan(_best(state, metric)):
+        selection = f"last epoch: {metric} is not defined on the validation tiles"
+    log.info("selected epoch=%d of=%d selection=%r", state.selected, state.epoch, selection)
+    return SelectedModel(state.weights, state.history[state.selected - 1], state.history, selection)
 
 
 def made_by(header: CheckpointHeader, inputs: Sequence[Path], device: torch.device) -> dict[str, str]:
@@ -119,6 +138,16 @@ def made_by(header: CheckpointHeader, inputs: Sequence[Path], device: torch.devi
     }
 
 
+def as_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Copies of the tensors as they are now."""
+    return {name: np.array(value.detach().cpu().numpy(), order="C") for name, value in tensors.items()}
+
+
 def as_tensors(arrays: Arrays) -> dict[str, Tensor]:
     """Copies of the arrays as tensors on the CPU."""
     return {name: torch.tensor(values) for name, values in arrays.items()}
+
+
+def _best(state: TrainingState, metric: str) -> float:
+    """The metric of the selected epoch; NaN if no epoch so far has it."""
+    return state.history[state.selected - 1].validate[metric] if state.selected else math.nan

@@ -15,9 +15,9 @@ class Stream(IntEnum):
     VIEWS = 1
 
 
-def generators(seed: int, *streams: Stream) -> dict[Stream, np.random.Generator]:
+def generators(seed: int) -> dict[Stream, np.random.Generator]:
     """A random number generator for each stream."""
-    return {stream: np.random.default_rng((seed, stream)) for stream in streams}
+    return {stream: np.random.default_rng((seed, stream)) for stream in Stream}
 
 
 @contextmanager

@@ -20,12 +20,8 @@ from cellvit.losses.hover import HoVerNetLoss, LossParts
 from cellvit.metrics.maps import MapSums
 from cellvit.metrics.pannuke import mean_over_organs
 from cellvit.models.hovernet import HoVerNetDecoder
-from cellvit.models.maps import HoverMaps
 from cellvit.training.loop import Means
 from cellvit.training.tile_bpq import BpqTask, tile_bpq
-
-NOT_MEASURED = dict.fromkeys((*LOSS_PARTS, *VALIDATION_METRICS), math.nan)
-"""Values without validation tiles."""
 
 
 def validate(
@@ -36,7 +32,7 @@ def validate(
     device: torch.device,
     bpq_by: Workers | None,
 ) -> dict[str, float]:
-    """Loss parts and metrics of the maps over all tiles of `batches`; the decoder is left in evaluation mode.
+    """Loss parts and metrics of the maps over all tiles of `batches`, NaN without tiles; leaves the decoder in eval mode.
 
     Args:
         bpq_by: Workers that segment the tiles for bPQ, the mean over organs (published watershed); None leaves it NaN.
@@ -48,9 +44,12 @@ def validate(
         for _ in stream:
             pass
     else:
-        values = np.array(list(bpq_by.map(tile_bpq, _tasks(stream))))
+        tasks = (BpqTask(*one) for p in stream for one in zip(p.tiles.instances, p.np_prob, p.hv, strict=True))
+        values = np.array(list(bpq_by.map(tile_bpq, tasks)))
         bpq = mean_over_organs(values, np.array(validation.organs, object)) if len(values) else math.nan
-    return {**validation.values(), "bpq": bpq} if validation.rows else dict(NOT_MEASURED)
+    if not validation.rows:
+        return dict.fromkeys((*LOSS_PARTS, *VALIDATION_METRICS), math.nan)
+    return {**validation.values(), "bpq": bpq}
 
 
 @dataclass
@@ -68,7 +67,10 @@ class _Validation:
         """Yield the maps of each batch after adding up its values."""
         for batch in batches:
             maps = forward(self.decoder, batch, self.device)
-            self.losses.add(self._parts(batch, maps).as_floats(), len(batch))
+            with torch.inference_mode():
+                truth = on_device(batch, self.device)
+                parts: LossParts = self.loss(maps, truth.instances, truth.classes, hv_maps(truth.instances))
+            self.losses.add(parts.as_floats(), len(batch))
             predicted = as_map_batch(batch.tiles, maps)
             self.rows.append(map_sums(predicted).rows)
             self.organs.extend(batch.tiles.organ)
@@ -78,15 +80,3 @@ class _Validation:
         """Mean of each part of the loss, and the metrics of the maps except bPQ."""
         sums = MapSums(np.concatenate(self.rows))
         return self.losses.values() | {name: sums.value(name) for name in VALIDATION_METRICS if name != "bpq"}
-
-    @torch.inference_mode()
-    def _parts(self, batch: DecoderBatch, maps: HoverMaps) -> LossParts:
-        truth = on_device(batch, self.device)
-        parts: LossParts = self.loss(maps, truth.instances, truth.classes, hv_maps(truth.instances))
-        return parts
-
-
-def _tasks(stream: Iterable[MapBatch]) -> Iterator[BpqTask]:
-    for predicted in stream:
-        for place, instances in enumerate(predicted.tiles.instances):
-            yield BpqTask(instances, predicted.np_prob[place], predicted.hv[place])

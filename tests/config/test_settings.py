@@ -64,7 +64,7 @@ SPLIT = {"train": 1, "validate": 2, "test": 3}
         pytest.param({"features": {"blocks": [39, 9]}}, "must increase without repeats: [9, 39]", id="order_of_blocks"),
         pytest.param(
             {"features": {"views": ["identity", "mirror"]}},
-            "unknown mirror; views are dihedral8, identity, rotate90",
+            "unknown mirror; views: dihedral8, identity, rotate90",
             id="no_such_view",
         ),
         pytest.param(

@@ -117,12 +117,6 @@ def test_two_nuclei_whose_maps_nearly_form_one_ramp_are_separated() -> None:
     assert flow(maps.np_prob, 0.2 * maps.hv + 0.8 * one).max() == 1
 
 
-def test_larger_min_gain_px_gives_fewer_cuts(discs: Discs) -> None:
-    maps = perfect_maps(discs((32, 22), (32, 40)))
-
-    assert [flow(*maps, min_gain_px=gain_px).max() for gain_px in (0, 5, 100, 1000)] == [2, 2, 2, 1]
-
-
 def test_small_piece_joins_its_neighbour_and_an_isolated_one_is_dropped(discs: Discs) -> None:
     truth = discs((32, 32), radius_px=12)
     truth[32, 45:48] = 2  # three pixels at the rim
@@ -144,10 +138,6 @@ def test_nucleus_with_much_weaker_hv_than_the_others_is_dropped(discs: Discs) ->
     assert flow(maps.np_prob, weak).max() == 1
     assert flow(maps.np_prob, weak, min_fit=0.1).max() == 2
     assert flow(maps.np_prob, 0.2 * maps.hv).max() == 2  # both are equally weak
-
-
-def test_tile_without_nuclei_is_empty() -> None:
-    assert not flow(np.zeros((32, 48)), np.ones((2, 32, 48))).any()
 
 
 @pytest.mark.real_tiles

@@ -5,31 +5,14 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from cellvit.hover.decode import segment
-from cellvit.hover.hovernet import border_energy, flood
+from cellvit.hover.hovernet import flood
 from cellvit.hover.upper_bound import PerfectMaps
-
-
-def test_border_energy_is_high_between_touching_nuclei_and_low_inside(pair: PerfectMaps) -> None:
-    energy = border_energy(pair.hv, 21)
-
-    assert energy[32, 31] > 0.9
-    assert max(energy[32, 22], energy[32, 40]) < 0.4
-    assert energy.min() >= 0
-    assert energy.max() <= 1
 
 
 def test_marker_parameters_drop_nuclei_whose_marker_is_too_small(pair: PerfectMaps) -> None:
     assert segment(*pair, hv_threshold=0.0).max() == 0
     assert segment(*pair, min_marker_px=250).max() == 0
     assert segment(*pair, opening_px=41).max() == 0
-
-
-def test_larger_sobel_kernel_gives_a_smoother_energy(pair: PerfectMaps) -> None:
-    hv = pair.hv + np.random.default_rng(0).normal(0, 0.2, pair.hv.shape).astype(np.float32)
-
-    roughness = [np.abs(np.diff(border_energy(hv, sobel_px))).mean() for sobel_px in (5, 11, 21)]
-
-    assert roughness[0] > roughness[1] > roughness[2]
 
 
 @settings(max_examples=300, deadline=None)

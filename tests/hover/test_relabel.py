@@ -10,13 +10,6 @@ from cellvit.errors import ContractError
 from cellvit.hover.relabel import TABLE_IDS, paint_channels, relabel
 
 
-def channels(**maps: list[list[float]]) -> np.ndarray:
-    masks = np.zeros((2, 3, 5))
-    for name, values in maps.items():
-        masks[..., int(name[1:])] = values
-    return masks
-
-
 @pytest.mark.parametrize("offset", [0, TABLE_IDS], ids=["by_table", "by_sorting"])
 @given(hnp.arrays(np.int64, (5, 6), elements=st.integers(0, 12)))
 def test_relabelled_nuclei_have_the_same_pixels_and_order(offset: int, instances: np.ndarray) -> None:
@@ -45,25 +38,26 @@ def test_empty_tile_stays_empty() -> None:
     assert (painted.overlap_px, painted.n_lost) == (0, 0)
 
 
-def test_later_channel_wins_and_the_overlap_is_counted() -> None:
-    painted = paint_channels(channels(c0=[[3, 3, 3], [0, 0, 0]], c4=[[0, 0, 8], [0, 8, 8]]))
+@pytest.mark.parametrize(
+    ("maps", "instances", "overlap_px", "n_lost"),
+    [
+        ({0: [[3, 3, 3], [0, 0, 0]], 4: [[0, 0, 8], [0, 8, 8]]}, [[1, 1, 2], [0, 2, 2]], 1, 0),
+        ({1: [[4, 0, 0], [0, 0, 0]], 2: [[0, 0, 4], [0, 0, 0]]}, [[1, 0, 2], [0, 0, 0]], 0, 0),
+        ({0: [[1, 0, 0], [0, 0, 2]], 3: [[9, 9, 0], [0, 0, 0]]}, [[2, 2, 0], [0, 0, 1]], 1, 1),
+    ],
+    ids=["later_channel_wins", "same_id_in_two_channels", "covered_completely"],
+)
+def test_pixels_and_nuclei_that_are_painted_over_are_counted(
+    maps: dict[int, list[list[int]]], instances: list[list[int]], overlap_px: int, n_lost: int
+) -> None:
+    masks = np.zeros((2, 3, 5))
+    for channel, values in maps.items():
+        masks[..., channel] = values
 
-    assert painted.instances.tolist() == [[1, 1, 2], [0, 2, 2]]
-    assert painted.classes.tolist() == [[1, 1, 5], [0, 5, 5]]
-    assert (painted.overlap_px, painted.n_lost) == (1, 0)
+    painted = paint_channels(masks)
 
-
-def test_same_id_in_two_channels_is_two_nuclei() -> None:
-    painted = paint_channels(channels(c1=[[4, 0, 0], [0, 0, 0]], c2=[[0, 0, 4], [0, 0, 0]]))
-
-    assert painted.instances.tolist() == [[1, 0, 2], [0, 0, 0]]
-
-
-def test_nucleus_that_is_covered_completely_is_counted_as_lost() -> None:
-    painted = paint_channels(channels(c0=[[1, 0, 0], [0, 0, 2]], c3=[[9, 9, 0], [0, 0, 0]]))
-
-    assert painted.instances.tolist() == [[2, 2, 0], [0, 0, 1]]
-    assert (painted.overlap_px, painted.n_lost) == (1, 1)
+    assert painted.instances.tolist() == instances
+    assert (painted.overlap_px, painted.n_lost) == (overlap_px, n_lost)
 
 
 @given(hnp.arrays(np.float64, (4, 5, 5), elements=st.integers(0, 3)))

@@ -9,14 +9,6 @@ from cellvit.metrics import aji
 from cellvit.metrics.contingency import contingency
 
 
-def test_maps_are_probability_and_distances() -> None:
-    maps = perfect_maps(np.array([[0, 8, 8, 8]], np.uint16))
-
-    assert maps.np_prob.tolist() == [[0, 1, 1, 1]]
-    assert maps.hv[0].tolist() == [[0, -1, 0, 1]]
-    assert maps.np_prob.dtype == maps.hv.dtype == np.float32
-
-
 @pytest.mark.parametrize("method", ["hovernet", "hv_flow"])
 @pytest.mark.parametrize(
     "centres",

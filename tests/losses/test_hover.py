@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from cellvit.losses.hover import (
 from cellvit.models.maps import HoverMaps
 
 Masked = Callable[[Tensor, Tensor, Tensor], Tensor]
-each_masked = pytest.mark.parametrize("loss", [regression_loss, gradient_loss, magnitude_loss])
+each_masked = pytest.mark.parametrize("loss", [partial(regression_loss, kind="mse"), gradient_loss, magnitude_loss])
 
 
 @pytest.fixture
@@ -167,15 +168,6 @@ def test_perfect_maps_cost_nothing_and_default_weights_are_those_of_the_original
     assert not list(HoVerNetLoss().parameters())  # nothing to learn
 
 
-@pytest.mark.parametrize("weighting", ["fixed", "adaptive"])
-def test_gradients_reach_every_map(weighting: str, instances: Tensor, classes: Tensor) -> None:
-    maps = noisy(instances, requires_grad=True)
-
-    cost(HoVerNetLoss(weighting=weighting), maps, instances, classes).total.backward()
-
-    assert all(branch.grad.norm() > 0.001 for branch in maps)
-
-
 def test_empty_tiles_give_zero_distance_terms_and_a_finite_gradient() -> None:
     empty = torch.zeros(2, 16, 16, dtype=torch.int32)
     maps = noisy(empty, requires_grad=True)
@@ -223,10 +215,10 @@ def test_half_precision_maps_under_autocast_are_compared_in_float32(instances: T
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hv_weight": -1.0}, "weight hv_weight must be 0 or more and finite, found -1.0"),
-        ({"hv_magnitude_weight": math.nan}, "weight hv_magnitude_weight"),
-        ({"regression": "l3"}, "regression must be one of mse, smooth_l1, found 'l3'"),
-        ({"weighting": "magic"}, "weighting must be one of fixed, adaptive"),
+        ({"hv_weight": -1.0}, "hv_weight: input should be greater than or equal to 0, found -1.0"),
+        ({"hv_magnitude_weight": math.nan}, "hv_magnitude_weight: input should be a finite number"),
+        ({"regression": "l3"}, "regression: input should be 'mse' or 'smooth_l1', found 'l3'"),
+        ({"weighting": "magic"}, "weighting: input should be 'fixed' or 'adaptive'"),
         ({"class_weights": torch.ones(5)}, "class weights must be 6 finite values"),
         ({"class_weights": torch.tensor([1.0, 1, 1, 1, 1, -1])}, "class weights must be 6 finite values"),
         ({"weighting": "adaptive", "np_weight": 0.0}, "np_weight, which must be above 0"),

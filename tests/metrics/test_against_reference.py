@@ -136,9 +136,6 @@ def test_metrics_of_a_few_nuclei_equal_the_reference(tile: Tile) -> None:
 
     assert_equal_overlap(truth, predicted)
     assert_equal_tile_scores(tile)
-    tried = reference.aji_plus_by_trial(truth, predicted)
-    assert any(same(aji_plus(truth, predicted), value) for value in tried)
-    assert all(map(same, reference.aji_plus(truth, predicted), (min(tried), max(tried))))
 
 
 @settings(max_examples=50, deadline=None)

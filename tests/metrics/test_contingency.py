@@ -7,21 +7,6 @@ from cellvit.metrics.contingency import contingency
 EMPTY = np.zeros((4, 4), int)
 
 
-def test_labels_are_ascending_and_areas_count_every_pixel_of_a_nucleus() -> None:
-    truth = np.array([[9, 9, 2], [0, 9, 2]], np.int32)
-    prediction = np.array([[0, 4, 4], [4, 0, 0]], np.uint16)
-
-    table = contingency(truth, prediction)
-
-    assert table.true_labels.tolist() == [2, 9]
-    assert table.predicted_labels.tolist() == [4]
-    assert table.overlap.tolist() == [[1], [1]]
-    assert table.true_area.tolist() == [2, 3]
-    assert table.predicted_area.tolist() == [3]
-    assert table.overlap.dtype == table.true_area.dtype == table.predicted_area.dtype == np.int64
-    np.testing.assert_allclose(table.iou, [[1 / 4], [1 / 5]])
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
 def test_ids_up_to_the_largest_of_the_type_are_preserved(dtype: type[np.integer]) -> None:
     largest = min(np.iinfo(dtype).max, 2**62)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellvit.errors import ContractError
-from cellvit.metrics.detection import RADIUS_PX, class_scores, detection_counts, detection_scores, pair_centroids
+from cellvit.metrics.detection import RADIUS_PX, class_scores, detection_counts, detection_scores
 
 
 def row(*columns: float) -> np.ndarray:
@@ -19,18 +19,6 @@ def test_a_pair_at_the_radius_counts_and_one_beyond_it_does_not(distance_px: flo
     assert detection_scores(table) == (score, score, score)
 
 
-def test_no_nucleus_is_paired_twice() -> None:
-    table = detection_counts(row(5), np.array([1]), row(4, 7), np.array([1, 1]))
-
-    assert detection_scores(table)[:2] == (0.5, 1.0)
-
-
-def test_pairs_minimise_the_total_distance() -> None:
-    true, predicted = pair_centroids(row(0, 10), row(9, 19))
-
-    assert list(zip(true, predicted, strict=True)) == [(0, 0), (1, 1)]  # 9 + 9 px, although the nearest pair has 1 px
-
-
 def test_a_pair_of_different_classes_is_a_detection_and_counts_twice_by_class() -> None:
     table = detection_counts(row(5, 25, 45), np.array([1, 1, 1]), row(5, 25, 70), np.array([1, 2, 1]))
 
@@ -40,14 +28,6 @@ def test_a_pair_of_different_classes_is_a_detection_and_counts_twice_by_class() 
     assert class_scores(table, 1).recall == pytest.approx(1 / (1 + 2 + 1))
     assert class_scores(table, 2) == (0.0, pytest.approx(math.nan, nan_ok=True), 0.0)
     assert all(math.isnan(score) for score in class_scores(table, 5))
-
-
-def test_nuclei_without_class_are_detections_of_no_class() -> None:
-    table = detection_counts(row(5), np.array([3]), row(5), np.array([0]))
-
-    assert detection_scores(table).f1 == 1.0
-    assert class_scores(table, 3).recall == 0.0
-    assert math.isnan(class_scores(table, 3).precision)
 
 
 def test_scores_of_many_tables_equal_those_of_each_and_f1_is_the_harmonic_mean() -> None:

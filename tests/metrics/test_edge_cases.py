@@ -30,13 +30,7 @@ ZERO = dict.fromkeys(NAMES, 0) | {"sq": NAN}
 FALSE_NUCLEI = ZERO | {"bpq": NAN, "pq_1": NAN, "mpq": NAN, "recall": NAN}
 NO_PAIR = ZERO | {"precision": 1, "recall": 1, "f1": 1, "f1_1": 1}
 BLOB = NO_PAIR | {"dice": 8 / 11, "aji": 4 / 14, "aji_plus": 2 / 9, "recall": 0.5, "f1": 2 / 3, "f1_1": 2 / 3}
-ONE_FALSE = {
-    **dict.fromkeys(NAMES, 0.8),
-    "dice": 8 / 9,
-    "sq": 1,
-    "precision": 2 / 3,
-    "recall": 1,
-}
+ONE_FALSE = {**dict.fromkeys(NAMES, 0.8), "dice": 8 / 9, "sq": 1, "precision": 2 / 3, "recall": 1}
 
 
 def metrics(

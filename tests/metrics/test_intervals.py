@@ -33,8 +33,7 @@ def test_the_interval_of_a_mean_has_the_width_of_theory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "value", "n"),
-    [([], math.nan, 0), ([math.nan], math.nan, 0), ([0.5], 0.5, 1), ([0.5, 1.0, 0.0], 0.5, 3)],
+    ("values", "value", "n"), [([], math.nan, 0), ([math.nan], math.nan, 0), ([0.5], 0.5, 1), ([0.5, 1.0, 0.0], 0.5, 3)]
 )
 def test_fewer_than_two_patients_give_no_interval(values: list[float], value: float, n: int) -> None:
     interval = bootstrap_mean(np.array(values), rng=rng(), groups=np.zeros(len(values), int))

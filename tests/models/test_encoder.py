@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cellvit.config.encoders import PRESETS, EncoderSettings, FeaturesSettings
-from cellvit.errors import ContractError, IntegrityError, SettingsError
+from cellvit.errors import ContractError, IntegrityError
 from cellvit.models.encoder import Encoder, load_encoder
 from cellvit.models.weights import create_vit
 
@@ -114,11 +114,6 @@ def test_position_embeddings_are_interpolated_from_the_same_weights() -> None:
     shrunk = torch.nn.functional.avg_pool2d(other.vit.pos_embed.view(1, 32, 32, 96).permute(0, 3, 1, 2), 2)
     original = own.vit.pos_embed.view(1, 16, 16, 96).permute(0, 3, 1, 2)
     assert torch.corrcoef(torch.stack([shrunk.flatten(), original.flatten()]))[0, 1] > 0.9
-
-
-def test_an_input_size_that_is_not_a_multiple_of_the_patch_is_refused_with_the_nearest() -> None:
-    with pytest.raises(SettingsError, match="224, 238"):
-        encoder(input_px=230)
 
 
 @pytest.mark.parametrize("preset", sorted(set(PRESETS) - {"tiny-vit"}))

@@ -4,10 +4,10 @@ Written from the text of Graham et al. 2019 (arXiv 1812.06499, section III) and 
 that its program calls. Nothing here imports cellvit, OpenCV, SciPy or scikit-image.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
-from math import comb, floor, sqrt
+from math import comb, sqrt
 
 import numpy as np
 
@@ -23,28 +23,14 @@ GAUSSIAN = (0.25, 0.5, 0.25)
 
 def hv_maps(instances: np.ndarray) -> np.ndarray:
     """Horizontal and vertical distance to the exact centre of mass, each side divided by its own largest distance."""
-    return distances(instances, lambda centre: centre)
-
-
-def hv_maps_of_the_program(instances: np.ndarray, *, first_px: int = 1) -> np.ndarray:
-    """The maps of the authors' program, which rounds the centre of mass to a pixel, halves up.
-
-    It also counts the pixels of a nucleus from 1 but its centre from 0, so that zero is one pixel to the left of and
-    above the rounded centre; `first_px` = 0 counts both from 0, so that only the rounding remains.
-    """
-    return distances(instances, lambda centre: Fraction(floor(centre + Fraction(1, 2)) - first_px))
-
-
-def distances(instances: np.ndarray, zero_of: Callable[[Fraction], Fraction]) -> np.ndarray:
-    """Distances of columns and rows to `zero_of` the centre of mass, divided by the largest distance of their side."""
     hv = np.zeros((2, *instances.shape), np.float32)
     for label in set(instances.flatten().tolist()) - {0}:
         pixels = [(int(row), int(column)) for row, column in np.argwhere(instances == label)]
         for channel, axis in ((0, 1), (1, 0)):
-            zero = zero_of(Fraction(sum(at[axis] for at in pixels), len(pixels)))
-            reach = {side: max((at[axis] - zero) * side for at in pixels) for side in (-1, 1)}
+            centre = Fraction(sum(at[axis] for at in pixels), len(pixels))
+            reach = {side: max((at[axis] - centre) * side for at in pixels) for side in (-1, 1)}
             for at in pixels:
-                if distance := at[axis] - zero:
+                if distance := at[axis] - centre:
                     hv[channel][at] = float(distance / reach[1 if distance > 0 else -1])
     return hv
 

@@ -10,7 +10,7 @@ Tile = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 FEW_IDS = (1, 2, 3, 7, 40, 300, 65_535, 70_000, 2**31 - 1)
 FEW = 4
-"""Nuclei of a small tile; with more, trying all assignments takes too long."""
+"""Most nuclei of a small tile."""
 
 CROWD = 300
 """Nuclei of the fullest tiles; PanNuke's fullest has 289."""

@@ -8,12 +8,7 @@ import numpy as np
 
 
 def map_metrics(
-    np_prob: np.ndarray,
-    hv: np.ndarray,
-    nt: np.ndarray,
-    instances: np.ndarray,
-    classes: np.ndarray,
-    hv_true: np.ndarray,
+    np_prob: np.ndarray, hv: np.ndarray, nt: np.ndarray, instances: np.ndarray, classes: np.ndarray, hv_true: np.ndarray
 ) -> dict[str, float]:
     """Metrics of the maps, pixel by pixel over the whole batch."""
     shared = nuclear = predicted = pixels = right = 0

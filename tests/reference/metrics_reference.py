@@ -5,7 +5,6 @@ must be small (at most five nuclei per side); it verifies the functions on `leas
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from fractions import Fraction
 from math import dist, inf, lcm, nan
 
@@ -64,21 +63,6 @@ def aji(truth: np.ndarray, predicted: np.ndarray) -> float:
             used.add(best)
     union += sum(len(pixels) for label, pixels in predicted_nuclei.items() if label not in used)
     return intersection / union if union else nan
-
-
-def aji_plus_by_trial(truth: np.ndarray, predicted: np.ndarray) -> set[float]:
-    """AJI+ of every one-to-one assignment of maximal total IoU: more than one value where assignments tie."""
-    true_nuclei, predicted_nuclei = list(nuclei(truth).values()), list(nuclei(predicted).values())
-    area = sum(map(len, true_nuclei)) + sum(map(len, predicted_nuclei))
-    totals: dict[Fraction, set[float]] = {}
-    for pairs in assignments(len(true_nuclei), len(predicted_nuclei)):
-        shared = [len(true_nuclei[i] & predicted_nuclei[j]) for i, j in pairs]
-        total = sum(
-            (Fraction(px, len(true_nuclei[i] | predicted_nuclei[j])) for px, (i, j) in zip(shared, pairs, strict=True)),
-            Fraction(0),
-        )
-        totals.setdefault(total, set()).add(sum(shared) / (area - sum(shared)) if area else nan)
-    return totals[max(totals)]
 
 
 def aji_plus(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
@@ -262,18 +246,3 @@ def scores(right: int, wrong: int, missed: int) -> tuple[float, float, float]:
 def centroids(instances: np.ndarray) -> list[tuple[float, float]]:
     """Mean row and column of each nucleus."""
     return [(sum(r for r, _ in p) / len(p), sum(c for _, c in p) / len(p)) for p in nuclei(instances).values()]
-
-
-def assignments(n: int, m: int) -> Iterator[tuple[tuple[int, int], ...]]:
-    """Every set of one-to-one pairs of 0..n-1 and 0..m-1, the empty one included."""
-
-    def extend(i: int, free: frozenset[int]) -> Iterator[tuple[tuple[int, int], ...]]:
-        if i == n:
-            yield ()
-            return
-        yield from extend(i + 1, free)
-        for j in free:
-            for rest in extend(i + 1, free - {j}):
-                yield ((i, j), *rest)
-
-    return extend(0, frozenset(range(m)))

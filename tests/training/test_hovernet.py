@@ -7,7 +7,7 @@ import torch
 
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.steps import ExtractFeaturesSettings, TrainHovernetSettings
-from cellvit.errors import StaleFileError, TrainingDivergedError
+from cellvit.errors import TrainingDivergedError
 from cellvit.formats.family import FamilyData
 from cellvit.formats.history import LOSS_PARTS, VALIDATION_METRICS
 from cellvit.training.hovernet import fit_decoder
@@ -112,13 +112,18 @@ def with_views(open_family_data, *, damaged=(), **features) -> FamilyData:
     return open_family_data(settings.features.n_views, settings.model_dump(mode="json"), damaged)
 
 
-def test_validation_reads_the_identity_view_only(open_family_data, rows, small_settings):
-    unread = [(row, view) for row in (4, 7) for view in range(1, 9)]
+@pytest.mark.parametrize(
+    ("rows_that_need_identity", "options"),
+    [pytest.param((4, 7), {}, id="validation"), pytest.param(range(8), {"augment": False}, id="without_augmentation")],
+)
+def test_only_the_identity_view_is_read(open_family_data, rows, small_settings, rows_that_need_identity, options):
+    unread = [(row, view) for row in rows_that_need_identity for view in range(1, 9)]
     data = with_views(open_family_data, damaged=unread, views=("dihedral8",), colour_views=1)
 
-    model = fit_decoder(data, rows, small_settings, device=CPU)
+    model = fit_decoder(data, rows, changed(small_settings, **options), device=CPU)
 
     assert math.isfinite(model.record.validate["total"])
+    assert all(np.isfinite(values).all() for values in model.weights.values())
 
 
 @pytest.mark.parametrize("view", [0, 3, 8])
@@ -128,15 +133,6 @@ def test_training_reads_every_stored_view(open_family_data, rows, small_settings
 
     with pytest.raises(TrainingDivergedError):
         fit_decoder(data, rows, changed(small_settings, epochs=20, bpq_every=20), device=CPU)
-
-
-def test_without_augmentation_no_other_view_is_read(open_family_data, rows, small_settings):
-    unread = [(row, view) for row in range(8) for view in range(1, 8)]
-    data = with_views(open_family_data, damaged=unread, views=("dihedral8",))
-
-    model = fit_decoder(data, rows, changed(small_settings, augment=False), device=CPU)
-
-    assert all(np.isfinite(values).all() for values in model.weights.values())
 
 
 def test_rotated_tokens_stored_views_and_no_augmentation_train_different_decoders(
@@ -152,8 +148,3 @@ def test_rotated_tokens_stored_views_and_no_augmentation_train_different_decoder
     assert np.array_equal(auto, stored)
     assert not np.array_equal(stored, rotated)
     assert not np.array_equal(stored, none)
-
-
-def test_stored_views_that_do_not_exist_stop_the_training(family_data, rows, small_settings):
-    with pytest.raises(StaleFileError, match="the features hold the identity only"):
-        fit_decoder(family_data, rows, changed(small_settings, views="stored"), device=CPU)

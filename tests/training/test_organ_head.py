@@ -8,8 +8,7 @@ from cellvit.config.models import OrganHeadSettings
 from cellvit.models.organ_head import OrganHead
 from cellvit.taxonomy import ORGANS
 from cellvit.training.organ_head import OrganTiles, fit_organ_head, fit_temperature
-from cellvit.training.resuming import as_tensors
-from cellvit.training.selection import SelectedModel
+from cellvit.training.resuming import SelectedModel, as_tensors
 
 CPU = torch.device("cpu")
 BREAST, COLON, LIVER = (ORGANS.index(name) for name in ("Breast", "Colon", "Liver"))

@@ -1,25 +1,27 @@
 """A training that resumes from any of its epochs ends exactly as one that was not stopped."""
 
 import logging
+import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.models import OrganHeadSettings
 from cellvit.config.steps import ExtractFeaturesSettings, TrainHovernetSettings
 from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.family import FamilyData
+from cellvit.formats.history import EpochRecord
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.training_state import StateFile, TrainingState
 from cellvit.training.hovernet import RowsByRole, fit_decoder
 from cellvit.training.organ_head import OrganTiles, fit_organ_head
-from cellvit.training.resuming import made_by
-from cellvit.training.selection import SelectedModel
+from cellvit.training.resuming import SelectedModel, Trainable, made_by, train_to_end
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 MADE_BY = {"seed": "0"}
@@ -140,6 +142,34 @@ def test_only_the_missing_epochs_are_trained_and_the_log_says_so(
     lines = [record.getMessage() for record in caplog.records]
     assert f"resumed after epoch={stored} state={states.path}" in lines
     assert [line.split()[0] for line in lines if line.startswith("epoch=")] == trained
+
+
+@pytest.mark.parametrize(
+    ("values", "epoch", "selection"),
+    [
+        pytest.param([0.1, 0.3, 0.2], 2, "best validation bpq", id="best"),
+        pytest.param([0.3, 0.3], 1, "best validation bpq", id="first_of_equal_ones"),
+        pytest.param([math.nan, 0.1, math.nan], 2, "best validation bpq", id="epochs_without_a_value_are_never_better"),
+        pytest.param([0.0, math.nan], 1, "best validation bpq", id="zero_is_a_value"),
+        pytest.param([math.nan, math.nan], 2, "last epoch", id="last_without_any_value"),
+    ],
+)
+def test_the_epoch_of_the_best_value_is_selected_with_its_weights(
+    values: list[float], epoch: int, selection: str
+) -> None:
+    module = nn.Linear(1, 1)
+
+    def epochs_after(_: int) -> Iterator[EpochRecord]:
+        for number, value in enumerate(values, 1):
+            nn.init.constant_(module.bias, number)
+            yield EpochRecord(number, 1e-3, {}, {"bpq": value})
+        nn.init.constant_(module.bias, 99)  # the selected weights are a copy
+
+    trainable = Trainable(module, {}, torch.optim.SGD(module.parameters()), {}, CPU)
+    model = train_to_end(trainable, epochs_after, metric="bpq", states=None)
+
+    assert (model.record.epoch, model.weights["bias"].item(), len(model.history)) == (epoch, epoch, len(values))
+    assert model.selection.startswith(selection)
 
 
 def identity(device: torch.device = CPU, order: tuple[str, ...] = ("fold1", "fold2"), **changes: object) -> dict:
