@@ -112,7 +112,7 @@ def checkpoint_digest(path: Path) -> OwnDigest:
 
 def write_checkpoint(path: Path, header: CheckpointHeader, weights: Arrays) -> None:
     """Write weights and header; the bytes depend on nothing else."""
-    arrays = {name: np.ascontiguousarray(weights[name]) for name in sorted(weights)}
+    arrays = {name: np.asarray(weights[name], order="C") for name in sorted(weights)}
     header = header.model_copy(update={"weights_sha256": arrays_sha256(arrays.items())})
     header = header.model_copy(update={"sha256": _header_sha256(header)})
     with replacing(path) as temporary:

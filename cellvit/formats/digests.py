@@ -41,7 +41,7 @@ def arrays_sha256(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
     digest = hashlib.sha256()
     for name, values in arrays:
         digest.update(f"{name} {values.dtype} {values.shape}".encode())
-        digest.update(np.ascontiguousarray(values).tobytes())
+        digest.update(values.tobytes())
     return digest.hexdigest()
 
 

@@ -104,7 +104,8 @@ def _check_weights(features: Store, encoder: Encoder) -> None:
 
 
 def _again(features: Store) -> str:
-    return f"snakemake --forcerun extract_features -- {features.path}"
+    """The command that really extracts again: the result cache would serve the same features."""
+    return f"snakemake --forcerun extract_features --config 'cache={{\"enabled\": false}}' -- {features.path}"
 
 
 def _sizes(features: Store) -> dict[str, int]:
