@@ -49,7 +49,7 @@ def edited(home: Path, module: str, before: str, after: str, step: str = STEP) -
     ("module", "before", "after"),
     [
         pytest.param("losses/hover.py", "import torch\n", "import torch\n\nADDED = 1\n", id="of_the_loss"),
-        pytest.param("training/schedule.py", "\ndef ", "\nADDED = 1\n\n\ndef ", id="of_the_training"),
+        pytest.param("training/seeding.py", "\ndef ", "\nADDED = 1\n\n\ndef ", id="of_the_training"),
         pytest.param("stages/train_hovernet.py", "\ndef run", "\nADDED = 1\n\n\ndef run", id="of_the_step_itself"),
     ],
 )
@@ -64,8 +64,8 @@ def test_a_raised_format_version_changes_it(copy):
 @pytest.mark.parametrize(
     ("module", "before", "after"),
     [
-        pytest.param("training/schedule.py", '"""', '"""Reworded. ', id="docstring"),
-        pytest.param("training/schedule.py", "\ndef ", "\n# why\ndef ", id="comment"),
+        pytest.param("training/seeding.py", '"""', '"""Reworded. ', id="docstring"),
+        pytest.param("training/seeding.py", "\ndef ", "\n# why\ndef ", id="comment"),
         pytest.param(
             "training/loop.py", "raise TrainingDivergedError(", 'raise TrainingDivergedError("" + ', id="error"
         ),

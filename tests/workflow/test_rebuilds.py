@@ -11,9 +11,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import yaml
 from workshop import Workshop
 
+from cellvit.taxonomy import DEFAULT_FAMILIES
 from cellvit.workflow.cache import FOLDER
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
@@ -82,7 +82,7 @@ def test_settings_changed_back_are_reused_with_equal_results(finished: Workshop)
 
 
 def test_code_that_computes_the_same_again_costs_no_later_gpu_step(finished: Workshop) -> None:
-    path = finished.home / "cellvit" / "training" / "schedule.py"
+    path = finished.home / "cellvit" / "training" / "seeding.py"
     original = path.read_text()
     path.write_text(original + "\nEDITED = 1\n")
 
@@ -149,7 +149,8 @@ def test_a_changed_training_tile_retrains_the_families_that_hold_it(finished: Wo
 
 
 def test_an_organ_that_moves_retrains_its_two_families(finished: Workshop) -> None:
-    moved = "families={'digestive': ['Colon'], 'glandular': ['Breast', 'Stomach']}"
+    glandular, digestive = [*DEFAULT_FAMILIES["glandular"], "Stomach"], ["Colon", "Esophagus", "Bile-duct"]
+    moved = f"families={{'glandular': {glandular}, 'digestive': {digestive}}}"
 
     planned = finished.planned("--config", moved, "--", "decoders")
 
@@ -159,7 +160,7 @@ def test_an_organ_that_moves_retrains_its_two_families(finished: Workshop) -> No
 
 
 def test_a_failed_training_is_tried_again_and_the_report_follows_it(finished: Workshop) -> None:
-    path = finished.home / "cellvit" / "training" / "schedule.py"
+    path = finished.home / "cellvit" / "training" / "seeding.py"
     original = path.read_text()
     path.write_text(original + "\nraise RuntimeError('out of luck')\n")
     failed = finished.snakemake("--cores", "2", "--config", OTHER_LOSS)
@@ -240,9 +241,9 @@ def test_a_damaged_entry_is_computed_again(finished: Workshop) -> None:
 
 
 def test_the_cache_keeps_its_limit(finished: Workshop) -> None:
-    limit = yaml.safe_load("{max_gb: 0.000001}")
+    other = ("gates={'quality': {'aji': {'pass': 0.59}}}", "cache={'max_gb': 0.000001}")
 
-    finished.ran("--config", f"cache={limit}", "--forcerun", "summarize", "--", "results/summary.csv")
+    finished.ran("--config", *other, "--", "results/summary.csv")
 
     files = [path for path in (finished.home / FOLDER).glob("[!.]*/*") if path.name != "entry.json"]
     own = sum(path.stat().st_size for path in files if path.stat().st_nlink == 1)
