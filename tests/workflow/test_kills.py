@@ -66,7 +66,7 @@ def test_a_run_that_is_killed_again_and_again_ends_equal_to_one_that_was_not(
     for number in range(KILLS):
         by = (signal.SIGKILL, signal.SIGTERM)[number % 2]
         head = interrupted.start("--cores", "2", "--rerun-incomplete")
-        time.sleep(random_numbers.uniform(2, 9))
+        time.sleep(random_numbers.uniform(1.5, 6))
         if head.poll() is None:
             kill(head, by, everything=number % 4 < 2)
         interrupted.snakemake("--unlock")
