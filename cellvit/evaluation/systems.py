@@ -13,8 +13,7 @@ from cellvit.formats.documents import Values, read_document
 from cellvit.formats.evaluations import FamilyEvaluation
 from cellvit.formats.tile_table import TileScores
 from cellvit.formats.watershed import WatershedChoice
-from cellvit.hover.decode import Watershed
-from cellvit.inference.segment import watershed_of
+from cellvit.hover.decode import Watershed, watershed_of_method
 
 COMPARED: Final = ("organ_given", "shared", "classical")
 """Systems that a decoder is compared with tile by tile."""
@@ -30,8 +29,8 @@ class Decoder:
 
     @property
     def watershed(self) -> Watershed:
-        """Method and parameters that turn its maps into nuclei."""
-        return watershed_of(self.choice)
+        """What turns its maps into nuclei; parameters that the choice does not name have their defaults."""
+        return watershed_of_method(self.choice.method, self.choice.parameters)
 
 
 def read_decoder(checkpoint: Path, watershed: Path, *, split: str, family: str, test_folds: Sequence[int]) -> Decoder:

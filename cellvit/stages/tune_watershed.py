@@ -1,7 +1,7 @@
 """Stage `tune_watershed`: a family's decoder on the validation folds -> the decoding parameters of the best AJI."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +24,6 @@ from cellvit.hover.decode import METHODS, method_of
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.parallel import workers
 from cellvit.inference.progress import reported
-from cellvit.inference.segment import parameters_of
 from cellvit.models.device import resolve_device
 from cellvit.workflow.arguments import Code, DeviceChoice, Input, Output, Setting, Threads, Through, check_paired
 
@@ -98,7 +97,7 @@ def _best(arguments: Arguments, aji: Float64[np.ndarray, "n p"], groups: Groups)
     return {
         "status": "tuned",
         "method": method_of(best),
-        "parameters": parameters_of(best),
+        "parameters": asdict(best),
         "grid": tuple(point for _, point in points),
         "warnings": border_warnings(best, settings) if settings.warn_at_border else (),
     }
@@ -110,5 +109,5 @@ def _default(arguments: Arguments, cause: str) -> dict[str, Any]:
         "status": "default",
         "reason": f"{cause}; {method}, the first method of the settings, is used with its default parameters",
         "method": method,
-        "parameters": parameters_of(METHODS[method]()),
+        "parameters": asdict(METHODS[method]()),
     }
