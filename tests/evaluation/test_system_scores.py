@@ -11,7 +11,6 @@ from cellvit.evaluation.system_scores import (
     perfect_maps,
     scores_of_classical,
     scores_of_maps,
-    scores_of_upper_bound,
 )
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.watershed import WatershedChoice
@@ -28,7 +27,7 @@ PUBLISHED = HoverNetWatershed()
 
 
 def test_the_upper_bound_separates_touching_nuclei_and_keeps_their_classes(disc_tiles) -> None:
-    scores = scores_of_upper_bound([disc_tiles([TOUCHING])], PUBLISHED, family="digestive", pool=INLINE)
+    scores = scores_of_maps([perfect_maps(disc_tiles([TOUCHING]))], PUBLISHED, family="digestive", pool=INLINE)
 
     assert scores.column("n_predicted").tolist() == [3]
     assert min(scores.column(name)[0] for name in ("aji", "pq_neoplastic", "pq_connective")) > 0.95
@@ -36,7 +35,7 @@ def test_the_upper_bound_separates_touching_nuclei_and_keeps_their_classes(disc_
 
 
 def test_a_tile_without_nuclei_is_undefined_not_zero_or_one(disc_tiles) -> None:
-    scores = scores_of_upper_bound([disc_tiles([[]])], PUBLISHED, family="digestive", pool=INLINE)
+    scores = scores_of_maps([perfect_maps(disc_tiles([[]]))], PUBLISHED, family="digestive", pool=INLINE)
 
     for name in ("dice", "aji", "aji_plus", "dq", "sq", "pq", "bpq", "mpq", "mpq_strict", "pq_dead"):
         assert np.isnan(scores.column(name)).all(), name
