@@ -6,9 +6,11 @@ from typing import Final
 
 import numpy as np
 
-from cellvit.config.encoders import Band
+from cellvit.config.encoders import Band, FeaturesSettings
 from cellvit.evaluation.checks import CheckResult
 from cellvit.formats.features import FeatureBatch
+from cellvit.formats.hdf5 import Rows
+from cellvit.models.encoder import Encoder
 
 TOLERANCE: Final = 0.05
 """Largest relative deviation of recomputed features. Measured on random weights: storage in float16 0.0003, autocast to
@@ -47,7 +49,8 @@ def feature_statistics(batches: Iterable[FeatureBatch]) -> FeatureStatistics:
     for batch in batches:
         cls = batch.cls.astype(np.float64)
         count, total, squares = count + cls.size, total + float(cls.sum()), squares + float((cls**2).sum())
-        not_finite.extend(n_tiles + row for row in np.flatnonzero(~_finite(batch)).tolist())
+        finite = np.isfinite(batch.cls).all(axis=(1, 2)) & np.isfinite(batch.tokens).all(axis=(1, 2, 3, 4, 5))
+        not_finite.extend(n_tiles + row for row in np.flatnonzero(~finite).tolist())
         constant.extend(n_tiles + row for row in np.flatnonzero(_constant(batch)).tolist())
         n_tiles += len(batch)
     mean = total / count if count else np.nan
@@ -85,25 +88,29 @@ def check_recomputed(
         result
         for place, view in enumerate(views)
         for result in _check_view(
-            _view(stored, place),
-            _view(recomputed, place),
+            FeatureBatch(stored.cls[:, [place]], stored.tokens[:, [place]]),
+            FeatureBatch(recomputed.cls[:, [place]], recomputed.tokens[:, [place]]),
             f"(rows {', '.join(map(str, rows))}, view {view})",
             _OTHER_VIEW if place else _OTHER_WEIGHTS,
         )
     ]
 
 
-def check_sizes(found: dict[str, int], expected: dict[str, int]) -> list[CheckResult]:
+def check_sizes(features: Rows, n_tiles: int, encoder: Encoder, asked: FeaturesSettings) -> list[CheckResult]:
     """Checks of the number of tiles and of the sizes of the axes."""
+    sizes = {"tiles": n_tiles, "views": asked.n_views, "blocks": len(encoder.blocks), "grid": encoder.grid}
+    n, views, blocks, grid, _, dim = features.shape("tokens")
     cause = "tiles were lost or added, or another encoder or other settings were used"
     return [
-        CheckResult(f"size of {name}", str(size), str(found[name]), found[name] == size, cause)
-        for name, size in expected.items()
+        CheckResult(f"size of {name}", str(expected), str(found), found == expected, cause)
+        for (name, expected), found in zip(
+            (sizes | {"dim": encoder.dim}).items(), (n, views, blocks, grid, dim), strict=True
+        )
     ]
 
 
 def _check_view(stored: FeatureBatch, recomputed: FeatureBatch, where: str, other: str) -> list[CheckResult]:
-    cls, tokens = _cls_deviation(stored, recomputed), _token_deviation(stored, recomputed)
+    cls, tokens = _ratio(stored.cls - recomputed.cls, recomputed.cls), _token_deviation(stored, recomputed)
     moved = "the grid is shifted, flipped or transposed (registers counted as patches?), or the blocks are others"
     expected, cause = f"relative deviation of at most {TOLERANCE:g}", moved if cls <= TOLERANCE else other
     return [
@@ -112,18 +119,9 @@ def _check_view(stored: FeatureBatch, recomputed: FeatureBatch, where: str, othe
     ]  # NaN is not within the tolerance
 
 
-def _view(batch: FeatureBatch, place: int) -> FeatureBatch:
-    return FeatureBatch(batch.cls[:, [place]], batch.tokens[:, [place]])
-
-
 def _of_rows(name: str, failing: tuple[int, ...], cause: str) -> CheckResult:
     found = f"all but {len(failing)} rows, the first of which is {failing[0]}" if failing else "all rows"
     return CheckResult(name, "all rows", found, not failing, cause)
-
-
-def _finite(batch: FeatureBatch) -> np.ndarray:
-    cls = np.isfinite(batch.cls).all(axis=(1, 2))
-    return np.asarray(cls & np.isfinite(batch.tokens).all(axis=(1, 2, 3, 4, 5)))
 
 
 def _constant(batch: FeatureBatch) -> np.ndarray:
@@ -132,13 +130,8 @@ def _constant(batch: FeatureBatch) -> np.ndarray:
     return np.asarray((still.mean(axis=3) > _CONSTANT_SHARE).any(axis=(1, 2)))
 
 
-def _cls_deviation(stored: FeatureBatch, recomputed: FeatureBatch) -> float:
-    """Root mean square of the difference, divided by that of the recomputed CLS tokens."""
-    return _ratio(stored.cls - recomputed.cls, recomputed.cls)
-
-
 def _token_deviation(stored: FeatureBatch, recomputed: FeatureBatch) -> float:
-    """As for CLS, but divided by the spread of each channel over tiles and cells; the largest of all blocks.
+    """The largest of all blocks, relative to the spread of each channel over tiles and cells.
 
     The mean over all cells is subtracted, because it would hide a shifted grid.
     """
@@ -149,5 +142,6 @@ def _token_deviation(stored: FeatureBatch, recomputed: FeatureBatch) -> float:
 
 
 def _ratio(difference: np.ndarray, reference: np.ndarray) -> float:
+    """Root mean square of the difference, divided by that of the reference."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.sqrt(np.mean(np.square(difference)) / np.mean(np.square(reference))))

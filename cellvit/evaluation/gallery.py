@@ -5,8 +5,7 @@ from typing import Final, get_args
 
 import numpy as np
 
-from cellvit.evaluation.images import HV_COLOURS, NP_COLOURS, colour_mapped_png
-from cellvit.evaluation.overlays import SCALE, class_map_png, overlay_png
+from cellvit.evaluation.images import HV_COLOURS, NP_COLOURS, SCALE, class_map_png, colour_mapped_png, overlay_png
 from cellvit.formats.gallery import GalleryTile, Picture, Rank
 from cellvit.formats.tile_table import TileScores
 from cellvit.hover.decode import Watershed

@@ -69,7 +69,10 @@ def grade_of(metric: str, rows: Mapping[str, SummaryRow], gates: QualityGates) -
     if not beats_baseline(metric, rows):
         return "fail"
     gate: Gate | None = getattr(gates, metric, None)
-    return "pass" if gate is None else _at_gate(value, gate, lower=metric in LOWER_IS_BETTER)
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    if gate is None or sign * value > sign * gate.passes:
+        return "pass"
+    return "partial" if gate.partial is not None and sign * value > sign * gate.partial else "fail"
 
 
 def beats_baseline(metric: str, rows: Mapping[str, SummaryRow]) -> bool:
@@ -102,7 +105,9 @@ def advice(rows: Mapping[str, SummaryRow]) -> tuple[Advice, ...]:
             continue
         baseline = BASELINE_OF[metric] if not beats_baseline(metric, rows) else ""
         lost = f" (not better than {baseline}, {rows[baseline].value:.3f})" if baseline else ""
-        advised.append(Advice(f"{metric} {row.value:.3f} {row.gate}{lost}", _remedy(metric, rows)))
+        strong = "hv_length" in rows and rows["hv_length"].gate == "pass"
+        remedy = _TUNE if metric == "aji" and row.gate == "fail" and strong else _ADVICE[metric]
+        advised.append(Advice(f"{metric} {row.value:.3f} {row.gate}{lost}", remedy))
     return tuple(advised)
 
 
@@ -113,15 +118,3 @@ def by_remedy(advised: Iterable[tuple[str, Advice]]) -> dict[str, tuple[str, ...
         grouped.setdefault(one.remedy, []).append(f"{place}: {one.finding}")
     ordered = sorted(grouped, key=lambda remedy: -len(grouped[remedy]))
     return {remedy: tuple(grouped[remedy]) for remedy in ordered}
-
-
-def _remedy(metric: str, rows: Mapping[str, SummaryRow]) -> str:
-    strong = "hv_length" in rows and rows["hv_length"].gate == "pass"
-    return _TUNE if metric == "aji" and rows[metric].gate == "fail" and strong else _ADVICE[metric]
-
-
-def _at_gate(value: float, gate: Gate, *, lower: bool) -> Grade:
-    sign = -1 if lower else 1
-    if sign * value > sign * gate.passes:
-        return "pass"
-    return "partial" if gate.partial is not None and sign * value > sign * gate.partial else "fail"

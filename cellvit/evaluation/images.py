@@ -1,13 +1,16 @@
-"""Images as data URIs, so that a page needs no other file; imports no torch."""
+"""Pictures of tiles, maps and contours of nuclei as data URIs, so that a page needs no other file; imports no torch."""
 
 import base64
 import io
+from types import MappingProxyType
 from typing import Final
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
+
+from cellvit.taxonomy import NucleusClass
 
 HV_COLOURS: Final = "RdBu_r"
 """Diverging colours of the HV maps: white at 0, blue to the left or up, red to the right or down."""
@@ -20,6 +23,26 @@ LEVELS: Final = 128
 
 _UNDEFINED_GREY: Final = (0x80, 0x80, 0x80)
 """Pixels without a value."""
+
+CLASS_COLOURS: Final = MappingProxyType(
+    {
+        NucleusClass.NEOPLASTIC: "#f0e442",
+        NucleusClass.INFLAMMATORY: "#35e0f0",
+        NucleusClass.CONNECTIVE: "#ffffff",
+        NucleusClass.DEAD: "#000000",
+        NucleusClass.EPITHELIAL: "#ff6a00",
+        NucleusClass.BACKGROUND: "#5a5a5a",
+    }
+)
+"""Colour of each class in the order of the legend; only maps of classes show the background. Yellow, orange and black of
+Okabe and Ito's palette, with its blue and green replaced by cyan and white: all differ in lightness, also without
+red-green vision, and none is a colour of H&E (violet, pink)."""
+
+SCALE: Final = 2
+"""Image pixels per pixel of the tile under contours, so that a contour hides half a pixel."""
+
+_TILE_COLOURS: Final = 96
+"""Colours to which a tile is reduced: H&E has two stains, and a PNG of 96 colours has half the bytes."""
 
 Palette = UInt8[np.ndarray, "k 3"]
 
@@ -54,6 +77,52 @@ def svg_uri(svg: str) -> str:
     return _uri("image/svg+xml", svg.encode())
 
 
+def overlay_png(
+    image: UInt8[np.ndarray, "h w 3"], instances: Int[np.ndarray, "h w"], classes: UInt8[np.ndarray, "h w"]
+) -> str:
+    """Data URI of the tile at twice its size with the outline of every nucleus in the colour of its class.
+
+    Outlines are one image pixel wide and inside their nucleus, so that touching nuclei have a line each.
+    """
+    tile = Image.fromarray(image).quantize(_TILE_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    pixels = _enlarged(np.asarray(tile, dtype=np.uint8)).copy()
+    outline = contours(_enlarged(instances))
+    pixels[outline] = _TILE_COLOURS + _enlarged(classes)[outline]
+    palette = np.zeros((_TILE_COLOURS + len(NucleusClass), 3), np.uint8)
+    used = np.array(tile.getpalette(), np.uint8).reshape(-1, 3)[:_TILE_COLOURS]
+    palette[: len(used)] = used
+    palette[_TILE_COLOURS:] = class_palette()
+    return indexed_png(pixels, palette)
+
+
+def class_map_png(classes: UInt8[np.ndarray, "h w"]) -> str:
+    """Data URI of a map of classes; the background is grey."""
+    return indexed_png(classes, class_palette())
+
+
+def contours(instances: Int[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Pixels of a nucleus with a neighbour (of four) outside it; the border of the image does not count as outside.
+
+    Examples:
+        >>> contours(np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 2]])).astype(int)
+        array([[0, 0, 0, 1],
+               [0, 0, 1, 0],
+               [0, 0, 1, 1]])
+    """
+    edge = np.zeros(instances.shape, bool)
+    across, along = instances[:, 1:] != instances[:, :-1], instances[1:] != instances[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= along
+    edge[:-1] |= along
+    return edge & (instances > 0)
+
+
+def class_palette() -> Palette:
+    """RGB of each `NucleusClass`."""
+    return np.array([list(bytes.fromhex(CLASS_COLOURS[member][1:])) for member in NucleusClass], np.uint8)
+
+
 def _colours(colour_map: str) -> Palette:
     steps = mpl.colormaps[colour_map](np.linspace(0, 1, LEVELS))[:, :3]
     colours: Palette = np.rint(steps * 255).astype(np.uint8)
@@ -62,3 +131,7 @@ def _colours(colour_map: str) -> Palette:
 
 def _uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _enlarged(pixels: np.ndarray) -> np.ndarray:
+    return pixels.repeat(SCALE, axis=0).repeat(SCALE, axis=1)

@@ -1,6 +1,5 @@
 """Scores of one tile, computed in worker processes: imports no torch."""
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -38,8 +37,7 @@ COLUMNS: Final = (*SCORE_COLUMNS, *PANOPTIC_COLUMNS, *PAIR_COLUMNS, *MAP_COLUMNS
 """Every score of a tile; every value of an evaluation is a function of these columns."""
 
 
-@dataclass(frozen=True, slots=True)
-class MapsTask:
+class MapsTask(NamedTuple):
     """Maps of one tile that are to be segmented and scored.
 
     Attributes:

@@ -50,7 +50,8 @@ def summary_rows(
         for family, values in _values_of_routed(overall).items():
             keyed[overall.split, family] = _rows(overall.split, family, values)
     for head in organ_heads:
-        named = {_ORGAN_METRICS.get(name, name): value for name, value in _values_of_head(head).items()}
+        values = head.values if head.status == "evaluated" else {"accuracy": Value(value=math.nan, n=0)}
+        named = {_ORGAN_METRICS.get(name, name): value for name, value in values.items()}
         keyed.setdefault((head.split, ORGAN_HEAD), {}).update(_rows(head.split, ORGAN_HEAD, named))
     keyed |= _means(keyed)
     return {key: graded(rows, gates) for key, rows in keyed.items()}
@@ -76,10 +77,6 @@ def _values_of_routed(overall: RoutedEvaluation) -> dict[str, Values]:
     if "routing_accuracy" in overall.organ_head:
         found[ORGAN_HEAD] = {"routing_accuracy": overall.organ_head["routing_accuracy"]}
     return found
-
-
-def _values_of_head(head: OrganHeadEvaluation) -> Values:
-    return head.values if head.status == "evaluated" else {"accuracy": Value(value=math.nan, n=0)}
 
 
 def _by_system(systems: Mapping[str, Values], own: str) -> Values:

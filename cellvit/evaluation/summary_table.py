@@ -16,6 +16,8 @@ SYSTEMS: Final = ("shared", "classical", "trivial", "upper_bound")
 
 _MARKS: Final = {"pass": "+", "partial": "~", "fail": "!", "undefined": "?", "": " "}
 _LEGEND: Final = "+ pass   ~ partial   ! fail   ? undefined;  95 % intervals and all other metrics: summary.csv"
+_SIMULATED: Final = "These values show that the pipeline runs; they say nothing about tissue."
+_UNTRAINED: Final = "These values say nothing about the features of a trained foundation model."
 _NAME_WIDTH: Final = 22
 _WIDTH: Final = 13
 
@@ -30,7 +32,8 @@ def summary_text(
         warnings: Lines about what to check, as a watershed that was chosen at the border of its grid.
         absent: Why there are no values, by what is absent.
     """
-    lines = [f"MARKED: {', '.join(marks)}. {_meaning(marks)}", ""] if marks else []
+    meaning = _SIMULATED if "simulated data" in marks else _UNTRAINED
+    lines = [f"MARKED: {', '.join(marks)}. {meaning}", ""] if marks else []
     for split in dict.fromkeys(split for split, _ in keyed):
         of_split = {family: rows for (name, family), rows in keyed.items() if name == split}
         lines += [*_table(split, of_split), ""]
@@ -52,7 +55,9 @@ def _table(split: str, families: Mapping[str, Mapping[str, SummaryRow]]) -> Iter
             if any(metric.endswith(f".{system}") for metric in rows):
                 yield _line(f"  {system}", rows, f".{system}")
     if ORGAN_HEAD in families:
-        yield _organ_line(families[ORGAN_HEAD])
+        rows = families[ORGAN_HEAD]
+        values = "   ".join(f"{metric} {_cell(row).strip()}" for metric, row in rows.items())
+        yield f"{ORGAN_HEAD:<{_NAME_WIDTH}}{max(row.n for row in rows.values()):>6}   {values}"
 
 
 def _line(name: str, rows: Mapping[str, SummaryRow], suffix: str) -> str:
@@ -68,12 +73,6 @@ def _cell(row: SummaryRow | None) -> str:
     return f"{text + _MARKS[row.gate]:>{_WIDTH}}"
 
 
-def _organ_line(rows: Mapping[str, SummaryRow]) -> str:
-    n = max(row.n for row in rows.values())
-    values = "   ".join(f"{metric} {_cell(row).strip()}" for metric, row in rows.items())
-    return f"{ORGAN_HEAD:<{_NAME_WIDTH}}{n:>6}   {values}"
-
-
 def _advice_lines(keyed: Keyed) -> list[str]:
     """A line for each remedy, and below it one for each finding that it may help."""
     advised = (
@@ -85,12 +84,6 @@ def _advice_lines(keyed: Keyed) -> list[str]:
     return [
         line for remedy, findings in by_remedy(advised).items() for line in (remedy, *(f"    {at}" for at in findings))
     ]
-
-
-def _meaning(marks: Sequence[str]) -> str:
-    if "simulated data" in marks:
-        return "These values show that the pipeline runs; they say nothing about tissue."
-    return "These values say nothing about the features of a trained foundation model."
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -1,7 +1,8 @@
 """Streams of tiles -> scores of a system on each tile; maps are dropped as soon as they are scored."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64
@@ -16,24 +17,19 @@ from cellvit.inference.parallel import Workers
 from cellvit.inference.predictions import MapBatch, Segmentation
 from cellvit.taxonomy import NucleusClass
 
+Task = TypeVar("Task")
+
 
 def scores_of_maps(batches: Iterable[MapBatch], watershed: Watershed, *, family: str, pool: Workers) -> TileScores:
     """Scores of predicted maps after `watershed`; `family` is that of the decoder."""
-    texts = _Texts(family)
-    return texts.with_values(pool.map(partial(score_maps, watershed), _maps_tasks(batches, texts)))
+    stream = ((batch.tiles, _maps_tasks(batch)) for batch in batches)
+    return _scores(partial(score_maps, watershed), stream, family, pool)
 
 
 def scores_of_classical(blocks: Iterable[TileBatch], majority_class: int, *, family: str, pool: Workers) -> TileScores:
     """Scores of the classical baseline, whose nuclei all are of `majority_class`."""
-    texts = _Texts(family)
-    return texts.with_values(pool.map(partial(score_classical, majority_class), _image_tasks(blocks, texts)))
-
-
-def scores_of_upper_bound(
-    blocks: Iterable[TileBatch], watershed: Watershed, *, family: str, pool: Workers
-) -> TileScores:
-    """Scores of perfect maps after `watershed`: the best that any decoder can reach on these tiles."""
-    return scores_of_maps(map(perfect_maps, blocks), watershed, family=family, pool=pool)
+    stream = ((tiles, map(ImageTask, _truths(tiles), tiles.image)) for tiles in blocks)
+    return _scores(partial(score_classical, majority_class), stream, family, pool)
 
 
 def perfect_maps(tiles: TileBatch) -> MapBatch:
@@ -50,37 +46,32 @@ def perfect_maps(tiles: TileBatch) -> MapBatch:
 def grid_tasks(batches: Iterable[MapBatch]) -> Iterator[GridTask]:
     """Tiles of a stream as tasks of `cellvit.evaluation.scoring.score_grid`."""
     for batch in batches:
-        yield from (GridTask(*of_tile) for of_tile in zip(batch.tiles.instances, batch.np_prob, batch.hv, strict=True))
+        yield from map(GridTask, batch.tiles.instances, batch.np_prob, batch.hv)
 
 
-class _Texts:
-    """Ids, organs and patients of the tiles that were sent to the workers, in order."""
+def _scores(
+    score: Callable[[Task], Float64[np.ndarray, " k"]],
+    stream: Iterable[tuple[TileBatch, Iterable[Task]]],
+    family: str,
+    pool: Workers,
+) -> TileScores:
+    """Scores of each task of a stream, with the id, organ and patient of its tile."""
+    texts = {name: list[str]() for name in ("tile_id", "organ", "patient")}
 
-    def __init__(self, family: str) -> None:
-        self._family, self._texts = family, {name: list[str]() for name in ("tile_id", "organ", "patient")}
+    def tasks() -> Iterator[Task]:
+        for tiles, of_tiles in stream:
+            for name, found in texts.items():
+                found.extend(getattr(tiles, name))
+            yield from of_tiles
 
-    def add(self, tiles: TileBatch) -> None:
-        for name, texts in self._texts.items():
-            texts.extend(getattr(tiles, name))
-
-    def with_values(self, rows: Iterable[Float64[np.ndarray, " k"]]) -> TileScores:
-        values = list(rows)
-        family = {"family": [self._family] * len(values)}
-        return TileScores.of(self._texts | family, COLUMNS, np.array(values).reshape(len(values), len(COLUMNS)))
-
-
-def _maps_tasks(batches: Iterable[MapBatch], texts: _Texts) -> Iterator[MapsTask]:
-    for batch in batches:
-        texts.add(batch.tiles)
-        maps = zip(_truths(batch.tiles), batch.np_prob, batch.hv, batch.nt_prob, map_sums(batch).rows, strict=True)
-        yield from (MapsTask(*of_tile) for of_tile in maps)
+    values = list(pool.map(score, tasks()))
+    families = {"family": [family] * len(values)}
+    return TileScores.of(texts | families, COLUMNS, np.array(values).reshape(len(values), len(COLUMNS)))
 
 
-def _image_tasks(blocks: Iterable[TileBatch], texts: _Texts) -> Iterator[ImageTask]:
-    for tiles in blocks:
-        texts.add(tiles)
-        yield from (ImageTask(*of_tile) for of_tile in zip(_truths(tiles), tiles.image, strict=True))
+def _maps_tasks(batch: MapBatch) -> Iterator[MapsTask]:
+    return map(MapsTask, _truths(batch.tiles), batch.np_prob, batch.hv, batch.nt_prob, map_sums(batch).rows)
 
 
 def _truths(tiles: TileBatch) -> Iterator[Segmentation]:
-    return (Segmentation(*of_tile) for of_tile in zip(tiles.instances, tiles.classes, strict=True))
+    return map(Segmentation, tiles.instances, tiles.classes)

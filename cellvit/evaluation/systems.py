@@ -1,6 +1,6 @@
 """Decoders that are evaluated, and the values of all systems on one set of tiles."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,8 +13,7 @@ from cellvit.formats.documents import Values, read_document
 from cellvit.formats.evaluations import FamilyEvaluation
 from cellvit.formats.tile_table import TileScores
 from cellvit.formats.watershed import WatershedChoice
-from cellvit.hover.decode import Watershed
-from cellvit.inference.segment import watershed_of
+from cellvit.hover.decode import Watershed, watershed_of_method
 
 COMPARED: Final = ("organ_given", "shared", "classical")
 """Systems that a decoder is compared with tile by tile."""
@@ -30,8 +29,8 @@ class Decoder:
 
     @property
     def watershed(self) -> Watershed:
-        """Method and parameters that turn its maps into nuclei."""
-        return watershed_of(self.choice)
+        """What turns its maps into nuclei; parameters that the choice does not name have their defaults."""
+        return watershed_of_method(self.choice.method, self.choice.parameters)
 
 
 def read_decoder(checkpoint: Path, watershed: Path, *, split: str, family: str, test_folds: Sequence[int]) -> Decoder:
@@ -41,11 +40,29 @@ def read_decoder(checkpoint: Path, watershed: Path, *, split: str, family: str, 
         StaleFileError: A file belongs to another split or family.
         IntegrityError: The decoder has seen a test fold.
     """
-    decoder = Decoder(checkpoint, read_header(checkpoint), read_document(watershed, WatershedChoice))
-    check_belongs(checkpoint, decoder.header, split, family)
+    header = read_unseen(checkpoint, split=split, family=family, test_folds=test_folds)
+    decoder = Decoder(checkpoint, header, read_document(watershed, WatershedChoice))
     check_belongs(watershed, decoder.choice, split, family)
-    check_unseen(checkpoint, decoder.header, test_folds)
     return decoder
+
+
+def read_unseen(path: Path, *, split: str, family: str, test_folds: Sequence[int]) -> CheckpointHeader:
+    """Header of the model of a split and family; raises as `read_decoder`."""
+    header = read_header(path)
+    check_belongs(path, header, split, family)
+    seen = sorted({fold for folds in header.folds.values() for fold in folds} & set(test_folds))
+    if seen:
+        raise IntegrityError(
+            f"{path}: test folds must be unseen, but the model has seen fold {', '.join(map(str, seen))} "
+            f"({', '.join(f'{role} {list(folds)}' for role, folds in header.folds.items())}), so that its values would "
+            f"be too good. Fix: {remake(path)}"
+        )
+    return header
+
+
+def shown(values: Values, names: Iterable[str]) -> str:
+    """Values as the log shows them; names without a value are left out."""
+    return " ".join(f"{name}={values[name].value:.4f}" for name in names if name in values)
 
 
 class SystemValues(NamedTuple):
@@ -72,21 +89,6 @@ def system_values(scores: Mapping[str, TileScores], own: str, *, seed: int) -> S
             organs.setdefault(organ, {})[name] = values
     others = {name: scores[name] for name in COMPARED if name in scores}
     return SystemValues(systems, dict(sorted(organs.items())), differences(scores[own], others, seed=seed))
-
-
-def check_unseen(path: Path, header: CheckpointHeader, test_folds: Sequence[int]) -> None:
-    """Refuse a model that has seen what it is tested on.
-
-    Raises:
-        IntegrityError: A test fold trained the model or selected its epoch.
-    """
-    seen = sorted({fold for folds in header.folds.values() for fold in folds} & set(test_folds))
-    if seen:
-        raise IntegrityError(
-            f"{path}: test folds must be unseen, but the model has seen fold {', '.join(map(str, seen))} "
-            f"({', '.join(f'{role} {list(folds)}' for role, folds in header.folds.items())}), so that its values would "
-            f"be too good. Fix: {remake(path)}"
-        )
 
 
 def check_belongs(

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int32
 from cellvit.config.evaluation import IntegrityGates
 from cellvit.evaluation.checks import CheckResult, passed_checks
 from cellvit.evaluation.scoring import CLASS_KEYS
-from cellvit.evaluation.values import metric_values, value_of
+from cellvit.evaluation.values import value_of
 from cellvit.formats.documents import Value, Values
 from cellvit.formats.tile_table import TileScores
 from cellvit.inference.predictions import MapBatch
@@ -22,12 +22,8 @@ from cellvit.taxonomy import CLASS_NAMES
 FIX: Final = "look at the tiles: prepare_fold reads the masks, cellvit.hover.encode computes HV"
 """Ends the message of a check that failed."""
 
-UPPER_BOUND_METRICS: Final = ("aji", "pq", "dice")
-"""Metrics of the upper bound that are reported, means over tiles."""
-
 MIN_ORGAN_TILES: Final = 10
 """Tiles with nuclei from which the upper bound of an organ is checked: the mean of fewer depends on single nuclei."""
-
 
 _UNLIKE: Final = (
     "HV and watershed disagree on sign, axis or scale, touching nuclei are merged, or ids are not those of single nuclei "
@@ -69,16 +65,19 @@ def tiles_by_organ(tiles: TileScores) -> dict[str, int]:
     return dict(sorted(Counter(tiles.text("organ")).items()))
 
 
-def upper_bound_values(tiles: TileScores, *, seed: int) -> Values:
-    """AJI, PQ and Dice of ground truth -> maps -> nuclei."""
-    values = metric_values(tiles, seed=seed)
-    return {name: values[name] for name in UPPER_BOUND_METRICS}
-
-
 def aji_by_organ(upper_bounds: Mapping[str, TileScores], *, seed: int) -> Values:
-    """AJI of the better method on the tiles of each organ."""
+    """AJI of the better method on the tiles of each organ; an undefined one is the worse."""
+
+    def aji(tiles: TileScores, organ: str) -> Value:
+        of_organ = tiles.where(tiles.organs == organ)
+        rng = np.random.default_rng(seed)
+        return value_of(bootstrap_mean(of_organ.column("aji"), rng=rng, groups=of_organ.groups))
+
     return {
-        organ: max((_organ_aji(tiles, organ, seed) for tiles in upper_bounds.values()), key=_defined)
+        organ: max(
+            (aji(tiles, organ) for tiles in upper_bounds.values()),
+            key=lambda found: -1.0 if math.isnan(found.value) else found.value,
+        )
         for organ in tiles_by_organ(next(iter(upper_bounds.values())))
     }
 
@@ -149,12 +148,3 @@ def _check_upper_bound(upper_bound: Mapping[str, Values], by_organ: Values, limi
             _UNLIKE,
         ),
     ]
-
-
-def _organ_aji(tiles: TileScores, organ: str, seed: int) -> Value:
-    of_organ = tiles.where(tiles.organs == organ)
-    return value_of(bootstrap_mean(of_organ.column("aji"), rng=np.random.default_rng(seed), groups=of_organ.groups))
-
-
-def _defined(value: Value) -> float:
-    return -1.0 if math.isnan(value.value) else value.value

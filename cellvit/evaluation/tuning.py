@@ -11,7 +11,7 @@ from cellvit.config.evaluation import WatershedSettings
 from cellvit.evaluation.values import value_of
 from cellvit.formats.tiles import Groups
 from cellvit.formats.watershed import GridPoint
-from cellvit.hover.decode import METHODS, Method, Watershed, method_of
+from cellvit.hover.decode import METHODS, Watershed, method_of
 from cellvit.metrics.intervals import bootstrap_mean
 
 SEARCHED: Final = MappingProxyType(
@@ -25,12 +25,11 @@ SEARCHED: Final = MappingProxyType(
 
 def grid_of(settings: WatershedSettings) -> tuple[Watershed, ...]:
     """Every combination of the listed values of each method; the last list varies fastest."""
-    return tuple(point for method in settings.method for point in _grid_of_method(method, settings))
-
-
-def searched_parameters(watershed: Watershed) -> dict[str, float]:
-    """The parameters of a grid point that the grid of its method varies."""
-    return {name: float(getattr(watershed, name)) for name in SEARCHED[method_of(watershed)]}
+    return tuple(
+        METHODS[method](**dict(zip(SEARCHED[method], values, strict=True)))
+        for method in settings.method
+        for values in product(*(getattr(settings, name) for name in SEARCHED[method]))
+    )
 
 
 def ranked(
@@ -44,7 +43,11 @@ def ranked(
     """
     means = [bootstrap_mean(column, rng=np.random.default_rng(seed), groups=groups) for column in aji.T]
     points = [
-        GridPoint(method=method_of(point), parameters=searched_parameters(point), aji=value_of(mean))
+        GridPoint(
+            method=method_of(point),
+            parameters={name: getattr(point, name) for name in SEARCHED[method_of(point)]},
+            aji=value_of(mean),
+        )
         for point, mean in zip(grid, means, strict=True)
     ]
     values = np.array([mean.value for mean in means])
@@ -64,9 +67,3 @@ def border_warnings(best: Watershed, settings: WatershedSettings) -> tuple[str, 
             f"the best {name}, {value:g}, is at the border of its list {[*values]}; add a {side} value to watershed.{name}"
         )
     return tuple(lines)
-
-
-def _grid_of_method(method: Method, settings: WatershedSettings) -> tuple[Watershed, ...]:
-    names = SEARCHED[method]
-    combinations = product(*(getattr(settings, name) for name in names))
-    return tuple(METHODS[method](**dict(zip(names, values, strict=True))) for values in combinations)

@@ -55,11 +55,11 @@ def metric_values(tiles: TileScores, *, seed: int) -> Values:
 
 def values_by_organ(tiles: TileScores, *, seed: int) -> dict[str, Values]:
     """The main metrics of each organ that has tiles."""
-    by_organ = {}
-    for organ in sorted(set(tiles.text("organ"))):
-        of_organ = tiles.where(tiles.organs == organ)
-        by_organ[organ] = {name: value_of(_SEGMENTATION[name](of_organ, _rng(seed))) for name in ORGAN_METRICS}
-    return by_organ
+    parts = {organ: tiles.where(tiles.organs == organ) for organ in sorted(set(tiles.text("organ")))}
+    return {
+        organ: {name: value_of(_SEGMENTATION[name](part, _rng(seed))) for name in ORGAN_METRICS}
+        for organ, part in parts.items()
+    }
 
 
 def map_values(sums: MapSums, *, seed: int, groups: Groups) -> Values:

@@ -8,7 +8,7 @@ results are copied to pinned memory while the next block is computed. The caller
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,18 +27,15 @@ from cellvit.inference.transfer import Landing, Transfer
 from cellvit.models.encoder import Encoder, check_range
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(NamedTuple):
     """Tiles of one block as they are read: 8-bit images, or on a CPU the prepared images of each view."""
 
     rows: RowNumbers
     tile_ids: tuple[str, ...]
-    images: UInt8[Tensor, "b h w 3"] | None = None
-    prepared: tuple[Float32[Tensor, "b 3 s s"], ...] = ()
+    images: UInt8[Tensor, "b h w 3"] | tuple[Float32[Tensor, "b 3 s s"], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Launched:
+class _Launched(NamedTuple):
     """A block whose forward passes are launched: the parts of each view."""
 
     rows: RowNumbers
@@ -92,18 +89,18 @@ class Extraction:
         self._tiles.read_into("image", rows, images.numpy())
         tile_ids = self._tiles.names("tile_id", rows)
         if self._transfer.pinned:
-            return _Block(rows, tile_ids, images=images)
+            return _Block(rows, tile_ids, images)
         prepared = tuple(self._encoder.prepared(self._seen(images, tile_ids, view)) for view in self._views)
-        return _Block(rows, tile_ids, prepared=prepared)
+        return _Block(rows, tile_ids, prepared)
 
     def _launched(self, block: _Block) -> _Launched:
-        if block.images is None:
-            return _Launched(block.rows, [self._passed(prepared) for prepared in block.prepared])
-        images = self._transfer.up(block.images)
-        return _Launched(block.rows, [self._passed(self._seen(images, block.tile_ids, view)) for view in self._views])
-
-    def _passed(self, images: Tensor) -> list[Landing]:
-        return [self._transfer.down(tuple(part)) for part in self._passes.run(images)]
+        if isinstance(block.images, tuple):
+            views = iter(block.images)
+        else:
+            images = self._transfer.up(block.images)
+            views = (self._seen(images, block.tile_ids, view) for view in self._views)
+        passes = ([self._transfer.down(tuple(part)) for part in self._passes.run(view)] for view in views)
+        return _Launched(block.rows, list(passes))
 
     def _arrived(self, block: _Launched) -> FeatureBatch:
         parts = [[part.arrays() for part in view] for view in block.views]

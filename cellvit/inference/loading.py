@@ -1,8 +1,9 @@
 """Checkpoint -> module that is ready to predict."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
@@ -14,10 +15,17 @@ from cellvit.formats.digests import remake
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
-def load_module(
-    path: Path, kind: str, build: Callable[..., AnyModule], device: torch.device
-) -> tuple[AnyModule, CheckpointHeader]:
-    """The module of a checkpoint in evaluation mode on `device`, with all its weights, and its header.
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[AnyModule]):
+    """A trained model, ready to predict (in evaluation mode, on `device`)."""
+
+    module: AnyModule
+    header: CheckpointHeader
+    device: torch.device
+
+
+def load_module(path: Path, kind: str, build: Callable[..., AnyModule], device: torch.device) -> Loaded[AnyModule]:
+    """The model of a checkpoint, with all its weights.
 
     Args:
         kind: Kind of model that the checkpoint must hold.
@@ -38,4 +46,4 @@ def load_module(
         raise ContractError(
             f"{path}: the weights do not fit the architecture in the header ({error}). Fix: {remake(path)}"
         ) from error
-    return module.to(device).eval(), header
+    return Loaded(module.to(device).eval(), header, device)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -11,11 +10,10 @@ import torch
 from jaxtyping import Int
 
 from cellvit.data.batches import DecoderBatch, decoder_batches, sequential_rows
-from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.hdf5 import Rows
 from cellvit.formats.tiles import TileBatch
 from cellvit.inference.blocks import block_positions, check_same_encoder
-from cellvit.inference.loading import load_module
+from cellvit.inference.loading import Loaded, load_module
 from cellvit.inference.predictions import MapBatch
 from cellvit.inference.tensors import on_device
 from cellvit.models.autocast import half_precision
@@ -26,28 +24,13 @@ PREDICTED_TILES: Final = 16
 """Tiles per forward pass: about 1 GB of activations at the default widths, in float32."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedDecoder:
-    """A trained decoder, ready to predict (in evaluation mode, on `device`)."""
-
-    module: HoVerNetDecoder
-    header: CheckpointHeader
-    device: torch.device
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """Blocks of the encoder whose tokens it reads."""
-        return tuple(self.header.encoder["blocks"])
-
-
-def load_decoder(path: Path, device: torch.device) -> LoadedDecoder:
+def load_decoder(path: Path, device: torch.device) -> Loaded[HoVerNetDecoder]:
     """The decoder of a checkpoint; raises as `load_module`."""
-    module, header = load_module(path, "hovernet", HoVerNetDecoder, device)
-    return LoadedDecoder(module, header, device)
+    return load_module(path, "hovernet", HoVerNetDecoder, device)
 
 
 def predict_maps(
-    decoder: LoadedDecoder,
+    decoder: Loaded[HoVerNetDecoder],
     features: Rows,
     tiles: Rows,
     rows: Int[np.ndarray, " r"],
@@ -63,7 +46,7 @@ def predict_maps(
         ContractError: `features` and `tiles` do not belong together.
     """
     check_same_encoder(features, decoder.header.encoder)
-    positions = block_positions(features, decoder.blocks)
+    positions = block_positions(features, decoder.header.encoder["blocks"])
     plan = sequential_rows(rows, batch_size)
     with closing(decoder_batches(features, tiles, plan, blocks=positions)) as batches:
         for batch in batches:

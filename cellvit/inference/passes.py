@@ -60,7 +60,9 @@ class Passes:
             if part is None:
                 self._largest = size // 2
                 log.warning("out of memory on %s tiles=%d next_tiles=%d", self._encoder.device, size, self._largest)
-                _release(self._encoder.device)
+                if self._encoder.device.type == "cuda":
+                    torch.cuda.synchronize(self._encoder.device)
+                    torch.cuda.empty_cache()
             else:
                 parts.append(part)
                 start += size
@@ -79,9 +81,3 @@ class Passes:
                 "Fix: lower features.batch_size, or set it to auto"
             )
             raise
-
-
-def _release(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        torch.cuda.empty_cache()

@@ -4,8 +4,8 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from tqdm import tqdm
@@ -21,8 +21,11 @@ _SILENCE_S: Final = 300.0
 """Seconds after which there is a line also before the next tenth."""
 
 
-class Progress:
-    """Counts what a loop has done; use it in a `with` block.
+@contextmanager
+def progress(
+    what: str, total: int, *, unit: str = "tiles", silence_s: float = _SILENCE_S
+) -> Iterator[Callable[[int], None]]:
+    """Yield a function that counts some more units as done.
 
     Args:
         what: First words of each line, as ``"scored system=decoder"``.
@@ -30,47 +33,33 @@ class Progress:
         unit: What is counted, in the plural.
         silence_s: Longest time without a line.
     """
+    done, start = 0, time.monotonic()
+    last_line = start
 
-    def __init__(self, what: str, total: int, *, unit: str = "tiles", silence_s: float = _SILENCE_S) -> None:
-        self._what, self._total, self._unit, self._silence_s = what, total, unit, silence_s
-        self._done = 0
-        self._start = self._last_line = time.monotonic()
-        self._bar: tqdm = tqdm(desc=what, total=total, unit=f" {unit}", disable=not sys.stderr.isatty(), leave=False)
+    def add(n: int) -> None:
+        nonlocal done, last_line
+        before, done = done, done + n
+        bar.update(n)
+        now, tenth = time.monotonic(), done * _LINES // total > before * _LINES // total
+        if tenth or now - last_line >= silence_s:
+            last_line, rate = now, done / max(now - start, 1e-9)
+            left = timedelta(seconds=round((total - done) / rate))
+            shown = f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
+            log.info("%s %s=%d of=%d %s_per_s=%s left=%s", what, unit, done, total, unit, shown, left)
 
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.close()
-
-    def add(self, n: int = 1) -> None:
-        """Count `n` more units as done."""
-        before, self._done = self._done, self._done + n
-        self._bar.update(n)
-        now, tenth = time.monotonic(), self._done * _LINES // self._total > before * _LINES // self._total
-        if tenth or now - self._last_line >= self._silence_s:
-            self._last_line = now
-            self._log(now - self._start)
-
-    def _log(self, seconds: float) -> None:
-        rate = self._done / max(seconds, 1e-9)
-        left = timedelta(seconds=round((self._total - self._done) / rate))
-        shown = f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
-        unit = self._unit
-        log.info("%s %s=%d of=%d %s_per_s=%s left=%s", self._what, unit, self._done, self._total, unit, shown, left)
+    with tqdm(desc=what, total=total, unit=f" {unit}", disable=not sys.stderr.isatty(), leave=False) as bar:
+        yield add
 
 
 def reported(
     items: Iterable[Item], what: str, total: int, *, unit: str = "tiles", size: Callable[[Any], int] = len
 ) -> Iterator[Item]:
-    """Yield the same items; each is counted when the next is asked for. Arguments are those of `Progress`.
+    """Yield the same items; each is counted when the next is asked for. Arguments are those of `progress`.
 
     Args:
         size: Number of units of an item.
     """
-    with Progress(what, total, unit=unit) as progress:
+    with progress(what, total, unit=unit) as add:
         for item in items:
             yield item
-            progress.add(size(item))
+            add(size(item))

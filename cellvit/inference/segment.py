@@ -1,13 +1,10 @@
 """Predicted maps of a tile -> nuclei with their classes; imports no torch, so that worker processes start fast."""
 
-import dataclasses
-
 import numpy as np
 from jaxtyping import Float, Int32
 
-from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.classes import class_map, classify
-from cellvit.hover.decode import Watershed, segment_grid, watershed_of_method
+from cellvit.hover.decode import Watershed, segment_grid
 from cellvit.inference.predictions import Segmentation
 
 
@@ -26,17 +23,3 @@ def one_class(instances: Int32[np.ndarray, "h w"], nucleus_class: int) -> Segmen
     """Nuclei that all have the same class, for systems that predict no classes."""
     classes = np.full(instances.max(initial=0), nucleus_class, np.uint8)
     return Segmentation(instances, class_map(instances, classes))
-
-
-def watershed_of(choice: WatershedChoice) -> Watershed:
-    """The method and parameters of a choice; parameters that it does not name have their defaults.
-
-    Raises:
-        SettingsError: Unknown method or parameter, or a value out of its limits.
-    """
-    return watershed_of_method(choice.method, choice.parameters)
-
-
-def parameters_of(watershed: Watershed) -> dict[str, float]:
-    """Every parameter by name, as documents record them."""
-    return {name: float(value) for name, value in dataclasses.asdict(watershed).items()}

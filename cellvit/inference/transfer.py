@@ -1,7 +1,5 @@
 """Copies between the host and a GPU that overlap with the computation; on a CPU nothing is copied."""
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from jaxtyping import Shaped
@@ -21,17 +19,12 @@ class Landing:
         return tuple(tensor.numpy() for tensor in self._tensors)
 
 
-class _Streams(NamedTuple):
-    up: torch.cuda.Stream
-    down: torch.cuda.Stream
-
-
 class Transfer:
     """Copies in their own streams, from and to pinned memory, which torch's allocator reuses."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._streams = _Streams(torch.cuda.Stream(device), torch.cuda.Stream(device)) if self.pinned else None
+        self._up, self._down = (torch.cuda.Stream(device) if self.pinned else None for _ in range(2))
 
     @property
     def pinned(self) -> bool:
@@ -40,26 +33,26 @@ class Transfer:
 
     def up(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
         """The tensor on the device; later computations wait for it, the host does not."""
-        if self._streams is None:
+        if self._up is None:
             return tensor
-        with torch.cuda.stream(self._streams.up):
+        with torch.cuda.stream(self._up):
             moved = tensor.to(self._device, non_blocking=True)
         computing = torch.cuda.current_stream(self._device)
-        computing.wait_stream(self._streams.up)
+        computing.wait_stream(self._up)
         moved.record_stream(computing)
         return moved
 
     def down(self, tensors: tuple[Tensor, ...]) -> Landing:
         """The tensors on their way to the host, after everything that computes them; the host does not wait."""
-        if self._streams is None:
+        if self._down is None:
             return Landing(tensors, None)
-        self._streams.down.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(self._streams.down):
+        self._down.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._down):
             landed = []
             for tensor in tensors:
                 host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
                 landed.append(host.copy_(tensor, non_blocking=True))
-                tensor.record_stream(self._streams.down)
+                tensor.record_stream(self._down)
             arrived = torch.cuda.Event()
-            arrived.record(self._streams.down)
+            arrived.record(self._down)
         return Landing(tuple(landed), arrived)

@@ -4,8 +4,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cellvit.evaluation.images import HV_COLOURS, NP_COLOURS, colour_bar_png
-from cellvit.evaluation.overlays import CLASS_COLOURS
+from cellvit.evaluation.images import CLASS_COLOURS, HV_COLOURS, NP_COLOURS, colour_bar_png
 from cellvit.report import gates, sections, verdict
 from cellvit.report.data import ReportData
 from cellvit.report.origin import data_table

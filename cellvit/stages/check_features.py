@@ -59,17 +59,23 @@ def run(arguments: Arguments) -> None:
     with open_tiles(arguments.tiles) as tiles, open_features(arguments.features) as features:
         _check_origin(features, tiles, settings)
         encoder = load_encoder(settings.encoder, settings.features, resolve_device(arguments.device))
-        _check_weights(features, encoder)
-        results = check_sizes(_sizes(features), _expected_sizes(tiles, encoder, settings.features))
+        weights = sha256_of(encoder.weights) if encoder.weights else ""
+        if weights and weights not in features.provenance.made_from.values():
+            raise StaleFileError(
+                f"{features.path} was extracted with other weights than {encoder.weights} holds now (sha256 {weights}).\n"
+                f"Fix: {_again(features)}"
+            )
+        results = check_sizes(features, len(tiles), encoder, settings.features)
         passed_checks(str(features.path), results, fix=_again(features))
         blocks = (read_features(features, rows) for rows in features.blocks(_BLOCK))
         statistics = feature_statistics(reported(blocks, "features read", len(features)))
         results += check_statistics(statistics, settings.encoder.cls_std)
         results += _recomputed(features, tiles, encoder, settings.features)
         checks = passed_checks(str(features.path), results, fix=_again(features))
-        inputs = [arguments.tiles, arguments.features]
         document = FeatureCheck(
-            provenance=provenance_of(arguments.check, inputs, settings.model_dump(mode="json")),
+            provenance=provenance_of(
+                arguments.check, [arguments.tiles, arguments.features], settings.model_dump(mode="json")
+            ),
             fold_id=features.path.stem,
             n_tiles=statistics.n_tiles,
             cls_std=statistics.cls_std,
@@ -92,30 +98,9 @@ def _check_origin(features: Store, tiles: Store, settings: ExtractFeaturesSettin
         )
 
 
-def _check_weights(features: Store, encoder: Encoder) -> None:
-    if encoder.weights is None:
-        return
-    sha256 = sha256_of(encoder.weights)
-    if sha256 not in features.provenance.made_from.values():
-        raise StaleFileError(
-            f"{features.path} was extracted with other weights than {encoder.weights} holds now (sha256 {sha256}).\n"
-            f"Fix: {_again(features)}"
-        )
-
-
 def _again(features: Store) -> str:
     """The command that really extracts again: the result cache would serve the same features."""
     return f"snakemake --forcerun extract_features --config 'cache={{\"enabled\": false}}' -- {features.path}"
-
-
-def _sizes(features: Store) -> dict[str, int]:
-    n, views, blocks, grid, _, dim = features.shape("tokens")
-    return {"tiles": n, "views": views, "blocks": blocks, "grid": grid, "dim": dim}
-
-
-def _expected_sizes(tiles: Store, encoder: Encoder, asked: FeaturesSettings) -> dict[str, int]:
-    sizes = {"blocks": len(encoder.blocks), "grid": encoder.grid, "dim": encoder.dim}
-    return {"tiles": len(tiles), "views": asked.n_views, **sizes}
 
 
 def _recomputed(features: Store, tiles: Store, encoder: Encoder, asked: FeaturesSettings) -> list[CheckResult]:

@@ -18,8 +18,8 @@ from cellvit.evaluation.target_checks import (
     nuclei_by_class,
     target_results,
     tiles_by_organ,
-    upper_bound_values,
 )
+from cellvit.evaluation.values import metric_values
 from cellvit.formats.content import provenance_of
 from cellvit.formats.documents import write_document
 from cellvit.formats.hdf5 import Rows
@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 
 _BLOCK_TILES: Final = 16
 """Tiles in memory at a time: 16 with their maps take about 60 MB."""
+
+_METRICS: Final = ("aji", "pq", "dice")
+"""Metrics of the upper bound that are reported, means over tiles."""
 
 _SEED: Final = 0
 """Seed of the bootstrap; the intervals of the upper bound only show its spread."""
@@ -75,7 +78,8 @@ def _perfect_maps(tiles: Rows, method: str) -> Iterator[MapBatch]:
 
 
 def _document(arguments: Arguments, upper_bounds: dict[str, TileScores]) -> TargetCheck:
-    upper_bound = {method: upper_bound_values(scores, seed=_SEED) for method, scores in upper_bounds.items()}
+    values = {method: metric_values(scores, seed=_SEED) for method, scores in upper_bounds.items()}
+    upper_bound = {method: {name: of_method[name] for name in _METRICS} for method, of_method in values.items()}
     by_organ, gates = aji_by_organ(upper_bounds, seed=_SEED), arguments.settings
     scores = upper_bounds["hovernet"]  # for everything that does not depend on the method
     settings = {"fold": arguments.fold, "gates": gates.model_dump(mode="json"), "seed": _SEED}

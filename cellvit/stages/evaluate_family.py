@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from cellvit.config.steps import EvaluateSettings
 from cellvit.evaluation.gallery import choose_tiles, gallery_tiles
 from cellvit.evaluation.map_sums import sums_of_all
 from cellvit.evaluation.scoring import COLUMNS
-from cellvit.evaluation.system_scores import scores_of_classical, scores_of_maps, scores_of_upper_bound
-from cellvit.evaluation.systems import Decoder, read_decoder, system_values
+from cellvit.evaluation.system_scores import perfect_maps, scores_of_classical, scores_of_maps
+from cellvit.evaluation.systems import Decoder, read_decoder, shown, system_values
 from cellvit.evaluation.values import gaps, majority_class, map_sums_of, map_values
 from cellvit.formats.content import provenance_of
 from cellvit.formats.digests import sha256_of
@@ -70,14 +70,11 @@ class Arguments:
 
 @dataclass(frozen=True, slots=True)
 class _Test:
-    """The family's data with its decoders, and the rows of its test and training tiles."""
+    """The family's data, and the rows of its test tiles."""
 
     arguments: Arguments
     data: FamilyData
-    decoder: Decoder
-    shared: Decoder | None
     rows: np.ndarray
-    train_rows: np.ndarray
 
     def maps(self, decoder: Decoder, rows: np.ndarray, what: str) -> Iterator[MapBatch]:
         """Maps of the tiles at `rows`."""
@@ -93,27 +90,39 @@ class _Test:
 def run(arguments: Arguments) -> None:
     """Write values, scores and pictures; for a family without decoder or test tiles the files say why there are none."""
     check_paired(members=arguments.members, tiles=arguments.tiles, features=arguments.features)
-    folds = arguments.test_folds
     decoder = _decoder(arguments, arguments.checkpoint, arguments.watershed, arguments.family)
+    scores: dict[str, TileScores] = {}
+    pictures: tuple[GalleryTile, ...] = ()
     with open_family(arguments.members, arguments.tiles, arguments.features) as data:
-        rows, train_rows = data.rows_of_folds(folds), data.rows_of_folds(arguments.train_folds)
-        test = _Test(arguments, data, decoder, _shared(arguments), rows, train_rows)
-        reason = decoder.header.reason or ("" if len(rows) else f"no tiles in test folds {list(folds)}")
-        scores: dict[str, TileScores] = {}
-        pictures: tuple[GalleryTile, ...] = ()
-        if reason:
-            evaluation = _absent(arguments, reason, len(rows))
-        else:
+        test = _Test(arguments, data, data.rows_of_folds(arguments.test_folds))
+        reason = decoder.header.reason or (
+            "" if len(test.rows) else f"no tiles in test folds {list(arguments.test_folds)}"
+        )
+        evaluation = FamilyEvaluation(
+            provenance=_provenance(arguments, arguments.evaluation),
+            split=arguments.split,
+            family=arguments.family,
+            status="absent" if reason else "evaluated",
+            reason=reason,
+            n_tiles=len(test.rows),
+        )
+        if not reason:
+            train_rows = data.rows_of_folds(arguments.train_folds)
             sums = sums_of_all(test.maps(decoder, train_rows, "mapped system=decoder of=training"))
-            scores = _scores(test, majority_class(sums))
-            evaluation = _evaluation(test, scores, sums)
-            pictures = _pictures(test, scores)
+            scores = _scores(test, decoder, majority_class(sums))
+            fields = _values(scores, sums, data.tiles.names("patient", train_rows), arguments.settings.seed)
+            evaluation = evaluation.model_copy(update=fields)
+            pictures = _pictures(test, decoder, scores)
     write_tile_scores(arguments.table, scores, COLUMNS)
     tables = {"tiles": sha256_of(arguments.table)}
     write_document(arguments.evaluation, evaluation.model_copy(update={"tables": tables}))
-    note = reason or ("" if pictures else _NO_NUCLEI)
-    write_document(arguments.gallery, _gallery(arguments, pictures, note))
-    _log(evaluation)
+    _write_gallery(arguments, pictures, reason or ("" if pictures else _NO_NUCLEI))
+    where = f"evaluation split={arguments.split} family={arguments.family}"
+    if reason:
+        log.warning("%s absent: %s", where, reason)
+    for system, values in evaluation.systems.items():
+        line = shown(values, ("aji", "bpq", "mpq", "np_dice"))
+        log.info("%s system=%s tiles=%d %s", where, system, evaluation.n_tiles, line)
 
 
 def _decoder(arguments: Arguments, checkpoint: Path, watershed: Path, family: str) -> Decoder:
@@ -131,69 +140,53 @@ def _shared(arguments: Arguments) -> Decoder | None:
     return decoder
 
 
-def _scores(test: _Test, majority: int) -> dict[str, TileScores]:
+def _scores(test: _Test, decoder: Decoder, majority: int) -> dict[str, TileScores]:
     """Scores of every system on the test tiles; the upper bound uses the decoder's watershed."""
-    family, watershed, rows = test.arguments.family, test.decoder.watershed, test.rows
-    scores = {}
+    family, rows, scores = test.arguments.family, test.rows, {}
+    shared = _shared(test.arguments)
     with workers(test.arguments.threads, _SYSTEMS * len(rows)) as pool:
-        maps = test.maps(test.decoder, rows, "scored system=decoder")
-        scores["decoder"] = scores_of_maps(maps, watershed, family=family, pool=pool)
-        if test.shared is not None:
-            maps = test.maps(test.shared, rows, "scored system=shared")
-            scores["shared"] = scores_of_maps(maps, test.shared.watershed, family=SHARED_FAMILY, pool=pool)
+        maps = test.maps(decoder, rows, "scored system=decoder")
+        scores["decoder"] = scores_of_maps(maps, decoder.watershed, family=family, pool=pool)
+        if shared is not None:
+            maps = test.maps(shared, rows, "scored system=shared")
+            scores["shared"] = scores_of_maps(maps, shared.watershed, family=SHARED_FAMILY, pool=pool)
         tiles = test.tiles("scored system=classical")
         scores["classical"] = scores_of_classical(tiles, majority, family=family, pool=pool)
-        tiles = test.tiles("scored system=upper_bound")
-        scores["upper_bound"] = scores_of_upper_bound(tiles, watershed, family=family, pool=pool)
+        maps = map(perfect_maps, test.tiles("scored system=upper_bound"))
+        scores["upper_bound"] = scores_of_maps(maps, decoder.watershed, family=family, pool=pool)
     return scores
 
 
-def _evaluation(test: _Test, scores: dict[str, TileScores], train: MapSums) -> FamilyEvaluation:
-    arguments, own = test.arguments, scores["decoder"]
-    seed, values = arguments.settings.seed, system_values(scores, "decoder", seed=arguments.settings.seed)
-    patients, train_patients = own.text("patient"), test.data.tiles.names("patient", test.train_rows)
-    return FamilyEvaluation(
-        provenance=_provenance(arguments, arguments.evaluation),
-        split=arguments.split,
-        family=arguments.family,
-        status="evaluated",
-        n_tiles=len(own),
-        n_patients=own.n_patients,
-        n_tiles_without_patient=own.n_tiles_without_patient,
-        n_patients_trained_on=len((set(patients) & set(train_patients)) - {""}),
-        n_nuclei=int(own.column("n_true").sum()),
-        systems=values.systems,
-        organs=values.organs,
-        train=map_values(train, seed=seed, groups=groups_of(train_patients)),
-        gaps=gaps(train, map_sums_of(own), seed=seed, groups=groups_of(train_patients + patients)),
-        differences=values.differences,
-    )
+def _values(
+    scores: dict[str, TileScores], train: MapSums, train_patients: tuple[str, ...], seed: int
+) -> dict[str, Any]:
+    own = scores["decoder"]
+    patients, train_groups = own.text("patient"), groups_of(train_patients)
+    return {
+        "n_patients": own.n_patients,
+        "n_tiles_without_patient": own.n_tiles_without_patient,
+        "n_patients_trained_on": len((set(patients) & set(train_patients)) - {""}),
+        "n_nuclei": int(own.column("n_true").sum()),
+        "train": map_values(train, seed=seed, groups=train_groups),
+        "gaps": gaps(train, map_sums_of(own), seed=seed, groups=groups_of(train_patients + patients)),
+        **system_values(scores, "decoder", seed=seed)._asdict(),
+    }
 
 
-def _pictures(test: _Test, scores: dict[str, TileScores]) -> tuple[GalleryTile, ...]:
+def _pictures(test: _Test, decoder: Decoder, scores: dict[str, TileScores]) -> tuple[GalleryTile, ...]:
     """The tiles of the gallery; their maps are predicted again, because none are stored."""
     chosen = choose_tiles(scores["decoder"])
     if not chosen:
         return ()
     tile_ids = test.data.tiles.names("tile_id")
     rows = np.array([tile_ids.index(tile_id) for tile_id, _ in chosen], np.int64)
-    return gallery_tiles(chosen, scores, test.maps(test.decoder, rows, "mapped of=gallery"), test.decoder.watershed)
+    return gallery_tiles(chosen, scores, test.maps(decoder, rows, "mapped of=gallery"), decoder.watershed)
 
 
-def _absent(arguments: Arguments, reason: str, n_tiles: int) -> FamilyEvaluation:
-    return FamilyEvaluation(
-        provenance=_provenance(arguments, arguments.evaluation),
-        split=arguments.split,
-        family=arguments.family,
-        status="absent",
-        reason=reason,
-        n_tiles=n_tiles,
-    )
-
-
-def _gallery(arguments: Arguments, tiles: tuple[GalleryTile, ...], note: str) -> Gallery:
+def _write_gallery(arguments: Arguments, tiles: tuple[GalleryTile, ...], note: str) -> None:
     provenance = _provenance(arguments, arguments.gallery)
-    return Gallery(provenance=provenance, split=arguments.split, family=arguments.family, tiles=tiles, note=note)
+    gallery = Gallery(provenance=provenance, split=arguments.split, family=arguments.family, tiles=tiles, note=note)
+    write_document(arguments.gallery, gallery)
 
 
 def _provenance(arguments: Arguments, output: Path) -> Provenance:
@@ -201,12 +194,3 @@ def _provenance(arguments: Arguments, output: Path) -> Provenance:
     inputs = [*arguments.members, arguments.checkpoint, arguments.watershed, *filter(None, shared)]
     folds = {"train_folds": arguments.train_folds, "test_folds": arguments.test_folds}
     return provenance_of(output, inputs, {**arguments.settings.model_dump(mode="json"), **folds})
-
-
-def _log(evaluation: FamilyEvaluation) -> None:
-    where = f"evaluation split={evaluation.split} family={evaluation.family}"
-    if evaluation.status == "absent":
-        log.warning("%s absent: %s", where, evaluation.reason)
-    for system, values in evaluation.systems.items():
-        shown = [f"{name}={values[name].value:.4f}" for name in ("aji", "bpq", "mpq", "np_dice") if name in values]
-        log.info("%s system=%s tiles=%d %s", where, system, evaluation.n_tiles, " ".join(shown))

@@ -10,8 +10,7 @@ import torch
 
 from cellvit.config.steps import EvaluateSettings
 from cellvit.evaluation.routing import organ_confusion, organ_recall, organ_values
-from cellvit.evaluation.systems import check_belongs, check_unseen
-from cellvit.formats.checkpoints import read_header
+from cellvit.evaluation.systems import read_unseen, shown
 from cellvit.formats.content import provenance_of
 from cellvit.formats.documents import write_document
 from cellvit.formats.evaluations import OrganHeadEvaluation
@@ -45,9 +44,7 @@ def run(arguments: Arguments) -> None:
     """Write the values; without OrganHead or test tiles a document that says why there are none."""
     torch.set_num_threads(arguments.threads)
     check_paired(test_folds=arguments.test_folds, tiles=arguments.tiles, features=arguments.features)
-    header = read_header(arguments.organ_head)
-    check_belongs(arguments.organ_head, header, arguments.split, "")
-    check_unseen(arguments.organ_head, header, arguments.test_folds)
+    header = read_unseen(arguments.organ_head, split=arguments.split, family="", test_folds=arguments.test_folds)
     with open_folds(arguments.tiles, arguments.features) as data:
         reason = header.reason or ("" if len(data.rows) else f"no tiles in test folds {list(arguments.test_folds)}")
         evaluation = OrganHeadEvaluation(
@@ -64,8 +61,8 @@ def run(arguments: Arguments) -> None:
         if not reason:
             evaluation = _evaluated(arguments, data, evaluation)
     write_document(arguments.evaluation, evaluation)
-    shown = " ".join(f"{name}={value.value:.4f}" for name, value in evaluation.values.items())
-    log.info("organ head split=%s status=%s n=%d %s", arguments.split, evaluation.status, evaluation.n_tiles, shown)
+    line = shown(evaluation.values, evaluation.values)
+    log.info("organ head split=%s status=%s n=%d %s", arguments.split, evaluation.status, evaluation.n_tiles, line)
 
 
 def _evaluated(arguments: Arguments, data: FoldData, evaluation: OrganHeadEvaluation) -> OrganHeadEvaluation:

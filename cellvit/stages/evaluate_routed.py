@@ -1,7 +1,6 @@
 """Stage `evaluate_routed`: all test tiles, each decoded by the family of its predicted organ -> values."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -20,8 +19,8 @@ from cellvit.evaluation.routing import (
 )
 from cellvit.evaluation.scoring import COLUMNS
 from cellvit.evaluation.system_scores import scores_of_maps
-from cellvit.evaluation.systems import Decoder, check_belongs, check_unseen, read_decoder, system_values
-from cellvit.formats.checkpoints import CheckpointHeader, read_header
+from cellvit.evaluation.systems import Decoder, check_belongs, read_decoder, read_unseen, shown, system_values
+from cellvit.formats.checkpoints import read_header
 from cellvit.formats.content import provenance_of
 from cellvit.formats.digests import check_table, sha256_of
 from cellvit.formats.documents import read_document, write_document
@@ -31,7 +30,7 @@ from cellvit.formats.tiles import groups_of
 from cellvit.inference.folds import FoldData, open_folds
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.organs import load_organ_head, predict_organs
-from cellvit.inference.parallel import Workers, workers
+from cellvit.inference.parallel import workers
 from cellvit.inference.progress import reported
 from cellvit.models.device import resolve_device
 from cellvit.workflow.arguments import Code, DeviceChoice, Input, Output, Setting, Threads, check_paired
@@ -66,12 +65,13 @@ class Arguments:
 def run(arguments: Arguments) -> None:
     """Write values and scores; without OrganHead, decoders or tiles a document that says why there are none."""
     check_paired(test_folds=arguments.test_folds, tiles=arguments.tiles, features=arguments.features)
-    organ_head = read_header(arguments.organ_head)
-    check_belongs(arguments.organ_head, organ_head, arguments.split, "")
-    check_unseen(arguments.organ_head, organ_head, arguments.test_folds)
+    organ_head = read_unseen(arguments.organ_head, split=arguments.split, family="", test_folds=arguments.test_folds)
     decoders, scores = _decoders(arguments), _of_families(arguments)
     with open_folds(arguments.tiles, arguments.features) as data:
-        reason = _absence(organ_head, decoders, data)
+        reason = f"no OrganHead: {organ_head.reason}" if organ_head.status == "absent" else ""
+        reason = (
+            reason or ("" if decoders else "no family has a decoder") or ("" if len(data.rows) else "no test tiles")
+        )
         inputs = [*arguments.tiles, *arguments.features, arguments.organ_head, *arguments.checkpoints]
         inputs += [*arguments.watersheds, *arguments.evaluations]
         settings = {**arguments.settings.model_dump(mode="json"), "test_folds": arguments.test_folds}
@@ -89,7 +89,14 @@ def run(arguments: Arguments) -> None:
     write_tile_scores(arguments.table, scores, COLUMNS)
     tables = {"tiles": sha256_of(arguments.table)}
     write_document(arguments.evaluation, evaluation.model_copy(update={"tables": tables}))
-    _log(evaluation)
+    where = f"routed split={evaluation.split}"
+    if reason:
+        log.warning("%s absent: %s", where, reason)
+        return
+    for cause, count in evaluation.left_out.items():
+        log.warning("%s left_out=%d: %s", where, count, cause)
+    values = evaluation.systems[ORGAN_PREDICTED] | {"organ_accuracy": evaluation.organ_head["accuracy"]}
+    log.info("%s tiles=%d %s", where, evaluation.n_tiles, shown(values, ("aji", "bpq", "mpq", "organ_accuracy")))
 
 
 def _decoders(arguments: Arguments) -> dict[str, Decoder]:
@@ -97,10 +104,8 @@ def _decoders(arguments: Arguments) -> dict[str, Decoder]:
     check_paired(checkpoints=arguments.checkpoints, watersheds=arguments.watersheds)
     decoders = {}
     for checkpoint, watershed in zip(arguments.checkpoints, arguments.watersheds, strict=True):
-        family = read_header(checkpoint).family
-        decoder = read_decoder(
-            checkpoint, watershed, split=arguments.split, family=family, test_folds=arguments.test_folds
-        )
+        family, folds = read_header(checkpoint).family, arguments.test_folds
+        decoder = read_decoder(checkpoint, watershed, split=arguments.split, family=family, test_folds=folds)
         if decoder.header.status == "trained":
             decoders[family] = decoder
     return decoders
@@ -120,15 +125,6 @@ def _of_families(arguments: Arguments) -> dict[str, TileScores]:
     return scores
 
 
-def _absence(organ_head: CheckpointHeader, decoders: dict[str, Decoder], data: FoldData) -> str:
-    """Why nothing can be evaluated; empty if it can."""
-    if organ_head.status == "absent":
-        return f"no OrganHead: {organ_head.reason}"
-    if not decoders:
-        return "no family has a decoder"
-    return "" if len(data.rows) else "no test tiles"
-
-
 def _evaluated(  # five arguments: what is evaluated, and where its values go
     arguments: Arguments,
     evaluation: RoutedEvaluation,
@@ -142,7 +138,6 @@ def _evaluated(  # five arguments: what is evaluated, and where its values go
     routes = routes_of(probabilities, organs, arguments.settings.families, tuple(decoders))
     own = _routed(arguments, decoders, data, routes, scores[ORGAN_GIVEN])
     scores = {ORGAN_PREDICTED: own, **scores}
-    values = system_values(scores, ORGAN_PREDICTED, seed=seed)
     names, confusion = organ_confusion(probabilities, organs)
     organ_head = organ_values(probabilities, organs, seed=seed, groups=groups)
     organ_head["routing_accuracy"] = routing_accuracy(routes, seed=seed, groups=groups)
@@ -150,13 +145,11 @@ def _evaluated(  # five arguments: what is evaluated, and where its values go
         "n_tiles": len(own),
         "n_patients": own.n_patients,
         "n_tiles_without_patient": own.n_tiles_without_patient,
-        "systems": values.systems,
-        "organs": values.organs,
         "organ_head": organ_head,
         "organ_names": names,
         "confusion": confusion,
         "left_out": routes.left_out,
-        "differences": values.differences,
+        **system_values(scores, ORGAN_PREDICTED, seed=seed)._asdict(),
     }
     return evaluation.model_copy(update=fields), scores
 
@@ -182,27 +175,8 @@ def _routed(
             rows = [row for row, tile in enumerate(tile_ids) if routes.family[row] == family and tile not in done]
             log.info("family=%s tiles=%d of other families=%d", family, routes.family.count(family), len(rows))
             if rows:
-                scores += _decoded(arguments, decoder, data, rows, pool)
+                loaded = load_decoder(decoder.path, resolve_device(arguments.device))
+                maps = predict_maps(loaded, data.features, data.tiles, np.array(rows, np.int64))
+                maps = reported(maps, f"scored system={ORGAN_PREDICTED} family={family}", len(rows))
+                scores += scores_of_maps(maps, decoder.watershed, family=family, pool=pool)
     return scores
-
-
-def _decoded(arguments: Arguments, decoder: Decoder, data: FoldData, rows: Sequence[int], pool: Workers) -> TileScores:
-    family, numbers = decoder.header.family, np.array(rows, np.int64)
-    maps = predict_maps(
-        load_decoder(decoder.path, resolve_device(arguments.device)), data.features, data.tiles, numbers
-    )
-    what = f"scored system={ORGAN_PREDICTED} family={family}"
-    return scores_of_maps(reported(maps, what, len(rows)), decoder.watershed, family=family, pool=pool)
-
-
-def _log(evaluation: RoutedEvaluation) -> None:
-    where = f"routed split={evaluation.split}"
-    if evaluation.status == "absent":
-        log.warning("%s absent: %s", where, evaluation.reason)
-        return
-    for reason, count in evaluation.left_out.items():
-        log.warning("%s left_out=%d: %s", where, count, reason)
-    values = {name: evaluation.systems[ORGAN_PREDICTED][name] for name in ("aji", "bpq", "mpq")}
-    values["organ_accuracy"] = evaluation.organ_head["accuracy"]
-    shown = " ".join(f"{name}={value.value:.4f}" for name, value in values.items())
-    log.info("%s tiles=%d %s", where, evaluation.n_tiles, shown)

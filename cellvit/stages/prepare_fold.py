@@ -38,22 +38,13 @@ class Arguments:
     code: Code = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The names of each row of the fold."""
+@dataclass
+class _Fold:
+    """The names of each row of the fold, and sums over its tiles."""
 
     fold: int
     organs: tuple[str, ...]
     patients: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.organs)
-
-
-@dataclass
-class _Counts:
-    """Sums over the tiles of a fold."""
-
     nuclei: Counter[int] = field(default_factory=Counter)
     overlap_px: int = 0
     lost: int = 0
@@ -73,36 +64,33 @@ def run(arguments: Arguments) -> None:
     """
     files = FoldFiles(arguments.fold, arguments.images, arguments.types, arguments.masks, arguments.patients)
     organs = read_types(files)
-    rows = _Rows(arguments.fold, organs, read_patients(files, len(organs)))
-    log.info("reading fold=%d tiles=%d patients=%d", rows.fold, len(rows), n_patients(rows.patients))
+    n, fold = len(organs), _Fold(arguments.fold, organs, read_patients(files, len(organs)))
+    log.info("reading fold=%d tiles=%d patients=%d", fold.fold, n, n_patients(fold.patients))
     origin = Provenance(
         made_from={f"data:{name}": sha256_of(path) for name, path in files.inputs.items()},
         simulated=arguments.mark is not None or files.simulated,
     )
-    counts = _Counts()
-    with writing(arguments.tiles, TILES, len(rows), {}, origin) as writer:
-        blocks = reported(
-            read_blocks(files), f"painted fold={rows.fold}", len(rows), size=lambda block: len(block.images)
-        )
-        for block in blocks:
-            append_tiles(writer, _painted(block, rows, counts))
-        check_fold(
-            files,
-            mismatch_px=counts.mismatch_px,
-            nuclear_px=counts.nuclear_px,
-            brightest=counts.brightest,
-            n=len(rows),
-        )
-    _log_warnings(rows, counts)
-    write_document(arguments.summary, _summary(rows, counts, origin))
+    with writing(arguments.tiles, TILES, n, {}, origin) as writer:
+        what = f"painted fold={fold.fold}"
+        for block in reported(read_blocks(files), what, n, size=lambda block: len(block.images)):
+            append_tiles(writer, _painted(block, fold))
+        sums = {"mismatch_px": fold.mismatch_px, "nuclear_px": fold.nuclear_px, "brightest": fold.brightest}
+        check_fold(files, n=n, **sums)
+    if fold.lost:
+        log.warning("nuclei painted over by later channels: lost=%d tiles=%s", fold.lost, " ".join(fold.lost_in))
+    if fold.mismatch_px:
+        log.warning("background channel contradicts the classes: pixels=%d (the classes are used)", fold.mismatch_px)
+    if 0 < (without := fold.patients.count("")) < n:
+        log.warning("tiles without a patient: tiles=%d of %d (each is sampled alone)", without, n)
+    write_document(arguments.summary, _summary(fold, n, origin))
 
 
-def _painted(block: RawBlock, rows: _Rows, counts: _Counts) -> TileBatch:
-    """Annotated tiles of a block; adds to the counts."""
+def _painted(block: RawBlock, fold: _Fold) -> TileBatch:
+    """Annotated tiles of a block; adds to the sums."""
     instances = np.zeros(block.images.shape[:3], np.int32)
     classes = np.zeros(block.images.shape[:3], np.uint8)
     selected = slice(block.first, block.first + len(block.images))
-    tile_ids = tuple(tile_id_of(rows.fold, row) for row in range(selected.start, selected.stop))
+    tile_ids = tuple(tile_id_of(fold.fold, row) for row in range(selected.start, selected.stop))
     for position, tile_id in enumerate(tile_ids):
         try:
             painted = paint_channels(block.masks[position, ..., :-1])
@@ -110,41 +98,30 @@ def _painted(block: RawBlock, rows: _Rows, counts: _Counts) -> TileBatch:
             error.add_note(f"in tile {tile_id}")
             raise
         instances[position], classes[position] = painted.instances, painted.classes
-        counts.overlap_px += painted.overlap_px
-        counts.lost += painted.n_lost
-        counts.lost_in += [tile_id] if painted.n_lost else []
-        counts.empty += [] if painted.instances.any() else [tile_id]
+        fold.overlap_px += painted.overlap_px
+        fold.lost += painted.n_lost
+        fold.lost_in += [tile_id] if painted.n_lost else []
+        fold.empty += [] if painted.instances.any() else [tile_id]
         labels, first_px = np.unique(painted.instances, return_index=True)
-        counts.nuclei.update(painted.classes.ravel()[first_px[labels > 0]].tolist())
-    counts.mismatch_px += block.background_mismatch_px
-    counts.nuclear_px += int(np.count_nonzero(instances))
-    counts.brightest = max(counts.brightest, int(block.images.max(initial=0)))
-    return TileBatch(block.images, instances, classes, rows.organs[selected], tile_ids, rows.patients[selected])
+        fold.nuclei.update(painted.classes.ravel()[first_px[labels > 0]].tolist())
+    fold.mismatch_px += block.background_mismatch_px
+    fold.nuclear_px += int(np.count_nonzero(instances))
+    fold.brightest = max(fold.brightest, int(block.images.max(initial=0)))
+    return TileBatch(block.images, instances, classes, fold.organs[selected], tile_ids, fold.patients[selected])
 
 
-def _log_warnings(rows: _Rows, counts: _Counts) -> None:
-    """Log what was dropped or is unknown, so that nothing is skipped silently."""
-    if counts.lost:
-        log.warning("nuclei painted over by later channels: lost=%d tiles=%s", counts.lost, " ".join(counts.lost_in))
-    if counts.mismatch_px:
-        log.warning("background channel contradicts the classes: pixels=%d (the classes are used)", counts.mismatch_px)
-    without = rows.patients.count("")
-    if 0 < without < len(rows):
-        log.warning("tiles without a patient: tiles=%d of %d (each is sampled alone)", without, len(rows))
-
-
-def _summary(rows: _Rows, counts: _Counts, origin: Provenance) -> FoldSummary:
+def _summary(fold: _Fold, n: int, origin: Provenance) -> FoldSummary:
     return FoldSummary(
         provenance=origin,
-        fold=rows.fold,
-        n_tiles=len(rows),
-        n_patients=n_patients(rows.patients),
-        n_tiles_without_patient=rows.patients.count(""),
-        tiles_by_organ=dict(sorted(Counter(rows.organs).items())),
-        nuclei_by_class={name: counts.nuclei[number] for number, name in enumerate(CLASS_NAMES) if number},
-        coverage=counts.nuclear_px / (len(rows) * TILE_PX**2) if len(rows) else float("nan"),
-        empty_tiles=tuple(counts.empty),
-        overlap_px=counts.overlap_px,
-        nuclei_painted_over=counts.lost,
-        background_mismatch_px=counts.mismatch_px,
+        fold=fold.fold,
+        n_tiles=n,
+        n_patients=n_patients(fold.patients),
+        n_tiles_without_patient=fold.patients.count(""),
+        tiles_by_organ=dict(sorted(Counter(fold.organs).items())),
+        nuclei_by_class={name: fold.nuclei[number] for number, name in enumerate(CLASS_NAMES) if number},
+        coverage=fold.nuclear_px / (n * TILE_PX**2) if n else float("nan"),
+        empty_tiles=tuple(fold.empty),
+        overlap_px=fold.overlap_px,
+        nuclei_painted_over=fold.lost,
+        background_mismatch_px=fold.mismatch_px,
     )

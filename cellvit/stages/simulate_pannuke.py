@@ -9,7 +9,7 @@ from cellvit.config.data import SimulatedData
 from cellvit.data.pannuke import fold_files
 from cellvit.data.simulate.fold import write_fold
 from cellvit.errors import SettingsError
-from cellvit.inference.progress import Progress
+from cellvit.inference.progress import progress
 from cellvit.workflow.arguments import Code, Output, Setting
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ def run(arguments: Arguments) -> None:
     """
     root, tiles, seed = arguments.mark.parents[1], arguments.settings.tiles_per_fold, arguments.settings.seed
     _check_layout(arguments, root)
-    with Progress(f"simulated fold={arguments.fold}", tiles) as progress:
-        write_fold(root, arguments.fold, tiles_per_fold=tiles, seed=seed, progress=lambda _: progress.add())
+    with progress(f"simulated fold={arguments.fold}", tiles) as add:
+        write_fold(root, arguments.fold, tiles_per_fold=tiles, seed=seed, progress=lambda _: add(1))
     log.info("written fold=%d tiles=%d seed=%d root=%s", arguments.fold, tiles, seed, root)
 
 

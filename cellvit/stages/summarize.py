@@ -1,7 +1,7 @@
 """Stage `summarize`: all evaluations -> graded summary.csv, its origin, and the table that ends a run in the terminal."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -48,56 +48,41 @@ def run(arguments: Arguments) -> None:
     routed = [read_document(path, RoutedEvaluation) for path in arguments.routed]
     organ_heads = [read_document(path, OrganHeadEvaluation) for path in arguments.organ_heads]
     watersheds = [read_document(path, WatershedChoice) for path in arguments.watersheds]
-    evaluations = [*families, *routed, *organ_heads]
+    named: list[tuple[str, Evaluation]] = [(f"split {one.split}, {one.family}", one) for one in families]
+    named += [(f"split {one.split}, {ORGAN_PREDICTED}", one) for one in routed]
+    named += [(f"split {one.split}, {ORGAN_HEAD}", one) for one in organ_heads]
     keyed = summary_rows(families, routed, organ_heads, arguments.settings.quality)
     text = summary_text(
         keyed,
-        marks=list(dict.fromkeys(mark for document in evaluations for mark in document.provenance.marks)),
-        warnings=[*_leaks(families), *_warnings(watersheds, routed)],
-        absent={_name(document): document.reason for document in evaluations if document.status == "absent"},
+        marks=list(dict.fromkeys(mark for _, document in named for mark in document.provenance.marks)),
+        warnings=list(_warnings(families, watersheds, routed)),
+        absent={name: document.reason for name, document in named if document.status == "absent"},
     )
     write_text(arguments.table, text)
     write_summary(arguments.summary, [row for rows in keyed.values() for row in rows.values()])
-    write_document(arguments.origin, _origin(arguments))
-    log.info("summary splits=%d rows=%d\n%s", len(routed), sum(map(len, keyed.values())), text)
-
-
-def _origin(arguments: Arguments) -> SummaryOrigin:
     inputs = [*arguments.evaluations, *arguments.routed, *arguments.organ_heads, *arguments.watersheds]
-    return SummaryOrigin(
+    origin = SummaryOrigin(
         provenance=provenance_of(arguments.origin, inputs, arguments.settings.model_dump(mode="json")),
         tables={path.name: sha256_of(path) for path in (arguments.summary, arguments.table)},
     )
+    write_document(arguments.origin, origin)
+    log.info("summary splits=%d rows=%d\n%s", len(routed), sum(map(len, keyed.values())), text)
 
 
-def _leaks(families: Sequence[FamilyEvaluation]) -> list[str]:
-    return [
-        f"split {family.split}, {family.family}: {family.n_patients_trained_on} of {family.n_patients} test patients also "
-        "trained the decoder, so that its values are too good: make the folds by patient"
-        for family in families
-        if family.n_patients_trained_on
-    ]
-
-
-def _warnings(watersheds: Sequence[WatershedChoice], routed: Sequence[RoutedEvaluation]) -> list[str]:
-    lines = [f"split {choice.split}, {choice.family}: {line}" for choice in watersheds for line in choice.warnings]
-    lines += [
-        f"split {choice.split}, {choice.family}: the watershed is not tuned: {choice.reason}"
-        for choice in watersheds
-        if choice.status == "default"
-    ]
-    return lines + [
-        f"split {overall.split}, {ORGAN_PREDICTED}: {count} test tiles left out: {reason}"
-        for overall in routed
-        for reason, count in overall.left_out.items()
-    ]
-
-
-def _name(document: Evaluation) -> str:
-    match document:
-        case FamilyEvaluation():
-            return f"split {document.split}, {document.family}"
-        case RoutedEvaluation():
-            return f"split {document.split}, {ORGAN_PREDICTED}"
-        case _:
-            return f"split {document.split}, {ORGAN_HEAD}"
+def _warnings(
+    families: Sequence[FamilyEvaluation], watersheds: Sequence[WatershedChoice], routed: Sequence[RoutedEvaluation]
+) -> Iterator[str]:
+    for family in families:
+        if family.n_patients_trained_on:
+            yield (
+                f"split {family.split}, {family.family}: {family.n_patients_trained_on} of {family.n_patients} test "
+                "patients also trained the decoder, so that its values are too good: make the folds by patient"
+            )
+    for choice in watersheds:
+        for line in choice.warnings:
+            yield f"split {choice.split}, {choice.family}: {line}"
+        if choice.status == "default":
+            yield f"split {choice.split}, {choice.family}: the watershed is not tuned: {choice.reason}"
+    for overall in routed:
+        for reason, count in overall.left_out.items():
+            yield f"split {overall.split}, {ORGAN_PREDICTED}: {count} test tiles left out: {reason}"

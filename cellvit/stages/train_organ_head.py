@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +11,13 @@ import numpy as np
 import torch
 
 from cellvit.config.steps import TrainOrganHeadSettings
-from cellvit.errors import StaleFileError
 from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.content import provenance_of
-from cellvit.formats.features import check_extracted_from, open_features
-from cellvit.formats.hdf5 import Store
-from cellvit.formats.tiles import fold_of, open_tiles
+from cellvit.formats.hdf5 import Rows
+from cellvit.formats.tiles import fold_of
 from cellvit.formats.training_state import resuming
 from cellvit.inference.blocks import encoder_record
+from cellvit.inference.folds import FoldData, open_folds
 from cellvit.inference.organs import read_cls
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import ORGANS, TILE_MPP
@@ -56,18 +54,15 @@ def run(arguments: Arguments) -> None:
     """
     torch.set_num_threads(arguments.threads)
     check_paired(tiles=arguments.tiles, features=arguments.features)
-    with ExitStack() as stack:
-        tiles = [stack.enter_context(open_tiles(path)) for path in arguments.tiles]
-        features = [stack.enter_context(open_features(path)) for path in arguments.features]
-        _check_pairs(tiles, features)
-        train, validate = (
-            _tiles_of(folds, tiles, features) for folds in (arguments.train_folds, arguments.validate_folds)
-        )
-        header = _header(arguments, features[0], train, validate)
+    with open_folds(arguments.tiles, arguments.features) as data:
+        train, validate = (_tiles_of(folds, data) for folds in (arguments.train_folds, arguments.validate_folds))
+        header = _header(arguments, data.features, train, validate)
     if header.status == "absent":
         write_outputs(arguments.checkpoint, arguments.history, header)
         return
-    _warn_untrained(validate, header.trained_organs)
+    names = (ORGANS[number] for number in validate.organ)
+    if untrained := Counter(name for name in names if name not in header.trained_organs):
+        log.warning("organs without training tiles cannot be predicted: %s", dict(sorted(untrained.items())))
     settings, device = arguments.settings, resolve_device(arguments.device)
     identity = made_by(header, (*arguments.tiles, *arguments.features), device)
     with resuming(arguments.checkpoint, arguments.history, identity) as states:
@@ -76,28 +71,14 @@ def run(arguments: Arguments) -> None:
         write_outputs(arguments.checkpoint, arguments.history, header, head, temperature=temperature)
 
 
-def _check_pairs(tiles: Sequence[Store], features: Sequence[Store]) -> None:
-    for tile_store, feature_store in zip(tiles, features, strict=True):
-        check_extracted_from(tile_store, feature_store)
-        if encoder_record(feature_store) != encoder_record(features[0]):
-            raise StaleFileError(
-                f"{features[0].path} and {feature_store.path} were extracted with different settings. "
-                "Fix: snakemake --forcerun extract_features"
-            )
-
-
-def _tiles_of(folds: Sequence[int], tiles: Sequence[Store], features: Sequence[Store]) -> OrganTiles:
+def _tiles_of(folds: Sequence[int], data: FoldData) -> OrganTiles:
     """CLS tokens and organs of all tiles of `folds`."""
-    cls = [np.zeros((0, features[0].shape("cls")[-1]), np.float32)]
-    organs: list[int] = []
-    for tile_store, feature_store in zip(tiles, features, strict=True):
-        rows = np.flatnonzero([fold_of(tile_id) in folds for tile_id in tile_store.names("tile_id")])
-        cls.append(read_cls(feature_store, rows))
-        organs += [ORGANS.index(organ) for organ in tile_store.names("organ", rows)]
-    return OrganTiles(np.concatenate(cls), np.array(organs, np.int64))
+    rows = np.flatnonzero([fold_of(tile_id) in folds for tile_id in data.tiles.names("tile_id")])
+    organs = [ORGANS.index(organ) for organ in data.tiles.names("organ", rows)]
+    return OrganTiles(read_cls(data.features, rows), np.array(organs, np.int64))
 
 
-def _header(arguments: Arguments, features: Store, train: OrganTiles, validate: OrganTiles) -> CheckpointHeader:
+def _header(arguments: Arguments, features: Rows, train: OrganTiles, validate: OrganTiles) -> CheckpointHeader:
     """Everything that is known before the training."""
     settings = arguments.settings.organ_head
     inputs = (*arguments.tiles, *arguments.features)
@@ -122,10 +103,3 @@ def _header(arguments: Arguments, features: Store, train: OrganTiles, validate: 
         trained_organs=tuple(organ for number, organ in enumerate(ORGANS) if number in train.organ),
         code=arguments.code,
     )
-
-
-def _warn_untrained(validate: OrganTiles, trained: Sequence[str]) -> None:
-    names = (ORGANS[number] for number in validate.organ)
-    if untrained := Counter(name for name in names if name not in trained):
-        shown = " ".join(f"{organ}={count}" for organ, count in sorted(untrained.items()))
-        log.warning("organs without training tiles cannot be predicted: role=validate %s", shown)

@@ -1,13 +1,12 @@
 """Stage `tune_watershed`: a family's decoder on the validation folds -> the decoding parameters of the best AJI."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from cellvit.config.steps import TuneWatershedSettings
 from cellvit.evaluation.scoring import score_grid
@@ -18,13 +17,12 @@ from cellvit.formats.checkpoints import read_header
 from cellvit.formats.content import provenance_of
 from cellvit.formats.documents import write_document
 from cellvit.formats.family import FamilyData, open_family
-from cellvit.formats.tiles import Groups, groups_of
+from cellvit.formats.tiles import groups_of
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.decode import METHODS, method_of
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.parallel import workers
 from cellvit.inference.progress import reported
-from cellvit.inference.segment import parameters_of
 from cellvit.models.device import resolve_device
 from cellvit.workflow.arguments import Code, DeviceChoice, Input, Output, Setting, Threads, Through, check_paired
 
@@ -61,8 +59,7 @@ def run(arguments: Arguments) -> None:
         elif not len(rows):
             fields = _default(arguments, f"no tiles in validation folds {list(arguments.validate_folds)}")
         else:
-            groups = groups_of(data.tiles.names("patient", rows))
-            fields = _best(arguments, _aji_of_grid(arguments, data, rows), groups)
+            fields = _best(arguments, data, rows)
     choice = WatershedChoice(
         provenance=provenance_of(
             arguments.watershed,
@@ -80,25 +77,22 @@ def run(arguments: Arguments) -> None:
     log.info("%s status=%s method=%s %s", where, choice.status, choice.method, choice.parameters)
 
 
-def _aji_of_grid(arguments: Arguments, data: FamilyData, rows: np.ndarray) -> Float64[np.ndarray, "n p"]:
-    grid = grid_of(arguments.settings.watershed)
+def _best(arguments: Arguments, data: FamilyData, rows: np.ndarray) -> dict[str, Any]:
+    settings, seed = arguments.settings.watershed, arguments.settings.seed
+    grid, groups = grid_of(settings), groups_of(data.tiles.names("patient", rows))
     decoder = load_decoder(arguments.checkpoint, resolve_device(arguments.device))
     batches = predict_maps(decoder, data.features, data.tiles, rows)
     tasks = grid_tasks(reported(batches, f"grid tried points={len(grid)}", len(rows)))
     with workers(arguments.threads, len(rows) * len(grid)) as pool:
-        return np.array(list(pool.map(partial(score_grid, grid), tasks)))
-
-
-def _best(arguments: Arguments, aji: Float64[np.ndarray, "n p"], groups: Groups) -> dict[str, Any]:
-    settings = arguments.settings.watershed
-    points = ranked(grid_of(settings), aji, seed=arguments.settings.seed, groups=groups)
+        aji = np.array(list(pool.map(partial(score_grid, grid), tasks)))
+    points = ranked(grid, aji, seed=seed, groups=groups)
     best, point = points[0]
     if not point.aji.n:
         return _default(arguments, "no validation tile has a nucleus in ground truth or prediction")
     return {
         "status": "tuned",
         "method": method_of(best),
-        "parameters": parameters_of(best),
+        "parameters": asdict(best),
         "grid": tuple(point for _, point in points),
         "warnings": border_warnings(best, settings) if settings.warn_at_border else (),
     }
@@ -110,5 +104,5 @@ def _default(arguments: Arguments, cause: str) -> dict[str, Any]:
         "status": "default",
         "reason": f"{cause}; {method}, the first method of the settings, is used with its default parameters",
         "method": method,
-        "parameters": parameters_of(METHODS[method]()),
+        "parameters": asdict(METHODS[method]()),
     }

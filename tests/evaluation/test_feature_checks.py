@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellvit.evaluation.feature_checks import check_recomputed, check_sizes, check_statistics, feature_statistics
+from cellvit.evaluation.feature_checks import check_recomputed, check_statistics, feature_statistics
 from cellvit.formats.features import FeatureBatch
 
 BAND = (0.6, 1.4)
@@ -107,13 +107,6 @@ def test_values_that_are_not_finite_never_pass() -> None:
     broken.tokens[0] = np.nan
 
     assert passed(broken, features(2)) == [False, False]
-
-
-def test_sizes_are_compared_one_by_one() -> None:
-    tiles, grid = check_sizes({"tiles": 3, "grid": 16}, {"tiles": 4, "grid": 16})
-
-    assert (tiles.passed, grid.passed) == (False, True)
-    assert (tiles.expected, tiles.found) == ("4", "3")
 
 
 def test_each_view_is_checked_separately_and_named() -> None:

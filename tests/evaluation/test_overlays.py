@@ -4,8 +4,15 @@ import io
 import numpy as np
 from PIL import Image
 
-from cellvit.evaluation.images import LEVELS, colour_mapped_png
-from cellvit.evaluation.overlays import CLASS_COLOURS, class_map_png, class_palette, contours, overlay_png
+from cellvit.evaluation.images import (
+    CLASS_COLOURS,
+    LEVELS,
+    class_map_png,
+    class_palette,
+    colour_mapped_png,
+    contours,
+    overlay_png,
+)
 from cellvit.taxonomy import NucleusClass
 
 

@@ -4,7 +4,6 @@ from functools import partial
 import numpy as np
 import pytest
 
-from cellvit.errors import SettingsError
 from cellvit.evaluation.map_sums import sums_of_all
 from cellvit.evaluation.scoring import COLUMNS, score_grid
 from cellvit.evaluation.system_scores import (
@@ -12,14 +11,14 @@ from cellvit.evaluation.system_scores import (
     perfect_maps,
     scores_of_classical,
     scores_of_maps,
-    scores_of_upper_bound,
 )
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.watershed import WatershedChoice
+from cellvit.hover.decode import method_of, watershed_of_method
 from cellvit.hover.parameters import HoverNetWatershed, HvFlow
 from cellvit.inference.parallel import Workers
 from cellvit.inference.predictions import MapBatch
-from cellvit.inference.segment import one_class, parameters_of, segment_tile, watershed_of
+from cellvit.inference.segment import one_class, segment_tile
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 
 INLINE = Workers(None, 1)
@@ -28,7 +27,7 @@ PUBLISHED = HoverNetWatershed()
 
 
 def test_the_upper_bound_separates_touching_nuclei_and_keeps_their_classes(disc_tiles) -> None:
-    scores = scores_of_upper_bound([disc_tiles([TOUCHING])], PUBLISHED, family="digestive", pool=INLINE)
+    scores = scores_of_maps([perfect_maps(disc_tiles([TOUCHING]))], PUBLISHED, family="digestive", pool=INLINE)
 
     assert scores.column("n_predicted").tolist() == [3]
     assert min(scores.column(name)[0] for name in ("aji", "pq_neoplastic", "pq_connective")) > 0.95
@@ -36,7 +35,7 @@ def test_the_upper_bound_separates_touching_nuclei_and_keeps_their_classes(disc_
 
 
 def test_a_tile_without_nuclei_is_undefined_not_zero_or_one(disc_tiles) -> None:
-    scores = scores_of_upper_bound([disc_tiles([[]])], PUBLISHED, family="digestive", pool=INLINE)
+    scores = scores_of_maps([perfect_maps(disc_tiles([[]]))], PUBLISHED, family="digestive", pool=INLINE)
 
     for name in ("dice", "aji", "aji_plus", "dq", "sq", "pq", "bpq", "mpq", "mpq_strict", "pq_dead"):
         assert np.isnan(scores.column(name)).all(), name
@@ -105,18 +104,17 @@ def test_a_segmented_tile_has_one_class_per_nucleus(disc_tiles) -> None:
     assert set(np.unique(one_class(prediction.instances, 5).classes)) == {0, 5}
 
 
-def test_a_document_gives_back_its_parameters_and_refuses_others() -> None:
-    published = HoverNetWatershed(np_threshold=0.6, min_object_px=30)
-    flow = HvFlow(min_gain_px=2.5, min_object_px=30)
+def test_a_document_gives_back_its_parameters() -> None:
+    for watershed in (HoverNetWatershed(np_threshold=0.6, min_object_px=30), HvFlow(min_gain_px=2.5, min_object_px=30)):
+        choice = WatershedChoice(
+            provenance=Provenance(),
+            split="1",
+            family="f",
+            status="tuned",
+            method=method_of(watershed),
+            parameters=dataclasses.asdict(watershed),
+        )
+        found = watershed_of_method(choice.method, choice.parameters)
 
-    assert watershed_of(_choice(parameters_of(published))) == published
-    assert watershed_of(_choice(parameters_of(flow), "hv_flow")) == flow
-    assert isinstance(watershed_of(_choice({"sobel_px": 11.0})).sobel_px, int)
-    with pytest.raises(SettingsError, match="np_threshold"):
-        watershed_of(_choice({"np_threshold": 1.5}))
-
-
-def _choice(parameters: dict[str, float], method: str = "hovernet") -> WatershedChoice:
-    return WatershedChoice(
-        provenance=Provenance(), split="1", family="f", status="tuned", method=method, parameters=parameters
-    )
+        assert found == watershed
+        assert isinstance(found.min_object_px, int)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellvit.config.evaluation import WatershedSettings
-from cellvit.evaluation.tuning import border_warnings, grid_of, ranked, searched_parameters
+from cellvit.evaluation.tuning import border_warnings, grid_of, ranked
 from cellvit.hover.parameters import HoverNetWatershed, HvFlow
 
 SETTINGS = WatershedSettings(
@@ -43,7 +43,9 @@ def test_the_best_point_comes_first_with_its_interval() -> None:
     (best, point), *_, (_, last) = ranked(grid, aji, seed=0, groups=None)
 
     assert best == grid[4]
-    assert point.parameters == searched_parameters(grid[4])
+    assert point.parameters == {
+        name: getattr(grid[4], name) for name in ("np_threshold", "hv_threshold", "min_object_px")
+    }
     assert point.aji.value == pytest.approx(0.6)
     assert point.aji.n == 3
     assert point.aji.low <= 0.6 <= point.aji.high

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cellvit.inference.progress import Progress, reported
+from cellvit.inference.progress import progress, reported
 
 LINE = re.compile(r"scored system=decoder tiles=(\d+) of=400 tiles_per_s=[\d.e+]+ left=\d+:\d\d:\d\d")
 
@@ -48,9 +48,9 @@ def test_an_item_is_counted_when_the_next_is_asked_for(logged: Callable[[], list
 
 
 def test_a_slow_loop_logs_before_its_next_tenth(logged: Callable[[], list[str]]) -> None:
-    with Progress("simulated fold=1", 1000, silence_s=0) as progress:
+    with progress("simulated fold=1", 1000, silence_s=0) as add:
         for _ in range(3):
-            progress.add()
+            add(1)
 
     assert [line.split(" of=")[0] for line in logged()] == [f"simulated fold=1 tiles={done}" for done in (1, 2, 3)]
 

@@ -1,6 +1,7 @@
 """check_features passes the features of the encoder, and stops at all others with the likely cause."""
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +23,6 @@ from cellvit.stages import check_features, extract_features
 Edit = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 VIEWS = {"views": ("dihedral8",), "colour_views": 1}
 RNG = np.random.default_rng(0)
-
-AGAIN = """Fix: snakemake --forcerun extract_features --config 'cache={"enabled": false}'"""
-"""The command that really extracts again: the result cache would serve the same features."""
 
 
 def settings(weights: str = "random", seed: int = 0, **features: object) -> ExtractFeaturesSettings:
@@ -173,7 +171,9 @@ def test_wrong_features_stop_the_run_with_their_likely_cause(fold: Fold, edit: E
         fold.check(settings())
 
     assert cause in str(caught.value)
-    assert f"{AGAIN} -- {fold.features}" in str(caught.value)
+    assert re.search(
+        rf"Fix: snakemake --forcerun extract_features .*enabled.: false.* -- {fold.features}", str(caught.value)
+    )
     assert not fold.out.exists()
 
 
@@ -197,7 +197,6 @@ def test_other_settings_are_named_with_both_values(fold: Fold) -> None:
     assert "features.views: file has ['identity'], run asks for ['identity', 'rotate90'" in message
     assert "features.colour_views: file has 0, run asks for 1" in message
     assert "features.precision" not in message
-    assert f"{AGAIN} -- {fold.features}" in message
 
 
 def test_features_of_other_tiles_are_stale(fold: Fold, write_tile_store: Callable[..., Path]) -> None:

@@ -71,7 +71,7 @@ def test_validation_tiles_of_organs_without_training_tiles_are_counted(write_sma
     with caplog.at_level(logging.WARNING):
         run(given)
 
-    assert "organs without training tiles cannot be predicted: role=validate Skin=1" in caplog.text
+    assert "organs without training tiles cannot be predicted: {'Skin': 1}" in caplog.text
 
 
 def test_without_training_tiles_the_checkpoint_says_so(write_small_run, caplog):

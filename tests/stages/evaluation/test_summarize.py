@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from cellvit.config.settings import Settings
-from cellvit.config.steps import SummarizeSettings, step_section
+from cellvit.config.evaluation import QualityGates
+from cellvit.config.steps import SummarizeSettings
 from cellvit.formats.content import content_of
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import Value, read_document, write_document
@@ -55,11 +55,9 @@ def summarized(tmp_path: Path):
         paths = {name: tmp_path / f"evaluation/{name}.json" for name in DOCUMENTS}
         for name, path in paths.items():
             write_document(path, DOCUMENTS[name].model_copy(update=changes if name == "digestive" else {}))
-        settings = step_section(Settings(), "summarize")
-        assert isinstance(settings, SummarizeSettings)
         run(
             Arguments(
-                settings=settings,
+                settings=SummarizeSettings(quality=QualityGates(), seed=0),
                 evaluations=(paths["digestive"], paths["epidermal"]),
                 routed=(paths["routed"],),
                 organ_heads=(paths["organ_head"],),

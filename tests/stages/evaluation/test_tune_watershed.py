@@ -1,10 +1,10 @@
 import logging
+from dataclasses import asdict
 
 import pytest
 
 from cellvit.config.evaluation import WatershedSettings
 from cellvit.hover.parameters import HoverNetWatershed
-from cellvit.inference.segment import watershed_of
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",)}
 GRID = WatershedSettings(
@@ -45,7 +45,7 @@ def test_without_validation_tiles_the_defaults_of_the_first_method_are_used(run,
         choice = run.tune("epidermal")
 
     assert choice.status == "default"
-    assert watershed_of(choice) == HoverNetWatershed()
+    assert choice.parameters == asdict(HoverNetWatershed())
     assert "no tiles in validation folds [2]; hovernet, the first method" in choice.reason
     assert choice.reason in caplog.text
 
