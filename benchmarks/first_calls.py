@@ -1,10 +1,11 @@
-"""Whether the first call of a vector function, by several threads at once, gives the same bits in every process.
+"""Whether the first call of a vector function, by several threads at the same time, gives the same bits in every process.
 
     python benchmarks/first_calls.py [--processes 1000] [--threads 2] [--busy 2]
 
-MKL's vector functions look for their code on their first call. Each process here (forked, so that none has called one) draws
-what a random initialisation draws, with several threads, and says its hash: as torch does it, and after
-`settle_vector_math`. More than one result in the first column is the fault; there must be one in the second.
+MKL's vector functions select their implementation at their first call. Each process here is forked before any was called,
+and calls one function with several threads: in one column as torch does it, in the other after `settle_vector_math`. The
+columns show how many processes gave each result. Several numbers in the first column show the fault; the second column
+must have one number.
 """
 
 import argparse
@@ -13,7 +14,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 
 import torch
 
@@ -21,48 +21,48 @@ from cellvit.models.device import settle_vector_math
 
 FUNCTIONS = ("erfinv", "sqrt", "exp", "log", "tanh", "erf")
 SIZE = 49_152
-"""Weights of a small layer: enough that torch shares them among threads."""
+"""Weights of a small layer, which is large enough that torch divides it among threads."""
 
 
 def main() -> None:
     """Print the number of processes by result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--processes", type=int, default=1000, help="for each function and way")
+    parser.add_argument("--processes", type=int, default=1000, help="processes for each function and column")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--busy", type=int, default=2, help="other processes that keep the cores busy")
     args = parser.parse_args()
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(args.busy)]
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(args.busy)]
     try:
         print(f"{'function':10}{'as torch does it':40}after settle_vector_math")
         for name in FUNCTIONS:
-            cold, settled = (results(name, args, before) for before in (None, settle_vector_math))
-            print(f"{name:10}{cold!s:40}{settled}", flush=True)
+            first, settled = (
+                Counter(digest_in_a_process(name, args.threads, settle=settle) for _ in range(args.processes))
+                for settle in (False, True)
+            )
+            print(
+                f"{name:10}{sorted(first.values(), reverse=True)!s:40}{sorted(settled.values(), reverse=True)}",
+                flush=True,
+            )
     finally:
-        for other in others:
-            other.kill()
+        for process in busy:
+            process.kill()
 
 
-def results(name: str, args: argparse.Namespace, before: Callable[[], None] | None) -> list[int]:
-    """Processes by result, most first."""
-    found = Counter(in_a_process(name, args.threads, before) for _ in range(args.processes))
-    return sorted(found.values(), reverse=True)
-
-
-def in_a_process(name: str, threads: int, before: Callable[[], None] | None) -> bytes:
-    """Hash of the function of fixed values, computed by a child of this process."""
+def digest_in_a_process(name: str, threads: int, *, settle: bool) -> bytes:
+    """Digest of the function of fixed values, computed by a child of this process."""
     reading, writing = os.pipe()
     if os.fork() == 0:
         torch.set_num_threads(threads)
-        if before is not None:
-            before()
+        if settle:
+            settle_vector_math()
         values = getattr(torch, name)(torch.linspace(0.01, 0.99, SIZE))
         os.write(writing, hashlib.sha256(values.numpy().tobytes()).digest())
         os._exit(0)
     os.close(writing)
-    said = os.read(reading, 32)
+    digest = os.read(reading, 32)
     os.close(reading)
     os.wait()
-    return said
+    return digest
 
 
 if __name__ == "__main__":

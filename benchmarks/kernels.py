@@ -1,12 +1,13 @@
-"""Speed of targets, post-processing and metrics beside the programs of others, on the same tiles and one core.
+"""Speed of targets, post-processing and metrics compared with other projects, on the same tiles and one core.
 
     python benchmarks/kernels.py --hover-net ../hover_net --cellvit ../CellViT --pannuke-metrics ../PanNuke-metrics \\
         --cellseg-models ../cellseg_models.pytorch --out docs/benchmarks.md
 
-Ours and theirs take turns, several times over; the table gives medians, and the ratio with its quartiles. Processor time is
-counted, which on one thread is the time that passes on an idle machine, and wanders less on a busy one.
-Before anything is timed the results are compared; where one differs without a known reason, the table says so and the
-program ends with 1. Without checkouts it times ours alone. Their functions are run as they stand: see peers.py.
+Our functions and theirs alternate, several times. The table shows medians, and the ratio of the times with its quartiles.
+Processor time is measured: on one thread it is the time that passes on an idle machine, and other work on the machine
+disturbs it less. Before anything is timed, the results are compared. If they differ for an unknown reason, the table
+shows it and the program ends with 1. Without checkouts, only our functions are timed. The functions of other projects run
+unchanged (peers.py).
 """
 
 import argparse
@@ -17,14 +18,14 @@ import platform
 import sys
 import timeit
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from time import process_time
 from typing import Any, Final
 
-# Libraries read these when they are first imported; one thread each, or the figures are not those of one core.
+# Libraries read these when they are first imported. Each must use one thread, or the times are not those of one core.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
@@ -36,48 +37,42 @@ import scipy
 import skimage
 import torch
 from kernel_checks import Verdict
-from kernel_rows import BATCH, Contender, Rival, Task, batches_of, hv_of_batches, tasks, with_detection
-from kernel_tables import MARKS, Row, Versus, Whole, table, whole_table, write_tables
-from kernel_tiles import Case, drawn_cases, stored_cases
+from kernel_tables import Comparison, Row, table, table_of_folds
+from kernel_tasks import BATCH, Candidate, Peer, Task, batches_of, hv_of_batches, tasks, with_detection
+from kernel_tiles import Case, stored_cases, synthetic_cases
+from pages import replace_tables
 
 from cellvit.errors import CellvitError, SettingsError
 from cellvit.metrics.intervals import RESAMPLES, bootstrap, bootstrap_organ_mean
 from cellvit.metrics.pannuke import pooled_mpq_of_sums
 from cellvit.taxonomy import NUCLEUS_CLASSES, ORGANS
 
-LEAST_S: Final = 0.05
-"""Shortest time that is measured; faster work is repeated until it takes as long."""
+SHORTEST_S: Final = 0.05
+"""Shortest time that is measured; faster functions are repeated until they take as long."""
 
-_LOG = logging.getLogger("kernels")
+log = logging.getLogger("kernels")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     parser = _parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         core = _pin(args.core)
-        contest = tasks(_checkouts(args))
+        timed = tasks(_checkouts(args))
         cases = {n: _cases(args.tiles, n, args.tiles_each) for n in args.nuclei}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # peers call what libraries have deprecated; it still runs
-            rows = {n: [row for task in contest for row in _timed(task, cases[n], args.repeats)] for n in args.nuclei}
-        whole = _whole_fold(next(iter(cases.values())), args.fold_tiles, args.hv_tiles)
+        rows = {n: [row for task in timed for row in _rows(task, cases[n], args.repeats)] for n in args.nuclei}
+        folds = table_of_folds(args.nuclei[0], _fold_seconds(cases[args.nuclei[0]], args.fold_tiles, args.hv_tiles))
+        tables = [table(n, cases[n], rows[n]) for n in args.nuclei]
+        text = "\n\n".join([_conditions(args, core), *tables, folds]) + "\n"
+        print(text, end="")
+        if args.out:
+            replace_tables(args.out, "kernels.py", text)
     except CellvitError as error:
         parser.exit(2, f"{type(error).__name__}: {error}\n")
-    parts = [
-        _conditions(args, core),
-        *(table(n, cases[n], rows[n]) for n in args.nuclei),
-        whole_table(whole, args.nuclei[0]),
-    ]
-    text = "\n\n".join(parts) + "\n"
-    print(text, end="")
-    if args.out:
-        write_tables(args.out, text)
-        _LOG.info("tables written file=%s", args.out)
-    wrong = [row for some in rows.values() for row in some if row.versus and not row.versus.verdict.holds]
+    wrong = [row for some in rows.values() for row in some if row.theirs and not row.theirs.verdict.holds]
     for row in wrong:
-        _LOG.error("results differ task=%r ours=%r: %s", row.task, row.ours, row.versus)
+        log.error("results differ task=%r ours=%r: %s", row.task, row.ours, row.theirs)
     return 1 if wrong else 0
 
 
@@ -86,32 +81,29 @@ def _parser() -> argparse.ArgumentParser:
     for name, project in peers.PROJECTS.items():
         about = f"checkout of {project.url}, commit {project.commit[:8]}"
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, metavar="FOLDER", help=about)
-    about = "tile stores of a run (results/tiles/fold1.h5); without them tiles are drawn"
+    about = "tile stores of a run, as results/tiles/fold1.h5; without this option, tiles are synthetic"
     parser.add_argument("--tiles", type=Path, nargs="+", default=[], metavar="STORE", help=about)
-    parser.add_argument("--nuclei", type=int, nargs="+", default=[25, 150], help="nuclei a tile, a table for each")
-    parser.add_argument("--tiles-each", type=int, default=24, help="tiles for each number of nuclei")
-    parser.add_argument("--repeats", type=int, default=7, help="turns that ours and theirs take")
+    parser.add_argument("--nuclei", type=int, nargs="+", default=[25, 150], help="nuclei per tile, one table for each")
+    parser.add_argument("--tiles-each", type=int, default=24, help="number of tiles in each table")
+    parser.add_argument("--repeats", type=int, default=7, help="number of measurements of each function")
     parser.add_argument("--core", type=int, help="core to run on (default: the first that is allowed)")
-    parser.add_argument("--fold-tiles", type=int, default=2700, help="tiles whose metrics are timed as a whole")
-    parser.add_argument("--hv-tiles", type=int, default=8000, help="tiles whose HV maps are timed as a whole")
-    about = (
-        f"file for the tables; where it has the lines {MARKS[0]} and {MARKS[1]}, only what is between them is replaced"
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE", help=about)
+    parser.add_argument("--fold-tiles", type=int, default=2700, help="tiles of the fold whose metrics are timed")
+    parser.add_argument("--hv-tiles", type=int, default=8000, help="tiles of the fold whose HV maps are timed")
+    parser.add_argument("--out", type=Path, metavar="PAGE", help="page in which the tables are replaced")
     return parser
 
 
 def _pin(core: int | None) -> int | None:
-    """Stay on one core, which is returned; None where the system cannot."""
+    """Run on one core only, and return it; None if the system cannot do this."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     if not hasattr(os, "sched_setaffinity"):
-        _LOG.warning("this system pins no process to a core; figures may wander")
+        log.warning("this system cannot pin a process to a core; times may vary")
         return None
     allowed = sorted(os.sched_getaffinity(0))
     chosen = allowed[0] if core is None else core
     if chosen not in allowed:
-        raise SettingsError(f"--core: expected one of {allowed}, found {chosen}. Choose one of them or leave it out.")
+        raise SettingsError(f"--core: expected one of {allowed}, found {chosen}. Fix: choose one, or leave it out.")
     os.sched_setaffinity(0, {chosen})
     return chosen
 
@@ -127,56 +119,56 @@ def _checkouts(args: argparse.Namespace) -> peers.Peers:
 
 def _cases(stores: Sequence[Path], n_nuclei: int, count: int) -> list[Case]:
     rng = np.random.default_rng(n_nuclei)
-    return stored_cases(stores, n_nuclei, count, rng) if stores else drawn_cases(n_nuclei, count, rng)
+    return stored_cases(stores, n_nuclei, count, rng) if stores else synthetic_cases(n_nuclei, count, rng)
 
 
-def _timed(task: Task, cases: Sequence[Case], repeats: int) -> list[Row]:
-    """Check every pair, then let everybody take turns."""
-    everybody = [*task.ours, *(rival.contender for rival in task.rivals)]
-    results, passes, prepared = {}, {}, {}
-    for contender in everybody:
-        prepared[contender] = contender.prepare(cases)
-        start = process_time()
-        results[contender] = list(contender.run(prepared[contender]))
-        passes[contender] = math.ceil(LEAST_S / (process_time() - start))
+def _rows(task: Task, cases: Sequence[Case], repeats: int) -> list[Row]:
+    """Compare the results of every pair of functions, then time all functions alternately."""
+    candidates = [*task.ours, *(peer.candidate for peer in task.peers)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # other projects call deprecated functions, which still work
+        prepared = {candidate: candidate.prepare(cases) for candidate in candidates}
+        results, passes = {}, {}
+        for candidate in candidates:
+            start = process_time()
+            results[candidate] = list(candidate.run(prepared[candidate]))
+            passes[candidate] = math.ceil(SHORTEST_S / (process_time() - start))
+        times: dict[Candidate, list[float]] = {candidate: [] for candidate in candidates}
+        for candidate in candidates * repeats:
+            run, number = partial(_consume, candidate, prepared[candidate]), passes[candidate]
+            seconds = timeit.timeit(run, timer=process_time, number=number)
+            times[candidate].append(1000 * seconds / number / len(cases))
+    log.info("timed task=%r tiles=%d", task.name, len(cases))
     verdicts = {
-        (our, rival): rival.check(cases, results[our], results[rival.contender])
+        (our, peer): peer.check(cases, results[our], results[peer.candidate])
         for our in task.ours
-        for rival in task.rivals
+        for peer in task.peers
     }
-    times: dict[Contender, list[float]] = {contender: [] for contender in everybody}
-    for _ in range(repeats):
-        for contender in everybody:
-            seconds = timeit.timeit(
-                partial(_exhaust, contender, prepared[contender]), timer=process_time, number=passes[contender]
-            )
-            times[contender].append(1000 * seconds / passes[contender] / len(cases))
-    _LOG.info("timed task=%r tiles=%d", task.name, len(cases))
-    return list(_rows(task, times, verdicts))
+    return list(_compared(task, times, verdicts))
 
 
-def _exhaust(contender: Contender, cases: Any) -> None:
-    """Do the work and let go of each result: to keep them all would time the system's handing out of memory."""
-    for _ in contender.run(cases):
+def _consume(candidate: Candidate, cases: Iterable[Any]) -> None:
+    """Compute and discard each result: to store all of them would measure the allocation of memory."""
+    for _ in candidate.run(cases):
         pass
 
 
-def _rows(
-    task: Task, times: Mapping[Contender, Sequence[float]], verdicts: Mapping[tuple[Contender, Rival], Verdict]
+def _compared(
+    task: Task, times: Mapping[Candidate, Sequence[float]], verdicts: Mapping[tuple[Candidate, Peer], Verdict]
 ) -> Iterator[Row]:
     for our in task.ours:
         our_ms = float(np.median(times[our]))
-        if not task.rivals:
+        if not task.peers:
             yield Row(task.name, our.name, our_ms)
-        for rival in task.rivals:
-            their = rival.contender
-            low, middle, high = np.quantile(np.array(times[their]) / np.array(times[our]), [0.25, 0.5, 0.75]).tolist()
-            versus = Versus(their.name, float(np.median(times[their])), low, middle, high, verdicts[our, rival])
-            yield Row(task.name, our.name, our_ms, versus)
+        for peer in task.peers:
+            their = peer.candidate
+            quartiles = np.quantile(np.array(times[their]) / np.array(times[our]), [0.25, 0.5, 0.75]).tolist()
+            theirs = Comparison(their.name, float(np.median(times[their])), *quartiles, verdicts[our, peer])
+            yield Row(task.name, our.name, our_ms, theirs)
 
 
-def _whole_fold(cases: Sequence[Case], fold_tiles: int, hv_tiles: int) -> list[Whole]:
-    """Really do the work of a fold, going round through the tiles."""
+def _fold_seconds(cases: Sequence[Case], fold_tiles: int, hv_tiles: int) -> dict[str, float]:
+    """Seconds of the work of a whole fold, whose tiles are the cases, repeated."""
     rng = np.random.default_rng(0)
     organs = np.array(list(islice(cycle(ORGANS), fold_tiles)))
     quality, counts = rng.random(fold_tiles), rng.random((fold_tiles, len(NUCLEUS_CLASSES) * 4))
@@ -186,44 +178,45 @@ def _whole_fold(cases: Sequence[Case], fold_tiles: int, hv_tiles: int) -> list[W
             with_detection(case)
 
     def maps() -> None:
-        turns = cycle(cases)
+        tiles = cycle(cases)
         for start in range(0, hv_tiles, BATCH):
-            for _ in hv_of_batches(batches_of(list(islice(turns, min(BATCH, hv_tiles - start))))):
+            for _ in hv_of_batches(batches_of(list(islice(tiles, min(BATCH, hv_tiles - start))))):
                 pass
 
     def pooled(sums: np.ndarray) -> np.ndarray:
-        figure: np.ndarray = pooled_mpq_of_sums(sums.reshape(-1, len(NUCLEUS_CLASSES), 4))
-        return figure
+        return pooled_mpq_of_sums(sums.reshape(-1, len(NUCLEUS_CLASSES), 4))
 
-    draws = f"{RESAMPLES:,} resamples of {fold_tiles:,} tiles"
+    resamples = f"{RESAMPLES:,} resamples of {fold_tiles:,} tiles"
     work: dict[str, Callable[[], object]] = {
         f"metrics of {fold_tiles:,} tiles, detection included": metrics,
         f"HV maps of {hv_tiles:,} tiles, in batches of {BATCH}": maps,
-        f"interval of bPQ over organs, {draws}": partial(bootstrap_organ_mean, quality, organs, rng=rng),
-        f"interval of pooled mPQ, {draws}": partial(bootstrap, pooled, counts, rng=rng),
+        f"interval of bPQ over organs, {resamples}": partial(bootstrap_organ_mean, quality, organs, rng=rng),
+        f"interval of pooled mPQ, {resamples}": partial(bootstrap, pooled, counts, rng=rng),
     }
-    done = [Whole(name, timeit.timeit(act, timer=process_time, number=1)) for name, act in work.items()]
-    _LOG.info("timed whole folds fold_tiles=%d hv_tiles=%d", fold_tiles, hv_tiles)
-    return done
+    seconds = {name: timeit.timeit(act, timer=process_time, number=1) for name, act in work.items()}
+    log.info("timed whole folds fold_tiles=%d hv_tiles=%d", fold_tiles, hv_tiles)
+    return seconds
 
 
 def _conditions(args: argparse.Namespace, core: int | None) -> str:
-    versions = {"numpy": np, "scipy": scipy, "scikit-image": skimage, "OpenCV": cv2, "torch": torch}
-    absent = [project.name for name, project in peers.PROJECTS.items() if not getattr(args, name)]
-    told = ", ".join(f"{name} {library.__version__}" for name, library in versions.items())
+    libraries = {"numpy": np, "scipy": scipy, "scikit-image": skimage, "OpenCV": cv2, "torch": torch}
+    versions = ", ".join(f"{name} {library.__version__}" for name, library in libraries.items())
     cores = f"{os.cpu_count()} cores, {'pinned to one' if core is not None else 'not pinned'}"
+    absent = [project.name for name, project in peers.PROJECTS.items() if not getattr(args, name)]
     lines = [
-        f"Machine: {_cpu()}, {cores}. Python {platform.python_version()}, {told}.",
-        f"Tiles: {'of tile stores' if args.tiles else 'drawn'}, {args.tiles_each} for each number of nuclei; "
-        f"{args.repeats} turns; milliseconds of processor time a tile are medians, ratios medians with quartiles.",
+        f"Machine: {_cpu()}, {cores}. Python {platform.python_version()}, {versions}.",
+        f"Tiles: {'from tile stores' if args.tiles else 'synthetic'}, {args.tiles_each} per table. Times are medians of "
+        f"{args.repeats} measurements, in milliseconds of processor time per tile; ratios are medians with quartiles.",
     ]
-    return "\n".join([*lines, f"Not compared, no checkout given: {', '.join(absent)}."] if absent else lines)
+    return "\n".join(
+        [*lines, f"Not compared, because no checkout was given: {', '.join(absent)}."] if absent else lines
+    )
 
 
 def _cpu() -> str:
     """Model of the processor."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or platform.machine()
 

@@ -1,8 +1,8 @@
-"""Functions of other projects, taken unmodified out of their checkouts.
+"""Functions of other projects, taken unchanged from their checkouts.
 
-Their packages import what we do not install (numba, docopt, networks), so each function that is timed is found by name in
-its source file and run in a namespace of numpy, scipy, OpenCV and scikit-image beside its own helpers, found the same way.
-No line of theirs is changed or kept here. None of these functions is compiled by numba in its project.
+Their packages import libraries that we do not install (numba, docopt), so each function is found by name in its source
+file, and runs in a namespace of numpy, scipy, OpenCV and scikit-image, with its own helpers, which are found likewise.
+No line of theirs is changed or stored here. None of these functions is compiled by numba in its project.
 """
 
 import __future__
@@ -42,17 +42,17 @@ LIBRARIES: Final = MappingProxyType(
         "watershed": segmentation.watershed,
     }
 )
-"""What the timed functions import from libraries, by the names that they use."""
+"""Imports of the timed functions, by the names that they use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """Where a project is to be had.
+    """Source of a project.
 
     Attributes:
-        name: As the table spells it.
+        name: Its name in the table.
         url: Repository to clone.
-        commit: State that docs/benchmarks.md was made with.
+        commit: The commit that docs/benchmarks.md measures.
     """
 
     name: str
@@ -96,7 +96,6 @@ class HoverNet(NamedTuple):
     pq: Function
     dice: Function
     watershed: Function
-    process: Function
     centroids: Function
     pair: Function
 
@@ -105,7 +104,6 @@ class CellViT(NamedTuple):
     """The authors' program of Hörst et al. 2024."""
 
     hv: Function
-    post_processor: Function
     pair: Function
 
 
@@ -127,7 +125,7 @@ class CellsegModels(NamedTuple):
 
 
 class Peers(NamedTuple):
-    """The checkouts that are at hand; None where there is none."""
+    """The projects whose checkouts are given; None for the others."""
 
     hover_net: HoverNet | None = None
     cellvit: CellViT | None = None
@@ -143,9 +141,9 @@ def load_hover_net(checkout: Path) -> HoverNet:
     (hv,) = extract(checkout / "models/hovernet/targets.py", ["gen_instance_hv_map"], space, HOVER_NET)
     names = ["get_fast_aji", "get_fast_aji_plus", "get_fast_pq", "get_dice_1", "pair_coordinates"]
     aji, aji_plus, pq, dice, pair = extract(checkout / "metrics/stats_utils.py", names, space, HOVER_NET)
-    flood, process = extract(checkout / "models/hovernet/post_proc.py", ["__proc_np_hv", "process"], space, HOVER_NET)
+    (watershed,) = extract(checkout / "models/hovernet/post_proc.py", ["__proc_np_hv"], space, HOVER_NET)
     (centroids,) = extract(utils, ["get_inst_centroid"], space, HOVER_NET)
-    return HoverNet(hv, aji, aji_plus, pq, dice, flood, process, centroids, pair)
+    return HoverNet(hv, aji, aji_plus, pq, dice, watershed, centroids, pair)
 
 
 def load_cellvit(checkout: Path) -> CellViT:
@@ -154,8 +152,7 @@ def load_cellvit(checkout: Path) -> CellViT:
     tools = ["get_bounding_box", "remove_small_objects", "pair_coordinates"]
     *_, pair = extract(folder / "utils/tools.py", tools, space, CELLVIT)
     (hv,) = extract(folder / "datasets/pannuke.py", ["gen_instance_hv_map"], space, CELLVIT)
-    (processor,) = extract(folder / "utils/post_proc_cellvit.py", ["DetectionCellPostProcessor"], space, CELLVIT)
-    return CellViT(hv, processor, pair)
+    return CellViT(hv, pair)
 
 
 def load_pannuke_metrics(checkout: Path) -> PanNukeMetrics:
@@ -179,23 +176,23 @@ def load_cellseg_models(checkout: Path) -> CellsegModels:
 
 
 def extract(path: Path, names: Sequence[str], namespace: dict[str, Any], project: Project) -> list[Function]:
-    """Define functions or classes of a source file in a namespace and return them in the order of their names.
+    """Define functions of a source file in a namespace, and return them in the order of `names`.
 
-    Methods are found too; annotations are not evaluated, decorators are.
+    Methods are found too. Annotations are not evaluated; decorators are.
 
     Raises:
         MissingInputError: There is no such file, or it has no function of that name.
     """
-    remedy = f"Take the commit that is timed: git -C <checkout of {project.url}> checkout {project.commit}"
+    fix = f"Fix: git -C <checkout of {project.url}> checkout {project.commit}"
     if not path.is_file():
-        raise MissingInputError(f"{path}: no such file; {', '.join(names)} of {project.name} should be there. {remedy}")
+        raise MissingInputError(f"{path}: no such file; it should define {', '.join(names)} of {project.name}. {fix}")
     defined = {
         node.name: node
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path)))
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        if isinstance(node, ast.FunctionDef)
     }
     if absent := [name for name in names if name not in defined]:
-        raise MissingInputError(f"{path}: {project.name} has no function {', '.join(absent)} there. {remedy}")
+        raise MissingInputError(f"{path}: {project.name} has no function {', '.join(absent)} in this file. {fix}")
     module = ast.Module([defined[name] for name in names], [])
     flags = __future__.annotations.compiler_flag
     exec(compile(module, str(path), "exec", flags), namespace)

@@ -26,12 +26,12 @@ def binarize(x):
 def get_fast_pq(true, pred):
     return [1.0, 1.0, 0.123], []
 """
-"""Stands for PanNuke-metrics, and is wrong."""
+"""An imitation of PanNuke-metrics with wrong results."""
 
 
 @pytest.fixture
 def kernels(repository) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the benchmark on next to nothing."""
+    """Run the benchmark with its smallest sizes."""
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, repository / "benchmarks/kernels.py", *TINY, *arguments]
@@ -46,23 +46,21 @@ def peers(repository) -> dict[str, Any]:
     return runpy.run_path(str(repository / "benchmarks/peers.py"))
 
 
-def test_without_checkouts_ours_alone_are_timed(kernels, tmp_path):
+def test_without_checkouts_only_our_functions_are_timed(kernels, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- tables of benchmarks/kernels.py -->\nstale row\n<!-- end of tables -->\nafter\n")
+    marks = [f"<!-- {words} of benchmarks/kernels.py -->" for words in ("tables", "end of tables")]
+    page.write_text(f"before\n{marks[0]}\nold row\n{marks[1]}\nafter\n")
 
     done = kernels("--out", page)
 
     assert done.returncode == 0, done.stderr
-    assert "### 5 nuclei a tile" in done.stdout
+    assert "### 5 nuclei per tile" in done.stdout
     assert "| metrics of 4 tiles, detection included |" in done.stdout
-    assert "no checkout given: HoVer-Net, CellViT, PanNuke-metrics, cellseg_models" in done.stdout
-    written = page.read_text()
-    assert done.stdout in written
-    assert "stale row" not in written
-    assert (written[:7], written[-6:]) == ("before\n", "after\n")
+    assert "no checkout was given: HoVer-Net, CellViT, PanNuke-metrics, cellseg_models" in done.stdout
+    assert page.read_text() == f"before\n{marks[0]}\n\n{done.stdout}\n{marks[1]}\nafter\n"
 
 
-def test_a_peer_with_other_results_is_named_and_fails_the_run(kernels, tmp_path):
+def test_different_results_of_another_project_are_shown_and_fail_the_run(kernels, tmp_path):
     (tmp_path / "utils.py").write_text(FAKE_METRICS)
 
     done = kernels("--pannuke-metrics", tmp_path)
@@ -73,19 +71,19 @@ def test_a_peer_with_other_results_is_named_and_fails_the_run(kernels, tmp_path)
     assert "results differ task='bPQ and five class PQs'" in done.stderr
 
 
-def test_a_folder_that_is_no_checkout_is_refused_with_the_commit_to_take(kernels, tmp_path):
+def test_a_folder_that_is_no_checkout_is_refused_with_the_commit_to_use(kernels, tmp_path):
     done = kernels("--hover-net", tmp_path)
 
     assert done.returncode == 2
-    assert "misc/utils.py: no such file; get_bounding_box" in done.stderr
+    assert "misc/utils.py: no such file; it should define get_bounding_box" in done.stderr
     assert "checkout 67e2ce5e" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_hv_apart_by_the_rounded_centre_are_told_from_hv_that_are_wrong(repository, monkeypatch):
+def test_hv_maps_of_a_rounded_centre_are_distinguished_from_wrong_ones(repository, monkeypatch):
     monkeypatch.syspath_prepend(str(repository / "benchmarks"))
     checks, tiles = (importlib.import_module(name) for name in ("kernel_checks", "kernel_tiles"))
-    cases = tiles.drawn_cases(5, 1, np.random.default_rng(0))
+    cases = tiles.synthetic_cases(5, 1, np.random.default_rng(0))
     ours = [hv_maps(cases[0].true.instances[None])[0]]
     rounded = checks.plain_hv(cases[0].true.instances, rounded=True)
 
@@ -93,12 +91,12 @@ def test_hv_apart_by_the_rounded_centre_are_told_from_hv_that_are_wrong(reposito
     wrong = checks.explained_hv(splits=False)(cases, ours, [rounded[::-1]])
 
     assert explained.holds
-    assert "apart by the rounded centre alone" in explained.text
+    assert "differs by the rounded centre alone" in explained.text
     assert not wrong.holds
     assert wrong.text.startswith("**differs**: 5 of 5 nuclei")
 
 
-def test_a_function_runs_beside_its_helpers_without_the_imports_of_its_file(peers, tmp_path):
+def test_a_function_runs_with_its_helpers_without_the_imports_of_its_file(peers, tmp_path):
     source = tmp_path / "theirs.py"
     source.write_text(
         "import not_installed\n"
@@ -115,11 +113,11 @@ def test_a_function_runs_beside_its_helpers_without_the_imports_of_its_file(peer
     assert mean([1, 2, 6]) == 3
 
 
-def test_a_function_that_is_not_there_is_named_with_file_and_remedy(peers, tmp_path):
+def test_the_error_for_a_missing_function_names_the_file_and_the_fix(peers, tmp_path):
     source = tmp_path / "theirs.py"
     source.write_text("def other():\n    pass\n")
 
-    with pytest.raises(MissingInputError, match=r"theirs\.py: CellViT has no function wanted there") as caught:
+    with pytest.raises(MissingInputError, match=r"theirs\.py: CellViT has no function wanted in this file") as caught:
         peers["extract"](source, ["other", "wanted"], {}, peers["CELLVIT"])
 
     assert f"git -C <checkout of {peers['CELLVIT'].url}> checkout {peers['CELLVIT'].commit}" in str(caught.value)
