@@ -1,6 +1,5 @@
 """Tables of the values on test tiles: by family, organ and class, beside every baseline; confusion of organs."""
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -161,7 +160,7 @@ def lead(difference: Value | None) -> Cell:
         kind, hint = "partial", "not clear: no interval, because there are fewer than two tiles or patients"
     else:
         kind, hint = "partial", "not clear: the interval includes 0"
-    return dataclasses.replace(cell, text=sign + cell.text, kind=f"number {kind}", hint=hint)
+    return cell._replace(text=sign + cell.text, kind=f"number {kind}", hint=hint)
 
 
 def as_decoder(systems: Systems) -> dict[str, Values]:

@@ -31,7 +31,7 @@ def test_charts_are_valid_svg_and_a_function_of_their_values(history: pd.DataFra
 
 
 def test_every_column_of_the_history_has_a_panel() -> None:
-    shown = {name for panel in PANELS for name in (panel.train, panel.validate)}
+    shown = {column for name in PANELS.values() for column in (name, f"train_{name}", f"validate_{name}")}
     learned = {f"validate_weight_{task}" for task in ("np", "hv", "nt")}  # the same as those of training
 
     assert set(HOVERNET_HISTORY.columns) - {"epoch", "selected"} - learned <= shown
