@@ -8,8 +8,7 @@ import run_documents as documents
 
 from cellvit.formats.evaluations import FamilyEvaluation
 from cellvit.report.data import ReportData, pair_decoders
-from cellvit.report.page import render
-from cellvit.report.sections import shown_galleries
+from cellvit.report.page import render, shown_galleries
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 

@@ -8,10 +8,9 @@ from cellvit.evaluation.values import MAP_METRICS, ORGAN_METRICS
 from cellvit.formats.documents import Value
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.formats.watershed import GridPoint
-from cellvit.report import gates, integrity, origin, results
+from cellvit.report import integrity, origin, results, verdict
 from cellvit.report.cells import Table, value_cell
 from cellvit.report.data import ReportData, keyed
-from cellvit.report.verdict import absent_lines, verdict_lines
 from cellvit.report.wording import metric_of
 
 NAN = math.nan
@@ -117,14 +116,14 @@ def test_the_mean_over_splits_shows_each_system_and_says_that_n_counts_splits() 
 
 
 def test_gates_show_limit_baseline_and_grade(data: ReportData) -> None:
-    (table,) = gates.gate_tables(data.summary, data.settings)
+    (table,) = verdict.gate_tables(data.summary, data.settings)
 
     assert texts(table)["digestive"] == ["0.400", "0.300", "above 0.5; partial above 0.3", "partial"]
-    assert gates.gate_counts(data.summary) == {"pass": 0, "partial": 1, "fail": 1, "undefined": 1}
+    assert verdict.gate_counts(data.summary) == {"pass": 0, "partial": 1, "fail": 1, "undefined": 1}
 
 
 def test_failed_gates_come_with_a_fix_and_its_cause(data: ReportData) -> None:
-    advice = gates.advice_by_fix(data.summary)
+    advice = verdict.advice_by_fix(data.summary)
 
     (causes,) = (causes for fix, causes in advice.items() if "training.epochs" in fix)
     assert causes == ("split 1, digestive: aji 0.400 partial",)
@@ -191,7 +190,7 @@ def test_times_add_up_by_step_memory_is_the_greatest_and_what_was_not_measured_i
 
 
 def test_the_verdict_counts_without_the_shared_decoder(data: ReportData) -> None:
-    lines = verdict_lines(data)
+    lines = verdict.verdict_lines(data)
 
     assert lines[0].startswith("1 family decoders in 1 split were evaluated")
     assert any(line.startswith("AJI") and "clearly better in 1 of 1" in line for line in lines)
@@ -201,11 +200,13 @@ def test_the_verdict_counts_without_the_shared_decoder(data: ReportData) -> None
 def test_everything_absent_is_listed_with_its_reason(data: ReportData) -> None:
     absent = data.routed[0].model_copy(update={"status": "absent", "reason": "no OrganHead", "left_out": {}})
 
-    lines = absent_lines(data)
+    lines = verdict.absent_lines(data)
 
     assert f"split 1, epidermal: {documents.REASON}" in lines
     assert any("2 tiles left out" in line for line in lines)
-    assert "split 1, routed evaluation: no OrganHead" in absent_lines(dataclasses.replace(data, routed=(absent,)))
+    assert "split 1, routed evaluation: no OrganHead" in verdict.absent_lines(
+        dataclasses.replace(data, routed=(absent,))
+    )
 
 
 def test_every_metric_of_an_evaluation_has_a_name_and_a_convention() -> None:
