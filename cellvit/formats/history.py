@@ -10,18 +10,9 @@ import pandas as pd
 from cellvit.formats.atomic import write_text
 from cellvit.formats.digests import missing
 
-LOSS_PARTS: Final = (
-    "np",
-    "hv",
-    "hv_l1",
-    "hv_gradient",
-    "hv_magnitude",
-    "nt",
-    "total",
-    "weight_np",
-    "weight_hv",
-    "weight_nt",
-)
+_WEIGHTS: Final = ("weight_np", "weight_hv", "weight_nt")
+
+LOSS_PARTS: Final = ("np", "hv", "hv_l1", "hv_gradient", "hv_magnitude", "nt", "total", *_WEIGHTS)
 """Parts of the decoder's loss, in the order of `cellvit.losses.hover.LossParts`."""
 
 VALIDATION_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy", "bpq")
