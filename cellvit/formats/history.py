@@ -88,9 +88,3 @@ def read_history(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise missing(path)
     return pd.read_csv(path)
-
-
-def selected_epoch(history: pd.DataFrame) -> int | None:
-    """Number of the epoch whose weights are in the checkpoint; None for a model that could not be trained."""
-    epochs = history.loc[history["selected"] == 1, "epoch"]
-    return int(epochs.iloc[0]) if len(epochs) else None

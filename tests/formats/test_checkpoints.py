@@ -95,14 +95,11 @@ def test_an_absent_model_is_refused_with_its_reason(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors", b"\x02\x00\x00\x00\x00\x00\x00\x00{}"])
-def test_other_files_are_refused_with_the_fix(tmp_path, content):
+def test_other_and_missing_files_are_refused_with_the_fix(tmp_path, content):
     path = tmp_path / "a.safetensors"
     path.write_bytes(content)
 
     with pytest.raises(ContractError, match=r"this is not a checkpoint of cellvit-optimus(.|\n)*Fix: rm"):
         read_header(path)
-
-
-def test_a_missing_checkpoint_says_how_to_make_it(tmp_path):
     with pytest.raises(MissingInputError, match="Fix: snakemake -- "):
         read_header(tmp_path / "none.safetensors")
