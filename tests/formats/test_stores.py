@@ -67,12 +67,9 @@ def test_a_failed_writer_leaves_what_was_there(tmp_path, earlier):
 def test_another_number_of_rows_than_announced_is_refused(tmp_path, announced, message):
     rows = write_features(tmp_path / "f.h5")
 
-    def write():
-        with writing(tmp_path / "g.h5", FEATURES, announced, SIZES, Provenance()) as writer:
-            writer.append(**rows)
-
-    with pytest.raises(ContractError, match=message):
-        write()
+    store = writing(tmp_path / "g.h5", FEATURES, announced, SIZES, Provenance())
+    with pytest.raises(ContractError, match=message), store as writer:
+        writer.append(**rows)
 
 
 def test_rows_of_another_dtype_are_refused(tmp_path):

@@ -179,19 +179,15 @@ def test_times_add_up_by_step_memory_is_the_greatest_and_what_was_not_measured_i
     }
 
 
-def test_the_verdict_counts_without_the_shared_decoder(data: ReportData) -> None:
+def test_the_verdict_counts_without_the_shared_decoder_and_lists_what_is_absent(data: ReportData) -> None:
     lines = verdict.verdict_lines(data)
 
     assert lines[0].startswith("1 family decoders in 1 split were evaluated")
     assert any(line.startswith("AJI") and "clearly better in 1 of 1" in line for line in lines)
     assert any(line.startswith("bPQ") and "not clear in 1 of 1" in line for line in lines)
 
-
-def test_everything_absent_is_listed_with_its_reason(data: ReportData) -> None:
     absent = data.routed[0].model_copy(update={"status": "absent", "reason": "no OrganHead", "left_out": {}})
-
     lines = verdict.absent_lines(data)
-
     assert f"split 1, epidermal: {documents.REASON}" in lines
     assert any("2 tiles left out" in line for line in lines)
     assert "split 1, routed evaluation: no OrganHead" in verdict.absent_lines(
