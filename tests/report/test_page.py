@@ -99,19 +99,15 @@ def test_galleries_show_two_tiles_a_rank_in_the_first_split_and_one_in_later_spl
     assert [tile.tile_id for tile in shown[1].tiles] == ["best-0", "median-1", "worst-0"]
 
 
-def test_a_gallery_without_tiles_shows_its_note(data: ReportData) -> None:
+def test_a_gallery_without_tiles_shows_its_note_and_names_from_data_are_escaped(data: ReportData) -> None:
     empty = dataclasses.replace(data.decoders[0], gallery=documents.gallery("digestive", tiles_per_rank=0))
-
-    page = render(dataclasses.replace(data, decoders=(empty,)))
-
-    assert "No test tile of this family has a nucleus." in page
-    assert 'class="exhibit"' not in page
-
-
-def test_names_from_data_are_escaped(data: ReportData) -> None:
     routed = data.routed[0].model_copy(update={"left_out": {"<script>alert(1)</script>": 1}})
 
-    assert "<script>" not in render(dataclasses.replace(data, routed=(routed,)))
+    page = render(dataclasses.replace(data, decoders=(empty,), routed=(routed,)))
+
+    assert "<script>" not in page
+    assert "No test tile of this family has a nucleus." in page
+    assert 'class="exhibit"' not in page
 
 
 def test_page_without_anything_evaluated_says_so(data: ReportData) -> None:
