@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from extracting import arguments
-from pretend_gpus import FIRST, HOLD, SECOND, TWO, environment, first_line, locks, start, until
+from pretend_gpus import FIRST, HOLD, SECOND, TWO, environment, first_line, locks, start
+
+from cellvit.config.settings import Settings
+from cellvit.config.steps import step_settings
 
 ONE = TWO.splitlines(keepends=True)[0]
 
@@ -19,9 +21,12 @@ def extraction(tmp_path: Path, write_tile_store: Callable[..., Path]) -> Callabl
     """Command of a real extraction of one tile with that --device."""
     tiles = write_tile_store(tmp_path / "tiles.h5", 1, ["Colon"])
 
+    settings = step_settings(Settings(encoder={"preset": "tiny-vit", "weights": "random"}), "extract_features")
+
     def command(device: str) -> list[str]:
-        given = arguments(tiles, tmp_path / "features" / "fold1.h5")
-        return [sys.executable, "-m", "cellvit", *[device if word == "cpu" else word for word in given]]
+        files = ["--tiles", str(tiles), "--check", str(tiles), "--features", str(tmp_path / "features" / "fold1.h5")]
+        step = [sys.executable, "-m", "cellvit", "extract_features", "--settings", settings]
+        return [*step, *files, "--device", device]
 
     return command
 
@@ -59,23 +64,6 @@ def test_a_step_on_the_cpu_takes_none(tmp_path: Path, extraction: Callable[[str]
 
     assert done.returncode == 0, done.stderr
     assert not locks(tmp_path).exists()
-
-
-@pytest.mark.slow
-def test_a_step_that_waits_for_a_gpu_has_not_loaded_torch(
-    tmp_path: Path, extraction: Callable[[str], list[str]]
-) -> None:
-    machine, log = environment(tmp_path, ONE), tmp_path / "log"
-
-    with held(machine), log.open("w") as errors:
-        waiting = subprocess.Popen(extraction("auto"), env=machine, stderr=errors)
-        until(lambda: "every GPU is held" in log.read_text())
-        loaded = Path(f"/proc/{waiting.pid}/maps").read_text()
-
-    assert waiting.wait(120) == 0, log.read_text()
-    assert "python" in loaded
-    assert "torch" not in loaded
-    assert f"gpu=0 Pretend P1 {FIRST}" in log.read_text()
 
 
 def test_help_waits_for_no_gpu(tmp_path: Path) -> None:

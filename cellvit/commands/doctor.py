@@ -77,20 +77,17 @@ def _data(settings: Settings) -> Check:
     if settings.data.simulated:
         return Check("data", "note", "simulated: the values of this run say nothing about real tissue")
     root = Path(settings.data.root or "")
+    counts = []
     try:
-        counts = {fold: _checked_tiles(root, fold) for fold in settings.data.folds}
+        for fold in settings.data.folds:
+            files = fold_files(root, fold)
+            n = len(read_types(files))
+            read_patients(files, n)
+            counts.append(f"fold {fold}: {n} tiles")
     except CellvitError as error:
-        return Check(
-            "data", "fault", str(error), "follow the message above; docs/pannuke.md describes the official download"
-        )
-    return Check("data", "ok", ", ".join(f"fold {fold}: {count} tiles" for fold, count in counts.items()))
-
-
-def _checked_tiles(root: Path, fold: int) -> int:
-    files = fold_files(root, fold)
-    n = len(read_types(files))
-    read_patients(files, n)
-    return n
+        fix = "follow the message above; docs/pannuke.md describes the official download"
+        return Check("data", "fault", str(error), fix)
+    return Check("data", "ok", ", ".join(counts))
 
 
 def _weights(settings: Settings) -> Check:
@@ -116,13 +113,9 @@ def _hub_weights(encoder: EncoderSettings) -> Check:
         return Check("weights", "fault", found, "unset HF_HUB_OFFLINE, or set encoder.weights to a local file")
     if get_token() or encoder.spec.page is None:
         return Check("weights", "ok", f"{name} will be downloaded (licence: {encoder.spec.licence})")
-    return Check(
-        "weights",
-        "fault",
-        f"no token of the Hugging Face hub to download {name}",
-        f"ask for access at {encoder.spec.page}, then run `hf auth login` or set HF_TOKEN; "
-        "or set encoder.weights to a local file",
-    )
+    access = f"ask for access at {encoder.spec.page}, then run `hf auth login` or set HF_TOKEN"
+    fix = f"{access}; or set encoder.weights to a local file"
+    return Check("weights", "fault", f"no token of the Hugging Face hub to download {name}", fix)
 
 
 def _gpu(settings: Settings) -> Check:
@@ -176,14 +169,12 @@ def _disk(settings: Settings) -> Check:
 def _needed_bytes(settings: Settings) -> int:
     spec, n_grids = settings.encoder.spec, len(settings.stored_blocks) * settings.features.n_views
     tokens = (settings.features.input_px // spec.patch_px) ** 2 * spec.dim * n_grids * _TOKEN_BYTES
-    return _n_tiles(settings) * (tokens + _TILE_BYTES)
-
-
-def _n_tiles(settings: Settings) -> int:
+    tile_bytes = tokens + _TILE_BYTES
     if settings.data.simulated:
-        return len(settings.data.folds) * settings.data.simulated.tiles_per_fold
+        return len(settings.data.folds) * settings.data.simulated.tiles_per_fold * tile_bytes
     paths = [fold_files(Path(settings.data.root or ""), fold).types for fold in settings.data.folds]
-    return sum(len(np.load(path, allow_pickle=False)) for path in paths if path.is_file()) or _PANNUKE_TILES
+    n_tiles = sum(len(np.load(path, allow_pickle=False)) for path in paths if path.is_file()) or _PANNUKE_TILES
+    return n_tiles * tile_bytes
 
 
 _CHECKS: Final[tuple[Callable[[Settings], Check], ...]] = (_data, _weights, _gpu, _devices, _memory, _disk)

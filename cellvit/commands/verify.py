@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from cellvit.config.files import add_settings_arguments, given_settings
-from cellvit.config.settings import Settings
 from cellvit.data.pannuke import fold_files
 from cellvit.errors import IntegrityError, MissingInputError
 from cellvit.inference.progress import reported
@@ -32,30 +31,22 @@ def run(args: argparse.Namespace) -> None:
     paths = products(Path(settings.results))
     if not paths:
         raise MissingInputError(f"{settings.results}: there are no results. Fix: snakemake --cores all")
-    verification = Verification()
-    removed = Graph(settings).features_removed
+    verification, graph = Verification(), Graph(settings)
     for path in reported(paths, "verified", len(paths), unit="files", size=lambda _: 1):
-        verify(path, verification, _outside(settings, path), features_removed=removed)
-    _print(verification)
+        verify(path, verification, _outside(graph, path), features_removed=graph.features_removed)
+    sys.stdout.writelines(f"not checked: {line}\n" for line in verification.not_checked)
+    sys.stdout.writelines(f"fault: {line}\n" for line in verification.faults)
+    counts = f"{verification.n_files} files and {verification.n_links} links between them"
+    if verification.faults:
+        raise IntegrityError(f"{len(verification.faults)} faults in {counts}. See the lines above.")
+    sys.stdout.write(f"intact: {counts}\n")
 
 
-def _outside(settings: Settings, path: Path) -> dict[str, Path]:
+def _outside(graph: Graph, path: Path) -> dict[str, Path]:
     """Raw arrays of the fold that `path` was made from, and local weights, where they exist."""
-    graph = Graph(settings)
     found = {f"{OUTSIDE}weights": Path(weights) for weights in graph.weights}
     fold = path.stem.removeprefix("fold").partition("_")[0]
     if path.parent.name == "tiles" and fold.isdecimal():
         files = fold_files(Path(graph.data_root), int(fold)).inputs
         found |= {f"{OUTSIDE}{name}": file for name, file in files.items()}
     return {name: file for name, file in found.items() if file.exists()}
-
-
-def _print(verification: Verification) -> None:
-    for line in verification.not_checked:
-        sys.stdout.write(f"not checked: {line}\n")
-    for line in verification.faults:
-        sys.stdout.write(f"fault: {line}\n")
-    counts = f"{verification.n_files} files and {verification.n_links} links between them"
-    if verification.faults:
-        raise IntegrityError(f"{len(verification.faults)} faults in {counts}. See the lines above.")
-    sys.stdout.write(f"intact: {counts}\n")

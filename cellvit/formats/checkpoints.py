@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -73,7 +73,7 @@ def read_header(path: Path) -> CheckpointHeader:
     try:
         with safe_open(path, framework="numpy") as file:
             header = CheckpointHeader.model_validate(json.loads((file.metadata() or {})[HEADER_KEY]))
-    except (SafetensorError, OSError, KeyError, ValidationError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError) as error:  # pydantic's error is a ValueError
         raise ContractError(
             f"{path}: this is not a checkpoint of cellvit-optimus ({error}). Fix: {remake(path)}"
         ) from error
@@ -101,12 +101,7 @@ def read_checkpoint(path: Path) -> tuple[CheckpointHeader, dict[str, np.ndarray]
 
 
 def checkpoint_digest(path: Path) -> OwnDigest:
-    """The digest that a checkpoint records of itself, and the one of what it holds.
-
-    Raises:
-        MissingInputError: There is no such file.
-        ContractError: It is not a checkpoint of this project.
-    """
+    """The digest that a checkpoint records of itself, and the one of what it holds; errors as of `read_header`."""
     return _digest(read_header(path), _read_weights(path))
 
 

@@ -44,14 +44,14 @@ def content_of(path: Path, bytes_sha256: Callable[[Path], str] = sha256_of) -> C
     """
     if not path.exists():
         raise missing(path)
-    match path.suffix:
-        case ".h5":
-            return _store_content(path)
-        case ".json":
-            return _fields_content(path, _json_fields(path), bytes_sha256)
-        case ".safetensors":
-            return _fields_content(path, _header_fields(path), bytes_sha256)
-    return Content(bytes_sha256(path))
+    if path.suffix == ".h5":
+        return _store_content(path)
+    fields = _fields(path) if path.suffix in (".json", ".safetensors") else {}
+    if "provenance" not in fields:  # a file of another program, or a table
+        return Content(bytes_sha256(path))
+    marks = (bool(fields["provenance"].get("simulated")), bool(fields["provenance"].get("untrained_encoder")))
+    said = {name: value for name, value in fields.items() if name not in _NO_CONTENT}
+    return Content(combined({"content": said, "marks": marks}), *marks)
 
 
 def provenance_of(
@@ -81,28 +81,16 @@ def _store_content(path: Path) -> Content:
     return Content(digest, provenance.simulated, provenance.untrained_encoder)
 
 
-def _json_fields(path: Path) -> dict[str, Any]:
+def _fields(path: Path) -> dict[str, Any]:
+    """Entries of a document or of a checkpoint's header, which holds the digest of the weights."""
+    is_json = path.suffix == ".json"
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ContractError(f"{path}: this is not JSON ({error}). Fix: {remake(path)}") from error
+        if is_json:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            with safe_open(path, framework="numpy") as file:
+                fields = json.loads((file.metadata() or {}).get(HEADER_KEY, "{}"))
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        kind = "JSON" if is_json else "a safetensors file"
+        raise ContractError(f"{path}: this is not {kind} ({error}). Fix: {remake(path)}") from error
     return fields if isinstance(fields, dict) else {}
-
-
-def _header_fields(path: Path) -> dict[str, Any]:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(HEADER_KEY, "{}")
-    except (SafetensorError, OSError) as error:
-        raise ContractError(f"{path}: this is not a safetensors file ({error}). Fix: {remake(path)}") from error
-    fields: dict[str, Any] = json.loads(text)
-    return fields
-
-
-def _fields_content(path: Path, fields: dict[str, Any], bytes_sha256: Callable[[Path], str]) -> Content:
-    """Content of a document or of a checkpoint's header, which holds the digest of the weights."""
-    if "provenance" not in fields:  # of somebody else
-        return Content(bytes_sha256(path))
-    marks = (bool(fields["provenance"].get("simulated")), bool(fields["provenance"].get("untrained_encoder")))
-    said = {name: value for name, value in fields.items() if name not in _NO_CONTENT}
-    return Content(combined({"content": said, "marks": marks}), *marks)

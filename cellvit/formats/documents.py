@@ -39,7 +39,6 @@ class Value(Record):
 Values = dict[str, Value]
 """Values by the name of the metric."""
 
-
 Digests = dict[str, str]
 """Digests (sha256) of files that were written beside a document, by name."""
 
@@ -82,18 +81,6 @@ def read_document(path: Path, kind: type[AnyDocument]) -> AnyDocument:
         ContractError: It is not a document of this kind and version.
         IntegrityError: It was changed after it was written.
     """
-    document = _parsed(path, kind)
-    check_unchanged(path, document_digest(path))
-    return document
-
-
-def document_digest(path: Path) -> OwnDigest:
-    """The digest that a document's file records of itself, and the one of what it holds."""
-    text = path.read_text(encoding="utf-8")
-    return OwnDigest(str(json.loads(text).get(_OWN, "")), text_sha256(_OWN_LINE.sub("\n}", text)))
-
-
-def _parsed(path: Path, kind: type[AnyDocument]) -> AnyDocument:
     if not path.exists():
         raise missing(path)
     try:
@@ -104,4 +91,11 @@ def _parsed(path: Path, kind: type[AnyDocument]) -> AnyDocument:
     expected = kind.model_fields["version"].default
     if document.version != expected:
         raise ContractError(f"{path}: expected version {expected}, found {document.version}. Fix: {remake(path)}")
+    check_unchanged(path, document_digest(path))
     return document
+
+
+def document_digest(path: Path) -> OwnDigest:
+    """The digest that a document's file records of itself, and the one of what it holds."""
+    text = path.read_text(encoding="utf-8")
+    return OwnDigest(str(json.loads(text).get(_OWN, "")), text_sha256(_OWN_LINE.sub("\n}", text)))

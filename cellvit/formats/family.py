@@ -33,11 +33,7 @@ MEMBERS: Final = Format(
 
 @dataclass(frozen=True, slots=True)
 class FamilyData:
-    """Tiles of a family and their features: row i is the same tile in both.
-
-    Attributes:
-        fold: Fold of each tile.
-    """
+    """Tiles of a family, their features and their folds: row i is the same tile in each."""
 
     tiles: Selection
     features: Selection
@@ -49,13 +45,8 @@ class FamilyData:
 
 
 def write_members(path: Path, *, fold: int, organs: Sequence[str], tiles: Path, features: Path) -> int:
-    """List the rows of a fold whose organ is one of `organs`, with the digests of their tiles and features.
-
-    Returns:
-        The number of members.
-    """
-    settings = {"fold": fold, "organs": list(organs)}
-    origin = provenance_of(path, [tiles, features], settings)
+    """List the rows of a fold whose organ is one of `organs`, with the digests of their tiles and features; their number."""
+    origin = provenance_of(path, [tiles, features], {"fold": fold, "organs": list(organs)})
     with open_tiles(tiles) as tile_store, open_features(features) as feature_store:
         names = np.array(tile_store.names("organ"), dtype=np.str_)
         rows = np.flatnonzero(np.isin(names, list(organs)))
@@ -104,8 +95,9 @@ def _check_rows(members: Store, column: str, store: Store) -> None:
 
 
 def _check_same_encoder(first: Store, other: Store) -> None:
-    if first.provenance.settings != other.provenance.settings or first.shape("tokens")[1:] != other.shape("tokens")[1:]:
+    shapes = [store.shape("tokens")[1:] for store in (first, other)]
+    if first.provenance.settings != other.provenance.settings or shapes[0] != shapes[1]:
         raise StaleFileError(
-            f"{first.path} and {other.path} were extracted with different settings: tokens of shape "
-            f"{first.shape('tokens')[1:]} and {other.shape('tokens')[1:]}. Fix: snakemake --forcerun extract_features"
+            f"{first.path} and {other.path} were extracted with different settings: tokens of shape {shapes[0]} and "
+            f"{shapes[1]}. Fix: snakemake --forcerun extract_features"
         )

@@ -9,12 +9,7 @@ Rank = Literal["best", "median", "worst"]
 
 
 class Picture(Record):
-    """An image with its caption, and a description for readers who cannot see it.
-
-    Attributes:
-        uri: The image as a data URI.
-        side_px: Side of the square in pixels.
-    """
+    """A square image (a data URI) with its caption, and a description for readers who cannot see it."""
 
     uri: str
     caption: str
@@ -26,8 +21,6 @@ class GalleryTile(Record):
     """A tile in a gallery.
 
     Attributes:
-        n_true: Nuclei of the ground truth.
-        n_predicted: Nuclei of the prediction.
         aji: AJI by system.
         overlays: Ground truth and prediction as contours over the tile.
         maps: NP, horizontal HV, vertical HV and NT.
@@ -44,11 +37,7 @@ class GalleryTile(Record):
 
 
 class Gallery(Document):
-    """Best, median and worst test tiles of one decoder by AJI.
-
-    Attributes:
-        note: Why there are no pictures; empty where there are some.
-    """
+    """Best, median and worst test tiles of one decoder by AJI; `note` says why where there are none."""
 
     format: Literal["cellvit-gallery"] = "cellvit-gallery"
     split: str

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import h5py
@@ -48,10 +47,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A store's name, version and columns. A reader refuses any other version.
-
-    The last column of a format is the digest of each row; the digest of a store is taken over these.
-    """
+    """A store's name, version and columns; the last is the digest of each row, of which the store's digest is made."""
 
     name: str
     version: int
@@ -62,10 +58,6 @@ class Format:
         """Columns without that of the rows' digests, in the order in which they are hashed."""
         return tuple(column for column in self.columns if column.name != ROW_SHA256)
 
-    def dtype_of(self, name: str) -> str:
-        """Dtype of the column of that name."""
-        return next(column.dtype for column in self.columns if column.name == name)
-
 
 ROW_COLUMN: Final = Column(ROW_SHA256, "uint8", (SHA256_BYTES,))
 
@@ -75,11 +67,12 @@ class Rows(ABC):
 
     Attributes:
         path: File that is named in messages.
-        format: Format of the rows.
+        provenance: Origin of the rows; that of the first store, since the stores of a selection agree in their settings.
     """
 
     path: Path
     format: Format
+    provenance: Provenance
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -92,18 +85,14 @@ class Rows(ABC):
     def shape(self, column: str) -> tuple[int, ...]:
         """Shape of a column, rows first."""
 
-    @property
-    @abstractmethod
-    def provenance(self) -> Provenance:
-        """Origin of the rows."""
-
     @abstractmethod
     def _place(self, column: str, row: int) -> tuple[h5py.Dataset, int]:
         """The dataset that holds a row, and the row's number there."""
 
     def read(self, column: str, rows: np.ndarray) -> np.ndarray:
         """Rows of a column in the order asked for, one chunk a read (fancy indexing is 17 to 70 times slower)."""
-        out = np.empty((len(rows), *self.shape(column)[1:]), self.format.dtype_of(column))
+        dtype = next(one.dtype for one in self.format.columns if one.name == column)
+        out = np.empty((len(rows), *self.shape(column)[1:]), dtype)
         self.read_into(column, rows, out)
         return out
 
@@ -150,25 +139,18 @@ class Store(Rows):
         except ContractError:
             self._file.close()
             raise
-        self._provenance = Provenance.model_validate_json(self._file.attrs["provenance"])
+        self.provenance = Provenance.model_validate_json(self._file.attrs["provenance"])
         self.content_sha256 = str(self._file.attrs["content_sha256"])
-
-    @property
-    def provenance(self) -> Provenance:
-        """Origin of the store."""
-        return self._provenance
 
     @property
     def digest(self) -> str:
         """Digest of the content: the rows, and the marks that later steps hand on."""
-        return store_digest(self.content_sha256, self._provenance)
+        return store_digest(self.content_sha256, self.provenance)
 
     def __enter__(self) -> "Store":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -186,10 +168,6 @@ class Store(Rows):
         """A whole small column."""
         return np.asarray(self._dataset(column)[()])
 
-    def attribute(self, name: str) -> str:
-        """Text of the header that the writer added under that name; empty where there is none."""
-        return str(self._file.attrs.get(name, ""))
-
     def _place(self, column: str, row: int) -> tuple[h5py.Dataset, int]:
         return self._dataset(column), row
 
@@ -205,9 +183,8 @@ class Selection(Rows):
 
     def __init__(self, path: Path, stores: Sequence[Store], rows: Sequence[np.ndarray]) -> None:
         """Select `rows` of each of `stores`, in that order; `path` is the file that lists them."""
-        self.path, self.format = path, stores[0].format
-        self._stores = tuple(stores)
-        self._rows = tuple(rows)
+        self.path, self.format, self.provenance = path, stores[0].format, stores[0].provenance
+        self._stores, self._rows = tuple(stores), tuple(rows)
         self._store_of = np.repeat(np.arange(len(stores)), [len(selected) for selected in rows])
         self._row_of = np.concatenate(rows)
 
@@ -221,11 +198,6 @@ class Selection(Rows):
     def shape(self, column: str) -> tuple[int, ...]:
         """Shape of a column, rows first."""
         return (len(self), *self._stores[0].shape(column)[1:])
-
-    @property
-    def provenance(self) -> Provenance:
-        """Origin of the first store; the stores of a selection agree in their settings."""
-        return self._stores[0].provenance
 
     def _place(self, column: str, row: int) -> tuple[h5py.Dataset, int]:
         store: Store = self._stores[self._store_of[row]]
@@ -312,7 +284,8 @@ def _check_header(file: h5py.File, path: Path, fmt: Format) -> None:
     n = None
     for column in fmt.columns:
         dataset = file.get(column.name)
-        if dataset is None or dataset.dtype != np.dtype(column.dtype) or not _fits(dataset.shape, column, n):
+        sizes = (n, *(None if isinstance(axis, str) else axis for axis in column.axes))
+        if dataset is None or dataset.dtype != np.dtype(column.dtype) or not _fits(dataset.shape, sizes):
             shown = "nothing" if dataset is None else f"{dataset.dtype} {dataset.shape}"
             raise ContractError(
                 f"{path}: `{column.name}` must be {column.dtype} {('n', *column.axes)}, found {shown}. "
@@ -321,6 +294,6 @@ def _check_header(file: h5py.File, path: Path, fmt: Format) -> None:
         n = dataset.shape[0]
 
 
-def _fits(shape: tuple[int, ...], column: Column, n: int | None) -> bool:
-    fixed = all(isinstance(axis, str) or axis == size for axis, size in zip(column.axes, shape[1:], strict=False))
-    return len(shape) == 1 + len(column.axes) and (n is None or shape[0] == n) and fixed
+def _fits(shape: tuple[int, ...], sizes: tuple[int | None, ...]) -> bool:
+    """True where the axes have these sizes; any size is right where None is given."""
+    return len(shape) == len(sizes) and all(want in (None, size) for want, size in zip(sizes, shape, strict=True))

@@ -10,18 +10,9 @@ import pandas as pd
 from cellvit.formats.atomic import write_text
 from cellvit.formats.digests import missing
 
-LOSS_PARTS: Final = (
-    "np",
-    "hv",
-    "hv_l1",
-    "hv_gradient",
-    "hv_magnitude",
-    "nt",
-    "total",
-    "weight_np",
-    "weight_hv",
-    "weight_nt",
-)
+_WEIGHTS: Final = ("weight_np", "weight_hv", "weight_nt")
+
+LOSS_PARTS: Final = ("np", "hv", "hv_l1", "hv_gradient", "hv_magnitude", "nt", "total", *_WEIGHTS)
 """Parts of the decoder's loss, in the order of `cellvit.losses.hover.LossParts`."""
 
 VALIDATION_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy", "bpq")
@@ -97,9 +88,3 @@ def read_history(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise missing(path)
     return pd.read_csv(path)
-
-
-def selected_epoch(history: pd.DataFrame) -> int | None:
-    """Number of the epoch whose weights are in the checkpoint; None for a model that could not be trained."""
-    epochs = history.loc[history["selected"] == 1, "epoch"]
-    return int(epochs.iloc[0]) if len(epochs) else None

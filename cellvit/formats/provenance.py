@@ -13,7 +13,6 @@ class Provenance(BaseModel):
     Attributes:
         made_from: Digest of the content of every input, by its path from the folder of the file itself, so that a
             results folder can be moved. Data from outside the results have the names that the step gives them.
-        settings: Settings of the step that made the file.
         simulated: True where any data upstream are simulated.
         untrained_encoder: True where features upstream come from random weights.
     """

@@ -41,15 +41,8 @@ class SummaryRow(NamedTuple):
     gate: Grade = ""
 
 
-_NUMBERS = ("value", "low", "high")
-
-
 class SummaryOrigin(Document):
-    """What summary.csv and summary.txt were made from.
-
-    Attributes:
-        tables: Digests of summary.csv and summary.txt under their names.
-    """
+    """What summary.csv and summary.txt were made from; `tables` has their digests under their names."""
 
     format: Literal["cellvit-summary-origin"] = "cellvit-summary-origin"
     tables: Digests
@@ -68,5 +61,5 @@ def read_summary(path: Path) -> tuple[SummaryRow, ...]:
         MissingInputError: There is no such file.
         ContractError: It has other columns.
     """
-    table = read_table(path, SummaryRow._fields, (*_NUMBERS, "n")).astype({"n": int})
+    table = read_table(path, SummaryRow._fields, ("value", "low", "high", "n")).astype({"n": int})
     return tuple(SummaryRow(*row) for row in table.itertuples(index=False, name=None))

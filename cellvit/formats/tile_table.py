@@ -23,11 +23,11 @@ _TEXTS: Final = ("tile_id", "organ", "patient", "family")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TileScores:
-    """Scores of one system.
+    """Scores of one system, a row per tile.
 
     Attributes:
-        table: One row per tile: tile_id, organ (true), patient (empty if unknown) and family (whose decoder was used)
-            as text, then the scores, NaN where undefined.
+        table: tile_id, organ (true), patient (empty if unknown) and family (whose decoder was used) as text, then the
+            scores, NaN where undefined.
     """
 
     table: pd.DataFrame

@@ -12,19 +12,15 @@ from cellvit.errors import ContractError
 from cellvit.formats.documents import Check, Document, Number, Values
 from cellvit.formats.hdf5 import ROW_COLUMN, Column, Format, Rows, Store, as_names
 from cellvit.formats.writing import StoreWriter
-from cellvit.taxonomy import ORGANS, TILE_PX, NucleusClass
+from cellvit.taxonomy import ORGANS, NucleusClass
 
 ID_DTYPE: Final = "S16"
 """Tile ids ``f{fold}-{row:05d}`` and names of organs as fixed ASCII."""
 
-
 PATIENT_BYTES: Final = 64
 """Longest name of a patient or slide in UTF-8; a slide of TCGA with its UUID takes 60."""
 
-
-PATIENT_DTYPE: Final = f"S{PATIENT_BYTES}"
-"""Names of patients as fixed UTF-8; empty where unknown."""
-
+_PATIENT_DTYPE: Final = f"S{PATIENT_BYTES}"
 
 TILES: Final = Format(
     "cellvit-tiles",
@@ -35,7 +31,7 @@ TILES: Final = Format(
         Column("classes", "uint8", (256, 256), compressed=True),
         Column("organ", ID_DTYPE),
         Column("tile_id", ID_DTYPE),
-        Column("patient", PATIENT_DTYPE),
+        Column("patient", _PATIENT_DTYPE),
         ROW_COLUMN,
     ),
 )
@@ -66,16 +62,11 @@ class TileBatch:
         if not self.patient:
             object.__setattr__(self, "patient", ("",) * n)
         where = f"tiles {self.tile_id[0]} to {self.tile_id[-1]}" if n else "empty batch of tiles"
-        expected = {
-            "image": (np.uint8, (n, TILE_PX, TILE_PX, 3)),
-            "instances": (np.int32, (n, TILE_PX, TILE_PX)),
-            "classes": (np.uint8, (n, TILE_PX, TILE_PX)),
-        }
-        for name, (dtype, shape) in expected.items():
-            array = getattr(self, name)
-            if array.dtype != dtype or array.shape != shape:
+        for column in TILES.columns[:3]:
+            array, shape = getattr(self, column.name), (n, *column.axes)
+            if array.dtype != column.dtype or array.shape != shape:
                 raise ContractError(
-                    f"{where}: `{name}` must be {np.dtype(dtype)} {shape}, found {array.dtype} {array.shape}. "
+                    f"{where}: `{column.name}` must be {column.dtype} {shape}, found {array.dtype} {array.shape}. "
                     "Prepare the fold again: snakemake --forcerun prepare_fold"
                 )
         unknown = sorted(set(self.organ) - set(ORGANS))
@@ -149,20 +140,18 @@ class TargetCheck(Document):
 
 
 Groups = Int64[np.ndarray, " n"] | None
-"""Number of each tile's group; None where tiles are drawn one by one."""
+"""Number of each tile's group; None where tiles are sampled one by one."""
 
 
 def groups_of(patient: Sequence[str]) -> Groups:
     """Group of each tile: its patient, or the tile alone where that is unknown; None where no patient is known.
 
-    Groups are numbered in the order in which they appear, so that patients of one tile each are drawn exactly as
+    Groups are numbered in the order in which they appear, so that patients of one tile each are sampled exactly as
     tiles are.
 
     Examples:
         >>> groups_of(["TCGA-A1", "", "TCGA-A1", ""]).tolist()
         [0, 1, 0, 2]
-        >>> groups_of(["", ""]) is None
-        True
     """
     if not any(patient):
         return None
@@ -171,32 +160,17 @@ def groups_of(patient: Sequence[str]) -> Groups:
 
 
 def n_patients(patient: Sequence[str]) -> int:
-    """Patients that are named; 0 where none is known.
-
-    Examples:
-        >>> n_patients(["TCGA-A1", "", "TCGA-A1"])
-        1
-    """
+    """Number of different patients with a name; 0 where none is known."""
     return len({name for name in patient if name})
 
 
 def tile_id_of(fold: int, row: int) -> str:
-    """Id of a tile by its fold and its row there.
-
-    Examples:
-        >>> tile_id_of(3, 17)
-        'f3-00017'
-    """
+    """Id of a tile by its fold and its row there, as ``f3-00017``."""
     return f"f{fold}-{row:05d}"
 
 
 def fold_of(tile_id: str) -> int:
-    """Fold of a tile by its id.
-
-    Examples:
-        >>> fold_of("f3-00017")
-        3
-    """
+    """Fold of a tile by its id."""
     return int(tile_id[1:].partition("-")[0])
 
 
@@ -225,5 +199,5 @@ def append_tiles(writer: StoreWriter, batch: TileBatch) -> None:
         classes=batch.classes,
         organ=as_names(batch.organ, ID_DTYPE),
         tile_id=as_names(batch.tile_id, ID_DTYPE),
-        patient=as_names(batch.patient, PATIENT_DTYPE),
+        patient=as_names(batch.patient, _PATIENT_DTYPE),
     )

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
 from cellvit.errors import ContractError
 from cellvit.formats.atomic import write_text
 from cellvit.formats.digests import missing, remake
@@ -44,13 +42,12 @@ def read_timings(paths: Sequence[Path]) -> tuple[Timing, ...]:
         MissingInputError: A file does not exist.
         ContractError: A file is not a timing.
     """
-    return tuple(_read(path) for path in paths)
-
-
-def _read(path: Path) -> Timing:
-    if not path.exists():
-        raise missing(path)
-    try:
-        return Timing.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, ValueError) as error:
-        raise ContractError(f"{path}: this is not a timing ({error}). Fix: {remake(path)}") from error
+    timings = []
+    for path in paths:
+        if not path.exists():
+            raise missing(path)
+        try:
+            timings.append(Timing.model_validate_json(path.read_text(encoding="utf-8")))
+        except ValueError as error:  # of pydantic, or of the decoding of text
+            raise ContractError(f"{path}: this is not a timing ({error}). Fix: {remake(path)}") from error
+    return tuple(timings)

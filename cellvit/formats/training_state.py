@@ -76,9 +76,10 @@ class StateFile:
     def write(self, state: TrainingState) -> None:
         """Replace the earlier state, whole or not at all."""
         arrays = joined({"weights": state.weights, "arrays": state.arrays})
+        history = [asdict(record) for record in state.history]
         header = {
             "made_by": self._made_by,
-            "history": [asdict(record) for record in state.history],
+            "history": history,
             "selected": state.selected,
             "generators": state.generators,
         }

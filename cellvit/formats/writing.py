@@ -138,7 +138,7 @@ def resumable_writing(
         with replacing(partial) as temporary, h5py.File(temporary, "w") as file:
             create_columns(file, fmt, n, sizes)
             file.attrs[_MADE_BY] = json.dumps(made_by, sort_keys=True)
-    with _opened(partial) as file:
+    with _opened(partial, "r+", rdcc_nbytes=0) as file:  # no chunk cache: rows reach the file when they are written
         row = _rows_written(file, fmt)
         if row:
             log.info("resumed store=%s rows=%d of=%d", path, row, n)
@@ -152,7 +152,7 @@ def resumable_writing(
 
 
 def row_sha256(columns: Mapping[str, np.ndarray]) -> bytes:
-    """Digest of one row of the columns of a store, in their order."""
+    """Digest of one row of a store, column by column in the order of the format."""
     digest = hashlib.sha256()
     for values in columns.values():
         digest.update(np.ascontiguousarray(values).view(np.uint8).data)
@@ -178,10 +178,8 @@ def _can_resume(partial: Path, made_by: Mapping[str, str]) -> bool:
     if not partial.exists():
         return False
     try:
-        with h5py.File(partial, "r") as file:
+        with _opened(partial, "r") as file:
             before = json.loads(file.attrs.get(_MADE_BY, "{}"))
-    except BlockingIOError as error:
-        raise _busy(partial) from error
     except (OSError, ValueError):
         log.warning("starting from scratch: cannot resume because the file cannot be read store=%s", partial)
         return False
@@ -190,21 +188,13 @@ def _can_resume(partial: Path, made_by: Mapping[str, str]) -> bool:
     return not differing
 
 
-@contextmanager
-def _opened(partial: Path) -> Iterator[h5py.File]:
-    """Open an unfinished store, chunk cache off: rows reach the file when they are written."""
+def _opened(partial: Path, mode: str, **options: int) -> h5py.File:
     try:
-        file = h5py.File(partial, "r+", rdcc_nbytes=0)
+        return h5py.File(partial, mode, **options)
     except BlockingIOError as error:
-        raise _busy(partial) from error
-    with file:
-        yield file
-
-
-def _busy(partial: Path) -> BusyFolderError:
-    return BusyFolderError(
-        f"{partial}: another process is writing this file. Fix: wait for the other run, or end it, and start again"
-    )
+        raise BusyFolderError(
+            f"{partial}: another process is writing this file. Fix: wait for the other run, or end it, and start again"
+        ) from error
 
 
 def _rows_written(file: h5py.File, fmt: Format) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cellvit.formats.documents import Value
 from cellvit.formats.summary import SummaryRow
@@ -11,8 +11,7 @@ DECIMALS = 3
 """Digits after the point: the spread between seeds on PanNuke is about .002 mPQ, so a fourth digit means nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """One cell of a table.
 
     Attributes:
@@ -32,14 +31,8 @@ class Cell:
     span: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of a table.
-
-    Attributes:
-        note: Small print under the heading, such as the convention of a metric.
-        group: Heading above this row and the rows after it; empty where the group of the row before continues.
-    """
+class Row(NamedTuple):
+    """A row of a table with small print under its heading; `group` is a heading above this row and those after it."""
 
     heading: str
     cells: tuple[Cell, ...]
@@ -47,15 +40,8 @@ class Row:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table with its caption.
-
-    Attributes:
-        corner: Heading of the column of headings.
-        note: What a reader must know about the values.
-        kind: CSS classes of the table.
-    """
+class Table(NamedTuple):
+    """A table with its caption, a note below it and its CSS classes; `corner` heads the column of headings."""
 
     caption: str
     corner: str
@@ -66,7 +52,6 @@ class Table:
 
 
 ABSENT = Cell("–", kind="absent", hint="not measured")
-"""Cell without a value: the system or metric does not exist here."""
 
 
 def value_cell(value: Value | None) -> Cell:
@@ -91,12 +76,7 @@ def value_of(row: SummaryRow | None) -> Value | None:
 
 
 def number(value: float) -> str:
-    """A number with a fixed number of decimals; a dash where it is undefined.
-
-    Examples:
-        >>> number(0.5), number(float("nan")), number(4681.25)
-        ('0.500', '–', '4,681.250')
-    """
+    """A number with a fixed number of decimals; a dash where it is undefined."""
     return "–" if math.isnan(value) else f"{value:,.{DECIMALS}f}"
 
 

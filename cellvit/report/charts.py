@@ -4,8 +4,7 @@ import io
 import math
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 import matplotlib as mpl
 import pandas as pd
@@ -44,14 +43,12 @@ _LOOK: Final = {
     "svg.fonttype": "path",
 }
 
-_MARKERS: Final = MappingProxyType(
-    {
-        "decoder": ("o", "#0072b2"),
-        "shared": ("D", "#e69f00"),
-        "classical": ("s", "#d55e00"),
-        "upper_bound": ("|", "#4d4d4d"),
-    }
-)
+_MARKERS: Final = {
+    "decoder": ("o", "#0072b2"),
+    "shared": ("D", "#e69f00"),
+    "classical": ("s", "#d55e00"),
+    "upper_bound": ("|", "#4d4d4d"),
+}
 """Shape and colour of each system: the palette of Okabe and Ito, and shapes for readers who do not see colours."""
 
 _ROW_INCHES: Final = 0.62
@@ -68,38 +65,26 @@ _SPARSE: Final = 15
 """Below so many points, a line alone would hide which epochs were measured."""
 
 
-class Panel(NamedTuple):
-    """A small chart of one quantity: its columns in the history of the training."""
-
-    title: str
-    train: str
-    validate: str = ""
-
-
-def _both(title: str, name: str) -> Panel:
-    return Panel(title, f"train_{name}", f"validate_{name}")
-
-
-PANELS: Final = (
-    _both("Loss, total", "total"),
-    _both("Loss NP (cross-entropy + Dice)", "np"),
-    _both("Loss HV (sum of its parts)", "hv"),
-    _both("Loss NT (cross-entropy)", "nt"),
-    _both("HV part: regression (hv_l1)", "hv_l1"),
-    _both("HV part: gradient", "hv_gradient"),
-    _both("HV part: magnitude", "hv_magnitude"),
-    Panel("Learning rate", "rate"),
-    _both("NP Dice", "np_dice"),
-    _both("HV MSE", "hv_mse"),
-    _both("HV skill (0: HV of zero)", "hv_skill"),
-    _both("HV length on nuclei", "hv_length"),
-    _both("NT accuracy on nuclei", "nt_accuracy"),
-    _both("bPQ (selects the epoch)", "bpq"),
-    Panel("Weight of NP in the total", "train_weight_np"),
-    Panel("Weight of HV in the total", "train_weight_hv"),
-    Panel("Weight of NT in the total", "train_weight_nt"),
-)
-"""Panels of the training curves; columns that a history lacks are left out."""
+PANELS: Final = {
+    "Loss, total": "total",
+    "Loss NP (cross-entropy + Dice)": "np",
+    "Loss HV (sum of its parts)": "hv",
+    "Loss NT (cross-entropy)": "nt",
+    "HV part: regression (hv_l1)": "hv_l1",
+    "HV part: gradient": "hv_gradient",
+    "HV part: magnitude": "hv_magnitude",
+    "Learning rate": "rate",
+    "NP Dice": "np_dice",
+    "HV MSE": "hv_mse",
+    "HV skill (0: HV of zero)": "hv_skill",
+    "HV length on nuclei": "hv_length",
+    "NT accuracy on nuclei": "nt_accuracy",
+    "bPQ (selects the epoch)": "bpq",
+    "Weight of NP in the total": "train_weight_np",
+    "Weight of HV in the total": "train_weight_hv",
+    "Weight of NT in the total": "train_weight_nt",
+}
+"""Panels of the training curves: a column of the history, or its name without ``train_`` and ``validate_``."""
 
 
 def comparison_chart(rows: Mapping[str, Mapping[str, Values]]) -> str:
@@ -130,14 +115,15 @@ def comparison_chart(rows: Mapping[str, Mapping[str, Values]]) -> str:
 
 def training_curves(history: pd.DataFrame, *, selected: int) -> str:
     """SVG of every panel that the history has values for, with a line at the selected epoch."""
-    panels = [panel for panel in PANELS if _has_values(panel, history)]
+    panels = [title for title, name in PANELS.items() if _has_values(name, history)]
     n_rows = -(-len(panels) // _COLUMNS)
     width, height = _PANEL_INCHES
     with mpl.rc_context(_LOOK):
         figure = Figure(figsize=(_COLUMNS * width, n_rows * height + 0.4), layout="constrained")
         axes = list(figure.subplots(n_rows, _COLUMNS, squeeze=False).flat)
-        for axis, panel in zip(axes, panels, strict=False):
-            _draw_panel(axis, panel, history, selected)
+        for axis, title in zip(axes, panels, strict=False):
+            axis.set_title(title)
+            _draw_panel(axis, PANELS[title], history, selected)
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
         figure.supxlabel("epoch", fontsize=9)
@@ -162,19 +148,19 @@ def _draw_systems(axis: Axes, metric: str, row: int, systems: Mapping[str, Value
         axis.plot(value.value, y, marker=marker, color=colour, markersize=size, markeredgewidth=1.6)
 
 
-def _has_values(panel: Panel, history: pd.DataFrame) -> bool:
+def _has_values(name: str, history: pd.DataFrame) -> bool:
     """False without a column in the history, and for weights that stay at their values in the settings."""
-    names = [name for name in (panel.train, panel.validate) if name in history]
-    return any(history[name].nunique() > 1 or "_weight_" not in name for name in names)
+    columns = [column for column in (name, f"train_{name}", f"validate_{name}") if column in history]
+    return any(history[column].nunique() > 1 or "_weight_" not in column for column in columns)
 
 
-def _draw_panel(axis: Axes, panel: Panel, history: pd.DataFrame, selected: int) -> None:
-    axis.set_title(panel.title)
-    for name, colour, style in ((panel.train, _TRAIN, "-"), (panel.validate, _VALIDATE, "--")):
-        if name in history:
-            points = history[["epoch", name]].dropna()
+def _draw_panel(axis: Axes, name: str, history: pd.DataFrame, selected: int) -> None:
+    lines = {name: (_TRAIN, "-"), f"train_{name}": (_TRAIN, "-"), f"validate_{name}": (_VALIDATE, "--")}
+    for column, (colour, style) in lines.items():
+        if column in history:
+            points = history[["epoch", column]].dropna()
             marker = "o" if len(points) < _SPARSE else ""
-            axis.plot(points["epoch"], points[name], color=colour, linestyle=style, marker=marker, markersize=3)
+            axis.plot(points["epoch"], points[column], color=colour, linestyle=style, marker=marker, markersize=3)
     axis.axvline(selected, color=_SELECTED, linewidth=1, linestyle=":")
     axis.set_xlim(float(history["epoch"].min()) - 0.5, float(history["epoch"].max()) + 0.5)
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))

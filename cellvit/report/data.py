@@ -28,12 +28,7 @@ OfSplit = TypeVar("OfSplit", RoutedEvaluation, OrganHeadEvaluation)
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """One decoder, from training to test.
-
-    Attributes:
-        history: A row an epoch; no rows where nothing was trained.
-        watershed: None where no document is given; `evaluation` and `gallery` likewise.
-    """
+    """One decoder, from training to test; its history has no rows where nothing was trained."""
 
     header: CheckpointHeader
     history: pd.DataFrame
@@ -49,15 +44,10 @@ class Decoder:
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
-    """The documents of a run.
+    """The documents of a run, in the order of the settings: splits, families (the shared decoder last) and folds.
 
     Attributes:
         marks: What must be shown beside every value: simulated data, untrained encoder.
-        summary: Rows of summary.csv by split and family, then by metric.
-        decoders: In the order of the settings: by split, then by family, the shared decoder last.
-        routed: In the order of the splits; `organ_heads` likewise.
-        target_checks: In the order of the folds; `feature_checks` and `fold_summaries` likewise.
-        timings: Time and memory of each job.
     """
 
     settings: Settings
@@ -98,21 +88,20 @@ def pair_decoders(
     Raises:
         ContractError: Two documents of one kind are of one split and family, or a document has no checkpoint.
     """
-    trainings = list(trainings)
-    keys = _by_key("checkpoint", [header for header, _ in trainings])
-    chosen = _by_key("watershed choice", watersheds, keys)
-    evaluated = _by_key("evaluation", evaluations, keys)
-    drawn = _by_key("gallery", galleries, keys)
-    decoders = {}
-    for header, history in trainings:
-        key = header.split, header.family
-        decoders[key] = Decoder(header, history, chosen.get(key), evaluated.get(key), drawn.get(key))
-    return tuple(decoders[key] for key in sorted(decoders, key=lambda key: _place(settings, key)))
+    trainings = sorted(trainings, key=lambda training: _place(settings, training[0].split, training[0].family))
+    headers = _by_key("checkpoint", [header for header, _ in trainings])
+    chosen = _by_key("watershed choice", watersheds, headers)
+    evaluated = _by_key("evaluation", evaluations, headers)
+    pictured = _by_key("gallery", galleries, headers)
+    return tuple(
+        Decoder(header, history, chosen.get(key), evaluated.get(key), pictured.get(key))
+        for (key, header), (_, history) in zip(headers.items(), trainings, strict=True)
+    )
 
 
 def by_split(settings: Settings, documents: Iterable[OfSplit]) -> tuple[OfSplit, ...]:
     """Documents in the order of the splits."""
-    return tuple(sorted(documents, key=lambda document: _place(settings, (document.split, ""))))
+    return tuple(sorted(documents, key=lambda document: _place(settings, document.split)))
 
 
 def keyed(rows: Iterable[SummaryRow]) -> Keyed:
@@ -137,8 +126,6 @@ def _by_key(kind: str, documents: Iterable[OfDecoder], known: Collection[Key] | 
     return found
 
 
-def _place(settings: Settings, key: Key) -> tuple[int, int, Key]:
-    splits, families = list(settings.splits), list(settings.decoder_families)
-    split = splits.index(key[0]) if key[0] in splits else len(splits)
-    family = families.index(key[1]) if key[1] in families else len(families)
-    return split, family, key
+def _place(settings: Settings, split: str, family: str = "") -> tuple[int, int, Key]:
+    splits, families = [*settings.splits, split], [*settings.decoder_families, family]
+    return splits.index(split), families.index(family), (split, family)

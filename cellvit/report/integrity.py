@@ -1,6 +1,6 @@
 """Tables of what was checked or chosen outside the test tiles: folds, targets, upper bound, features, watershed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from cellvit.formats.features import FeatureCheck
 from cellvit.formats.tiles import FoldSummary, TargetCheck
@@ -14,38 +14,23 @@ _INTERVALS = "intervals over patients where they are known, else over tiles"
 
 def fold_table(summaries: Iterable[FoldSummary]) -> Table:
     """Tiles and nuclei of each fold, and everything that was resolved or dropped on reading."""
-    rows = tuple(
-        Row(
-            f"fold {summary.fold}",
-            (
-                count_cell(summary.n_tiles),
-                _patients_cell(summary),
-                count_cell(sum(summary.nuclei_by_class.values())),
-                number_cell(f"{summary.coverage:.1%}"),
-                count_cell(len(summary.empty_tiles)),
-                count_cell(summary.nuclei_painted_over),
-                count_cell(summary.overlap_px),
-                count_cell(summary.background_mismatch_px),
-            ),
-        )
-        for summary in summaries
-    )
-    columns = (
-        "Tiles",
-        "Patients",
-        "Nuclei",
-        "Nuclear pixels",
-        "Tiles without nuclei",
-        "Nuclei covered by others",
-        "Pixels in several class channels",
-        "Pixels where the background channel disagrees",
-    )
+    columns: dict[str, Callable[[FoldSummary], Cell]] = {
+        "Tiles": lambda summary: count_cell(summary.n_tiles),
+        "Patients": _patients_cell,
+        "Nuclei": lambda summary: count_cell(sum(summary.nuclei_by_class.values())),
+        "Nuclear pixels": lambda summary: number_cell(f"{summary.coverage:.1%}"),
+        "Tiles without nuclei": lambda summary: count_cell(len(summary.empty_tiles)),
+        "Nuclei covered by others": lambda summary: count_cell(summary.nuclei_painted_over),
+        "Pixels in several class channels": lambda summary: count_cell(summary.overlap_px),
+        "Pixels where the background channel disagrees": lambda summary: count_cell(summary.background_mismatch_px),
+    }
+    rows = tuple(Row(f"fold {one.fold}", tuple(cell(one) for cell in columns.values())) for one in summaries)
     note = (
         "Where class channels overlap, the later channel decides, as in the official metric. A nucleus that later ones "
         "cover completely is in no map and in no value. Patients are those of patients.npy; intervals sample all tiles "
         "of a patient together."
     )
-    return Table("Folds as read", "Fold", columns, rows, note)
+    return Table("Folds as read", "Fold", tuple(columns), rows, note)
 
 
 def class_count_table(summaries: Iterable[FoldSummary]) -> Table:
@@ -62,42 +47,29 @@ def target_table(checks: Sequence[TargetCheck]) -> Table:
     """Tiles, targets and upper bound of each fold."""
     methods = dict.fromkeys(method for check in checks for method in check.upper_bound)
     bounds = [(method, name) for method in methods for name in ("aji", "pq")]
-    rows = tuple(
-        Row(
-            f"fold {check.fold}",
-            (
-                count_cell(check.n_tiles),
-                count_cell(check.n_nuclei),
-                number_cell(f"{check.coverage:.1%}"),
-                number_cell(number(check.hv_length)),
-                *(value_cell(check.upper_bound.get(method, {}).get(name)) for method, name in bounds),
-            ),
-        )
-        for check in checks
-    )
+    rows = []
+    for check in checks:
+        counts = count_cell(check.n_tiles), count_cell(check.n_nuclei)
+        shares = number_cell(f"{check.coverage:.1%}"), number_cell(number(check.hv_length))
+        reached = (value_cell(check.upper_bound.get(method, {}).get(name)) for method, name in bounds)
+        rows.append(Row(f"fold {check.fold}", (*counts, *shares, *reached)))
     columns = ("Tiles", "Nuclei", "Nuclear pixels", "HV length")
     note = (
         "The upper bound turns the ground truth into perfect maps, and these back into nuclei, with each watershed method "
         f"and its default parameters: about the best that a decoder can reach. Means over tiles; {_INTERVALS}."
     )
     titles = (f"Upper bound {name.upper()}, {method}" for method, name in bounds)
-    return Table("Targets and upper bound", "Fold", (*columns, *titles), rows, note)
+    return Table("Targets and upper bound", "Fold", (*columns, *titles), tuple(rows), note)
 
 
 def upper_bound_table(checks: Sequence[TargetCheck]) -> Table:
     """AJI of the upper bound by organ and fold."""
     organs = sorted({organ for check in checks for organ in check.upper_bound_aji_by_organ})
-    rows = tuple(
-        Row(
-            organ.replace("_", " "),
-            tuple(value_cell(check.upper_bound_aji_by_organ.get(organ)) for check in checks),
-        )
-        for organ in organs
-    )
+    values = {organ: tuple(check.upper_bound_aji_by_organ.get(organ) for check in checks) for organ in organs}
+    rows = tuple(Row(organ.replace("_", " "), tuple(map(value_cell, found))) for organ, found in values.items())
     folds = tuple(f"fold {check.fold}" for check in checks)
-    return Table(
-        "Upper bound by organ: AJI of the better method", "Organ", folds, rows, f"Means over tiles; {_INTERVALS}."
-    )
+    caption = "Upper bound by organ: AJI of the better method"
+    return Table(caption, "Organ", folds, rows, f"Means over tiles; {_INTERVALS}.")
 
 
 def feature_table(checks: Sequence[FeatureCheck]) -> Table:
@@ -158,10 +130,8 @@ def _searched(choice: WatershedChoice) -> tuple[str, ...]:
 def _patients_cell(summary: FoldSummary) -> Cell:
     if not summary.n_patients:
         return Cell("–", hint="no patients.npy: intervals are over tiles")
-    without = (
-        f" ({counted(summary.n_tiles_without_patient, 'tile')} unknown)" if summary.n_tiles_without_patient else ""
-    )
-    return number_cell(f"{summary.n_patients:,}{without}")
+    n_without = summary.n_tiles_without_patient
+    return number_cell(f"{summary.n_patients:,}" + (f" ({counted(n_without, 'tile')} unknown)" if n_without else ""))
 
 
 def _runner_up(best: GridPoint | None, second: GridPoint | None) -> Cell:

@@ -1,13 +1,12 @@
 """Tables of what was run: data, encoder, settings, digests, versions and times."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import metadata
 from typing import Final
 
 import cellvit
 from cellvit.config.base import flattened
-from cellvit.config.encoders import EncoderSettings
 from cellvit.config.settings import Settings
 from cellvit.formats.documents import Document
 from cellvit.formats.timing import Timing
@@ -25,16 +24,17 @@ _DIGEST_DIGITS: Final = 16
 def data_table(settings: Settings) -> Table:
     """Data, encoder and splits in words."""
     data, encoder, features = settings.data, settings.encoder, settings.features
-    source = (
-        f"simulated by this package: {data.simulated.tiles_per_fold} tiles a fold, seed {data.simulated.seed}"
-        if data.simulated
-        else f"folds in PanNuke's layout in {data.root}"
-    )
+    source = f"folds in PanNuke's layout in {data.root}"
+    if data.simulated:
+        source = f"simulated by this package: {data.simulated.tiles_per_fold} tiles a fold, seed {data.simulated.seed}"
+    weights = "from the hub" if encoder.weights == "hub" else f"from {encoder.weights}"
+    if encoder.untrained:
+        weights = f"RANDOM (untrained), seed {encoder.seed}"
     facts = {
         "Data": source,
         "Folds": ", ".join(map(str, data.folds)),
         "Encoder": f"{encoder.preset} ({encoder.spec.name}), frozen",
-        "Weights of the encoder": _weights(encoder),
+        "Weights of the encoder": weights,
         "Licence of the encoder": encoder.spec.licence,
         "Input of the encoder": f"{features.input_px} px, blocks {', '.join(map(str, settings.stored_blocks))}, "
         f"{len(features.views)} of 8 flips and rotations, {features.colour_views} colour views",
@@ -49,8 +49,10 @@ def data_table(settings: Settings) -> Table:
 
 def settings_table(settings: Settings) -> Table:
     """Every setting by its key, defaults included."""
-    flat = flattened(settings.model_dump(mode="json", by_alias=True))
-    items = {key: _shown(value) for key, value in flat.items()}
+    items = {}
+    for key, value in flattened(settings.model_dump(mode="json", by_alias=True)).items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        items[key] = "null" if value is None else shown
     return text_table("Settings in full", ("Key", "Value"), items, kind="facts keys")
 
 
@@ -61,8 +63,7 @@ def digest_table(data: ReportData) -> Table:
         for place, (name, sha256) in enumerate(document.provenance.made_from.items()):
             cell = Cell(sha256[:_DIGEST_DIGITS], hint=sha256, kind="hash")
             rows.append(Row(name, (cell,), group="" if place else label))
-    columns = ("Digest",)
-    return Table("Digests of the inputs (sha256)", "Document and its inputs", columns, tuple(rows), kind="facts")
+    return Table("Digests of the inputs (sha256)", "Document and its inputs", ("Digest",), tuple(rows), kind="facts")
 
 
 def checkpoint_table(data: ReportData) -> Table:
@@ -99,25 +100,19 @@ def time_table(timings: Iterable[Timing]) -> Table:
     steps: dict[str, list[Timing]] = {}
     for timing in timings:
         steps.setdefault(timing.step, []).append(timing)
-    rows = tuple(Row(step, _time_cells(jobs)) for step, jobs in sorted(steps.items()))
+    rows = []
+    for step, jobs in sorted(steps.items()):
+        seconds = [job.seconds for job in jobs]
+        times = duration(math.fsum(seconds)), duration(max(seconds))
+        memory = _gigabytes(job.memory_mb for job in jobs), _gigabytes(job.gpu_mb for job in jobs)
+        rows.append(Row(step, (count_cell(len(jobs)), *map(number_cell, times + memory))))
     columns = ("Jobs", "Time of all jobs", "Longest job", "Peak memory", "Peak memory of the GPU")
     note = (
         "The times are those of the run that computed, also where its result was reused. Memory of the host: the process "
         "with its largest worker; of the GPU: what torch held. A dash: no GPU was used."
     )
     caption = "Times and memory (only these differ from run to run)"
-    return Table(caption, "Step", columns, rows, note)
-
-
-def _time_cells(jobs: Sequence[Timing]) -> tuple[Cell, ...]:
-    seconds = [job.seconds for job in jobs]
-    texts = (
-        duration(math.fsum(seconds)),
-        duration(max(seconds)),
-        _gigabytes([job.memory_mb for job in jobs]),
-        _gigabytes([job.gpu_mb for job in jobs]),
-    )
-    return count_cell(len(jobs)), *map(number_cell, texts)
+    return Table(caption, "Step", columns, tuple(rows), note)
 
 
 def _named_documents(data: ReportData) -> list[tuple[str, Document]]:
@@ -131,18 +126,6 @@ def _named_documents(data: ReportData) -> list[tuple[str, Document]]:
     named += [(f"OrganHead, split {document.split}", document) for document in data.organ_heads]
     named += [(f"routed evaluation, split {document.split}", document) for document in data.routed]
     return named
-
-
-def _weights(encoder: EncoderSettings) -> str:
-    if encoder.untrained:
-        return f"RANDOM (untrained), seed {encoder.seed}"
-    return "from the hub" if encoder.weights == "hub" else f"from {encoder.weights}"
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "null" if value is None else str(value)
 
 
 def _roles(roles: dict[str, tuple[int, ...]]) -> str:

@@ -1,18 +1,33 @@
-"""Data of a run -> one HTML page that opens offline."""
+"""Data of a run -> one HTML page that opens offline: which tables, charts and galleries are under which heading."""
 
-from typing import Any, Final
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cellvit.evaluation.images import CLASS_COLOURS, HV_COLOURS, NP_COLOURS, colour_bar_png
-from cellvit.report import gates, sections, verdict
-from cellvit.report.data import ReportData
-from cellvit.report.origin import data_table
-from cellvit.report.wording import decoder_label, short_label
+from cellvit.evaluation.images import CLASS_COLOURS, HV_COLOURS, NP_COLOURS, colour_bar_png, svg_uri
+from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.gallery import Gallery, GalleryTile, Rank
+from cellvit.report import integrity, origin, results, verdict
+from cellvit.report.cells import Table
+from cellvit.report.charts import comparison_chart, training_curves
+from cellvit.report.data import Decoder, ReportData
+from cellvit.report.wording import counted, decoder_label, family_label, interval_label, short_label
 from cellvit.taxonomy import CLASS_NAMES, NUCLEUS_CLASSES, NucleusClass
 
 _LEGEND: Final = (*NUCLEUS_CLASSES, NucleusClass.BACKGROUND)
 """Classes in the order of the legend; the background has a colour in NT maps only."""
+
+
+class Part(NamedTuple):
+    """A heading that opens and closes: a note, a chart (data URI, and `alt` for readers who cannot see it), tables."""
+
+    heading: str
+    tables: tuple[Table, ...] = ()
+    chart: str = ""
+    alt: str = ""
+    note: str = ""
 
 
 def render(data: ReportData) -> str:
@@ -26,6 +41,23 @@ def render(data: ReportData) -> str:
     return environment.get_template("index.html.j2").render(style=style, **_context(data))
 
 
+def shown_galleries(data: ReportData) -> tuple[Gallery, ...]:
+    """Galleries of the evaluated families: all their tiles in the first split, and one a rank in later splits.
+
+    The shared decoder has the same test tiles as the families, so that its gallery is not shown. A tile takes 0.26 MB of
+    the page: five families in three splits give 16 MB.
+    """
+    shown = []
+    for decoder in data.decoders:
+        gallery, evaluation = decoder.gallery, decoder.evaluation
+        if gallery is None or evaluation is None or evaluation.status == "absent" or decoder.is_shared:
+            continue
+        if gallery.split != data.decoders[0].header.split:
+            gallery = gallery.model_copy(update={"tiles": _one_a_rank(gallery.tiles)})
+        shown.append(gallery)
+    return tuple(shown)
+
+
 def _context(data: ReportData) -> dict[str, Any]:
     """Variables of the template."""
     return {
@@ -33,19 +65,154 @@ def _context(data: ReportData) -> dict[str, Any]:
         "encoder": data.settings.encoder,
         "verdict": verdict.verdict_lines(data),
         "absent": verdict.absent_lines(data),
-        "headlines": sections.headline_parts(data),
-        "gate_counts": gates.gate_counts(data.summary),
-        "gates": gates.gate_tables(data.summary, data.settings),
-        "advice": gates.advice_by_fix(data.summary),
-        "galleries": sections.shown_galleries(data),
+        "headlines": _headline_parts(data),
+        "gate_counts": verdict.gate_counts(data.summary),
+        "gates": verdict.gate_tables(data.summary, data.settings),
+        "advice": verdict.advice_by_fix(data.summary),
+        "galleries": shown_galleries(data),
         "swatches": {CLASS_NAMES[member]: CLASS_COLOURS[member] for member in _LEGEND},
         "np_bar": colour_bar_png(NP_COLOURS),
         "hv_bar": colour_bar_png(HV_COLOURS),
-        "families": sections.family_parts(data),
-        "organs": sections.organ_parts(data),
-        "training": sections.training_parts(data),
-        "checks": sections.check_parts(data),
-        "data": data_table(data.settings),
-        "run": sections.run_parts(data),
+        "families": tuple(map(_family, data.evaluations)),
+        "organs": _organ_parts(data),
+        "training": tuple(map(_training, data.decoders)),
+        "checks": _check_parts(data),
+        "data": origin.data_table(data.settings),
+        "run": _run_parts(data),
         "licences": tuple(dict.fromkeys(decoder.header.licence for decoder in data.decoders)),
     }
+
+
+def _headline_parts(data: ReportData) -> tuple[Part, ...]:
+    """Means over splits, then a chart and a table for each split."""
+    routed = {document.split: document for document in data.routed}
+    splits = dict.fromkeys(evaluation.split for evaluation in data.evaluations)
+    means = results.mean_table(data.summary)
+    first = (Part("Mean over splits", (means,)),) if means.rows else ()
+    return first + tuple(_headline(data, split, routed.get(split)) for split in splits)
+
+
+def _organ_parts(data: ReportData) -> tuple[Part, ...]:
+    """OrganHead and the routed evaluation of each split."""
+    heads = {document.split: document for document in data.organ_heads}
+    routed = {document.split: document for document in data.routed}
+    splits = dict.fromkeys((*heads, *routed))
+    return tuple(_organs(split, heads.get(split), routed.get(split)) for split in splits)
+
+
+def _check_parts(data: ReportData) -> tuple[Part, ...]:
+    """Integrity checks and what was chosen before the test."""
+    targets = integrity.target_table(data.target_checks), integrity.upper_bound_table(data.target_checks)
+    folds = integrity.fold_table(data.fold_summaries), integrity.class_count_table(data.fold_summaries)
+    warnings = "; ".join(integrity.watershed_warnings(data.watersheds))
+    parts = (
+        Part("Targets and upper bound: the best that a decoder can reach", _with_rows(targets)),
+        Part("Folds as read", _with_rows(folds)),
+        Part("Feature checks", _with_rows([integrity.feature_table(data.feature_checks)])),
+        Part(
+            "Watershed parameters",
+            _with_rows([integrity.watershed_table(data.watersheds)]),
+            note=f"Warnings: {warnings}." if warnings else "",
+        ),
+    )
+    return tuple(part for part in parts if part.tables)
+
+
+def _run_parts(data: ReportData) -> tuple[Part, ...]:
+    """What was run: settings, digests, software, times."""
+    parts = (
+        Part("Settings in full", (origin.settings_table(data.settings),)),
+        Part("Checkpoints", (origin.checkpoint_table(data),)),
+        Part("Digests of the inputs", (origin.digest_table(data),)),
+        Part("Software", (origin.version_table(data),)),
+        Part("Times and memory", _with_rows([origin.time_table(data.timings)])),
+    )
+    return tuple(part for part in parts if part.tables)
+
+
+def _with_rows(tables: Iterable[Table]) -> tuple[Table, ...]:
+    return tuple(table for table in tables if table.rows)
+
+
+def _one_a_rank(tiles: Sequence[GalleryTile]) -> tuple[GalleryTile, ...]:
+    """The best tile, the worst, and the second median tile, which is the exact median of an odd number of tiles."""
+    shown: dict[Rank, GalleryTile] = {}
+    for tile in tiles:
+        if tile.rank not in shown or tile.rank == "median":
+            shown[tile.rank] = tile
+    return tuple(shown.values())
+
+
+def _headline(data: ReportData, split: str, routed: RoutedEvaluation | None) -> Part:
+    evaluations = [evaluation for evaluation in data.evaluations if evaluation.split == split]
+    rows = {family_label(one.family): one.systems for one in evaluations if one.status == "evaluated"}
+    if routed is not None and routed.status == "evaluated":
+        rows[family_label("organ_predicted")] = results.as_decoder(routed.systems)
+    table = results.headline_table(evaluations, routed, split)
+    if not rows:
+        return Part(f"split {split}", (table,))
+    alt = (
+        f"AJI, bPQ and mPQ of each family on the test tiles of split {split}, with 95 % intervals, for the family decoder, "
+        "the shared decoder, the classical baseline and the upper bound. The table below has the same values."
+    )
+    return Part(f"split {split}", (table,), svg_uri(comparison_chart(rows)), alt)
+
+
+def _family(evaluation: FamilyEvaluation) -> Part:
+    heading = decoder_label(evaluation.split, evaluation.family)
+    if evaluation.status == "absent":
+        return Part(heading, note=f"Absent: {evaluation.reason}")
+    differences = "Paired differences on the same tiles"
+    tables = (
+        results.metrics_table(evaluation, "All nuclei"),
+        results.class_table(evaluation, "By class"),
+        results.organ_table(evaluation, "By organ"),
+        results.gap_table(evaluation),
+        results.values_table(differences, evaluation.differences, results.small_print(evaluation)),
+    )
+    label = interval_label(evaluation.n_patients, evaluation.n_tiles_without_patient)
+    note = f"{evaluation.n_tiles:,} test tiles with {evaluation.n_nuclei:,} nuclei; {label}."
+    if evaluation.n_patients_trained_on:
+        note += (
+            f" The decoder was also trained on tiles of {evaluation.n_patients_trained_on:,} of these patients: these "
+            "values are too good. Fix: put all tiles of a patient into one fold."
+        )
+    return Part(heading, _with_rows(tables), note=note)
+
+
+def _organs(split: str, head: OrganHeadEvaluation | None, routed: RoutedEvaluation | None) -> Part:
+    notes, tables = [], []
+    if head is not None and head.status == "evaluated":
+        fitted = "" if math.isnan(head.temperature) else f"; temperature {head.temperature:.3g}"
+        notes.append(f"{head.n_tiles:,} test tiles{fitted}.")
+        notes += [
+            f"{counted(count, 'test tile')} of {organ}, an organ without training tiles."
+            for organ, count in head.unseen.items()
+        ]
+        tables += [
+            results.values_table("OrganHead on all test tiles", head.values, results.small_print(head)),
+            results.confusion_table(head.organ_names, head.confusion, "Confusion of organs on test tiles"),
+        ]
+    if routed is not None and routed.status == "evaluated":
+        tables += [
+            results.metrics_table(routed, "All test tiles, each decoded by the family of its predicted organ"),
+            results.class_table(routed, "The same by class"),
+            results.organ_table(routed, "The same by organ"),
+        ]
+    for name, document in (("OrganHead", head), ("The routed evaluation", routed)):
+        if document is not None and document.status == "absent":
+            notes.append(f"{name} is absent: {document.reason}.")
+    return Part(f"split {split}", _with_rows(tables), note=" ".join(notes))
+
+
+def _training(decoder: Decoder) -> Part:
+    header = decoder.header
+    heading = decoder_label(header.split, header.family)
+    if not len(decoder.history):
+        return Part(heading, note=f"Nothing was trained: {header.reason}")
+    note = f"{len(decoder.history)} epochs; epoch {header.epoch} was selected ({header.selection})."
+    alt = (
+        f"Training curves, {heading}: every part of the loss on training and validation folds, and NP Dice, HV MSE, HV "
+        f"skill, HV length, NT accuracy and bPQ on validation folds, over {len(decoder.history)} epochs. {note}"
+    )
+    return Part(heading, chart=svg_uri(training_curves(decoder.history, selected=header.epoch)), alt=alt, note=note)

@@ -1,6 +1,5 @@
 """Tables of the values on test tiles: by family, organ and class, beside every baseline; confusion of organs."""
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -68,7 +67,8 @@ def headline_table(evaluations: Sequence[FamilyEvaluation], routed: RoutedEvalua
     note = (
         f"{small_print(*shown)} Lead: difference on the same tiles; green (red) where its interval is above (below) 0."
     )
-    return _headline(f"Split {split}: test tiles", rows, note)
+    caption = f"Split {split}: test tiles"
+    return Table(caption, "Family and metric", _HEADLINE_COLUMNS, tuple(rows), note, "results headline")
 
 
 def mean_table(summary: Keyed) -> Table:
@@ -77,20 +77,23 @@ def mean_table(summary: Keyed) -> Table:
     for (split, family), by_metric in summary.items():
         if split == MEAN_SPLIT:
             values = {metric: value for metric, row in by_metric.items() if (value := value_of(row)) is not None}
-            systems = {"decoder": values} | {system: _of_system(values, system) for system in _BESIDE[1:]}
+            systems: dict[str, Values] = {"decoder": values}
+            for system in _BESIDE[1:]:  # named as aji.classical in summary.csv
+                systems[system] = {name: values[key] for name in HEADLINE if (key := f"{name}.{system}") in values}
             names = [name for name in HEADLINE if name in values]
             rows += _headline_rows(family_label(family), systems, values, names)
     note = (
         "Small print: lowest and highest split, and the number of splits (n) that define the value. Lead: green (red) "
         "where it is above (below) 0 in every split."
     )
-    return _headline("Mean over splits: test tiles", rows, note)
+    caption = "Mean over splits: test tiles"
+    return Table(caption, "Family and metric", _HEADLINE_COLUMNS, tuple(rows), note, "results headline")
 
 
 def metrics_table(evaluation: Evaluation, caption: str) -> Table:
     """Every metric of all nuclei together, with its convention."""
     names = [name for name in _names(evaluation.systems) if split_class(name) is None]
-    return _systems_table(caption, [("", evaluation.systems, names)], small_print(evaluation))
+    return _systems_table(caption, [("", evaluation.systems, names)], evaluation)
 
 
 def class_table(evaluation: Evaluation, caption: str) -> Table:
@@ -100,14 +103,13 @@ def class_table(evaluation: Evaluation, caption: str) -> Table:
         parts = split_class(name)
         if parts is not None:
             groups.setdefault(parts[1], []).append(name)
-    blocks = [(group, evaluation.systems, names) for group, names in groups.items()]
-    return _systems_table(caption, blocks, small_print(evaluation))
+    return _systems_table(caption, [(group, evaluation.systems, names) for group, names in groups.items()], evaluation)
 
 
 def organ_table(evaluation: Evaluation, caption: str) -> Table:
     """Main metrics of each organ."""
     blocks = [(organ, systems, _ORGAN_METRICS) for organ, systems in evaluation.organs.items()]
-    return _systems_table(caption, blocks, small_print(evaluation))
+    return _systems_table(caption, blocks, evaluation)
 
 
 def gap_table(evaluation: FamilyEvaluation) -> Table:
@@ -123,18 +125,13 @@ def gap_table(evaluation: FamilyEvaluation) -> Table:
 
 def values_table(caption: str, values: Values, note: str) -> Table:
     """One value of each metric."""
-    metrics = {name: metric_of(name) for name in values}
-    rows = tuple(
-        Row(metrics[name].label, (value_cell(value),), note=metrics[name].convention) for name, value in values.items()
-    )
+    metrics = ((metric_of(name), value) for name, value in values.items())
+    rows = tuple(Row(metric.label, (value_cell(value),), note=metric.convention) for metric, value in metrics)
     return Table(caption, "Metric", ("Test tiles",), rows, note)
 
 
 def confusion_table(organs: Sequence[str], counts: Sequence[Sequence[int]], caption: str) -> Table:
-    """Tiles by true organ (rows) and predicted organ (columns), shaded by their share of the row.
-
-    Organs without a tile on either side are left out and named below the table.
-    """
+    """Tiles by true organ (rows) and predicted organ; organs without a tile on either side are named below the table."""
     table = np.array(counts, np.int64).reshape(len(organs), len(organs))
     names = [organ.replace("_", " ") for organ in organs]
     used = [place for place in range(len(organs)) if table[place].any() or table[:, place].any()]
@@ -161,16 +158,12 @@ def lead(difference: Value | None) -> Cell:
         kind, hint = "partial", "not clear: no interval, because there are fewer than two tiles or patients"
     else:
         kind, hint = "partial", "not clear: the interval includes 0"
-    return dataclasses.replace(cell, text=sign + cell.text, kind=f"number {kind}", hint=hint)
+    return cell._replace(text=sign + cell.text, kind=f"number {kind}", hint=hint)
 
 
 def as_decoder(systems: Systems) -> dict[str, Values]:
     """Systems of a routed evaluation, with the decoders of the predicted organs in the place of a family's own."""
     return {**systems, "decoder": systems.get("organ_predicted", {})}
-
-
-def _headline(caption: str, rows: Sequence[Row], note: str) -> Table:
-    return Table(caption, "Family and metric", _HEADLINE_COLUMNS, tuple(rows), note, "results headline")
 
 
 def _headline_rows(label: str, systems: Systems, differences: Values, names: Sequence[str] = HEADLINE) -> list[Row]:
@@ -182,19 +175,14 @@ def _headline_rows(label: str, systems: Systems, differences: Values, names: Seq
     return rows
 
 
-def _of_system(values: Values, system: str) -> Values:
-    """Values of one system in summary.csv (``aji.classical``) by the names of the metrics."""
-    suffix = f".{system}"
-    return {name.removesuffix(suffix): value for name, value in values.items() if name.endswith(suffix)}
-
-
-def _systems_table(caption: str, blocks: Sequence[tuple[str, Systems, Iterable[str]]], note: str) -> Table:
+def _systems_table(caption: str, blocks: Sequence[tuple[str, Systems, Iterable[str]]], evaluation: Evaluation) -> Table:
     """Rows of metrics, columns of systems, in groups under a heading."""
     columns = in_order({system for _, systems, _ in blocks for system in systems})
     rows: list[Row] = []
     for group, systems, names in blocks:
         known = [name for name in names if any(name in values for values in systems.values())]
-        if group and all(_is_undefined(systems, name) for name in known):
+        counts = (values[name].n for values in systems.values() for name in known if name in values)
+        if group and not any(counts):
             rows.append(Row(group, (Cell(NO_NUCLEI, kind="undefined reason", span=len(columns)),)))
             continue
         for place, name in enumerate(known):
@@ -202,12 +190,9 @@ def _systems_table(caption: str, blocks: Sequence[tuple[str, Systems, Iterable[s
             metric = class_metric(parts[0]) if parts and group else metric_of(name)
             cells = tuple(value_cell(systems.get(system, {}).get(name)) for system in columns)
             rows.append(Row(metric.label, cells, note=metric.convention, group="" if place else group))
-    return Table(caption, "Metric", tuple(map(system_label, columns)), tuple(rows), note, "results systems")
-
-
-def _is_undefined(systems: Systems, name: str) -> bool:
-    """True where no tile defines the metric for any system."""
-    return all(name not in values or values[name].n == 0 for values in systems.values())
+    return Table(
+        caption, "Metric", tuple(map(system_label, columns)), tuple(rows), small_print(evaluation), "results systems"
+    )
 
 
 def _names(systems: Systems) -> tuple[str, ...]:

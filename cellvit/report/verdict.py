@@ -1,26 +1,27 @@
-"""The first section of the page: does it work? Sentences that count, and a list of what is absent."""
+"""Does the run work? Sentences that count, what is absent, and graded values with what to try for those that did not pass."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 
+from cellvit.config.settings import Settings
+from cellvit.evaluation.grading import BASELINE_OF, GRADED, LOWER_IS_BETTER, advice, by_remedy
+from cellvit.evaluation.summary import Keyed
 from cellvit.formats.documents import Value
-from cellvit.report.cells import interval, number
+from cellvit.formats.evaluations import FamilyEvaluation
+from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
+from cellvit.report.cells import Cell, Row, Table, interval, number, value_cell, value_of
 from cellvit.report.data import ReportData
-from cellvit.report.gates import gate_counts
-from cellvit.report.wording import counted, family_label, metric_of
+from cellvit.report.wording import GRADES, counted, family_label, metric_of, split_label
 
-_COMPARED = (
-    ("aji", "classical", "the classical baseline"),
-    ("bpq", "classical", "the classical baseline"),
-    ("aji", "shared", "the shared decoder"),
-    ("bpq", "shared", "the shared decoder"),
-)
-"""Paired differences that are counted, in the order of the sentences: metric, other system and its name."""
+_BASELINES = {"classical": "the classical baseline", "shared": "the shared decoder"}
+"""Systems that the family decoders are compared with on the same tiles, and their names in sentences."""
 
 
 def verdict_lines(data: ReportData) -> tuple[str, ...]:
     """Counts of what was evaluated, what beats its baselines and what passed its quality gate."""
+    families = [decoder.evaluation for decoder in data.decoders if decoder.evaluation and not decoder.is_shared]
     counts = ", ".join(f"{count} {grade}" for grade, count in gate_counts(data.summary).items() if count)
-    return (*_evaluated(data), *_compared(data), *([f"Graded values: {counts}."] if counts else []))
+    return (*_evaluated(data, families), *_compared(families), *([f"Graded values: {counts}."] if counts else []))
 
 
 def absent_lines(data: ReportData) -> tuple[str, ...]:
@@ -41,8 +42,28 @@ def absent_lines(data: ReportData) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _evaluated(data: ReportData) -> Iterable[str]:
-    families = [decoder.evaluation for decoder in data.decoders if decoder.evaluation and not decoder.is_shared]
+def gate_tables(summary: Keyed, settings: Settings) -> tuple[Table, ...]:
+    """A table for each split: every graded value beside its baseline and its limit."""
+    return tuple(_gate_table(split, summary, settings) for split in dict.fromkeys(split for split, _ in summary))
+
+
+def gate_counts(summary: Keyed) -> dict[str, int]:
+    """Number of graded values by grade, best grade first; means over splits do not count again."""
+    grades = [row.gate for (split, _), rows in summary.items() if split != MEAN_SPLIT for row in _graded(rows)]
+    return {grade: grades.count(grade) for grade in GRADES}
+
+
+def advice_by_fix(summary: Keyed) -> dict[str, tuple[str, ...]]:
+    """What to try, each with its causes: the values on a split that did not pass."""
+    return by_remedy(
+        (f"{split_label(split)}, {family_label(family)}", one)
+        for (split, family), rows in summary.items()
+        if split != MEAN_SPLIT
+        for one in advice(rows)
+    )
+
+
+def _evaluated(data: ReportData, families: Sequence[FamilyEvaluation]) -> Iterable[str]:
     absent = sum(one.status == "absent" for one in families)
     splits = counted(len({one.split for one in families}), "split")
     missing = f"; {absent} could not be evaluated (see below)" if absent else ""
@@ -58,17 +79,41 @@ def _with_interval(value: Value) -> str:
     return f"{number(value.value)} ({ends})" if ends else number(value.value)
 
 
-def _compared(data: ReportData) -> Iterable[str]:
-    evaluations = [decoder.evaluation for decoder in data.decoders if decoder.evaluation and not decoder.is_shared]
-    for metric, system, name in _COMPARED:
+def _compared(families: Sequence[FamilyEvaluation]) -> Iterable[str]:
+    for (system, name), metric in product(_BASELINES.items(), ("aji", "bpq")):
         key = f"{metric}_minus_{system}"
-        found = [one.differences[key] for one in evaluations if key in one.differences]
+        found = [one.differences[key] for one in families if key in one.differences]
         if found:
-            yield f"{metric_of(metric).label} of the family decoders against {name}: {_outcome(found)}."
+            better, worse = sum(value.low > 0 for value in found), sum(value.high < 0 for value in found)
+            counts = {"clearly better": better, "clearly worse": worse, "not clear": len(found) - better - worse}
+            outcome = ", ".join(f"{word} in {count} of {len(found)}" for word, count in counts.items() if count)
+            yield f"{metric_of(metric).label} of the family decoders against {name}: {outcome}."
 
 
-def _outcome(differences: Sequence[Value]) -> str:
-    better = sum(value.low > 0 for value in differences)
-    worse = sum(value.high < 0 for value in differences)
-    counts = {"clearly better": better, "clearly worse": worse, "not clear": len(differences) - better - worse}
-    return ", ".join(f"{word} in {count} of {len(differences)}" for word, count in counts.items() if count)
+def _graded(rows: Mapping[str, SummaryRow]) -> list[SummaryRow]:
+    return [row for metric, row in rows.items() if metric in GRADED]
+
+
+def _gate_table(split: str, summary: Keyed, settings: Settings) -> Table:
+    table_rows: list[Row] = []
+    for (name, family), rows in summary.items():
+        for place, row in enumerate(_graded(rows) if name == split else ()):
+            group = "" if place else family_label(family)
+            metric = metric_of(row.metric)
+            baseline = value_cell(value_of(rows.get(BASELINE_OF.get(row.metric, ""))))
+            limit = Cell(_limit(row.metric, settings))
+            cells = (value_cell(value_of(row)), baseline, limit, Cell(row.gate, kind=row.gate))
+            table_rows.append(Row(metric.label, cells, note=metric.convention, group=group))
+    note = "n counts splits, and the range is that of the splits." if split == MEAN_SPLIT else ""
+    columns = ("Test tiles", "Must beat", "Limit", "Grade")
+    caption = f"Grades, {split_label(split)}"
+    return Table(caption, "Family and metric", columns, tuple(table_rows), note, "results gates")
+
+
+def _limit(metric: str, settings: Settings) -> str:
+    """Limits of a quality gate in words."""
+    gate = getattr(settings.gates.quality, metric, None)
+    if gate is None:
+        return "its baseline"
+    side = "below" if metric in LOWER_IS_BETTER else "above"
+    return f"{side} {gate.passes:g}" + ("" if gate.partial is None else f"; partial {side} {gate.partial:g}")

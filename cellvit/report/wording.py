@@ -1,15 +1,12 @@
 """Names that the page uses: metrics with their conventions, systems, families, grades."""
 
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from cellvit.formats.summary import MEAN_SPLIT
 from cellvit.taxonomy import CLASS_NAMES, SHARED_FAMILY
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """Name of a metric, and the convention by which it is computed."""
 
     label: str
@@ -23,88 +20,82 @@ _NUCLEAR_PIXELS = "over nuclear pixels of all tiles pooled"
 _CENTROIDS = "centroids within 12 px (3 µm), counts added over all tiles"
 _PRESENT = "classes that are absent from the ground truth of a tile do not count"
 
-METRICS: Final = MappingProxyType(
-    {
-        "aji": Metric("AJI", f"{_TILES}; one predicted nucleus may match several true ones"),
-        "aji_plus": Metric("AJI+", f"{_TILES}; matched one to one"),
-        "bpq": Metric("bPQ", _PUBLISHED),
-        "bpq_image": Metric("bPQ, image mean", _TILES),
-        "mpq": Metric("mPQ", f"{_PUBLISHED}; {_PRESENT}"),
-        "mpq_image": Metric("mPQ, image mean", f"{_TILES}; {_PRESENT}"),
-        "mpq_strict": Metric(
-            "mPQ, strict", "as mPQ, but predicted nuclei of a class that is absent from the ground truth are errors"
-        ),
-        "mpq_pooled": Metric(
-            "mPQ+, pooled", "CoNIC: counts of each class added over all tiles, then the mean over classes"
-        ),
-        "pq": Metric("PQ", f"{_TILES}, classes ignored; predicted nuclei on empty tiles are errors"),
-        "dq": Metric("DQ", f"{_TILES}; detection part of PQ"),
-        "sq": Metric("SQ", f"{_TILES}; segmentation part of PQ"),
-        "dice": Metric("Dice of nuclei", f"{_TILES}; pixels of the segmented nuclei against background"),
-        "detection_precision": Metric("Detection precision", _CENTROIDS),
-        "detection_recall": Metric("Detection recall", _CENTROIDS),
-        "detection_f1": Metric("Detection F1", _CENTROIDS),
-        "precision": Metric("Precision", _CENTROIDS),
-        "recall": Metric("Recall", _CENTROIDS),
-        "f1": Metric("F1", f"{_CENTROIDS}; a pair with the wrong class counts twice (HoVer-Net's convention)"),
-        "np_dice": Metric("NP Dice", f"map before the watershed, {_PIXELS}"),
-        "hv_mse": Metric("HV MSE", f"{_NUCLEAR_PIXELS}, both channels"),
-        "hv_skill": Metric("HV skill", "1 - MSE / MSE of an HV of zero; 0: no better than zero, 1: perfect"),
-        "hv_length": Metric("HV length", f"mean of sqrt(h² + v²) {_NUCLEAR_PIXELS}; a perfect disc has 0.67"),
-        "nt_accuracy": Metric("NT accuracy", f"share of pixels with the right class, {_NUCLEAR_PIXELS}"),
-        "accuracy": Metric("Accuracy", "share of tiles whose organ is right"),
-        "accuracy_majority": Metric("Accuracy of the majority organ", "baseline: always the most frequent organ"),
-        "balanced_accuracy": Metric("Balanced accuracy", "mean recall over the organs of the test tiles"),
-        "calibration_error": Metric("Calibration error (ECE)", "15 bins of confidence, after temperature scaling"),
-        "routing_accuracy": Metric("Routing accuracy", "share of tiles sent to the right family"),
-        "organ_accuracy": Metric("OrganHead accuracy", "share of tiles whose organ is right"),
-    }
-)
+METRICS: Final = {
+    "aji": Metric("AJI", f"{_TILES}; one predicted nucleus may match several true ones"),
+    "aji_plus": Metric("AJI+", f"{_TILES}; matched one to one"),
+    "bpq": Metric("bPQ", _PUBLISHED),
+    "bpq_image": Metric("bPQ, image mean", _TILES),
+    "mpq": Metric("mPQ", f"{_PUBLISHED}; {_PRESENT}"),
+    "mpq_image": Metric("mPQ, image mean", f"{_TILES}; {_PRESENT}"),
+    "mpq_strict": Metric(
+        "mPQ, strict", "as mPQ, but predicted nuclei of a class that is absent from the ground truth are errors"
+    ),
+    "mpq_pooled": Metric(
+        "mPQ+, pooled", "CoNIC: counts of each class added over all tiles, then the mean over classes"
+    ),
+    "pq": Metric("PQ", f"{_TILES}, classes ignored; predicted nuclei on empty tiles are errors"),
+    "dq": Metric("DQ", f"{_TILES}; detection part of PQ"),
+    "sq": Metric("SQ", f"{_TILES}; segmentation part of PQ"),
+    "dice": Metric("Dice of nuclei", f"{_TILES}; pixels of the segmented nuclei against background"),
+    "detection_precision": Metric("Detection precision", _CENTROIDS),
+    "detection_recall": Metric("Detection recall", _CENTROIDS),
+    "detection_f1": Metric("Detection F1", _CENTROIDS),
+    "precision": Metric("Precision", _CENTROIDS),
+    "recall": Metric("Recall", _CENTROIDS),
+    "f1": Metric("F1", f"{_CENTROIDS}; a pair with the wrong class counts twice (HoVer-Net's convention)"),
+    "np_dice": Metric("NP Dice", f"map before the watershed, {_PIXELS}"),
+    "hv_mse": Metric("HV MSE", f"{_NUCLEAR_PIXELS}, both channels"),
+    "hv_skill": Metric("HV skill", "1 - MSE / MSE of an HV of zero; 0: no better than zero, 1: perfect"),
+    "hv_length": Metric("HV length", f"mean of sqrt(h² + v²) {_NUCLEAR_PIXELS}; a perfect disc has 0.67"),
+    "nt_accuracy": Metric("NT accuracy", f"share of pixels with the right class, {_NUCLEAR_PIXELS}"),
+    "accuracy": Metric("Accuracy", "share of tiles whose organ is right"),
+    "accuracy_majority": Metric("Accuracy of the majority organ", "baseline: always the most frequent organ"),
+    "balanced_accuracy": Metric("Balanced accuracy", "mean recall over the organs of the test tiles"),
+    "calibration_error": Metric("Calibration error (ECE)", "15 bins of confidence, after temperature scaling"),
+    "routing_accuracy": Metric("Routing accuracy", "share of tiles sent to the right family"),
+    "organ_accuracy": Metric("OrganHead accuracy", "share of tiles whose organ is right"),
+}
 """Metrics by the names of documents and summary.csv."""
 
-CLASS_PQ: Final = Metric("PQ", "PanNuke's protocol: mean over the tiles whose ground truth has the class")
-"""PQ of one class, without the tiles that lack the class."""
+_CLASS_PQ: Final = Metric("PQ", "PanNuke's protocol: mean over the tiles whose ground truth has the class")
 
-GAP_METRICS: Final = MappingProxyType(
-    {
-        "np_dice": Metric("NP Dice", "(train - test) / train"),
-        "hv_mse": Metric("HV MSE", "(test - train) / train"),
-        "nt_accuracy": Metric("NT accuracy", "(train - test) / train"),
-    }
-)
+GAP_METRICS: Final = {
+    "np_dice": Metric("NP Dice", "(train - test) / train"),
+    "hv_mse": Metric("HV MSE", "(test - train) / train"),
+    "nt_accuracy": Metric("NT accuracy", "(train - test) / train"),
+}
 """Gaps from training to test; positive where the test is worse."""
 
-SYSTEMS: Final = MappingProxyType(
-    {
-        "decoder": "Family decoder",
-        "organ_predicted": "Organ predicted",
-        "organ_given": "Organ given",
-        "shared": "Shared decoder (all organs)",
-        "classical": "Classical (Otsu + distance watershed)",
-        "trivial": "Trivial answer",
-        "upper_bound": "Upper bound (perfect maps, decoded)",
-    }
-)
+SYSTEMS: Final = {
+    "decoder": "Family decoder",
+    "organ_predicted": "Organ predicted",
+    "organ_given": "Organ given",
+    "shared": "Shared decoder (all organs)",
+    "classical": "Classical (Otsu + distance watershed)",
+    "trivial": "Trivial answer",
+    "upper_bound": "Upper bound (perfect maps, decoded)",
+}
 """Systems by the names of documents, in the order of the columns."""
 
-_SHORT: Final = MappingProxyType(
-    {"decoder": "Decoder", "shared": "Shared decoder", "classical": "Classical", "upper_bound": "Upper bound"}
-)
+_SHORT: Final = {
+    "decoder": "Decoder",
+    "shared": "Shared decoder",
+    "classical": "Classical",
+    "upper_bound": "Upper bound",
+}
 
 GRADES: Final = ("pass", "partial", "fail", "undefined")
 """Grades of a value, best first."""
 
-_FAMILIES: Final = MappingProxyType(
-    {
-        SHARED_FAMILY: "all organs (shared decoder)",
-        "organ_predicted": "all test tiles, organ predicted",
-        "organ_given": "all test tiles, organ given",
-        "organ_head": "OrganHead",
-    }
-)
+_FAMILIES: Final = {
+    SHARED_FAMILY: "all organs (shared decoder)",
+    "organ_predicted": "all test tiles, organ predicted",
+    "organ_given": "all test tiles, organ given",
+    "organ_head": "OrganHead",
+}
 """Families of summary.csv that are not families of the settings."""
 
-_CLASSES: Final = MappingProxyType({name.lower(): name for name in CLASS_NAMES[1:]})
+_CLASSES: Final = {name.lower(): name for name in CLASS_NAMES[1:]}
 
 
 def split_class(metric: str) -> tuple[str, str] | None:
@@ -136,13 +127,12 @@ def metric_of(name: str) -> Metric:
     parts = split_class(name)
     if parts is None:
         return Metric(name.replace("_", " "), "")
-    base = class_metric(parts[0])
-    return Metric(f"{base.label}, {parts[1]}", base.convention)
+    return class_metric(parts[0])._replace(label=f"{class_metric(parts[0]).label}, {parts[1]}")
 
 
 def class_metric(base: str) -> Metric:
     """Name and convention of a metric of one class, under the heading of that class."""
-    return CLASS_PQ if base == "pq" else metric_of(base)
+    return _CLASS_PQ if base == "pq" else metric_of(base)
 
 
 def system_label(system: str) -> str:
@@ -172,25 +162,14 @@ def split_label(split: str) -> str:
 
 
 def decoder_label(split: str, family: str) -> str:
-    """Name of a decoder.
-
-    Examples:
-        >>> decoder_label("1", "digestive")
-        'split 1 · digestive'
-    """
+    """Name of a decoder, such as ``split 1 · digestive``."""
     return f"split {split} · {family_label(family)}"
 
 
 def interval_label(n_patients: int, n_tiles_without: int) -> str:
-    """What the intervals of an evaluation are sampled over.
-
-    Args:
-        n_patients: Patients of its tiles; 0 where none is known.
-        n_tiles_without: Tiles of unknown patient.
+    """What the intervals of an evaluation are sampled over: patients (0 where none is known) and tiles without one.
 
     Examples:
-        >>> interval_label(0, 9), interval_label(1, 0)
-        ('95 % bootstrap interval over tiles', 'no interval, because all tiles are of one patient')
         >>> interval_label(12, 3)
         '95 % bootstrap interval over 12 patients and 3 tiles of unknown patient'
     """
@@ -203,22 +182,12 @@ def interval_label(n_patients: int, n_tiles_without: int) -> str:
 
 
 def counted(count: int, thing: str) -> str:
-    """A count of things.
-
-    Examples:
-        >>> counted(1, "tile"), counted(2000, "tile")
-        ('1 tile', '2,000 tiles')
-    """
+    """A count of things, as ``1 tile`` or ``2,000 tiles``."""
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def duration(seconds: float) -> str:
-    """A time in hours and minutes, or in minutes and seconds.
-
-    Examples:
-        >>> duration(75), duration(7440)
-        ('1 min 15 s', '2 h 04 min')
-    """
+    """A time in hours and minutes (``2 h 04 min``), or in minutes and seconds (``1 min 15 s``)."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

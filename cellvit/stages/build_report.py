@@ -18,7 +18,6 @@ from cellvit.formats.features import FeatureCheck
 from cellvit.formats.gallery import Gallery
 from cellvit.formats.history import read_history
 from cellvit.formats.page import write_page
-from cellvit.formats.provenance import Provenance
 from cellvit.formats.summary import SummaryOrigin, read_summary
 from cellvit.formats.tiles import FoldSummary, TargetCheck
 from cellvit.formats.timing import read_timings
@@ -64,20 +63,19 @@ def run(arguments: Arguments) -> None:
     """
     check_paired(evaluations=arguments.evaluations, tables=arguments.tables)
     check_paired(checkpoints=arguments.checkpoints, histories=arguments.histories)
-    provenance = _provenance(arguments)
+    provenance = provenance_of(arguments.page, _inputs(arguments), arguments.settings.model_dump(mode="json"))
     data = _read(arguments, provenance.marks)
     page = render(data)
     write_page(arguments.page, page, provenance)
     log.info("report path=%s megabytes=%.1f decoders=%d", arguments.page, len(page) / 1e6, len(data.decoders))
 
 
-def _provenance(arguments: Arguments) -> Provenance:
+def _inputs(arguments: Arguments) -> Paths:
     """Everything that the page is made from, except the timings."""
     tables = (arguments.summary, arguments.summary_origin, *arguments.tables, *arguments.histories)
     evaluations = (*arguments.evaluations, *arguments.galleries, *arguments.routed, *arguments.organ_heads)
     checks = (*arguments.folds, *arguments.target_checks, *arguments.feature_checks)
-    inputs = (*tables, *evaluations, *checks, *arguments.checkpoints, *arguments.watersheds)
-    return provenance_of(arguments.page, inputs, arguments.settings.model_dump(mode="json"))
+    return (*tables, *evaluations, *checks, *arguments.checkpoints, *arguments.watersheds)
 
 
 def _read(arguments: Arguments, marks: tuple[str, ...]) -> ReportData:

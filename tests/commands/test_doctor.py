@@ -44,7 +44,9 @@ def test_all_faults_are_printed_together_with_a_fix_each(doctor: Doctor, monkeyp
     code, printed = doctor(data={"root": "nowhere"})
 
     assert code == 1
-    assert re.search(r"^fault data +fold 1: .*images\.npy.*Set data\.root.*^ +Fix: ", printed, re.DOTALL | re.MULTILINE)
+    assert re.search(
+        r"^fault data +fold 1: .*images\.npy.*Fix: set data\.root.*^ +Fix: ", printed, re.DOTALL | re.MULTILINE
+    )
     assert "Fix: ask for access at https://huggingface.co/bioptimus/H-optimus-0, then run `hf auth login`" in printed
     assert "a run would stop because of: data, weights." in printed
 

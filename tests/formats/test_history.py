@@ -10,7 +10,6 @@ from cellvit.formats.history import (
     ORGAN_HEAD_HISTORY,
     EpochRecord,
     read_history,
-    selected_epoch,
     write_history,
 )
 from cellvit.losses.hover import LossParts
@@ -32,19 +31,16 @@ def test_a_history_has_a_row_for_each_epoch_with_nine_digits_and_marks_the_selec
     table = read_history(tmp_path / "h.csv")
     assert table["epoch"].tolist() == [1, 2]
     assert table["validate_total"].isna().all()
-    assert selected_epoch(table) == 1
+    assert table["selected"].tolist() == [1, 0]
 
 
-def test_the_history_of_a_model_that_was_not_trained_is_its_header(tmp_path: Path) -> None:
+def test_the_history_of_a_model_that_was_not_trained_is_its_header_and_a_missing_one_is_named(tmp_path: Path) -> None:
     write_history(tmp_path / "h.csv", HOVERNET_HISTORY, (), selected=0)
 
     assert (tmp_path / "h.csv").read_text() == ",".join(HOVERNET_HISTORY.columns) + "\n"
-    assert selected_epoch(read_history(tmp_path / "h.csv")) is None
-
-
-def test_a_history_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match=r"h\.csv"):
-        read_history(tmp_path / "h.csv")
+    assert len(read_history(tmp_path / "h.csv")) == 0
+    with pytest.raises(MissingInputError, match=r"none\.csv"):
+        read_history(tmp_path / "none.csv")
 
 
 def test_the_columns_are_the_parts_of_the_loss_and_the_metrics_of_the_maps() -> None:

@@ -67,12 +67,9 @@ def test_a_failed_writer_leaves_what_was_there(tmp_path, earlier):
 def test_another_number_of_rows_than_announced_is_refused(tmp_path, announced, message):
     rows = write_features(tmp_path / "f.h5")
 
-    def write():
-        with writing(tmp_path / "g.h5", FEATURES, announced, SIZES, Provenance()) as writer:
-            writer.append(**rows)
-
-    with pytest.raises(ContractError, match=message):
-        write()
+    store = writing(tmp_path / "g.h5", FEATURES, announced, SIZES, Provenance())
+    with pytest.raises(ContractError, match=message), store as writer:
+        writer.append(**rows)
 
 
 def test_rows_of_another_dtype_are_refused(tmp_path):
@@ -101,13 +98,15 @@ def test_a_store_that_breaks_its_format_is_refused_with_the_fix(tmp_path, damage
     assert f"Fix: rm {path} && snakemake -- {path}" in str(caught.value)
 
 
-def test_a_truncated_store_is_refused(tmp_path):
+def test_a_truncated_store_is_refused_and_a_missing_one_says_how_to_make_it(tmp_path):
     path = tmp_path / "f.h5"
     write_features(path)
     path.write_bytes(path.read_bytes()[:5000])
 
     with pytest.raises(ContractError, match="cannot be read as HDF5"):
         open_features(path)
+    with pytest.raises(MissingInputError, match="Fix: snakemake -- "):
+        open_features(tmp_path / "none.h5")
 
 
 def test_flipped_bits_are_noticed_when_read(tmp_path):
@@ -119,11 +118,6 @@ def test_flipped_bits_are_noticed_when_read(tmp_path):
 
     with open_features(path) as store, pytest.raises(OSError, match=r"fletcher32|checksum|filter"):
         store.read("tokens", np.array([1]))
-
-
-def test_a_missing_store_says_how_to_make_it(tmp_path):
-    with pytest.raises(MissingInputError, match="Fix: snakemake -- "):
-        open_features(tmp_path / "none.h5")
 
 
 def test_names_are_utf8_and_never_cut():

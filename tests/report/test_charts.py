@@ -31,19 +31,17 @@ def test_charts_are_valid_svg_and_a_function_of_their_values(history: pd.DataFra
 
 
 def test_every_column_of_the_history_has_a_panel() -> None:
-    shown = {name for panel in PANELS for name in (panel.train, panel.validate)}
+    shown = {column for name in PANELS.values() for column in (name, f"train_{name}", f"validate_{name}")}
     learned = {f"validate_weight_{task}" for task in ("np", "hv", "nt")}  # the same as those of training
 
     assert set(HOVERNET_HISTORY.columns) - {"epoch", "selected"} - learned <= shown
 
 
-def test_weights_are_shown_only_where_they_are_learned(history: pd.DataFrame, curves: str) -> None:
+def test_weights_are_shown_only_where_they_are_learned_and_validation_where_it_was(
+    history: pd.DataFrame, curves: str
+) -> None:
     fixed = history.assign(train_weight_np=1.0, train_weight_hv=2.0, train_weight_nt=1.0)
+    trained = history.assign(**{name: NAN for name in history if name.startswith("validate_")})
 
     assert len(training_curves(fixed, selected=4)) < len(curves)
-
-
-def test_a_history_without_validation_tiles_has_curves(history: pd.DataFrame) -> None:
-    columns = [name for name in history if name.startswith("validate_")]
-
-    assert training_curves(history.assign(**dict.fromkeys(columns, NAN)), selected=4).startswith("<svg")
+    assert training_curves(trained, selected=4).startswith("<svg")

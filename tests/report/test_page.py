@@ -8,8 +8,7 @@ import run_documents as documents
 
 from cellvit.formats.evaluations import FamilyEvaluation
 from cellvit.report.data import ReportData, pair_decoders
-from cellvit.report.page import render
-from cellvit.report.sections import shown_galleries
+from cellvit.report.page import render, shown_galleries
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -41,7 +40,7 @@ def page(data: ReportData) -> str:
     return render(data)
 
 
-def test_page_opens_offline_and_needs_no_script(page: str) -> None:
+def test_page_opens_offline_needs_no_script_and_is_a_function_of_its_data(data: ReportData, page: str) -> None:
     reader = Reader(page)
     sources = reader.attributes("img", "src")
 
@@ -49,9 +48,6 @@ def test_page_opens_offline_and_needs_no_script(page: str) -> None:
     assert sources
     assert all(source.startswith("data:") for source in sources)
     assert not re.search(r"https?://(?!huggingface\.co)|@import|url\(", page)
-
-
-def test_the_same_data_give_the_same_bytes(data: ReportData, page: str) -> None:
     assert render(data) == page
 
 
@@ -62,10 +58,16 @@ def test_marks_are_in_title_and_banner_and_real_data_have_none(data: ReportData,
     assert 'class="banner"' not in render(dataclasses.replace(data, marks=()))
 
 
-def test_the_legend_names_every_class(page: str) -> None:
+def test_the_legend_names_every_class_and_the_page_what_the_reader_must_know(page: str) -> None:
     names = re.findall(r'<span class="swatch" style="background:#[0-9a-f]{6}"></span>(\w+)', page)
 
+    expected = (
+        f"{documents.REASON}|undefined (n = 0)|CC BY-NC-SA|training.epochs|Fix: train longer|Calibration error (ECE)|"
+        "Settings in full|cellvit-optimus 0|then over organs|epoch 4 was selected|also where its result was reused"
+    ).split("|")
+
     assert names == ["Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial", "Background"]
+    assert [text for text in expected if text not in page] == []
 
 
 def test_images_have_texts_tables_have_scopes_and_links_lead_somewhere(page: str) -> None:
@@ -78,15 +80,6 @@ def test_images_have_texts_tables_have_scopes_and_links_lead_somewhere(page: str
     assert reader.attributes("html", "lang") == ["en"]
     assert links
     assert links <= {attributes.get("id") for _, attributes in reader.tags}
-
-
-def test_page_says_what_the_reader_must_know(page: str) -> None:
-    expected = (
-        f"{documents.REASON}|undefined (n = 0)|CC BY-NC-SA|training.epochs|Fix: train longer|Calibration error (ECE)|"
-        "Settings in full|cellvit-optimus 0|then over organs|epoch 4 was selected|also where its result was reused"
-    ).split("|")
-
-    assert [text for text in expected if text not in page] == []
 
 
 def test_galleries_show_two_tiles_a_rank_in_the_first_split_and_one_in_later_splits(data: ReportData) -> None:
@@ -106,19 +99,15 @@ def test_galleries_show_two_tiles_a_rank_in_the_first_split_and_one_in_later_spl
     assert [tile.tile_id for tile in shown[1].tiles] == ["best-0", "median-1", "worst-0"]
 
 
-def test_a_gallery_without_tiles_shows_its_note(data: ReportData) -> None:
+def test_a_gallery_without_tiles_shows_its_note_and_names_from_data_are_escaped(data: ReportData) -> None:
     empty = dataclasses.replace(data.decoders[0], gallery=documents.gallery("digestive", tiles_per_rank=0))
-
-    page = render(dataclasses.replace(data, decoders=(empty,)))
-
-    assert "No test tile of this family has a nucleus." in page
-    assert 'class="exhibit"' not in page
-
-
-def test_names_from_data_are_escaped(data: ReportData) -> None:
     routed = data.routed[0].model_copy(update={"left_out": {"<script>alert(1)</script>": 1}})
 
-    assert "<script>" not in render(dataclasses.replace(data, routed=(routed,)))
+    page = render(dataclasses.replace(data, decoders=(empty,), routed=(routed,)))
+
+    assert "<script>" not in page
+    assert "No test tile of this family has a nucleus." in page
+    assert 'class="exhibit"' not in page
 
 
 def test_page_without_anything_evaluated_says_so(data: ReportData) -> None:

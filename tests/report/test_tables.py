@@ -4,17 +4,18 @@ import math
 import pytest
 import run_documents as documents
 
+from cellvit.errors import ContractError
 from cellvit.evaluation.values import MAP_METRICS, ORGAN_METRICS
 from cellvit.formats.documents import Value
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.formats.watershed import GridPoint
-from cellvit.report import gates, integrity, origin, results
+from cellvit.report import integrity, origin, results, verdict
 from cellvit.report.cells import Table, value_cell
-from cellvit.report.data import ReportData, keyed
-from cellvit.report.verdict import absent_lines, verdict_lines
+from cellvit.report.data import ReportData, keyed, pair_decoders
 from cellvit.report.wording import metric_of
 
 NAN = math.nan
+TRAINING = (documents.header("digestive"), documents.history())
 
 
 def texts(table: Table) -> dict[str, list[str]]:
@@ -67,6 +68,7 @@ def test_metrics_show_their_convention_and_a_class_without_nuclei_is_one_undefin
     assert "PQ, Neoplastic" not in notes
     assert classes["Neoplastic"][0] == "0.700"
     assert classes["Dead"] == [results.NO_NUCLEI]
+    assert texts(results.gap_table(data.evaluations[0]))["NP Dice"] == ["0.820", "0.800", "0.024"]
 
 
 @pytest.mark.parametrize(
@@ -91,18 +93,8 @@ def test_tables_say_what_their_intervals_are_over(data: ReportData, n_patients: 
     )
 
     assert all(label in table.note for table in tables)
-
-
-def test_a_headline_of_evaluations_with_different_units_says_so(data: ReportData) -> None:
-    evaluation = data.evaluations[0].model_copy(update={"n_patients": 2})
-
-    note = results.headline_table([evaluation], data.routed[0], "1").note
-
-    assert "over patients where they are known, else over tiles" in note
-
-
-def test_the_gap_table_shows_training_test_and_gap(data: ReportData) -> None:
-    assert texts(results.gap_table(data.evaluations[0]))["NP Dice"] == ["0.820", "0.800", "0.024"]
+    mixed = results.headline_table([evaluation], data.routed[0].model_copy(update={"n_patients": 9}), "1")
+    assert "over patients where they are known, else over tiles" in mixed.note
 
 
 def test_the_mean_over_splits_shows_each_system_and_says_that_n_counts_splits() -> None:
@@ -116,16 +108,13 @@ def test_the_mean_over_splits_shows_each_system_and_says_that_n_counts_splits() 
     assert not results.mean_table(keyed(documents.SUMMARY)).rows
 
 
-def test_gates_show_limit_baseline_and_grade(data: ReportData) -> None:
-    (table,) = gates.gate_tables(data.summary, data.settings)
+def test_grades_come_with_limit_and_baseline_and_failures_with_a_fix_and_its_cause(data: ReportData) -> None:
+    (table,) = verdict.gate_tables(data.summary, data.settings)
 
     assert texts(table)["digestive"] == ["0.400", "0.300", "above 0.5; partial above 0.3", "partial"]
-    assert gates.gate_counts(data.summary) == {"pass": 0, "partial": 1, "fail": 1, "undefined": 1}
+    assert verdict.gate_counts(data.summary) == {"pass": 0, "partial": 1, "fail": 1, "undefined": 1}
 
-
-def test_failed_gates_come_with_a_fix_and_its_cause(data: ReportData) -> None:
-    advice = gates.advice_by_fix(data.summary)
-
+    advice = verdict.advice_by_fix(data.summary)
     (causes,) = (causes for fix, causes in advice.items() if "training.epochs" in fix)
     assert causes == ("split 1, digestive: aji 0.400 partial",)
 
@@ -190,22 +179,20 @@ def test_times_add_up_by_step_memory_is_the_greatest_and_what_was_not_measured_i
     }
 
 
-def test_the_verdict_counts_without_the_shared_decoder(data: ReportData) -> None:
-    lines = verdict_lines(data)
+def test_the_verdict_counts_without_the_shared_decoder_and_lists_what_is_absent(data: ReportData) -> None:
+    lines = verdict.verdict_lines(data)
 
     assert lines[0].startswith("1 family decoders in 1 split were evaluated")
     assert any(line.startswith("AJI") and "clearly better in 1 of 1" in line for line in lines)
     assert any(line.startswith("bPQ") and "not clear in 1 of 1" in line for line in lines)
 
-
-def test_everything_absent_is_listed_with_its_reason(data: ReportData) -> None:
     absent = data.routed[0].model_copy(update={"status": "absent", "reason": "no OrganHead", "left_out": {}})
-
-    lines = absent_lines(data)
-
+    lines = verdict.absent_lines(data)
     assert f"split 1, epidermal: {documents.REASON}" in lines
     assert any("2 tiles left out" in line for line in lines)
-    assert "split 1, routed evaluation: no OrganHead" in absent_lines(dataclasses.replace(data, routed=(absent,)))
+    assert "split 1, routed evaluation: no OrganHead" in verdict.absent_lines(
+        dataclasses.replace(data, routed=(absent,))
+    )
 
 
 def test_every_metric_of_an_evaluation_has_a_name_and_a_convention() -> None:
@@ -215,3 +202,33 @@ def test_every_metric_of_an_evaluation_has_a_name_and_a_convention() -> None:
     unnamed = [name for name in (*ORGAN_METRICS, *MAP_METRICS, *others) if not metric_of(name).convention]
 
     assert unnamed == []
+
+
+def test_decoders_are_in_the_order_of_the_settings_by_split_and_with_the_shared_one_last(data: ReportData) -> None:
+    later = (documents.header("digestive", split="2"), documents.history())
+
+    decoders = pair_decoders(documents.SETTINGS, [later, TRAINING], evaluations=[documents.evaluation("digestive")])
+
+    assert [decoder.header.family for decoder in data.decoders] == ["digestive", "epidermal", "all"]
+    assert [decoder.is_shared for decoder in data.decoders] == [False, False, True]
+    assert [decoder.header.split for decoder in decoders] == ["1", "2"]
+    assert [decoder.evaluation is None for decoder in decoders] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("trainings", "others", "message"),
+    [
+        pytest.param([TRAINING, TRAINING], {}, "two documents are the checkpoint", id="two_checkpoints"),
+        pytest.param(
+            [TRAINING], {"evaluations": [documents.evaluation("digestive")] * 2}, "two documents", id="two_evaluations"
+        ),
+        pytest.param([], {"evaluations": [documents.evaluation("digestive")]}, "has no checkpoint", id="evaluation"),
+        pytest.param([TRAINING], {"watersheds": [documents.watershed("all")]}, "has no checkpoint", id="watershed"),
+        pytest.param(
+            [TRAINING], {"galleries": [documents.gallery("digestive", split="2")]}, "has no checkpoint", id="gallery"
+        ),
+    ],
+)
+def test_documents_that_do_not_belong_together_are_refused(trainings: list, others: dict, message: str) -> None:
+    with pytest.raises(ContractError, match=message):
+        pair_decoders(documents.SETTINGS, trainings, **others)

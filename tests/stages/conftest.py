@@ -8,7 +8,6 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from cellvit.__main__ import main
 from cellvit.formats.family import write_members
 from cellvit.formats.features import FEATURES
 from cellvit.formats.provenance import Provenance
@@ -42,16 +41,6 @@ class SmallRun:
         for fold in self.folds:
             tiles, features = self.tiles(fold), self.features(fold)
             write_members(self.members(family, fold), fold=fold, organs=organs, tiles=tiles, features=features)
-
-
-def call(step: str, arguments: dict[str, object]) -> int:
-    """Run a stage as its rule does."""
-    return main([step, *(str(part) for name, values in arguments.items() for part in (name, *values))])
-
-
-@pytest.fixture
-def run_stage() -> Callable[[str, dict[str, object]], int]:
-    return call
 
 
 @pytest.fixture

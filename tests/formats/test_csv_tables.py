@@ -1,9 +1,12 @@
+"""CSV tables: numbers come back bit for bit, undefined ones are empty cells, and other tables are refused."""
+
 import math
 
 import numpy as np
 import pytest
 
 from cellvit.errors import ContractError, MissingInputError
+from cellvit.formats.summary import SummaryRow, read_summary, write_summary
 from cellvit.formats.tile_table import TileScores, read_tile_scores, write_tile_scores
 
 COLUMNS = ("n_true", "aji", "bpq")
@@ -20,7 +23,7 @@ def tiles(values: list[list[float]]) -> TileScores:
     return TileScores.of(texts, COLUMNS, np.array(values, float).reshape(n, 3))
 
 
-def test_scores_are_read_bit_for_bit_as_written(tmp_path) -> None:
+def test_scores_of_tiles_are_read_bit_for_bit_as_written(tmp_path) -> None:
     decoder, classical = tiles([[3, 0.1 + 0.2, math.nan], [0, math.nan, 1e-17]]), tiles([[3, 1 / 3, 0.5]])
 
     write_tile_scores(tmp_path / "t.csv", {"decoder": decoder, "classical": classical}, COLUMNS)
@@ -32,7 +35,7 @@ def test_scores_are_read_bit_for_bit_as_written(tmp_path) -> None:
     assert found["decoder"].text("patient") == decoder.text("patient") == ("", 'Müller, "1"')
 
 
-def test_undefined_is_an_empty_cell_and_whole_numbers_have_no_point(tmp_path) -> None:
+def test_an_undefined_score_is_an_empty_cell_and_whole_numbers_have_no_point(tmp_path) -> None:
     write_tile_scores(tmp_path / "t.csv", {"decoder": tiles([[3, math.nan, 0.5]])}, COLUMNS)
 
     assert (tmp_path / "t.csv").read_text().splitlines() == [
@@ -41,19 +44,10 @@ def test_undefined_is_an_empty_cell_and_whole_numbers_have_no_point(tmp_path) ->
     ]
 
 
-def test_a_file_with_the_header_alone_has_no_system(tmp_path) -> None:
+def test_a_table_of_tiles_with_the_header_alone_has_no_system(tmp_path) -> None:
     write_tile_scores(tmp_path / "t.csv", {}, COLUMNS)
 
     assert read_tile_scores(tmp_path / "t.csv", COLUMNS) == {}
-
-
-def test_other_columns_and_a_missing_file_are_refused_with_the_fix(tmp_path) -> None:
-    write_tile_scores(tmp_path / "t.csv", {}, ("n_true", "pq"))
-
-    with pytest.raises(ContractError, match="Fix: rm"):
-        read_tile_scores(tmp_path / "t.csv", COLUMNS)
-    with pytest.raises(MissingInputError, match="Fix: snakemake -- "):
-        read_tile_scores(tmp_path / "missing.csv", COLUMNS)
 
 
 def test_tiles_are_selected_and_joined_and_none_may_be_twice() -> None:
@@ -66,3 +60,35 @@ def test_tiles_are_selected_and_joined_and_none_may_be_twice() -> None:
     assert len(TileScores.none(COLUMNS) + first) == 2
     with pytest.raises(ContractError, match="every tile must have one row"):
         first + last
+
+
+def test_rows_of_the_summary_are_read_bit_for_bit_as_written(tmp_path) -> None:
+    rows = (
+        SummaryRow("1", "digestive", "aji", 0.1 + 0.2, 0.25, 1e-17, 99, "partial"),
+        SummaryRow("1", "digestive", "bpq.shared", 5e-324, 0.4, 1 / 3, 99),
+    )
+
+    write_summary(tmp_path / "summary.csv", rows)
+
+    assert read_summary(tmp_path / "summary.csv") == rows
+    assert "0.30000000000000004,0.25,1e-17,99,partial" in (tmp_path / "summary.csv").read_text()
+
+
+def test_undefined_numbers_of_the_summary_are_empty_cells(tmp_path) -> None:
+    write_summary(tmp_path / "summary.csv", [SummaryRow("1", "NA", "aji", math.nan, math.nan, 3.0, 0, "undefined")])
+
+    text = (tmp_path / "summary.csv").read_text()
+    assert text == "split,family,metric,value,low,high,n,gate\n1,NA,aji,,,3.0,0,undefined\n"
+    (row,) = read_summary(tmp_path / "summary.csv")
+    assert math.isnan(row.value)
+    assert row.family == "NA"
+
+
+@pytest.mark.parametrize("read", [read_summary, lambda path: read_tile_scores(path, COLUMNS)])
+def test_other_columns_and_a_missing_file_are_refused_with_the_fix(tmp_path, read) -> None:
+    write_tile_scores(tmp_path / "other.csv", {}, ("n_true", "pq"))
+
+    with pytest.raises(ContractError, match="Fix: rm"):
+        read(tmp_path / "other.csv")
+    with pytest.raises(MissingInputError, match="Fix: snakemake -- "):
+        read(tmp_path / "missing.csv")
