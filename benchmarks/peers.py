@@ -70,19 +70,12 @@ PANNUKE_METRICS: Final = Project(
     "c00014d766ca1be142b81bea19d9ef4315cde65a",
 )
 CELLSEG_MODELS: Final = Project(
-    "cellseg_models",
-    "https://github.com/okunator/cellseg_models.pytorch",
-    "e13d78e5fa0431043ee7e83cbdd285f2691ded17",
+    "cellseg_models", "https://github.com/okunator/cellseg_models.pytorch", "e13d78e5fa0431043ee7e83cbdd285f2691ded17"
 )
 
 
 PROJECTS: Final = MappingProxyType(
-    {
-        "hover_net": HOVER_NET,
-        "cellvit": CELLVIT,
-        "pannuke_metrics": PANNUKE_METRICS,
-        "cellseg_models": CELLSEG_MODELS,
-    }
+    {"hover_net": HOVER_NET, "cellvit": CELLVIT, "pannuke_metrics": PANNUKE_METRICS, "cellseg_models": CELLSEG_MODELS}
 )
 """All of them, by the fields of `Peers`."""
 

@@ -96,5 +96,5 @@ def test_cuda_without_a_gpu_says_what_to_do(tmp_path: Path, extraction: Callable
     done = run(extraction("cuda"), environment(tmp_path, listing=""))
 
     assert done.returncode == 1
-    assert "device: cuda is asked for, but torch" in done.stderr
+    assert "device: auto or cpu; or check nvidia-smi" in done.stderr
     assert not locks(tmp_path).exists()

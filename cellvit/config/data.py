@@ -46,10 +46,6 @@ def _name(what: str, pattern: str, reserved: Mapping[str, str]) -> AfterValidato
     return AfterValidator(checked)
 
 
-def _as_folds(value: object) -> object:
-    return [value] if isinstance(value, int) else value
-
-
 def _distinct(folds: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(folds)) != len(folds):
         raise ValueError(f"a fold is listed twice in {list(folds)}")
@@ -66,7 +62,8 @@ def _named_without_nulls(value: object) -> object:
 Organ = Annotated[str, AfterValidator(_organ)]
 FamilyName = Annotated[str, _name("family", FAMILY_PATTERN, RESERVED_FAMILIES)]
 SplitName = Annotated[str, _name("split", SPLIT_PATTERN, RESERVED_SPLITS)]
-Folds = Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_folds), AfterValidator(_distinct), Field(min_length=1)]
+_AS_LIST = BeforeValidator(lambda value: [value] if isinstance(value, int) else value)
+Folds = Annotated[tuple[PositiveInt, ...], _AS_LIST, AfterValidator(_distinct), Field(min_length=1)]
 Families = Annotated[dict[FamilyName, tuple[Organ, ...]], BeforeValidator(_named_without_nulls), Field(min_length=1)]
 
 

@@ -22,7 +22,11 @@ Task = TypeVar("Task")
 
 def scores_of_maps(batches: Iterable[MapBatch], watershed: Watershed, *, family: str, pool: Workers) -> TileScores:
     """Scores of predicted maps after `watershed`; `family` is that of the decoder."""
-    stream = ((batch.tiles, _maps_tasks(batch)) for batch in batches)
+
+    def tasks(batch: MapBatch) -> Iterator[MapsTask]:
+        return map(MapsTask, _truths(batch.tiles), batch.np_prob, batch.hv, batch.nt_prob, map_sums(batch).rows)
+
+    stream = ((batch.tiles, tasks(batch)) for batch in batches)
     return _scores(partial(score_maps, watershed), stream, family, pool)
 
 
@@ -67,10 +71,6 @@ def _scores(
     values = list(pool.map(score, tasks()))
     families = {"family": [family] * len(values)}
     return TileScores.of(texts | families, COLUMNS, np.array(values).reshape(len(values), len(COLUMNS)))
-
-
-def _maps_tasks(batch: MapBatch) -> Iterator[MapsTask]:
-    return map(MapsTask, _truths(batch.tiles), batch.np_prob, batch.hv, batch.nt_prob, map_sums(batch).rows)
 
 
 def _truths(tiles: TileBatch) -> Iterator[Segmentation]:

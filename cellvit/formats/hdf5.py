@@ -285,15 +285,12 @@ def _check_header(file: h5py.File, path: Path, fmt: Format) -> None:
     for column in fmt.columns:
         dataset = file.get(column.name)
         sizes = (n, *(None if isinstance(axis, str) else axis for axis in column.axes))
-        if dataset is None or dataset.dtype != np.dtype(column.dtype) or not _fits(dataset.shape, sizes):
+        shape = () if dataset is None else dataset.shape
+        fits = len(shape) == len(sizes) and all(want in (None, size) for want, size in zip(sizes, shape, strict=True))
+        if dataset is None or dataset.dtype != np.dtype(column.dtype) or not fits:
             shown = "nothing" if dataset is None else f"{dataset.dtype} {dataset.shape}"
             raise ContractError(
                 f"{path}: `{column.name}` must be {column.dtype} {('n', *column.axes)}, found {shown}. "
                 f"Fix: {remake(path)}"
             )
         n = dataset.shape[0]
-
-
-def _fits(shape: tuple[int, ...], sizes: tuple[int | None, ...]) -> bool:
-    """True where the axes have these sizes; any size is right where None is given."""
-    return len(shape) == len(sizes) and all(want in (None, size) for want, size in zip(sizes, shape, strict=True))

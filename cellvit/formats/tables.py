@@ -1,6 +1,5 @@
 """CSV tables: undefined numbers are empty cells, and every number comes back bit for bit."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,9 +26,5 @@ def read_table(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd
         raise ContractError(
             f"{path}: the columns are not those expected: {', '.join(differing) or 'another order'}. Fix: {remake(path)}"
         )
-    converted = {name: table[name].map(_number).astype("float64") for name in numbers}
+    converted = {name: table[name].map(lambda text: float(text or "nan")).astype("float64") for name in numbers}
     return table.assign(**converted)
-
-
-def _number(text: str) -> float:
-    return float(text) if text else math.nan

@@ -43,7 +43,8 @@ class StoreWriter:
         self._file = file
         self._datasets = {column.name: file[column.name] for column in fmt.columns}
         self._format, self._n = fmt, n
-        self._hashers = min(_HASHERS, max(0, _processors() - _BUSY_PROCESSORS))
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._hashers = min(_HASHERS, max(0, processors - _BUSY_PROCESSORS))
         self._map = ThreadPoolExecutor(self._hashers).map if self._hashers else map
         self.rewind(row)
 
@@ -52,7 +53,11 @@ class StoreWriter:
         count = len(next(iter(columns.values())))
         given = self._checked(columns, count)
         parts = np.array_split(np.arange(count), max(1, self._hashers))
-        pending = self._map(lambda rows: b"".join(_rows_sha256(given, rows)), parts)
+
+        def hashed(rows: Int64[np.ndarray, " r"]) -> bytes:
+            return b"".join(row_sha256({name: values[row] for name, values in given.items()}) for row in rows)
+
+        pending = self._map(hashed, parts)
         self._write(given)
         digests = np.frombuffer(b"".join(pending), np.uint8).reshape(count, SHA256_BYTES)
         self._write({ROW_SHA256: digests})
@@ -159,10 +164,6 @@ def row_sha256(columns: Mapping[str, np.ndarray]) -> bytes:
     return digest.digest()
 
 
-def _rows_sha256(columns: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " r"]) -> Iterator[bytes]:
-    return (row_sha256({name: values[row] for name, values in columns.items()}) for row in rows)
-
-
 def _complete(file: h5py.File, fmt: Format, writer: StoreWriter, origin: Provenance) -> None:
     """Write the header; the mark of completeness is the last thing."""
     file.attrs["format"] = fmt.name
@@ -209,8 +210,3 @@ def _rows_written(file: h5py.File, fmt: Format) -> int:
         if actual != digest.tobytes():
             return row
     return len(digests)
-
-
-def _processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -16,9 +16,8 @@ from cellvit.inference.blocks import block_positions, check_same_encoder
 from cellvit.inference.loading import Loaded, load_module
 from cellvit.inference.predictions import MapBatch
 from cellvit.inference.tensors import on_device
-from cellvit.models.autocast import half_precision
-from cellvit.models.hovernet import HoVerNetDecoder
-from cellvit.models.maps import HoverMaps
+from cellvit.models.device import half_precision
+from cellvit.models.hovernet import HoverMaps, HoVerNetDecoder
 
 PREDICTED_TILES: Final = 16
 """Tiles per forward pass: about 1 GB of activations at the default widths, in float32."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cellvit.config.messages import settings_error
 from cellvit.config.models import LossSettings
 from cellvit.errors import SettingsError
-from cellvit.models.maps import HoverMaps
+from cellvit.models.hovernet import HoverMaps
 from cellvit.taxonomy import NucleusClass
 
 _MAGNITUDE_EPS: Final = 1e-8

@@ -1,5 +1,6 @@
-"""The device that torch computes on."""
+"""The device that torch computes on, and its arithmetic."""
 
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Final
 
@@ -47,3 +48,13 @@ def settle_vector_math() -> None:
         one = torch.full((1,), 0.5, dtype=dtype)
         for name in _VECTOR_MATH:
             getattr(torch, name)(one)
+
+
+def half_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Autocast to bfloat16 on GPUs with hardware support for it (Ampere and later); float32 on all other devices.
+
+    bfloat16 has the range of float32, so that no loss scaling and no skipped steps are needed. Older GPUs use float32,
+    because float16 would need both and the decoder is small. On a CPU, results must not depend on its type.
+    """
+    enabled = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

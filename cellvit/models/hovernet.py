@@ -7,7 +7,7 @@ References:
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from cellvit.config.models import DecoderSettings, ImageStem
 from cellvit.errors import ContractError
-from cellvit.models.maps import HoverMaps
 from cellvit.taxonomy import TILE_PX, NucleusClass
 
 _DEFAULTS: Final = DecoderSettings()
@@ -32,6 +31,20 @@ every encoder, because trained weights depend on them."""
 _HV_INITIAL_STD: Final = 0.01
 """Initial standard deviation of the last weights of HV: the vectors start near zero, and the MSE near its baseline of
 0.25."""
+
+
+class HoverMaps(NamedTuple):
+    """Raw output of a HoVer-Net decoder at tile resolution.
+
+    Attributes:
+        np: Logits of background and nucleus.
+        hv: Horizontal (right +) and vertical (down +) distance to the centre of mass, about -1..1.
+        nt: Logits of the six classes, background first (`cellvit.taxonomy.NucleusClass`).
+    """
+
+    np: Float[Tensor, "b 2 h w"]
+    hv: Float[Tensor, "b 2 h w"]
+    nt: Float[Tensor, "b 6 h w"]
 
 
 class HoVerNetDecoder(nn.Module):

@@ -11,7 +11,6 @@ from typing import Annotated, Final
 from cellvit.formats.atomic import write_text
 from cellvit.formats.writing import PARTIAL
 from cellvit.workflow.arguments import How
-from cellvit.workflow.cache import entries_with
 from cellvit.workflow.graph import removed_marker
 
 log = logging.getLogger(__name__)
@@ -56,7 +55,8 @@ def _removable(arguments: Arguments) -> list[Path]:
     folder = arguments.results / "features"
     files = [*folder.glob("*.h5"), *(folder / PARTIAL).glob("*.h5")]
     if arguments.from_cache:
-        files += [file for entry in entries_with(arguments.from_cache, "features") for file in entry.iterdir()]
+        entries = {path.parent for path in arguments.from_cache.glob("*/features")}
+        files += [file for entry in entries for file in entry.iterdir()]
     return sorted(files)
 
 

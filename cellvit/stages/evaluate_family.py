@@ -116,7 +116,9 @@ def run(arguments: Arguments) -> None:
     write_tile_scores(arguments.table, scores, COLUMNS)
     tables = {"tiles": sha256_of(arguments.table)}
     write_document(arguments.evaluation, evaluation.model_copy(update={"tables": tables}))
-    _write_gallery(arguments, pictures, reason or ("" if pictures else _NO_NUCLEI))
+    note, provenance = reason or ("" if pictures else _NO_NUCLEI), _provenance(arguments, arguments.gallery)
+    gallery = Gallery(provenance=provenance, split=arguments.split, family=arguments.family, tiles=pictures, note=note)
+    write_document(arguments.gallery, gallery)
     where = f"evaluation split={arguments.split} family={arguments.family}"
     if reason:
         log.warning("%s absent: %s", where, reason)
@@ -181,12 +183,6 @@ def _pictures(test: _Test, decoder: Decoder, scores: dict[str, TileScores]) -> t
     tile_ids = test.data.tiles.names("tile_id")
     rows = np.array([tile_ids.index(tile_id) for tile_id, _ in chosen], np.int64)
     return gallery_tiles(chosen, scores, test.maps(decoder, rows, "mapped of=gallery"), decoder.watershed)
-
-
-def _write_gallery(arguments: Arguments, tiles: tuple[GalleryTile, ...], note: str) -> None:
-    provenance = _provenance(arguments, arguments.gallery)
-    gallery = Gallery(provenance=provenance, split=arguments.split, family=arguments.family, tiles=tiles, note=note)
-    write_document(arguments.gallery, gallery)
 
 
 def _provenance(arguments: Arguments, output: Path) -> Provenance:

@@ -26,7 +26,7 @@ from cellvit.inference.parallel import Workers, workers
 from cellvit.inference.stored_views import stored_views
 from cellvit.inference.tensors import on_device
 from cellvit.losses.hover import HoVerNetLoss, LossParts
-from cellvit.models.autocast import half_precision
+from cellvit.models.device import half_precision
 from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.training.augmentation import Augmentation, augmentation_of
 from cellvit.training.class_weights import pixel_counts, pixel_weights

@@ -21,34 +21,29 @@ from cellvit.errors import SettingsError
 AnyArguments = TypeVar("AnyArguments")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Option:
     """What a field of `Arguments` is; `help` is shown by ``--help``."""
 
     help: str
 
 
-@dataclass(frozen=True, slots=True)
 class Input(Option):
     """A file (or several) that the step reads, and whose content decides its result."""
 
 
-@dataclass(frozen=True, slots=True)
 class Through(Option):
     """A file that must exist, but whose content is known from another input: a store behind a list of its rows."""
 
 
-@dataclass(frozen=True, slots=True)
 class Output(Option):
     """A file that the step writes."""
 
 
-@dataclass(frozen=True, slots=True)
 class Setting(Option):
     """A value that decides the result: settings as JSON, a name, folds."""
 
 
-@dataclass(frozen=True, slots=True)
 class How(Option):
     """How or where the step computes, which does not decide its result: device, threads, batch size."""
 
@@ -88,7 +83,11 @@ class Field:
 def fields_of(kind: type) -> tuple[Field, ...]:
     """The fields of an `Arguments` class, in order."""
     hints = get_type_hints(kind, include_extras=True)
-    return tuple(_field(field, hints[field.name]) for field in dataclasses.fields(kind))
+    found = []
+    for field in dataclasses.fields(kind):
+        declared, option = get_args(hints[field.name])  # of Annotated
+        found.append(Field(field.name, declared, option, required=field.default is dataclasses.MISSING))
+    return tuple(found)
 
 
 def option_kinds(source: Path) -> dict[str, type[Option]]:
@@ -150,12 +149,6 @@ def check_paired(**lists: Sequence[object]) -> None:
 
 
 _METAVARS: Final = {Input: "FILE", Through: "FILE", Output: "FILE"}
-
-
-def _field(field: "dataclasses.Field[Any]", hint: Any) -> Field:
-    assert get_origin(hint) is Annotated, f"{field.name}: an argument of a step is annotated with an Option"
-    kind, option = get_args(hint)
-    return Field(field.name, kind, option, required=field.default is dataclasses.MISSING)
 
 
 def _value(field: Field, text: str | list[str]) -> Any:

@@ -90,7 +90,9 @@ class ResultCache:
         sizes: dict[Path, tuple[float, int]] = {}
         for path in self._folder.glob(f"[!.]*/{_ENTRY}"):
             with suppress(OSError):  # removed meanwhile
-                sizes[path.parent] = (path.stat().st_mtime, _own_bytes(path.parent))
+                found = [file.stat() for file in path.parent.iterdir()]
+                own_bytes = sum(status.st_size for status in found if status.st_nlink == 1)
+                sizes[path.parent] = (path.stat().st_mtime, own_bytes)
         total = sum(size for _, size in sizes.values())
         for entry, (_, size) in sorted(sizes.items(), key=lambda item: item[1][0]):
             if total <= self._max_bytes:
@@ -128,16 +130,6 @@ class ResultCache:
             log.warning("removed from the result cache, because its content is not what was added entry=%s", entry.name)
             shutil.rmtree(entry, ignore_errors=True)
         return intact
-
-
-def entries_with(folder: Path, output: str) -> list[Path]:
-    """Entries of the cache at `folder` that hold an output of that name."""
-    return sorted(path.parent for path in folder.glob(f"[!.]*/{output}"))
-
-
-def _own_bytes(entry: Path) -> int:
-    """Bytes of an entry that no result shares."""
-    return sum(status.st_size for status in (file.stat() for file in entry.iterdir()) if status.st_nlink == 1)
 
 
 def _place(source: Path, target: Path) -> None:

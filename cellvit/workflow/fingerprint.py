@@ -33,12 +33,6 @@ def code_fingerprint(step: str) -> str:
     return digest.hexdigest()[:_DIGITS]
 
 
-def covered_modules(step: str) -> tuple[str, ...]:
-    """Modules that the fingerprint of a step covers besides its own, as paths in the package."""
-    start = _ROOT / "stages" / f"{step}.py"
-    return tuple(sorted(str(path.relative_to(_ROOT)) for path in _reached(start)))
-
-
 def _reached(start: Path) -> set[Path]:
     """Modules of the computing rooms that are imported from `start`, directly or not; templates of the page with them."""
     found: set[Path] = set()

@@ -111,13 +111,8 @@ def _cached_result(source: Path, given: Sequence[str]) -> CachedResult | None:
 def _timing(name: str, path: Path, seconds: float) -> Timing:
     job = path.with_suffix("")
     parts = job.parts[job.parts.index(name) + 1 :] if name in job.parts else (job.name,)
-    usages = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return Timing(step=name, job="/".join(parts), seconds=seconds, memory_mb=sum(usages) / _MIB, gpu_mb=_gpu_peak_mb())
-
-
-def _gpu_peak_mb() -> float:
-    """Most memory that torch held on its GPU, in MiB; NaN where this process did not use CUDA."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
-        return math.nan
-    return float(torch.cuda.max_memory_reserved() >> 20)
+    used_gpu = torch is not None and torch.cuda.is_initialized()
+    gpu_mb = float(sys.modules["torch"].cuda.max_memory_reserved() >> 20) if used_gpu else math.nan
+    usages = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return Timing(step=name, job="/".join(parts), seconds=seconds, memory_mb=sum(usages) / _MIB, gpu_mb=gpu_mb)

@@ -95,8 +95,9 @@ def faults_of(path: Path) -> list[str]:
                 digests, tables = page_digest(path), {}
             case _:
                 return []
-        for name in tables:
-            check_table(_table(path, name), tables, name)
+        for name in tables:  # a name of a file, or what follows the stem of the document
+            table = path.with_name(name if Path(name).suffix else f"{path.stem}_{name}.csv")
+            check_table(table, tables, name)
     except CellvitError as error:
         return [str(error)]
     except ValueError as error:
@@ -116,12 +117,6 @@ def provenance_in(path: Path) -> Provenance:
             provenance: Provenance = read_page_provenance(path)
             return provenance
     return Provenance.model_validate(json.loads(path.read_text(encoding="utf-8"))["provenance"])
-
-
-def _table(document: Path, name: str) -> Path:
-    """File of a table: the name itself, or ``{stem of the document}_{name}.csv`` beside it."""
-    beside = document.with_name(name)
-    return beside if beside.suffix else document.with_name(f"{document.stem}_{name}.csv")
 
 
 def _digest_faults(path: Path, digests: OwnDigest) -> list[str]:

@@ -6,12 +6,7 @@ import pytest
 
 from cellvit.evaluation.map_sums import sums_of_all
 from cellvit.evaluation.scoring import COLUMNS, score_grid
-from cellvit.evaluation.system_scores import (
-    grid_tasks,
-    perfect_maps,
-    scores_of_classical,
-    scores_of_maps,
-)
+from cellvit.evaluation.system_scores import grid_tasks, perfect_maps, scores_of_classical, scores_of_maps
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.decode import method_of, watershed_of_method

@@ -17,7 +17,7 @@ from cellvit.losses.hover import (
     regression_loss,
     type_loss,
 )
-from cellvit.models.maps import HoverMaps
+from cellvit.models.hovernet import HoverMaps
 
 Masked = Callable[[Tensor, Tensor, Tensor], Tensor]
 each_masked = pytest.mark.parametrize("loss", [partial(regression_loss, kind="mse"), gradient_loss, magnitude_loss])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cellvit.workflow.cache import FOLDER, ResultCache, entries_with
+from cellvit.workflow.cache import FOLDER, ResultCache
 
 LARGE = 17 << 20
 """Bytes of a file that is linked and not copied."""
@@ -36,11 +36,6 @@ def test_a_result_that_was_added_is_restored(cache, tmp_path):
     assert served
     assert outputs["table"].read_bytes() == b"result"
     assert outputs["store"].stat().st_size == LARGE
-
-
-def test_an_unknown_key_is_not_served(cache, tmp_path):
-    assert not cache.restore("other", {"table": tmp_path / "results" / "a.csv"})
-    assert not (tmp_path / "results" / "a.csv").exists()
 
 
 def test_a_restored_file_is_newer_than_what_it_was_made_from(cache, tmp_path):
@@ -151,10 +146,3 @@ def test_a_checksum_is_remembered_until_the_file_changes_even_with_its_time_kept
     changed = cache.remembered_sha256(path)
 
     assert first == again != changed
-
-
-def test_entries_are_found_by_what_they_hold(cache, tmp_path):
-    cache.add("a", {"features": written(tmp_path, "a.h5")})
-    cache.add("b", {"table": written(tmp_path, "b.csv")})
-
-    assert [entry.name for entry in entries_with(tmp_path / FOLDER, "features")] == ["a"]
