@@ -88,12 +88,12 @@ class Advice(NamedTuple):
     """What to try for a metric that did not pass.
 
     Attributes:
-        finding: Metric, value and grade, and the baseline if that is as good or better.
-        remedy: What to try first.
+        result: Metric, value and grade, and the baseline if that is as good or better.
+        fix: What to try first.
     """
 
-    finding: str
-    remedy: str
+    result: str
+    fix: str
 
 
 def advice(rows: Mapping[str, SummaryRow]) -> tuple[Advice, ...]:
@@ -106,15 +106,15 @@ def advice(rows: Mapping[str, SummaryRow]) -> tuple[Advice, ...]:
         baseline = BASELINE_OF[metric] if not beats_baseline(metric, rows) else ""
         lost = f" (not better than {baseline}, {rows[baseline].value:.3f})" if baseline else ""
         strong = "hv_length" in rows and rows["hv_length"].gate == "pass"
-        remedy = _TUNE if metric == "aji" and row.gate == "fail" and strong else _ADVICE[metric]
-        advised.append(Advice(f"{metric} {row.value:.3f} {row.gate}{lost}", remedy))
+        fix = _TUNE if metric == "aji" and row.gate == "fail" and strong else _ADVICE[metric]
+        advised.append(Advice(f"{metric} {row.value:.3f} {row.gate}{lost}", fix))
     return tuple(advised)
 
 
-def by_remedy(advised: Iterable[tuple[str, Advice]]) -> dict[str, tuple[str, ...]]:
-    """Findings, each with its place, by what to try: the remedy with most findings first."""
+def by_fix(advised: Iterable[tuple[str, Advice]]) -> dict[str, tuple[str, ...]]:
+    """Results, each with its place, by what to try: the fix with most results first."""
     grouped: dict[str, list[str]] = {}
     for place, one in advised:
-        grouped.setdefault(one.remedy, []).append(f"{place}: {one.finding}")
-    ordered = sorted(grouped, key=lambda remedy: -len(grouped[remedy]))
-    return {remedy: tuple(grouped[remedy]) for remedy in ordered}
+        grouped.setdefault(one.fix, []).append(f"{place}: {one.result}")
+    ordered = sorted(grouped, key=lambda fix: -len(grouped[fix]))
+    return {fix: tuple(grouped[fix]) for fix in ordered}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from cellvit.evaluation.grading import advice, by_remedy
+from cellvit.evaluation.grading import advice, by_fix
 from cellvit.evaluation.summary import ORGAN_HEAD, Keyed
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 
@@ -74,16 +74,14 @@ def _cell(row: SummaryRow | None) -> str:
 
 
 def _advice_lines(keyed: Keyed) -> list[str]:
-    """A line for each remedy, and below it one for each finding that it may help."""
+    """A line for each fix, and below it one for each result that it may help."""
     advised = (
         (f"split {split}, {family}", one)
         for (split, family), rows in keyed.items()
         if split != MEAN_SPLIT  # the same advice as for the splits
         for one in advice(rows)
     )
-    return [
-        line for remedy, findings in by_remedy(advised).items() for line in (remedy, *(f"    {at}" for at in findings))
-    ]
+    return [line for fix, results in by_fix(advised).items() for line in (fix, *(f"    {at}" for at in results))]
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

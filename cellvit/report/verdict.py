@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 
 from cellvit.config.settings import Settings
-from cellvit.evaluation.grading import BASELINE_OF, GRADED, LOWER_IS_BETTER, advice, by_remedy
+from cellvit.evaluation.grading import BASELINE_OF, GRADED, LOWER_IS_BETTER, advice, by_fix
 from cellvit.evaluation.summary import Keyed
 from cellvit.formats.documents import Value
 from cellvit.formats.evaluations import FamilyEvaluation
@@ -55,7 +55,7 @@ def gate_counts(summary: Keyed) -> dict[str, int]:
 
 def advice_by_fix(summary: Keyed) -> dict[str, tuple[str, ...]]:
     """What to try, each with its causes: the values on a split that did not pass."""
-    return by_remedy(
+    return by_fix(
         (f"{split_label(split)}, {family_label(family)}", one)
         for (split, family), rows in summary.items()
         if split != MEAN_SPLIT

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from cellvit.config.evaluation import QualityGates
-from cellvit.evaluation.grading import Advice, advice, by_remedy, grade_of, graded
+from cellvit.evaluation.grading import Advice, advice, by_fix, grade_of, graded
 from cellvit.evaluation.summary import summary_rows
 from cellvit.evaluation.summary_table import summary_text
 from cellvit.formats.documents import Value
@@ -57,7 +57,7 @@ def test_a_value_that_is_not_better_than_its_baseline_fails(values, metric, grad
 
 
 @pytest.mark.parametrize(
-    ("values", "finding", "remedy"),
+    ("values", "result", "fix"),
     [
         pytest.param({"hv_length": 0.1}, "hv_length 0.100 fail", "raise the magnitude weight", id="short_vectors"),
         pytest.param({"hv_length": 0.6, "aji": 0.2}, "aji 0.200 fail", "tune the watershed", id="strong_hv_low_aji"),
@@ -67,17 +67,17 @@ def test_a_value_that_is_not_better_than_its_baseline_fails(values, metric, grad
         ),
     ],
 )
-def test_advice_names_the_finding_and_what_to_try(values, finding, remedy) -> None:
+def test_advice_names_the_result_and_what_to_try(values, result, fix) -> None:
     (one,) = advice(graded(rows(**values), GATES))
 
-    assert finding in one.finding
-    assert remedy in one.remedy
+    assert result in one.result
+    assert fix in one.fix
 
 
 def test_findings_with_the_same_remedy_are_grouped() -> None:
     weak, worse = Advice("aji 0.4 partial", "train longer"), Advice("bpq 0.1 fail", "train longer")
 
-    grouped = by_remedy(
+    grouped = by_fix(
         [("split 1, a", Advice("np_dice 0.5 fail", "raise NP")), ("split 1, a", weak), ("split 1, b", worse)]
     )
 

@@ -82,6 +82,6 @@ def test_value_that_is_not_an_id_is_refused_with_its_position(wrong: float) -> N
         paint_channels(masks)
 
 
-def test_background_channel_is_refused_with_the_remedy() -> None:
+def test_background_channel_is_refused_with_the_fix() -> None:
     with pytest.raises(ContractError, match=r"Take channels 0 to 4 of masks\.npy: channel 5 is background"):
         paint_channels(np.zeros((4, 4, 6)))

@@ -38,12 +38,12 @@ def test_views_are_sampled_as_store_and_settings_say(stored, settings, expected)
     assert (set(batch.views.stored.tolist()), set(batch.views.transforms.tolist())) == expected
 
 
-def test_views_that_are_not_stored_are_refused_with_the_remedy():
+def test_views_that_are_not_stored_are_refused_with_the_fix():
     with pytest.raises(StaleFileError, match=r"the identity only\. Fix: set features\.views: \[dihedral8\]"):
         augmentation(IDENTITY_ONLY, views="stored")
 
 
-def test_an_approximation_is_logged_once_with_its_remedy(caplog):
+def test_an_approximation_is_logged_once_with_its_fix(caplog):
     with caplog.at_level(logging.INFO, logger="cellvit.training.augmentation"):
         made = augmentation(IDENTITY_ONLY)
         made.sampled([np.arange(4)], np.random.default_rng(0))

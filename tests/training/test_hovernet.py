@@ -97,7 +97,7 @@ def test_a_single_training_tile_is_enough(family_data, rows, small_settings, row
     assert all(np.isfinite(values).all() for values in model.weights.values())
 
 
-def test_a_divergence_stops_the_training_with_a_remedy(family_data, rows, small_settings):
+def test_a_divergence_stops_the_training_with_a_fix(family_data, rows, small_settings):
     settings = changed(small_settings, epochs=6, learning_rate=1e30, warmup=0.0, max_norm=1e30)
 
     with pytest.raises(TrainingDivergedError, match="lower the learning rate"):
