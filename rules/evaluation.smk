@@ -147,8 +147,12 @@ rule build_report:
         galleries=expand("<results>/evaluation/split{split}/{family}_gallery.json", split=SPLITS, family=FAMILIES),
         routed=expand("<results>/evaluation/split{split}/routed.json", split=SPLITS),
         organ_heads=expand("<results>/evaluation/split{split}/organ_head.json", split=SPLITS),
-        checkpoints=expand("<results>/checkpoints/split{split}/hovernet_{family}.safetensors", split=SPLITS, family=FAMILIES),
-        histories=expand("<results>/checkpoints/split{split}/hovernet_{family}_history.csv", split=SPLITS, family=FAMILIES),
+        checkpoints=expand(
+            "<results>/checkpoints/split{split}/hovernet_{family}.safetensors", split=SPLITS, family=FAMILIES
+        ),
+        histories=expand(
+            "<results>/checkpoints/split{split}/hovernet_{family}_history.csv", split=SPLITS, family=FAMILIES
+        ),
         watersheds=expand("<results>/watershed/split{split}/{family}.json", split=SPLITS, family=FAMILIES),
         folds=expand("<results>/tiles/fold{fold}.json", fold=FOLDS),
         target_checks=expand("<results>/tiles/fold{fold}_check.json", fold=FOLDS),
