@@ -71,11 +71,14 @@ def write_family(folder: Path, tiles_of_fold: Mapping[int, int]) -> Family:
 
 
 def peak_gb(folder: Path, step: str, **arguments: object) -> float:
-    """Peak host memory of a step of the graph (with that of its largest worker), which runs in a process of its own."""
+    """Peak host memory of a step of the graph (with that of its largest worker), which runs in a process of its own.
+
+    A shell starts it, because on Linux the peak of a process includes that of the process that started it.
+    """
     timing = folder / "timing.json"
     command = [sys.executable, "-m", "cellvit", step, "--timing", str(timing)]
     for name, value in arguments.items():
         values = value if isinstance(value, tuple) else (value,)
         command += [f"--{name.replace('_', '-')}", *map(str, values)]
-    subprocess.run(command, check=True)
+    subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", *command], check=True)
     return read_timings([timing])[0].memory_mb * 2**20 / 1e9
