@@ -113,8 +113,8 @@ class Rows(ABC):
 
     def names(self, column: str, rows: np.ndarray | None = None) -> tuple[str, ...]:
         """A column of names: all of them, or those at `rows` in that order."""
-        found = self.all(column)
-        return tuple(name.decode() for name in (found if rows is None else found[rows]).tolist())
+        found = self.all(column) if rows is None else self.read(column, rows)
+        return tuple(name.decode() for name in found.tolist())
 
     def blocks(self, size: int) -> Iterator[np.ndarray]:
         """Row numbers in blocks of at most `size`, in order."""
