@@ -115,7 +115,7 @@ def test_a_cancelled_training_is_submitted_again_with_more_memory_and_time_and_r
     assert (first.state, second.state) == ("CANCELLED", "COMPLETED")
     assert second.memory_mb == 2 * first.memory_mb
     assert second.minutes > first.minutes
-    assert re.search(r"resumed epoch=[1-9]", training_log(finished, "digestive"))
+    assert re.search(r"resumed after epoch=[1-9]", training_log(finished, "digestive"))
     assert (finished.home / DIGESTIVE).exists()
 
 
@@ -125,7 +125,7 @@ def test_a_training_over_its_time_limit_is_submitted_again_with_more_time(finish
 
     assert (first.state, second.state) == ("TIMEOUT", "COMPLETED")
     assert second.minutes > usual.minutes
-    assert re.search(r"resumed epoch=[1-9]", training_log(finished, "glandular"))
+    assert re.search(r"resumed after epoch=[1-9]", training_log(finished, "glandular"))
     assert (finished.home / GLANDULAR).exists()
 
 
