@@ -30,17 +30,17 @@ GLANDULAR = "results/checkpoints/split1/hovernet_glandular.safetensors"
 
 @pytest.fixture(scope="module")
 def finished(site):
-    """A whole run in which, after its first epoch, one training is cancelled and another outlasts its time limit."""
+    """A whole run in which, in its second epoch, one training is cancelled and another outlasts its time limit."""
     head = site.start(site.words(), "run.log")
     faults = {"digestive": cancel, "glandular": outlast}
 
     def all_struck():
-        for family in [name for name in faults if "epoch=1/" in training_log(site, name)]:
+        for family in [name for name in faults if "epoch=2/" in training_log(site, name)]:
             faults.pop(family)(site, family)
         return not faults
 
     try:
-        site.wait_for("an epoch of both trainings", all_struck, head, "run.log")
+        site.wait_for("an epoch of both trainings, stored", all_struck, head, "run.log")
         head.wait(1800)
     finally:
         if head.poll() is None:
