@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEVELOPMENT := $(VENV)/.ready-development
+INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt
 CORES ?= all
 CONFIG ?=
 
@@ -20,16 +22,19 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once; a few minutes, most of it torch)"
 	$(PYTHON) -m venv $(VENV) 2>/dev/null \
 	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[workflow,dev]'
-	touch $@
+	$(INSTALL) -e '.[workflow]'
+	@touch $@
+
+$(DEVELOPMENT): $(READY)
+	$(INSTALL) -e '.[workflow,dev]'
+	@touch $@
 
 .PHONY: help setup demo run verify lint check test test-slurm clean
 
-setup: $(READY) ## create .venv with pinned packages
+setup: $(READY) ## create .venv with pinned packages (make check adds the tools for development)
 
 demo: $(READY) ## the whole workflow on simulated data, on a CPU, in minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --workflow-profile profiles/demo
-	@echo "Report: $(CURDIR)/results/demo/report/index.html"
 
 run: $(READY) ## a real run of config.yaml (CONFIG=mine.yaml overrides it)
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit doctor $(if $(CONFIG),--configfile $(CONFIG))
@@ -38,7 +43,7 @@ run: $(READY) ## a real run of config.yaml (CONFIG=mine.yaml overrides it)
 verify: $(READY) ## check whether the results of config.yaml are intact (CONFIG likewise)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit verify $(if $(CONFIG),--configfile $(CONFIG))
 
-lint: $(READY) # format, lint, types, import layers, format and lint of the workflow
+lint: $(DEVELOPMENT) # format, lint, types, import layers, format and lint of the workflow
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -52,7 +57,7 @@ check: lint ## format, lint, types, import layers, workflow lint and the quick t
 test: lint ## all tests except test-slurm, with real Snakemake runs of a small case
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 pytest -n auto --dist loadgroup -m "not slurm"
 
-test-slurm: $(READY) ## test profiles/slurm on a SLURM that is started for it (root on Debian; skipped elsewhere)
+test-slurm: $(DEVELOPMENT) ## test profiles/slurm on a SLURM that is started for it (root on Debian; skipped elsewhere)
 	$(BIN)/python tests/slurm/one_node_slurm.py install
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m slurm tests/slurm
 

@@ -61,7 +61,7 @@ def same_labels(cases: Sequence[Case], ours: list[Any], theirs: list[Any]) -> Ve
 
 
 def other_definition(difference: str) -> Check:
-    """The other project computes something else; the difference is reported and is no failure."""
+    """The other project computes something else; the difference is reported and is not a failure."""
 
     def check(cases: Sequence[Case], ours: list[Any], theirs: list[Any]) -> Verdict:
         differences = np.abs(np.array(ours) - np.array(theirs))
@@ -73,7 +73,7 @@ def other_definition(difference: str) -> Check:
 
 
 def other_nuclei(difference: str) -> Check:
-    """The other project separates nuclei by another rule; the similarity is reported and is no failure."""
+    """The other project separates nuclei by another rule; the similarity is reported and is not a failure."""
 
     def check(cases: Sequence[Case], ours: list[Any], theirs: list[Any]) -> Verdict:
         del cases

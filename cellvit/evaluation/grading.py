@@ -1,12 +1,12 @@
 """Values -> grades, and what to try where a grade is not a pass."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from cellvit.config.evaluation import Gate, QualityGates
-from cellvit.formats.summary import Grade, SummaryRow
+from cellvit.formats.summary import MEAN_SPLIT, Grade, SummaryRow
 
 LOWER_IS_BETTER: Final = frozenset({"hv_mse", "gap_np_dice", "gap_hv_mse", "gap_nt_accuracy"})
 """Errors and gaps; for all other metrics, higher is better."""
@@ -28,6 +28,9 @@ GATED: Final = tuple(QualityGates.model_fields)
 
 GRADED: Final = (*GATED, *(metric for metric in BASELINE_OF if metric not in GATED))
 """Metrics that are graded, by a quality gate or by their baseline alone."""
+
+GRADES: Final[tuple[Grade, ...]] = ("pass", "partial", "fail", "undefined")
+"""Grades of a value, best first."""
 
 _OVERFITS: Final = "the decoder overfits: augment (training.augment), fewer epochs, more decoder.dropout"
 
@@ -111,10 +114,30 @@ def advice(rows: Mapping[str, SummaryRow]) -> tuple[Advice, ...]:
     return tuple(advised)
 
 
-def by_fix(advised: Iterable[tuple[str, Advice]]) -> dict[str, tuple[str, ...]]:
-    """Results, each with its place, by what to try: the fix with most results first."""
+def advice_by_fix(
+    keyed: Mapping[tuple[str, str], Mapping[str, SummaryRow]], label: Callable[[str], str] = str
+) -> dict[str, tuple[str, ...]]:
+    """What to try, each with the results that it may help; the fix with most results first.
+
+    Args:
+        keyed: Graded rows by split and family; means over splits are left out, as their advice is that of the splits.
+        label: Name of a family as it is shown.
+    """
     grouped: dict[str, list[str]] = {}
-    for place, one in advised:
-        grouped.setdefault(one.fix, []).append(f"{place}: {one.result}")
+    for (split, family), rows in keyed.items():
+        for one in advice(rows) if split != MEAN_SPLIT else ():
+            grouped.setdefault(one.fix, []).append(f"split {split}, {label(family)}: {one.result}")
     ordered = sorted(grouped, key=lambda fix: -len(grouped[fix]))
     return {fix: tuple(grouped[fix]) for fix in ordered}
+
+
+def grade_counts(keyed: Mapping[tuple[str, str], Mapping[str, SummaryRow]]) -> dict[Grade, int]:
+    """Number of graded values by grade, best grade first; means over splits do not count again."""
+    grades = [
+        row.gate
+        for (split, _), rows in keyed.items()
+        if split != MEAN_SPLIT
+        for metric, row in rows.items()
+        if metric in GRADED
+    ]
+    return {grade: grades.count(grade) for grade in GRADES}

@@ -1,11 +1,13 @@
-"""Graded rows -> the table that ends a run in the terminal."""
+"""Graded rows -> summary.txt: a conclusion, which ends a run in the terminal, then all main values, advice and warnings."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
 from typing import Final
 
-from cellvit.evaluation.grading import advice, by_fix
+from cellvit.evaluation.grading import advice_by_fix, grade_counts
 from cellvit.evaluation.summary import ORGAN_HEAD, Keyed
+from cellvit.formats.evaluations import ORGAN_PREDICTED
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 
 COLUMNS: Final = ("np_dice", "hv_skill", "hv_length", "nt_accuracy", "dice", "aji", "bpq", "mpq", "detection_f1")
@@ -18,6 +20,10 @@ _MARKS: Final = {"pass": "+", "partial": "~", "fail": "!", "undefined": "?", "":
 _LEGEND: Final = "+ pass   ~ partial   ! fail   ? undefined;  95 % intervals and all other metrics: summary.csv"
 _SIMULATED: Final = "These values show that the pipeline runs; they say nothing about tissue."
 _UNTRAINED: Final = "These values say nothing about the features of a trained foundation model."
+_CONCLUDED: Final = ("aji", "bpq", "mpq")
+"""Metrics of the conclusion."""
+
+_TERMINAL: Final = 100
 _NAME_WIDTH: Final = 22
 _WIDTH: Final = 13
 
@@ -25,23 +31,48 @@ _WIDTH: Final = 13
 def summary_text(
     keyed: Keyed, *, marks: Sequence[str] = (), warnings: Sequence[str] = (), absent: Mapping[str, str]
 ) -> str:
-    """The whole text: a table for each split, OrganHead, what to try, and what is missing.
+    """The whole text: the conclusion, a table for each split, OrganHead, what to try, and what is missing.
+
+    The conclusion is the first paragraph: at most 12 lines of at most 100 characters.
 
     Args:
         marks: What must be shown with every value: simulated data, untrained encoder.
         warnings: Lines about what to check, as a watershed that was chosen at the border of its grid.
         absent: Why there are no values, by what is absent.
     """
-    meaning = _SIMULATED if "simulated data" in marks else _UNTRAINED
-    lines = [f"MARKED: {', '.join(marks)}. {meaning}", ""] if marks else []
+    lines = [*_conclusion(keyed, marks, len(warnings) + len(absent)), ""]
     for split in dict.fromkeys(split for split, _ in keyed):
         of_split = {family: rows for (name, family), rows in keyed.items() if name == split}
         lines += [*_table(split, of_split), ""]
     lines += [_LEGEND, ""]
-    lines += _section("What to try", _advice_lines(keyed))
+    advised = advice_by_fix(keyed)
+    lines += _section(
+        "What to try", [line for fix, at in advised.items() for line in (fix, *(f"    {one}" for one in at))]
+    )
     lines += _section("Absent", [f"{name}: {reason}" for name, reason in absent.items()])
     lines += _section("Warnings", warnings)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _conclusion(keyed: Keyed, marks: Sequence[str], n_warnings: int) -> Iterable[str]:
+    if marks:
+        yield f"MARKED: {', '.join(marks)}."
+        yield _SIMULATED if "simulated data" in marks else _UNTRAINED
+    splits = dict.fromkeys(split for split, family in keyed if family == ORGAN_PREDICTED)
+    split = MEAN_SPLIT if MEAN_SPLIT in splits else next(iter(splits), "")
+    rows = keyed.get((split, ORGAN_PREDICTED), {})
+    shown = [rows[metric] for metric in _CONCLUDED if metric in rows and not math.isnan(rows[metric].value)]
+    if shown:
+        place = "mean and range of the splits" if split == MEAN_SPLIT else f"{shown[0].n} test tiles of split {split}"
+        yield f"Each tile with the decoder of the organ that OrganHead predicts ({place}):"
+        yield "  " + "   ".join(map(_with_range, shown))
+    else:
+        yield "No value of the whole workflow is defined."
+    counts = ", ".join(f"{count} {grade}" for grade, count in grade_counts(keyed).items() if count)
+    yield f"Grades of all values: {counts or 'none'}."
+    for fix in list(advice_by_fix(keyed))[:1]:
+        yield fill(f"Try first: {fix}.", _TERMINAL, subsequent_indent="  ")
+    yield f"All values, more advice and the warnings ({n_warnings}) are in summary.txt and in the report."
 
 
 def _table(split: str, families: Mapping[str, Mapping[str, SummaryRow]]) -> Iterable[str]:
@@ -66,22 +97,16 @@ def _line(name: str, rows: Mapping[str, SummaryRow], suffix: str) -> str:
     return f"{name:<{_NAME_WIDTH}}{n:>6}" + "".join(_cell(cell) for cell in cells)
 
 
+def _with_range(row: SummaryRow) -> str:
+    ends = "" if math.isnan(row.low) else f" ({row.low:.3f} to {row.high:.3f})"
+    return f"{row.metric} {row.value:.3f}{ends}"
+
+
 def _cell(row: SummaryRow | None) -> str:
     if row is None:
         return f"{'':>{_WIDTH}}"
     text = "-" if math.isnan(row.value) else f"{row.value:.3f}"
     return f"{text + _MARKS[row.gate]:>{_WIDTH}}"
-
-
-def _advice_lines(keyed: Keyed) -> list[str]:
-    """A line for each fix, and below it one for each result that it may help."""
-    advised = (
-        (f"split {split}, {family}", one)
-        for (split, family), rows in keyed.items()
-        if split != MEAN_SPLIT  # the same advice as for the splits
-        for one in advice(rows)
-    )
-    return [line for fix, results in by_fix(advised).items() for line in (fix, *(f"    {at}" for at in results))]
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cellvit.evaluation.grading import advice_by_fix, grade_counts
 from cellvit.evaluation.images import CLASS_COLOURS, HV_COLOURS, NP_COLOURS, colour_bar_png, svg_uri
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.gallery import Gallery, GalleryTile, Rank
@@ -66,9 +67,9 @@ def _context(data: ReportData) -> dict[str, Any]:
         "verdict": verdict.verdict_lines(data),
         "absent": verdict.absent_lines(data),
         "headlines": _headline_parts(data),
-        "gate_counts": verdict.gate_counts(data.summary),
+        "gate_counts": grade_counts(data.summary),
         "gates": verdict.gate_tables(data.summary, data.settings),
-        "advice": verdict.advice_by_fix(data.summary),
+        "advice": advice_by_fix(data.summary, family_label),
         "galleries": shown_galleries(data),
         "swatches": {CLASS_NAMES[member]: CLASS_COLOURS[member] for member in _LEGEND},
         "np_bar": colour_bar_png(NP_COLOURS),

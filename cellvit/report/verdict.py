@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 
 from cellvit.config.settings import Settings
-from cellvit.evaluation.grading import BASELINE_OF, GRADED, LOWER_IS_BETTER, advice, by_fix
+from cellvit.evaluation.grading import BASELINE_OF, GRADED, LOWER_IS_BETTER, grade_counts
 from cellvit.evaluation.summary import Keyed
 from cellvit.formats.documents import Value
 from cellvit.formats.evaluations import FamilyEvaluation
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.report.cells import Cell, Row, Table, interval, number, value_cell, value_of
 from cellvit.report.data import ReportData
-from cellvit.report.wording import GRADES, counted, family_label, metric_of, split_label
+from cellvit.report.wording import counted, family_label, metric_of, split_label
 
 _BASELINES = {"classical": "the classical baseline", "shared": "the shared decoder"}
 """Systems that the family decoders are compared with on the same tiles, and their names in sentences."""
@@ -20,7 +20,7 @@ _BASELINES = {"classical": "the classical baseline", "shared": "the shared decod
 def verdict_lines(data: ReportData) -> tuple[str, ...]:
     """Counts of what was evaluated, what beats its baselines and what passed its quality gate."""
     families = [decoder.evaluation for decoder in data.decoders if decoder.evaluation and not decoder.is_shared]
-    counts = ", ".join(f"{count} {grade}" for grade, count in gate_counts(data.summary).items() if count)
+    counts = ", ".join(f"{count} {grade}" for grade, count in grade_counts(data.summary).items() if count)
     return (*_evaluated(data, families), *_compared(families), *([f"Graded values: {counts}."] if counts else []))
 
 
@@ -45,22 +45,6 @@ def absent_lines(data: ReportData) -> tuple[str, ...]:
 def gate_tables(summary: Keyed, settings: Settings) -> tuple[Table, ...]:
     """A table for each split: every graded value beside its baseline and its limit."""
     return tuple(_gate_table(split, summary, settings) for split in dict.fromkeys(split for split, _ in summary))
-
-
-def gate_counts(summary: Keyed) -> dict[str, int]:
-    """Number of graded values by grade, best grade first; means over splits do not count again."""
-    grades = [row.gate for (split, _), rows in summary.items() if split != MEAN_SPLIT for row in _graded(rows)]
-    return {grade: grades.count(grade) for grade in GRADES}
-
-
-def advice_by_fix(summary: Keyed) -> dict[str, tuple[str, ...]]:
-    """What to try, each with its causes: the values on a split that did not pass."""
-    return by_fix(
-        (f"{split_label(split)}, {family_label(family)}", one)
-        for (split, family), rows in summary.items()
-        if split != MEAN_SPLIT
-        for one in advice(rows)
-    )
 
 
 def _evaluated(data: ReportData, families: Sequence[FamilyEvaluation]) -> Iterable[str]:

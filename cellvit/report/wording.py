@@ -84,9 +84,6 @@ _SHORT: Final = {
     "upper_bound": "Upper bound",
 }
 
-GRADES: Final = ("pass", "partial", "fail", "undefined")
-"""Grades of a value, best first."""
-
 _FAMILIES: Final = {
     SHARED_FAMILY: "all organs (shared decoder)",
     "organ_predicted": "all test tiles, organ predicted",

@@ -1,4 +1,4 @@
-"""Stage `summarize`: all evaluations -> graded summary.csv, its origin, and the table that ends a run in the terminal."""
+"""Stage `summarize`: all evaluations -> graded summary.csv, its origin, and the text whose start ends a run in the terminal."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ class Arguments:
     organ_heads: Annotated[tuple[Path, ...], Input("JSONs of evaluate_organ_head, one per split")]
     watersheds: Annotated[tuple[Path, ...], Input("JSONs of tune_watershed, of every split and family")] = ()
     summary: Annotated[Path, Output("CSV to write")]
-    table: Annotated[Path, Output("text to write: the table for the terminal")]
+    table: Annotated[Path, Output("text to write: conclusion, main values, advice and warnings")]
     origin: Annotated[Path, Output("JSON to write: what both were made from")]
     code: Code = ""
 
@@ -66,7 +66,7 @@ def run(arguments: Arguments) -> None:
         tables={path.name: sha256_of(path) for path in (arguments.summary, arguments.table)},
     )
     write_document(arguments.origin, origin)
-    log.info("summary splits=%d rows=%d\n%s", len(routed), sum(map(len, keyed.values())), text)
+    log.info("summary splits=%d rows=%d", len(routed), sum(map(len, keyed.values())))
 
 
 def _warnings(

@@ -68,6 +68,15 @@ class Graph:
         """True after `clean_features`: features are then made again only where a step needs them."""
         return removed_marker(Path(self.settings.results)).exists()
 
+    def conclusion(self, since: float) -> list[str]:
+        """First paragraph of summary.txt, and where the report is, as far as they were written after `since` (seconds)."""
+        results, lines = Path(self.settings.results), []
+        for path in (results / "summary.txt", results / "report/index.html"):
+            if path.exists() and path.stat().st_mtime >= since:
+                text = path.read_text(encoding="utf-8")
+                lines += text.split("\n\n")[0].splitlines() if path.suffix == ".txt" else [f"Report: {path.resolve()}"]
+        return lines
+
     def step(self, name: str) -> ForJob:
         """Settings that a step reads, as JSON; for `params`."""
         return lambda wildcards: step_settings(self.settings, name, getattr(wildcards, "family", ""))

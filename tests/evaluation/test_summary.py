@@ -3,7 +3,7 @@ import math
 import pytest
 
 from cellvit.config.evaluation import QualityGates
-from cellvit.evaluation.grading import Advice, advice, by_fix, grade_of, graded
+from cellvit.evaluation.grading import advice, advice_by_fix, grade_counts, grade_of, graded
 from cellvit.evaluation.summary import summary_rows
 from cellvit.evaluation.summary_table import summary_text
 from cellvit.formats.documents import Value
@@ -74,15 +74,22 @@ def test_advice_names_the_result_and_what_to_try(values, result, fix) -> None:
     assert fix in one.fix
 
 
-def test_findings_with_the_same_remedy_are_grouped() -> None:
-    weak, worse = Advice("aji 0.4 partial", "train longer"), Advice("bpq 0.1 fail", "train longer")
+def test_results_with_the_same_advice_are_grouped_and_means_are_left_out() -> None:
+    failed = graded(rows(aji=0.1, bpq=0.1, bpq__classical=0.2), GATES)
+    low_dice = graded(rows(np_dice=0.5), GATES)
 
-    grouped = by_fix(
-        [("split 1, a", Advice("np_dice 0.5 fail", "raise NP")), ("split 1, a", weak), ("split 1, b", worse)]
-    )
+    grouped = advice_by_fix({("1", "a"): low_dice, ("1", "b"): failed, ("mean", "b"): failed})
 
-    assert list(grouped) == ["train longer", "raise NP"]
-    assert grouped["train longer"] == ("split 1, a: aji 0.4 partial", "split 1, b: bpq 0.1 fail")
+    longer, lower = grouped
+    assert longer.startswith("train longer")
+    assert lower.startswith("lower the magnitude weight")
+    assert [line.split(" fail")[0] for line in grouped[longer]] == ["split 1, b: aji 0.100", "split 1, b: bpq 0.100"]
+    assert grade_counts({("1", "b"): failed, ("mean", "b"): failed}) == {
+        "pass": 0,
+        "partial": 0,
+        "fail": 2,
+        "undefined": 0,
+    }
 
 
 def family(split: str, *, aji: float = 0.6, name: str = "digestive", **changes) -> FamilyEvaluation:
@@ -105,7 +112,7 @@ def absent(split: str) -> FamilyEvaluation:
 
 def overall(split: str) -> RoutedEvaluation:
     systems = {
-        "organ_predicted": {"aji": Value(value=0.5, n=20)},
+        "organ_predicted": {"aji": Value(value=0.5, low=0.45, high=0.55, n=20), "bpq": Value(value=0.4, n=20)},
         "organ_given": {"aji": Value(value=0.55, n=20)},
         "upper_bound": {"aji": Value(value=0.95, n=20)},
     }
@@ -185,6 +192,25 @@ def test_the_text_shows_marks_grades_advice_warnings_and_what_is_absent() -> Non
     assert "respiratory: no tiles in test folds [3]" in text
     assert "lies on the border" in text
     assert max(len(line) for line in text.splitlines()) <= 150
+
+
+def test_the_text_starts_with_a_short_conclusion_of_the_whole_workflow() -> None:
+    keyed = summary_rows([family("1", aji=0.31)], [overall("1")], [head("1")], GATES)
+
+    text = summary_text(keyed, marks=("simulated data", "untrained encoder"), warnings=["one"], absent={})
+
+    conclusion = text.split("\n\n")[0].splitlines()
+    assert len(conclusion) <= 12
+    assert max(map(len, conclusion)) <= 100
+    assert "  aji 0.500 (0.450 to 0.550)   bpq 0.400" in conclusion
+    assert any("4 pass, 2 partial" in line for line in conclusion)
+    assert any("training.epochs" in line for line in conclusion)
+
+
+def test_a_conclusion_without_values_says_so() -> None:
+    conclusion = summary_text({}, absent={"split 1, organ_predicted": "no tiles"}).split("\n\n")[0]
+
+    assert "No value of the whole workflow is defined" in conclusion
 
 
 def test_the_text_ends_with_means_over_splits_and_advises_by_split_alone() -> None:

@@ -5,6 +5,7 @@ import pytest
 import run_documents as documents
 
 from cellvit.errors import ContractError
+from cellvit.evaluation.grading import advice_by_fix, grade_counts
 from cellvit.evaluation.values import MAP_METRICS, ORGAN_METRICS
 from cellvit.formats.documents import Value
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
@@ -112,9 +113,9 @@ def test_grades_come_with_limit_and_baseline_and_failures_with_a_fix_and_its_cau
     (table,) = verdict.gate_tables(data.summary, data.settings)
 
     assert texts(table)["digestive"] == ["0.400", "0.300", "above 0.5; partial above 0.3", "partial"]
-    assert verdict.gate_counts(data.summary) == {"pass": 0, "partial": 1, "fail": 1, "undefined": 1}
+    assert grade_counts(data.summary) == {"pass": 0, "partial": 1, "fail": 1, "undefined": 1}
 
-    advice = verdict.advice_by_fix(data.summary)
+    advice = advice_by_fix(data.summary)
     (causes,) = (causes for fix, causes in advice.items() if "training.epochs" in fix)
     assert causes == ("split 1, digestive: aji 0.400 partial",)
 

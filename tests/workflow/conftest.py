@@ -35,7 +35,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Work
 
 @pytest.fixture(scope="session")
 def finished(workshop: Workshop) -> Workshop:
-    """The workshop after one complete run."""
+    """The workshop after one complete run; run.log is what it printed."""
     done = workshop.snakemake("--cores", "2")
     assert done.returncode == 0, done.stderr[-6000:]
+    (workshop.home / "run.log").write_text(done.stderr)
     return workshop

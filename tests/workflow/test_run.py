@@ -50,6 +50,14 @@ def test_a_run_makes_every_file_of_the_design_and_leaves_none_half_written(finis
     assert [path for path in finished.results.rglob(".partial/*") if path.suffix != ".lock"] == []
 
 
+def test_a_run_ends_with_its_conclusion_and_the_place_of_the_report(finished):
+    printed = (finished.home / "run.log").read_text()
+    conclusion = (finished.results / "summary.txt").read_text().split("\n\n")[0]
+
+    assert "MARKED: simulated data, untrained encoder." in conclusion
+    assert f"{conclusion}\nReport: {finished.results.resolve()}/report/index.html\n" in printed
+
+
 def test_features_are_extracted_once_and_families_list_rows(finished):
     with h5py.File(finished.results / "features/fold1.h5") as file:
         assert file["tokens"].shape == (5, 1, 1, 16, 16, 96)
