@@ -85,9 +85,13 @@ def test_null_removes_the_own_settings():
             id="misspelled_weight",
         ),
         pytest.param(
-            {"trainings": {}}, "families.epidermal.trainings: unknown key; did you mean training?", id="misspelled_section"
+            {"trainings": {}},
+            "families.epidermal.trainings: unknown key; did you mean training?",
+            id="misspelled_section",
         ),
-        pytest.param({"seed": 3}, "families.epidermal.seed: unknown key; the keys here are: organs, training", id="seed"),
+        pytest.param(
+            {"seed": 3}, "families.epidermal.seed: unknown key; the keys here are: organs, training", id="seed"
+        ),
         pytest.param(
             {"decoder": {"dropout": 1.5}}, "families.epidermal.decoder.dropout: input should be less than 1", id="bound"
         ),
