@@ -60,16 +60,16 @@ def run(args: argparse.Namespace) -> None:
 
 def _compare(a: FinishedRun, b: FinishedRun, out: Path) -> None:
     comparison, names, provenance = compare(a, b), (str(a.folder), str(b.folder)), _provenance([a, b], out)
-    sys.stdout.write(comparison_text(comparison, names, provenance.marks))
     write_rows(out / "compare.csv", ComparedRow, comparison.rows)
     write_page(out / "index.html", render_comparison(comparison, names, provenance.marks), provenance)
+    sys.stdout.write(comparison_text(comparison, names, provenance.marks))
     sys.stdout.write(f"\nAll systems: {out / 'compare.csv'}, {out / 'index.html'}\n")
 
 
 def _spread(runs: list[FinishedRun], out: Path) -> None:
     rows = spread(runs)
-    sys.stdout.write(spread_text(rows, [str(one.folder) for one in runs]))
     write_rows(out / "seeds.csv", SpreadRow, rows)
+    sys.stdout.write(spread_text(rows, [str(one.folder) for one in runs]))
     sys.stdout.write(f"\nAll values: {out / 'seeds.csv'}\n")
 
 

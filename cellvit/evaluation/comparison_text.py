@@ -25,11 +25,15 @@ def comparison_text(comparison: Comparison, runs: tuple[str, str], marks: Sequen
     """
     lines = [f"MARKED: {', '.join(marks)}."] if marks else []
     lines += [f"A: {runs[0]}", f"B: {runs[1]}", "", *_settings(comparison.settings), ""]
-    judged = [row for row in comparison.rows if row.system == OWN and row.outcome != "equal"]
-    for (split, family), rows in groupby(judged, key=lambda row: (row.split, row.family)):
-        lines += [*_table(split, family, list(rows)), ""]
-    equal = _named([row for row in comparison.rows if row.system == OWN and row.outcome == "equal"])
-    lines += [fill(f"Equal scores on every tile: {'; '.join(equal)}.", _COLUMNS), ""] if equal else []
+    equal = []
+    own = (row for row in comparison.rows if row.system == OWN)
+    for (split, family), of_decoder in groupby(own, key=lambda row: (row.split, row.family)):
+        rows = list(of_decoder)
+        if "equal" in (outcomes := {row.outcome for row in rows}) and outcomes <= {"equal", "undefined"}:
+            equal.append(f"split {split}, {family}")
+        else:
+            lines += [*_table(split, family, rows), ""]
+    lines += [_filled(f"No difference on any tile: {'; '.join(equal)}."), ""] if equal else []
     lines += [*map(_filled, comparison.notes), ""] if comparison.notes else []
     return "\n".join([*lines, *map(_filled, judgement(comparison))]) + "\n"
 
@@ -79,13 +83,6 @@ def _table(split: str, family: str, rows: Sequence[ComparedRow]) -> Iterator[str
         ends = "" if math.isnan(row.low) else f"{row.low:+.3f} to {row.high:+.3f}"
         numbers = f"{_number(row.a):>8}{_number(row.b):>8}{_number(row.difference, '+'):>9}"
         yield f"  {row.metric:22}{numbers}  {ends:20}{row.n:>6}{row.units:>6}  {row.outcome}"
-
-
-def _named(rows: Sequence[ComparedRow]) -> list[str]:
-    return [
-        f"split {split}, {family} ({', '.join(row.metric for row in found)})"
-        for (split, family), found in groupby(rows, key=lambda row: (row.split, row.family))
-    ]
 
 
 def _number(value: float, sign: str = "") -> str:

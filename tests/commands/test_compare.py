@@ -35,12 +35,22 @@ def test_two_runs_are_printed_with_settings_differences_and_the_correction(
     assert code == 0
     assert "  training.loss.hv_magnitude_weight: 1.0 in A, 2.0 in B\n" in text
     assert re.search(r"  aji +0\.550 +0\.653 +\+0\.103  \+0\.100 to \+0\.107 +4 +4  higher in B\n", text)
-    assert "Equal scores on every tile: split 1, digestive (dice" in text
+    assert re.search(r"  dice .*  equal\n", text)
     assert "2 comparisons of all systems: 2 higher in B, 0 lower in B, 0 not clear; " in text
     sentences = " ".join(text.split())
     assert "in all of these comparisons together (Bonferroni, Student's t over patients" in sentences
     assert "not the noise between trainings" in sentences
     assert max(map(len, text.replace(str(tmp_path), "").splitlines())) <= 100
+
+
+def test_decoders_without_any_difference_are_one_line(
+    runs: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["compare", runs[0], runs[0], "--out", str(tmp_path / "out")])
+
+    text = capsys.readouterr().out
+    assert "No setting differs.\n\nNo difference on any tile: split 1, digestive; split 1, organ_predicted.\n" in text
+    assert "0 comparisons of all systems" in text
 
 
 def test_table_and_page_hold_every_row(runs: tuple[str, str], tmp_path: Path) -> None:
