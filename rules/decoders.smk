@@ -23,7 +23,7 @@ rule train_hovernet:
     resources:
         gpu=1,
         mem_mb=memory("train_hovernet"),
-        runtime=minutes("train_hovernet", times=SETTINGS.training.epochs),
+        runtime=minutes("train_hovernet", times=lambda own: own.training.epochs),
         device=DEVICE,
         cache=CACHE,
         cache_gb=CACHE_GB,

@@ -1,4 +1,4 @@
-"""Settings of the data: folds, families and splits."""
+"""Settings of the data: folds and splits, and the names of organs, families and splits."""
 
 import re
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ def _distinct(folds: tuple[int, ...]) -> tuple[int, ...]:
     return folds
 
 
-def _named_without_nulls(value: object) -> object:
+def named_without_nulls(value: object) -> object:
     """Drop entries that are null, so that an overriding file can remove one; make names strings."""
     if not isinstance(value, dict):
         return value
@@ -64,7 +64,6 @@ FamilyName = Annotated[str, _name("family", FAMILY_PATTERN, RESERVED_FAMILIES)]
 SplitName = Annotated[str, _name("split", SPLIT_PATTERN, RESERVED_SPLITS)]
 _AS_LIST = BeforeValidator(lambda value: [value] if isinstance(value, int) else value)
 Folds = Annotated[tuple[PositiveInt, ...], _AS_LIST, AfterValidator(_distinct), Field(min_length=1)]
-Families = Annotated[dict[FamilyName, tuple[Organ, ...]], BeforeValidator(_named_without_nulls), Field(min_length=1)]
 
 
 class SimulatedData(Section):
@@ -115,7 +114,7 @@ class Split(Section):
         return {"train": self.train, "validate": self.validate_, "test": self.test}
 
 
-Splits = Annotated[dict[SplitName, Split], BeforeValidator(_named_without_nulls), Field(min_length=1)]
+Splits = Annotated[dict[SplitName, Split], BeforeValidator(named_without_nulls), Field(min_length=1)]
 
 OFFICIAL_SPLITS = {
     "1": {"train": [1], "validate": [2], "test": [3]},

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from cellvit.config.base import override
 from cellvit.config.settings import Settings, load_settings
 from cellvit.errors import SettingsError
 
@@ -32,8 +33,8 @@ def given_settings(args: argparse.Namespace) -> Settings:
             raise SettingsError(
                 f"{path}: the settings file does not exist. Run in the repository, or give it by --base."
             )
-        _override(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    _override(merged, _parsed(args.config))
+        override(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    override(merged, _parsed(args.config))
     return load_settings(merged)
 
 
@@ -58,12 +59,3 @@ def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise SettingsError(f"--config {pair}: expected KEY=VALUE, as seed=1 or training='{{\"epochs\": 3}}'")
     return values
-
-
-def _override(below: dict[str, Any], above: dict[str, Any]) -> None:
-    """Merge as Snakemake does: mappings by key, other values as a whole."""
-    for key, value in above.items():
-        if isinstance(value, dict) and isinstance(below.get(key), dict):
-            _override(below[key], value)
-        else:
-            below[key] = value

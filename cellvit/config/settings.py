@@ -5,11 +5,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, StringConstraints, ValidationError, model_validator
 
-from cellvit.config.base import Section
-from cellvit.config.data import OFFICIAL_SPLITS, DataSettings, Families, Splits
+from cellvit.config.base import Section, override
+from cellvit.config.data import OFFICIAL_SPLITS, DataSettings, Splits
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings, check_fit
 from cellvit.config.evaluation import GatesSettings, WatershedSettings
-from cellvit.config.messages import settings_error
+from cellvit.config.families import Families, Organs
+from cellvit.config.messages import fault_lines, settings_error
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
 from cellvit.taxonomy import DEFAULT_FAMILIES, ORGANS, SHARED_FAMILY
 
@@ -31,8 +32,9 @@ class Settings(Section):
         default="results", description="output folder"
     )
     families: Families = Field(
-        default=dict(DEFAULT_FAMILIES),
-        description="families: sets of organs that share a decoder; null removes a family",
+        default=dict(DEFAULT_FAMILIES),  # type: ignore[arg-type]  # validated into FamilySettings by validate_default
+        description="families: sets of organs that share a decoder. training, decoder and watershed beside organs override "
+        "any of their keys for this family alone; null removes a family",
     )
     splits: Splits = Field(
         default=OFFICIAL_SPLITS,  # type: ignore[arg-type]  # validated into Split by validate_default
@@ -54,7 +56,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _organs_have_one_family(self) -> Self:
         family_of: dict[str, str] = {}
-        for family, organs in self.families.items():
+        for family, organs in self.organs.items():
             for organ in organs:
                 if organ in family_of:
                     raise ValueError(
@@ -93,6 +95,36 @@ class Settings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _own_settings_of_families_are_valid(self) -> Self:
+        faults: list[str] = []
+        for family in self.families:
+            try:
+                self.of_family(family)
+            except ValidationError as error:
+                faults += [f"families.{family}.{line}" for line in fault_lines(error, Settings)]
+        if faults:
+            raise ValueError("\n  ".join(faults))
+        return self
+
+    def of_family(self, family: str) -> "Settings":
+        """The settings that hold for one family: its own over the others. The shared decoder has none of its own.
+
+        Raises:
+            ValidationError: Its own settings are not valid together with the others.
+        """
+        own = self.families[family].own if family in self.families else {}
+        if not own:
+            return self
+        merged = self.model_dump(by_alias=True) | {"families": self.organs}
+        override(merged, own)
+        return Settings.model_validate(merged)
+
+    @property
+    def organs(self) -> dict[str, Organs]:
+        """Organs of each family, without the shared decoder."""
+        return {name: family.organs for name, family in self.families.items()}
+
     @property
     def stored_blocks(self) -> tuple[int, ...]:
         """Blocks whose tokens the feature stores hold."""
@@ -104,9 +136,9 @@ class Settings(Section):
 
         Organs are in the order of the taxonomy, so that their order in the settings makes no difference.
         """
-        families = dict(self.families)
+        families = self.organs
         if self.training.shared_decoder:
-            families[SHARED_FAMILY] = tuple(organ for organs in self.families.values() for organ in organs)
+            families[SHARED_FAMILY] = tuple(organ for organs in self.organs.values() for organ in organs)
         return {name: tuple(organ for organ in ORGANS if organ in organs) for name, organs in families.items()}
 
 

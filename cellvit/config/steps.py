@@ -9,9 +9,10 @@ from typing import Final
 from pydantic import Field
 
 from cellvit.config.base import Section
-from cellvit.config.data import Families, SimulatedData
+from cellvit.config.data import SimulatedData
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.evaluation import QualityGates, WatershedSettings
+from cellvit.config.families import Organs
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
 from cellvit.config.settings import Settings
 
@@ -38,7 +39,7 @@ class TrainOrganHeadSettings(Section):
 class GatherFamiliesSettings(Section):
     """Settings of `gather_families`: the organs of one family."""
 
-    organs: tuple[str, ...]
+    organs: Organs
 
 
 class TrainHovernetSettings(Section):
@@ -65,7 +66,7 @@ class EvaluateSettings(Section):
 class EvaluateRoutedSettings(Section):
     """Settings of `evaluate_routed`; the families say which decoder belongs to which organ."""
 
-    families: Families
+    families: dict[str, Organs]
     seed: int
 
 
@@ -96,10 +97,11 @@ def _extract_features(settings: Settings, _: str) -> Section:
     return ExtractFeaturesSettings(encoder=settings.encoder, features=features)
 
 
-def _train_hovernet(settings: Settings, _: str) -> Section:
-    """Without `shared_decoder`, which decides which decoders are trained, but not how."""
-    training = settings.training.model_copy(update={"shared_decoder": TrainingSettings().shared_decoder})
-    return TrainHovernetSettings(decoder=settings.decoder, training=training, seed=settings.seed)
+def _train_hovernet(settings: Settings, family: str) -> Section:
+    """Those of the family, without `shared_decoder`, which decides which decoders are trained, but not how."""
+    own = settings.of_family(family)
+    training = own.training.model_copy(update={"shared_decoder": TrainingSettings().shared_decoder})
+    return TrainHovernetSettings(decoder=own.decoder, training=training, seed=settings.seed)
 
 
 def _build_report(settings: Settings, _: str) -> Section:
@@ -116,10 +118,10 @@ _SECTIONS: Final[Mapping[str, Callable[[Settings, str], Section]]] = {
     "train_organ_head": lambda s, _: TrainOrganHeadSettings(organ_head=s.organ_head, seed=s.seed),
     "gather_families": lambda s, family: GatherFamiliesSettings(organs=s.decoder_families[family]),
     "train_hovernet": _train_hovernet,
-    "tune_watershed": lambda s, _: TuneWatershedSettings(watershed=s.watershed, seed=s.seed),
+    "tune_watershed": lambda s, family: TuneWatershedSettings(watershed=s.of_family(family).watershed, seed=s.seed),
     "evaluate_organ_head": lambda s, _: EvaluateSettings(seed=s.seed),
     "evaluate_family": lambda s, _: EvaluateSettings(seed=s.seed),
-    "evaluate_routed": lambda s, _: EvaluateRoutedSettings(families=s.families, seed=s.seed),
+    "evaluate_routed": lambda s, _: EvaluateRoutedSettings(families=s.organs, seed=s.seed),
     "summarize": lambda s, _: SummarizeSettings(quality=s.gates.quality, seed=s.seed),
     "build_report": _build_report,
     "archive": lambda s, _: s,

@@ -43,7 +43,9 @@ def data_table(settings: Settings) -> Table:
         "Seed": str(settings.seed),
     }
     facts |= {f"Split {name}": _roles(split.roles) for name, split in settings.splits.items()}
-    facts |= {f"Family {family}": ", ".join(organs) for family, organs in settings.families.items()}
+    for name, family in settings.families.items():
+        own = [f"{key}: {value}" for key, value in flattened(family.own).items()]
+        facts[f"Family {name}"] = "; ".join([", ".join(family.organs), *own])
     return text_table("Data, encoder and splits", ("What", "Value"), facts)
 
 

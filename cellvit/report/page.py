@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from cellvit.evaluation.grading import advice_by_fix, grade_counts
 from cellvit.evaluation.images import CLASS_COLOURS, HV_COLOURS, NP_COLOURS, colour_bar_png, svg_uri
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
@@ -14,7 +12,8 @@ from cellvit.report import integrity, origin, results, verdict
 from cellvit.report.cells import Table
 from cellvit.report.charts import comparison_chart, training_curves
 from cellvit.report.data import Decoder, ReportData
-from cellvit.report.wording import counted, decoder_label, family_label, interval_label, short_label
+from cellvit.report.templates import rendered
+from cellvit.report.wording import counted, decoder_label, family_label, interval_label
 from cellvit.taxonomy import CLASS_NAMES, NUCLEUS_CLASSES, NucleusClass
 
 _LEGEND: Final = (*NUCLEUS_CLASSES, NucleusClass.BACKGROUND)
@@ -33,13 +32,7 @@ class Part(NamedTuple):
 
 def render(data: ReportData) -> str:
     """The page; the same data give the same bytes."""
-    loader = PackageLoader("cellvit.report", "")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"decoder": decoder_label, "short": short_label}
-    style, _, _ = loader.get_source(environment, "style.css")
-    return environment.get_template("index.html.j2").render(style=style, **_context(data))
+    return rendered("index.html.j2", **_context(data))
 
 
 def shown_galleries(data: ReportData) -> tuple[Gallery, ...]:

@@ -63,7 +63,8 @@ def run(arguments: Arguments) -> None:
     """
     check_paired(evaluations=arguments.evaluations, tables=arguments.tables)
     check_paired(checkpoints=arguments.checkpoints, histories=arguments.histories)
-    provenance = provenance_of(arguments.page, _inputs(arguments), arguments.settings.model_dump(mode="json"))
+    settings = arguments.settings.model_dump(mode="json", by_alias=True)  # `cellvit compare` loads them again
+    provenance = provenance_of(arguments.page, _inputs(arguments), settings)
     data = _read(arguments, provenance.marks)
     page = render(data)
     write_page(arguments.page, page, provenance)

@@ -102,11 +102,18 @@ class Graph:
             name, self._n_tiles(wildcards), attempt, weights_mb=weights, percent=self.memory_percent
         )
 
-    def minutes(self, name: str, *, times: int = 1) -> ForAttempt:
-        """Time that a step asks for, which reads each tile `times` times, in minutes; for `resources`."""
-        return lambda wildcards, attempt: runtime_min(
-            name, self._n_tiles(wildcards) * times, attempt, percent=self.runtime_percent
-        )
+    def minutes(self, name: str, *, times: Callable[[Settings], int] = lambda _: 1) -> ForAttempt:
+        """Time that a step asks for, in minutes; for `resources`.
+
+        Args:
+            times: How often the step reads each tile, by the settings of the job's family.
+        """
+
+        def asked(wildcards: Any, attempt: int) -> int:
+            settings = self.settings.of_family(getattr(wildcards, "family", ""))
+            return runtime_min(name, self._n_tiles(wildcards) * times(settings), attempt, percent=self.runtime_percent)
+
+        return asked
 
     def _n_tiles(self, wildcards: Any) -> int:
         """Tiles that a job reads at most: of its fold, of the folds of its split or of all; of its family if it has one."""

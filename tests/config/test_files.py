@@ -49,7 +49,7 @@ def test_written_settings_give_the_same_settings_over_config_yaml(repository: Pa
     settings = load_settings(
         {
             "data": {"root": None, "simulated": {"tiles_per_fold": 4}},
-            "families": {"digestive": ["Colon"], "renal": ["Kidney"]},
+            "families": {"digestive": ["Colon"], "renal": {"organs": ["Kidney"], "training": {"epochs": 9}}},
             "splits": {"mine": {"train": 1, "validate": 2, "test": 3}},
             "encoder": {"preset": "tiny-vit", "weights": "random"},
             "training": {"learning_rate": 1e-5},

@@ -43,7 +43,7 @@ def test_every_setting_is_described():
 
 
 def test_default_families_hold_every_organ_once():
-    organs = [organ for organs in Settings().families.values() for organ in organs]
+    organs = [organ for organs in Settings().organs.values() for organ in organs]
 
     assert sorted(organs) == sorted(ORGANS)
 
@@ -129,7 +129,7 @@ def test_null_removes_a_family_and_a_split():
         {"families": {"epidermal": None, "skin": ["Skin"]}, "splits": {"2": None, "1": SPLIT | {"test": [3]}}}
     )
 
-    assert settings.families == {"skin": ("Skin",)}
+    assert settings.organs == {"skin": ("Skin",)}
     assert settings.splits["1"].roles == {"train": (1,), "validate": (2,), "test": (3,)}
 
 

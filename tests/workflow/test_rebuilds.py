@@ -160,6 +160,24 @@ def test_an_organ_that_moves_retrains_its_two_families(finished: Workshop) -> No
     assert not {"extract_features", "train_organ_head"} & set(planned)
 
 
+def test_own_settings_of_a_family_rerun_what_reads_its_decoder_alone(finished: Workshop) -> None:
+    own = "families={'digestive': {'training': {'loss': {'hv_magnitude_weight': 2.0}}}}"
+
+    planned = finished.planned("--config", own)
+    others = [f"results/watershed/split1/{family}.json" for family in ("glandular", "respiratory", "epidermal", "all")]
+
+    assert planned == {
+        "train_hovernet": 1,
+        "tune_watershed": 1,
+        "evaluate_family": 1,
+        "evaluate_routed": 1,
+        "summarize": 1,
+        "build_report": 1,
+    }
+    assert not finished.planned("--config", own, "--", *others)
+    assert finished.planned("--config", own, "--", "results/watershed/split1/digestive.json")["train_hovernet"] == 1
+
+
 def test_a_failed_training_is_tried_again_and_the_report_follows_it(finished: Workshop) -> None:
     path = finished.home / "cellvit" / "training" / "seeding.py"
     original = path.read_text()

@@ -1,10 +1,13 @@
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from cellvit.config.encoders import PRESETS
+from cellvit.config.settings import load_settings
+from cellvit.workflow.graph import Graph
 from cellvit.workflow.resources import DEMANDS, PANNUKE_FOLD_TILES, memory_mb, runtime_min, weights_mb
 
 H_OPTIMUS_0_MB = 4_529
@@ -26,6 +29,16 @@ def test_every_attempt_adds_the_first_request_and_more_tiles_never_request_less(
     assert abs(second - 2 * first) <= 1
     assert abs(third - 3 * first) <= 2
     assert by_tiles == sorted(by_tiles)
+
+
+def test_the_time_of_a_training_follows_the_epochs_of_its_family():
+    own = {"organs": ["Skin"], "training": {"epochs": 500}}
+    graph = Graph(load_settings({"families": {"digestive": ["Colon"], "epidermal": own}}))
+    minutes = graph.minutes("train_hovernet", times=lambda settings: settings.training.epochs)
+
+    short, long = (minutes(SimpleNamespace(family=family, split="1"), 1) for family in ("digestive", "epidermal"))
+
+    assert long > 2 * short
 
 
 def test_the_memory_of_streaming_steps_does_not_grow_with_the_tiles():

@@ -1,0 +1,170 @@
+"""Two runs on the same test tiles -> the paired difference of every metric, and whether it is clear."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float64
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from cellvit.evaluation.comparability import check_same_tiles, differing_settings
+from cellvit.evaluation.finished_run import FinishedRun, Scored, scores_of
+from cellvit.evaluation.scoring import PAIR_COLUMNS
+from cellvit.evaluation.values import has_maps, paired
+from cellvit.formats.comparison import ComparedRow, Outcome
+from cellvit.formats.tile_table import TileScores
+from cellvit.metrics.detection import UNPAIRED, detection_scores
+from cellvit.metrics.intervals import LEVEL, Interval, Statistic, bootstrap, bootstrap_organ_mean
+from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
+from cellvit.metrics.maps import METRICS as METRICS_OF_MAPS
+from cellvit.metrics.pannuke import mean_over_organs
+
+MIN_UNITS: Final = 3
+"""Fewest patients or tiles for which a difference can be clear: two give no estimate of the spread worth the name."""
+
+TILE_METRICS: Final = ("aji", "bpq", "mpq", "dice")
+"""Metrics that are means over tiles."""
+
+MAP_METRICS: Final = ("np_dice", "hv_skill", "hv_length", "nt_accuracy")
+"""Metrics of the maps before decoding. A longer HV vector is not in itself a better one; of all others more is better."""
+
+_OVER_ORGANS: Final = ("bpq", "mpq")
+
+_SEED: Final = 0
+"""Seed of the bootstrap: a comparison of the same two runs always gives the same table."""
+
+
+class Comparison(NamedTuple):
+    """What `compare` found.
+
+    Attributes:
+        settings: Settings that differ, as texts of A and B by dotted key.
+        n_comparisons: Differences that were judged; those of equal scores are not counted.
+        notes: What one of the runs alone has, in sentences.
+    """
+
+    rows: tuple[ComparedRow, ...]
+    settings: dict[str, tuple[str, str]]
+    n_comparisons: int
+    notes: tuple[str, ...]
+
+
+class Measured(NamedTuple):
+    """One metric in two runs on the same tiles.
+
+    Attributes:
+        difference: B minus A, paired by tile.
+        units: Patients that define it, or tiles where no patient is known: what its interval samples.
+        equal: True if both runs have the same scores on every tile.
+    """
+
+    a: float
+    b: float
+    difference: Interval
+    units: int
+    equal: bool
+
+
+def compare(a: FinishedRun, b: FinishedRun) -> Comparison:
+    """Paired differences of every split, family, system and metric that both runs have.
+
+    Raises:
+        ContractError: The runs have no split in common, or their test tiles differ.
+    """
+    check_same_tiles(a, b)
+    first, second = scores_of(a), scores_of(b)
+    both = [key for key in first if key in second]
+    found = [(key, name, one) for key in both for name, one in measured(*paired(first[key], second[key])).items()]
+    n_comparisons = sum(outcome_of(one, 1) not in ("equal", "undefined") for *_, one in found)
+    rows = tuple(_row(key, name, one, n_comparisons) for key, name, one in found)
+    return Comparison(rows, differing_settings(a, b), n_comparisons, tuple(_notes(first, second)))
+
+
+def measured(a: TileScores, b: TileScores) -> dict[str, Measured]:
+    """Every compared metric of two sets of scores of the same tiles; those of maps only if both have maps.
+
+    A tile on which a mean over tiles is undefined in one of both is left out. bPQ and mPQ are means over tiles and then
+    organs; detection F1 and the metrics of maps add counts over all tiles and divide once.
+    """
+    found = {name: _mean(name, a, b, over_organs=name in _OVER_ORGANS) for name in TILE_METRICS}
+    found["detection_f1"] = _pooled(PAIR_COLUMNS, _detection_f1, a, b)
+    if has_maps(a) and has_maps(b):
+        found |= {name: _pooled(MAP_COLUMNS, METRICS_OF_MAPS[name], a, b) for name in MAP_METRICS}
+    return found
+
+
+def outcome_of(one: Measured, n_comparisons: int) -> Outcome:
+    """Whether a difference is clear: not 0 with 95 % confidence in all comparisons together.
+
+    The half of the interval that faces 0 is stretched. An end of a percentile interval is about 1.96 standard errors
+    away, computed without Bessel's correction; the stretched one is as far away as Student's t demands of so few units
+    and of so many comparisons (Bonferroni).
+    """
+    value, low, high, _ = one.difference
+    if math.isnan(value):
+        return "undefined"
+    if one.equal:
+        return "equal"
+    if one.units < MIN_UNITS:
+        return "not clear"
+    tail = (1 - LEVEL) / 2
+    demanded = student.ppf(1 - tail / n_comparisons, one.units - 1) * math.sqrt(one.units / (one.units - 1))
+    stretched = (value - low if value > 0 else high - value) * demanded / norm.ppf(1 - tail)
+    if not abs(value) > stretched:  # also where there is no interval
+        return "not clear"
+    return "higher in B" if value > 0 else "lower in B"
+
+
+def _row(key: Scored, metric: str, one: Measured, n_comparisons: int) -> ComparedRow:
+    value, low, high, n = one.difference
+    outcome = outcome_of(one, n_comparisons)
+    return ComparedRow(*key, metric, one.a, one.b, value, low, high, n, one.units, outcome)
+
+
+def _notes(first: Mapping[Scored, TileScores], second: Mapping[Scored, TileScores]) -> Iterator[str]:
+    """What one run alone has scored."""
+    for key in dict.fromkeys((*first, *second)):
+        where = f"split {key.split}, {key.family}, {key.system}"
+        if key not in first or key not in second:
+            yield f"{where}: only run {'A' if key in first else 'B'} has it"
+            continue
+        ids = set(first[key].text("tile_id")), set(second[key].text("tile_id"))
+        if ids[0] != ids[1]:
+            counts = f"run A has scored {len(ids[0])}, run B {len(ids[1])}"
+            yield f"{where}: compared on the {len(ids[0] & ids[1])} tiles that both have; {counts}"
+
+
+def _mean(name: str, a: TileScores, b: TileScores, *, over_organs: bool) -> Measured:
+    first, second = a.column(name), b.column(name)
+    organs = a.organs if over_organs else np.zeros(len(a), np.int64)
+    difference = bootstrap_organ_mean(second - first, organs, rng=np.random.default_rng(_SEED), groups=a.groups)
+    defined = ~np.isnan(second - first)
+    of_a, of_b = (mean_over_organs(column[defined], organs[defined]) for column in (first, second))
+    equal = np.array_equal(first, second, equal_nan=True)
+    return Measured(of_a, of_b, difference, _units(a, defined), equal)
+
+
+def _pooled(columns: Sequence[str], statistic: Statistic, a: TileScores, b: TileScores) -> Measured:
+    first, second = a.block(columns), b.block(columns)
+    rows = np.concatenate([first, second], axis=1)
+
+    def difference(sums: Float64[np.ndarray, "r 2*k"]) -> Float64[np.ndarray, " r"]:
+        of_a, of_b = np.split(sums, 2, axis=1)
+        return statistic(of_b) - statistic(of_a)
+
+    counted = (rows != 0).any(axis=1)
+    interval = bootstrap(difference, rows, rng=np.random.default_rng(_SEED), groups=a.groups)
+    of_a, of_b = (float(statistic(part.sum(axis=0, keepdims=True))[0]) for part in (first, second))
+    units = _units(a, counted)
+    return Measured(of_a, of_b, interval._replace(n=int(counted.sum())), units, np.array_equal(first, second))
+
+
+def _detection_f1(sums: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
+    return detection_scores(sums.reshape(-1, UNPAIRED + 1, UNPAIRED + 1)).f1
+
+
+def _units(tiles: TileScores, defined: Bool[np.ndarray, " n"]) -> int:
+    """Patients of the tiles that define a value; tiles where no patient is known."""
+    return int(defined.sum()) if tiles.groups is None else len(np.unique(tiles.groups[defined]))

@@ -1,0 +1,134 @@
+"""A finished run or an archive of one: its settings, its test tiles and the scores of these tiles."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from cellvit.config.base import flattened
+from cellvit.config.settings import Settings, load_settings
+from cellvit.errors import StaleFileError
+from cellvit.evaluation.scoring import COLUMNS
+from cellvit.formats.content import content_of
+from cellvit.formats.digests import check_table, check_unchanged
+from cellvit.formats.documents import AnyDocument, read_document
+from cellvit.formats.evaluations import ORGAN_GIVEN, ORGAN_PREDICTED, FamilyEvaluation, RoutedEvaluation
+from cellvit.formats.page import page_digest, read_page_provenance
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.summary import SummaryOrigin, SummaryRow, read_summary
+from cellvit.formats.tile_table import TileScores, read_tile_scores
+
+OWN: Final = "decoder"
+"""System that a family's evaluation is about."""
+
+
+class Scored(NamedTuple):
+    """What a set of tile scores belongs to; family and system as in `cellvit.formats.comparison.ComparedRow`."""
+
+    split: str
+    family: str
+    system: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """An output folder with a report, which records the settings of the run and the digest of each document.
+
+    Attributes:
+        provenance: That of the report.
+    """
+
+    folder: Path
+    settings: Settings
+    provenance: Provenance
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return _page(self.folder)
+
+    @property
+    def flat_settings(self) -> dict[str, object]:
+        """Settings by dotted key, without those that decide no result, and with the version of the software."""
+        flat = flattened(self.settings.model_dump(mode="json", by_alias=True))
+        unread = ("device", "results", "cache.")
+        decisive = {key: value for key, value in flat.items() if not key.startswith(unread)}
+        return decisive | {"version of the software": self.provenance.software}
+
+    def document(self, name: str, kind: type[AnyDocument]) -> AnyDocument:
+        """A document of this run by its path in the folder.
+
+        Raises:
+            StaleFileError: The report was built from another version of it, so that its settings may be others.
+        """
+        path = self.folder / name
+        document = read_document(path, kind)
+        expected = self.provenance.made_from.get(os.path.relpath(path, self.page.parent), "none")
+        found = content_of(path).digest
+        if found != expected:
+            raise StaleFileError(
+                f"{path}: the report of this run was built from another version of this file, so that its settings may be "
+                f"others.\n  digest: the report names {expected[:12]}, the file has {found[:12]}\n"
+                "Fix: finish the run (snakemake --cores all), then compare again"
+            )
+        return document
+
+
+def read_run(folder: Path) -> FinishedRun:
+    """The run in an output folder or archive.
+
+    Raises:
+        MissingInputError: There is no report.
+        IntegrityError: The report was changed after it was written.
+        SettingsError: Its settings are those of another version of this software.
+    """
+    page = _page(folder)
+    provenance = read_page_provenance(page)
+    check_unchanged(page, page_digest(page))
+    return FinishedRun(folder, load_settings(provenance.settings["settings"]), provenance)
+
+
+def scores_of(run: FinishedRun) -> dict[Scored, TileScores]:
+    """Scores of the test tiles of every split, family and system; absent families have none."""
+    found: dict[Scored, TileScores] = {}
+    for split in run.settings.splits:
+        for family in run.settings.decoder_families:
+            evaluation = run.document(f"evaluation/split{split}/{family}.json", FamilyEvaluation)
+            for system, tiles in _systems(run, f"evaluation/split{split}/{family}_tiles.csv", evaluation.tables):
+                found[Scored(split, family, system)] = tiles
+        tables = _routed(run, split).tables
+        for system, tiles in _systems(run, f"evaluation/split{split}/routed_tiles.csv", tables):
+            own = system in (ORGAN_PREDICTED, ORGAN_GIVEN)
+            found[Scored(split, system, OWN) if own else Scored(split, ORGAN_PREDICTED, system)] = tiles
+    return found
+
+
+def tiles_tested_by(run: FinishedRun) -> dict[str, dict[str, str]]:
+    """Digest of the tiles of each test fold, by split and then by the name of the fold."""
+    return {split: _test_tiles(_routed(run, split)) for split in run.settings.splits}
+
+
+def summary_of(run: FinishedRun) -> tuple[SummaryRow, ...]:
+    """Rows of summary.csv."""
+    path = run.folder / "summary.csv"
+    check_table(path, run.document("summary.json", SummaryOrigin).tables, path.name)
+    return read_summary(path)
+
+
+def _page(folder: Path) -> Path:
+    return folder / "report" / "index.html"
+
+
+def _routed(run: FinishedRun, split: str) -> RoutedEvaluation:
+    return run.document(f"evaluation/split{split}/routed.json", RoutedEvaluation)
+
+
+def _test_tiles(routed: RoutedEvaluation) -> dict[str, str]:
+    made_from = {Path(name): digest for name, digest in routed.provenance.made_from.items()}
+    return {path.stem: digest for path, digest in made_from.items() if path.parent.name == "tiles"}
+
+
+def _systems(run: FinishedRun, name: str, tables: Mapping[str, str]) -> Iterator[tuple[str, TileScores]]:
+    check_table(run.folder / name, tables, "tiles")
+    yield from read_tile_scores(run.folder / name, COLUMNS).items()

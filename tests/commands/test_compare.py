@@ -1,0 +1,99 @@
+"""The command `compare`: what it prints and writes."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from finished_runs import scores, write_run
+
+from cellvit.__main__ import main
+from cellvit.formats.comparison import ComparedRow, SpreadRow
+from cellvit.formats.digests import check_unchanged
+from cellvit.formats.page import page_digest, read_page_provenance
+from cellvit.formats.summary import SummaryRow
+
+PATIENTS = ("p1", "p2", "p3", "p4")
+WEIGHT_2 = {"training": {"shared_decoder": False, "loss": {"hv_magnitude_weight": 2.0}}}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[str, str]:
+    """Two runs that differ in one weight of the loss and in the scores of the decoder."""
+    first = {"decoder": scores(PATIENTS, aji=(0.4, 0.6, 0.5, 0.7), dice=(0.8, 0.8, 0.8, 0.8))}
+    second = {"decoder": scores(PATIENTS, aji=(0.5, 0.71, 0.6, 0.8), dice=(0.8, 0.8, 0.8, 0.8))}
+    a, b = write_run(tmp_path / "weight1", first), write_run(tmp_path / "weight2", second, settings=WEIGHT_2)
+    return str(a), str(b)
+
+
+def test_two_runs_are_printed_with_settings_differences_and_the_correction(
+    runs: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["compare", *runs, "--out", str(tmp_path / "out")])
+
+    text = capsys.readouterr().out
+    assert code == 0
+    assert "  training.loss.hv_magnitude_weight: 1.0 in A, 2.0 in B\n" in text
+    assert re.search(r"  aji +0\.550 +0\.653 +\+0\.103  \+0\.100 to \+0\.107 +4 +4  higher in B\n", text)
+    assert re.search(r"  dice .*  equal\n", text)
+    assert "2 comparisons of all systems: 2 higher in B, 0 lower in B, 0 not clear; " in text
+    sentences = " ".join(text.split())
+    assert "in all of these comparisons together (Bonferroni, Student's t over patients" in sentences
+    assert "not the noise between trainings" in sentences
+    assert max(map(len, text.replace(str(tmp_path), "").splitlines())) <= 100
+
+
+def test_decoders_without_any_difference_are_one_line(
+    runs: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["compare", runs[0], runs[0], "--out", str(tmp_path / "out")])
+
+    text = capsys.readouterr().out
+    assert "No setting differs.\n\nNo difference on any tile: split 1, digestive; split 1, organ_predicted.\n" in text
+    assert "0 comparisons of all systems" in text
+
+
+def test_table_and_page_hold_every_row(runs: tuple[str, str], tmp_path: Path) -> None:
+    main(["compare", *runs, "--out", str(tmp_path / "out")])
+
+    table = pd.read_csv(tmp_path / "out/compare.csv")
+    page = (tmp_path / "out/index.html").read_text()
+    assert tuple(table.columns) == ComparedRow._fields
+    assert set(table["family"]) == {"digestive", "organ_predicted"}
+    assert "<td>1.0</td>" in re.sub(r"\s*class=\"\"|\s+(?=</td>)", "", page)
+    assert page.count("higher in B</td>") == 2
+    assert "split 1 · all test tiles, organ predicted" in page
+    assert not re.search(r"https?://|<script", page)
+    check_unchanged(tmp_path / "out/index.html", page_digest(tmp_path / "out/index.html"))
+    assert set(read_page_provenance(tmp_path / "out/index.html").made_from) == {
+        "../weight1/report/index.html",
+        "../weight2/report/index.html",
+    }
+
+
+def test_seeds_are_printed_with_their_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiles = {"decoder": scores(PATIENTS, aji=(0.4, 0.6, 0.5, 0.7))}
+    rows = {seed: [SummaryRow("1", "digestive", "aji", 0.4 + seed / 10, 0.3, 0.9, 4)] for seed in (0, 1)}
+    runs = [str(write_run(tmp_path / f"s{seed}", tiles, settings={"seed": seed}, summary=rows[seed])) for seed in rows]
+
+    code = main(["compare", "--seeds", *runs, "--out", str(tmp_path / "out")])
+
+    assert code == 0
+    assert re.search(r"  aji +0\.450 +0\.071 +0\.400 to 0\.500 +2\n", capsys.readouterr().out)
+    assert tuple(pd.read_csv(tmp_path / "out/seeds.csv").columns) == SpreadRow._fields
+
+
+def test_one_run_or_three_are_refused_with_the_way_to_compare_seeds(
+    runs: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *runs, runs[0]]) == 1
+    assert (
+        "expected two runs to compare, found 3. For several seeds: cellvit compare --seeds" in capsys.readouterr().err
+    )
+
+
+def test_help_shows_both_uses(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["compare", "--help"])
+
+    assert "cellvit compare --seeds results_seed0 results_seed1" in capsys.readouterr().out
