@@ -6,7 +6,10 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from cellvit.config.base import Section
 
-ImageStem = Literal["none", "rgb"]
+TokenNorm = Literal["none", "layer"]
+ImageStem = Literal["none", "rgb", "rgb_residual"]
+Trunk = Literal["shared", "branches"]
+Upsampling = Literal["bilinear", "pixel_shuffle"]
 
 
 class OrganHeadSettings(Section):
@@ -28,20 +31,43 @@ class DecoderSettings(Section):
     blocks: tuple[NonNegativeInt, ...] | None = Field(
         default=None, min_length=1, description="blocks whose tokens the decoder reads; null: all of features.blocks"
     )
+    token_norm: TokenNorm = Field(
+        default="none",
+        description="layer: the channels of each token are normalised to mean 0 and variance 1 before the projection "
+        "(LayerNorm without parameters); none: the tokens are read as the encoder gives them",
+    )
+    token_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the token channels that are dropped for a whole tile in training, before the projection",
+    )
     widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field(
-        default=(256, 128, 64, 64, 64), description="channels at the token grid and after each of the four x2 stages"
+        default=(256, 128, 64, 64, 64),
+        description="channels at the token grid and after each of the four x2 stages; the last, at full resolution, costs "
+        "most: with 32 the default decoder takes half the operations",
     )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="channel dropout after the token projection")
     image_stem: ImageStem = Field(
         default="rgb",
         description="rgb: features of the image join the upsampling path (the tokens of a frozen ViT alone do not show "
-        "where borders are); none: the decoder of the original system",
+        "where borders are); rgb_residual: the same from residual blocks; none: the decoder of the original system",
     )
     stem_widths: tuple[PositiveInt, ...] = Field(
         default=(16, 32, 64, 64),
         min_length=2,
         max_length=4,
         description="channels of the image's features at full, half, quarter and eighth resolution; at least the first two",
+    )
+    trunk: Trunk = Field(
+        default="shared",
+        description="shared: NP, HV and NT share all stages and have a light head each; branches: they have stages of "
+        "their own from 64 px on, as in HoVer-Net",
+    )
+    upsampling: Upsampling = Field(
+        default="bilinear",
+        description="how each stage doubles the resolution; pixel_shuffle: by a convolution that computes the four pixels of "
+        "a cell, from 32 px on",
     )
 
 

@@ -42,7 +42,7 @@ def load_module(path: Path, kind: str, build: Callable[..., AnyModule], device: 
     try:
         module = build(**header.architecture)
         module.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()}, strict=True)
-    except (TypeError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ContractError(
             f"{path}: the weights do not fit the architecture in the header ({error}). Fix: {remake(path)}"
         ) from error

@@ -5,28 +5,22 @@ References:
     Ronneberger et al. 2015, U-Net, arXiv 1505.04597: features of the image in the upsampling path.
 """
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
-from cellvit.config.models import DecoderSettings, ImageStem
+from cellvit.config.models import DecoderSettings
 from cellvit.errors import ContractError
+from cellvit.models.decoder_layers import ImagePyramid, TokenProjection, UpsamplingPath, UpsamplingStage, convolution
 from cellvit.taxonomy import TILE_PX, NucleusClass
-
-_DEFAULTS: Final = DecoderSettings()
 
 _STAGE_PX: Final = (TILE_PX // 8, TILE_PX // 4, TILE_PX // 2, TILE_PX)
 """Side of the maps after each of the four x2 stages."""
 
-_IMAGE_MEAN: Final = (0.707223, 0.578729, 0.703617)
-_IMAGE_STD: Final = (0.211883, 0.230117, 0.177517)
-"""Mean and standard deviation of H&E on a scale of 0 to 1, from the model card of H-optimus-0. They are the same for
-every encoder, because trained weights depend on them."""
+_SHARED_STAGES: Final = 2
+"""Stages that three branches share: those to 64 px."""
 
 _HV_INITIAL_STD: Final = 0.01
 """Initial standard deviation of the last weights of HV: the vectors start near zero, and the MSE near its baseline of
@@ -50,54 +44,44 @@ class HoverMaps(NamedTuple):
 class HoVerNetDecoder(nn.Module):
     """Token grids (and the image) -> NP, HV and NT maps at tile resolution.
 
-    A 1x1 convolution combines the blocks; four stages of bilinear upsampling and two 3x3 convolutions reach 256 px; three
-    light heads give the maps. With ``image_stem="rgb"``, a small convolutional pyramid computes features of the image at
-    full, half (quarter, eighth) resolution, which are concatenated to the input of the stage of that resolution: the
-    token grid of a frozen ViT alone does not show where borders are.
+    The blocks are projected and summed; four stages of upsampling and two 3x3 convolutions reach 256 px; three light heads
+    give the maps. With an image stem, a small convolutional pyramid computes features of the image at full, half (quarter,
+    eighth) resolution, which are concatenated to the input of the stage of that resolution: the token grid of a frozen ViT
+    alone does not show where borders are.
 
-    Departures from the published HoVer-Net: the encoder is a frozen ViT; the three heads share one trunk instead of three
-    branches; the stages have plain convolutions instead of dense blocks; upsampling is bilinear; the maps have the size of
-    the tile. Departure from the original system: the image stem (``image_stem="none"`` is its decoder). Every grid is
-    resized to 32 x 32 in the first stage, also if its side is not 16.
+    Departures from the published HoVer-Net: the encoder is a frozen ViT; the stages have plain convolutions instead of
+    dense blocks; the maps have the size of the tile. By default the three heads share one trunk; with
+    ``trunk="branches"``, NP, HV and NT have stages of their own from 64 px on. By default upsampling is bilinear, in the
+    first stage always, because it resizes a grid of any side to 32 x 32. Departure from the original system: the image
+    stem (``image_stem="none"`` is its decoder).
 
     Args:
         dim, blocks, grid: Width of a token, number of token grids of a tile, side of a grid.
-        widths, dropout, image_stem, stem_widths: As in `cellvit.config.models.DecoderSettings`.
+        options: Settings of `cellvit.config.models.DecoderSettings` by name, except `blocks`; defaults and limits are
+            those of the settings.
 
     Shapes:
         tokens: (b, blocks, g, g, dim), patch tokens only, any floating type.
         image: (b, 3, 256, 256), RGB in 0..255, uint8 or floating; None without a stem.
         returns: `HoverMaps`: np (b, 2, 256, 256), hv (b, 2, 256, 256), nt (b, 6, 256, 256).
+
+    Raises:
+        pydantic.ValidationError: An option is unknown, or its value is outside the limits.
     """
 
-    def __init__(  # seven arguments: they are the architecture that a checkpoint stores
-        self,
-        dim: int,
-        *,
-        blocks: int = 1,
-        grid: int = 16,
-        widths: Sequence[int] = _DEFAULTS.widths,
-        dropout: float = _DEFAULTS.dropout,
-        image_stem: ImageStem = _DEFAULTS.image_stem,
-        stem_widths: Sequence[int] = _DEFAULTS.stem_widths,
-    ) -> None:
+    def __init__(self, dim: int, *, blocks: int = 1, grid: int = 16, **options: Any) -> None:
         super().__init__()
+        settings = DecoderSettings(**options)
         self.token_shape = (blocks, grid, grid, dim)
-        joined = tuple(stem_widths) if image_stem == "rgb" else ()
-        extra = (0,) * (len(_STAGE_PX) - len(joined)) + joined[::-1]  # image channels of each stage, coarse to fine
-        self.project = nn.Sequential(
-            nn.Conv2d(blocks * dim, widths[0], 1, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(inplace=True),
-            nn.Dropout2d(dropout),
-        )
-        self.stages = nn.ModuleList(
-            nn.Sequential(_convolution(inner + added, outer), _convolution(outer, outer))
-            for inner, added, outer in zip(widths[:-1], extra, widths[1:], strict=True)
-        )
-        self.stem = ImagePyramid(joined) if joined else None
-        head_width = max(1, widths[-1] // 2)
-        self.heads = _convolution(widths[-1], 3 * head_width)  # one convolution for all heads is faster than three
+        self.project = TokenProjection(dim, blocks, settings)
+        n, shared = (3, _SHARED_STAGES) if settings.trunk == "branches" else (1, len(_STAGE_PX))
+        self.trunk = _stages(settings, 0, shared)
+        self.stem = _stem(settings)
+        self.branches = nn.ModuleList(_stages(settings, shared, len(_STAGE_PX)) for _ in range(n))
+        width = settings.widths[-1]
+        head_width = max(1, width // 2)
+        # one convolution for all heads of a trunk is faster than three
+        self.heads = nn.ModuleList(convolution(width, 3 * head_width // n) for _ in range(n))
         self.np = nn.Conv2d(head_width, 2, 1)
         self.hv = nn.Conv2d(head_width, 2, 1)
         self.nt = nn.Conv2d(head_width, len(NucleusClass), 1)
@@ -110,6 +94,9 @@ class HoVerNetDecoder(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, UpsamplingStage):
+                module.start_as_nearest()
         nn.init.normal_(self.hv.weight, std=_HV_INITIAL_STD)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs; a third faster on CPUs
 
@@ -127,16 +114,12 @@ class HoVerNetDecoder(nn.Module):
             ContractError: Tokens or image have another shape, or the image is missing.
         """
         self._check(tokens, image)
-        b, blocks, g, _, dim = tokens.shape
-        channels_last = tokens.permute(0, 2, 3, 1, 4).reshape(b, g, g, blocks * dim)
-        grids = channels_last.permute(0, 3, 1, 2)  # (b, blocks * dim, g, g), channels last in memory
-        x = self.project(grids.float())  # (b, widths[0], g, g)
         of_image = self.stem(image) if self.stem is not None else {}
-        for px, stage in zip(_STAGE_PX, self.stages, strict=True):
-            # antialiased if the map becomes smaller (grids over 32)
-            x = F.interpolate(x, size=(px, px), mode="bilinear", align_corners=False, antialias=px < x.shape[-1])
-            x = stage(torch.cat((x, of_image[px]), dim=1) if px in of_image else x)  # (b, widths[i], px, px)
-        for_np, for_hv, for_nt = self.heads(x).chunk(3, dim=1)
+        x = self.trunk(self.project(tokens), of_image)
+        parts: list[Tensor] = []  # (b, head_width, 256, 256) for each of NP, HV and NT
+        for branch, head in zip(self.branches, self.heads, strict=True):
+            parts += head(branch(x, of_image)).chunk(3 // len(self.heads), dim=1)
+        for_np, for_hv, for_nt = parts
         return HoverMaps(np=self.np(for_np), hv=self.hv(for_hv), nt=self.nt(for_nt))
 
     def _check(self, tokens: Tensor, image: Tensor | None) -> None:
@@ -153,42 +136,22 @@ class HoVerNetDecoder(nn.Module):
             )
 
 
-class ImagePyramid(nn.Module):
-    """Features of an RGB image at full, half, quarter and eighth resolution; one level for each width.
-
-    One convolution at full resolution, where convolutions cost most; at each lower level one of stride 2 and another one.
-
-    Shapes:
-        image: (b, 3, 256, 256), RGB in 0..255.
-        returns: Maps (b, width, px, px) by their side px: 256, 128, 64, 32.
-    """
-
-    mean: Float[Tensor, "1 3 1 1"]
-    std: Float[Tensor, "1 3 1 1"]
-
-    def __init__(self, widths: Sequence[int]) -> None:
-        super().__init__()
-        self.register_buffer("mean", 255 * torch.tensor(_IMAGE_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(_IMAGE_STD).view(1, 3, 1, 1), persistent=False)
-        self.full = _convolution(3, widths[0])
-        self.coarser = nn.ModuleList(
-            nn.Sequential(_convolution(inner, outer, stride=2), _convolution(outer, outer))
-            for inner, outer in pairwise(widths)
-        )
-
-    def forward(self, image: Num[Tensor, "b 3 256 256"]) -> dict[int, Float[Tensor, "b c px px"]]:
-        """Features by the side of their map in pixels."""
-        x = self.full((image.to(self.mean.dtype) - self.mean) / self.std)
-        features = {x.shape[-1]: x}
-        for level in self.coarser:
-            x = level(x)
-            features[x.shape[-1]] = x
-        return features
+def _stages(settings: DecoderSettings, first: int, end: int) -> UpsamplingPath:
+    """Stages `first` to `end` - 1 of the four."""
+    added = dict(zip(reversed(_STAGE_PX), _stem_widths(settings), strict=False))
+    path = UpsamplingPath()
+    for number in range(first, end):
+        px, (inner, outer) = _STAGE_PX[number], settings.widths[number : number + 2]
+        upsampling = settings.upsampling if number else "bilinear"
+        path.append(UpsamplingStage(px, inner, added.get(px, 0), outer, upsampling=upsampling))
+    return path
 
 
-def _convolution(inside: int, outside: int, *, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(outside),
-        nn.ReLU(inplace=True),
-    )
+def _stem(settings: DecoderSettings) -> ImagePyramid | None:
+    widths = _stem_widths(settings)
+    return ImagePyramid(widths, residual=settings.image_stem == "rgb_residual") if widths else None
+
+
+def _stem_widths(settings: DecoderSettings) -> tuple[int, ...]:
+    """Channels of the image's features, fine to coarse; none without a stem."""
+    return () if settings.image_stem == "none" else settings.stem_widths

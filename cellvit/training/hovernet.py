@@ -57,10 +57,7 @@ def architecture_of(decoder: DecoderSettings, features: Rows) -> dict[str, Any]:
         "dim": dim,
         "blocks": len(blocks_read(decoder, features)),
         "grid": grid,
-        "widths": list(decoder.widths),
-        "dropout": decoder.dropout,
-        "image_stem": decoder.image_stem,
-        "stem_widths": list(decoder.stem_widths),
+        **decoder.model_dump(mode="json", exclude={"blocks"}),
     }
 
 

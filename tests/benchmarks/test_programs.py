@@ -4,11 +4,23 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from cellvit.formats.family import write_members
+from cellvit.formats.features import FEATURES
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.writing import writing
 
 PROGRAMS = sorted(path.name for path in (Path(__file__).parents[2] / "benchmarks").glob("*.py"))
 
+SMALL_DECODER = "decoder={widths: [4, 4, 4, 4, 4], stem_widths: [4, 4]}"
+
 SMALLEST = {
+    "decoders.py": (
+        ("--config", SMALL_DECODER, "--dim", "8", "--rounds", "1", "--batch", "1"),
+        "| pixel_shuffle | `upsampling: pixel_shuffle` |",
+    ),
     "extract.py": (("--tiles", "2", "--rounds", "1", "--read-tiles", "2"), "| the same with images and ground truth |"),
     "memory.py": (("--tiles", "2", "--batch", "2"), "2 training tiles"),
 }
@@ -28,9 +40,8 @@ def test_every_import_of_a_program_exists(repository, monkeypatch, name):
 def test_a_program_runs_with_its_smallest_sizes(repository, name):
     arguments, expected = SMALLEST[name]
 
-    done = subprocess.run(
-        [sys.executable, repository / "benchmarks" / name, *arguments], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, repository / "benchmarks" / name, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=repository)
 
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
@@ -54,3 +65,42 @@ def test_views_trains_every_way_and_input_size(repository, folds, tmp_path):
     assert rows == [f"{px} px, {way}" for px in (112, 126) for way in ("rotated", "stored", "none")]
     assert "random weights" in done.stdout
     assert (tmp_path / "kept/112/fold1.h5").exists()
+
+
+@pytest.fixture
+def finished_run(tmp_path: Path, write_tile_store: Callable[..., Path]) -> Path:
+    """Tiles, features and the family of all organs of two folds; the tokens are noise."""
+    for fold in (1, 3):
+        paths = [tmp_path / folder / f"fold{fold}.h5" for folder in ("tiles", "features", "families/all")]
+        tiles, features, members = paths
+        write_tile_store(tiles, fold, ["Colon"] * 4, patients=["CoNSeP a", "CoNSeP b", "MoNuSeg c", "MoNuSeg d"])
+        rng = np.random.default_rng(fold)
+        with writing(features, FEATURES, 4, {"views": 1, "blocks": 2, "g": 16, "dim": 8}, Provenance()) as writer:
+            tokens = rng.normal(size=(4, 1, 2, 16, 16, 8)).astype(np.float16)
+            writer.append(cls=rng.normal(size=(4, 1, 8)).astype(np.float32), tokens=tokens)
+        write_members(members, fold=fold, organs=["Colon"], tiles=tiles, features=features)
+    return tmp_path
+
+
+def test_decoders_compares_variants_on_the_tiles_of_another_source(repository, finished_run):
+    sources = ("--train-source", "CoNSeP", "--test-source", "MoNuSeg")
+    settings = ("--config", SMALL_DECODER, "training={epochs: 1, bpq_every: 1, batch_size: 2}")
+    chosen = ("--variants", "default", "layer_norm", "--seeds", "0", "1", "--rounds", "1", "--batch", "1")
+    command = [
+        sys.executable,
+        repository / "benchmarks/decoders.py",
+        "--run",
+        finished_run,
+        *settings,
+        *chosen,
+        *sources,
+    ]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=repository)
+
+    assert done.returncode == 0, done.stderr
+    heading, _, columns, _, default, normalised = done.stdout.splitlines()
+    assert heading == "2 training tiles, 2 tiles kept back"
+    assert columns.count("|") == default.count("|") == normalised.count("|") == 16
+    assert default.count("+0.000 (+0.000 to +0.000)") == 3
+    assert normalised.startswith("| layer_norm | `token_norm: layer` |")

@@ -20,18 +20,56 @@ def tokens_of(n: int = 1, *, blocks: int = 1, grid: int = 16) -> torch.Tensor:
     return torch.randn(n, blocks, grid, grid, 12, generator=torch.Generator().manual_seed(1))
 
 
-def test_the_decoder_of_the_original_system_has_about_1_15_million_parameters():
-    decoder = HoVerNetDecoder(1536, image_stem="none")
+VARIANTS = {
+    "default": {},
+    "original": {"image_stem": "none"},
+    "four_blocks": {"blocks": 4},
+    "regularised_tokens": {"token_norm": "layer", "token_dropout": 0.3},
+    "residual_stem": {"image_stem": "rgb_residual", "stem_widths": (4, 6, 8, 10)},
+    "narrow_at_full_resolution": {"widths": (8, 8, 8, 4, 2)},
+    "branches": {"trunk": "branches"},
+    "branches_with_residual_stem": {"trunk": "branches", "image_stem": "rgb_residual"},
+    "pixel_shuffle": {"upsampling": "pixel_shuffle"},
+    "pixel_shuffle_in_branches": {"upsampling": "pixel_shuffle", "trunk": "branches"},
+}
 
-    n_parameters = sum(parameter.numel() for parameter in decoder.parameters())
+
+def inputs_of(decoder: HoVerNetDecoder, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return tokens_of(n, blocks=decoder.token_shape[0]), image_batch(n)
+
+
+def test_the_decoder_of_the_original_system_is_what_it_was():
+    decoder = HoVerNetDecoder(1536, image_stem="none", widths=(256, 128, 64, 64, 64))
+
+    shapes = [tuple(values.shape) for values in decoder.parameters() if values.ndim == 4]
+    n_parameters = sum(values.numel() for values in decoder.parameters())
 
     assert not decoder.reads_image
-    assert 1.0e6 < n_parameters < 1.3e6
+    assert n_parameters == 1_151_242
+    assert shapes == [
+        (256, 1536, 1, 1),
+        *[(128, 256, 3, 3), (128, 128, 3, 3)],
+        *[(64, 128, 3, 3), (64, 64, 3, 3)],
+        *[(64, 64, 3, 3), (64, 64, 3, 3)],
+        *[(64, 64, 3, 3), (64, 64, 3, 3)],
+        (96, 64, 3, 3),
+        *[(2, 32, 1, 1), (2, 32, 1, 1), (6, 32, 1, 1)],
+    ]
 
 
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_every_variant_gives_maps_at_tile_resolution(changes):
+    decoder = small(**changes).eval()
+
+    maps = decoder(*inputs_of(decoder, 2))
+
+    assert [tuple(part.shape) for part in maps] == [(2, channels, 256, 256) for channels in (2, 2, 6)]
+
+
+@pytest.mark.parametrize("upsampling", ["bilinear", "pixel_shuffle"])
 @pytest.mark.parametrize("grid", [16, 18, 24, 32, 36])
-def test_any_grid_gives_maps_at_tile_resolution(grid):
-    maps = small(grid=grid)(tokens_of(2, grid=grid), image_batch(2))
+def test_any_grid_gives_maps_at_tile_resolution(grid, upsampling):
+    maps = small(grid=grid, upsampling=upsampling)(tokens_of(2, grid=grid), image_batch(2))
 
     assert maps.np.shape == (2, 2, 256, 256)
     assert maps.hv.shape == (2, 2, 256, 256)
@@ -49,9 +87,10 @@ def test_no_cell_of_a_grid_up_to_32_is_averaged_away(grid):
     assert (found - inverted).abs().mean() > 0.1 * flat.abs().mean()
 
 
+@pytest.mark.parametrize("image_stem", ["rgb", "rgb_residual"])
 @pytest.mark.parametrize("stem_widths", [(4, 6), (4, 6, 8), (4, 6, 8, 10)])
-def test_features_of_the_image_are_used_at_two_to_four_resolutions(stem_widths):
-    decoder = small(stem_widths=stem_widths)
+def test_features_of_the_image_are_used_at_two_to_four_resolutions(image_stem, stem_widths):
+    decoder = small(image_stem=image_stem, stem_widths=stem_widths)
 
     features = decoder.stem(image_batch())
 
@@ -87,16 +126,45 @@ def test_a_token_changes_the_maps_at_its_own_place_and_nowhere_far(grid, cell):
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_training_starts_with_hv_near_zero_and_reaches_every_parameter(n):
-    decoder = small().train()
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_training_starts_with_hv_near_zero_and_reaches_every_parameter(n, changes):
+    decoder = small(**changes).train()
 
-    maps = decoder(tokens_of(n), image_batch(n))
+    maps = decoder(*inputs_of(decoder, n))
     sum(part.square().mean() for part in maps).backward()
 
     assert all(part.isfinite().all() for part in maps)
     assert maps.hv.abs().mean() < 0.2
     assert maps.hv.min() < 0 < maps.hv.max()
-    assert [name for name, parameter in decoder.named_parameters() if parameter.grad is None] == []
+    unreached = [name for name, parameter in decoder.named_parameters() if parameter.grad is None]
+    assert unreached == []
+
+
+@pytest.mark.parametrize("chosen", ["np", "hv", "nt"])
+def test_each_map_trains_its_own_branch_and_the_stages_to_64_px(chosen):
+    decoder = small(trunk="branches").train()
+
+    getattr(decoder(tokens_of(2), image_batch(2)), chosen).square().mean().backward()
+
+    trained = [branch[0].convolutions[0][0].weight.grad is not None for branch in decoder.branches]
+    assert trained == [name == chosen for name in ("np", "hv", "nt")]
+    assert [stage.px for stage in decoder.trunk] == [32, 64]
+    assert [stage.px for stage in decoder.branches[0]] == [128, 256]
+    assert all(parameter.grad is not None for parameter in decoder.trunk.parameters())
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        pytest.param({"trunk": "three"}, "'shared' or 'branches'", id="unknown_choice"),
+        pytest.param({"token_dropout": 1.0}, "less than 1", id="every_channel_dropped"),
+        pytest.param({"stem_widths": (4,)}, "at least 2 items", id="features_at_full_resolution_alone"),
+        pytest.param({"depth": 3}, "depth", id="unknown_name"),
+    ],
+)
+def test_options_are_checked_as_settings(option, message):
+    with pytest.raises(ValueError, match=message):
+        small(**option)
 
 
 @pytest.mark.parametrize(
