@@ -50,7 +50,9 @@ Pass = tuple[int, Callable[[], object]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="+", default=["tiny-vit"], help="encoders")
-    parser.add_argument("--weights", default="random", help="hub, random or a file; the speed is the same for all")
+    parser.add_argument(
+        "--weights", default="random", help="published, random or a file; the speed is the same for all"
+    )
     parser.add_argument("--tiles", type=int, nargs="+", default=[1024], help="tiles of a pass, for each encoder")
     parser.add_argument("--rounds", type=int, default=5, help="number of measurements of each pass")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
@@ -166,9 +168,9 @@ def matrix_rate(encoder: Encoder, tiles_per_s: float) -> list[str]:
 
 def operations(encoder: Encoder) -> float:
     """Multiplications and additions per tile: the matrices on every token, and attention."""
-    matrices = sum(m.weight.numel() for m in encoder.vit.modules() if isinstance(m, torch.nn.Linear))
-    tokens = encoder.grid**2 + encoder.vit.num_prefix_tokens
-    return 2.0 * tokens * matrices + 4.0 * tokens**2 * encoder.dim * len(encoder.vit.blocks)
+    matrices = sum(m.weight.numel() for m in encoder.model.modules() if isinstance(m, torch.nn.Linear))
+    tokens = encoder.grid**2 + encoder.model.num_prefix_tokens
+    return 2.0 * tokens * matrices + 4.0 * tokens**2 * encoder.dim * len(encoder.model.blocks)
 
 
 def memory(settings: ExtractFeaturesSettings, args: argparse.Namespace, n: int, folder: Path) -> Iterator[str]:

@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from cellvit.config.encoders import PRESETS, EncoderSettings
+from cellvit.config.encoders import EncoderSettings
+from cellvit.config.presets import PRESETS
 from cellvit.errors import ContractError, MissingInputError, SettingsError
-from cellvit.models.weights import load_vit
+from cellvit.models.weights import load_model
 
 TINY = PRESETS["tiny-vit"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -23,7 +24,7 @@ PUBLISHED = EncoderSettings(preset="custom", custom=TINY.model_copy(update={"nam
 
 
 def random_vit(seed: int = 0) -> nn.Module:
-    return load_vit(EncoderSettings(preset="tiny-vit", weights="random", seed=seed)).vit
+    return load_model(EncoderSettings(preset="tiny-vit", weights="random", seed=seed)).model
 
 
 def local(path: Path) -> EncoderSettings:
@@ -93,10 +94,10 @@ def test_every_weight_of_a_local_file_is_loaded(tmp_path: Path, name: str, given
     saved, file = random_vit(seed=3).state_dict(), tmp_path / name
     save_file(saved, file) if file.suffix == ".safetensors" else torch.save(saved, file)
 
-    loaded = load_vit(local(file if given == "file" else tmp_path))
+    loaded = load_model(local(file if given == "file" else tmp_path))
 
     assert loaded.weights == file
-    assert all(torch.equal(saved[key], value) for key, value in loaded.vit.state_dict().items())
+    assert all(torch.equal(saved[key], value) for key, value in loaded.model.state_dict().items())
 
 
 def test_missing_and_unexpected_keys_and_shapes_are_refused_by_name(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_missing_and_unexpected_keys_and_shapes_are_refused_by_name(tmp_path: Pa
     save_file(weights, file)
 
     with pytest.raises(ContractError) as caught:
-        load_vit(local(file))
+        load_model(local(file))
 
     message = str(caught.value)
     assert "1 missing: blocks.2.attn.qkv.weight" in message
@@ -119,10 +120,10 @@ def test_weights_in_the_cache_of_the_hub_are_found_offline(empty_hub: Path) -> N
     saved = random_vit(seed=4).state_dict()
     file = cache(empty_hub, saved)
 
-    loaded = load_vit(PUBLISHED)
+    loaded = load_model(PUBLISHED)
 
     assert loaded.weights == file
-    assert all(torch.equal(saved[key], value) for key, value in loaded.vit.state_dict().items())
+    assert all(torch.equal(saved[key], value) for key, value in loaded.model.state_dict().items())
 
 
 def test_random_weights_depend_on_the_seed_alone_and_leave_the_global_generator_unchanged() -> None:
@@ -151,13 +152,13 @@ def test_a_file_without_weights_by_name_is_refused(tmp_path: Path, name: str, co
     file.write_text(content) if isinstance(content, str) else torch.save(content, file)
 
     with pytest.raises(ContractError, match=message):
-        load_vit(local(file))
+        load_model(local(file))
 
 
 @pytest.mark.parametrize(
     ("files", "given", "message"),
     [
-        ((), "absent", "give hub, random, or the path"),
+        ((), "absent", "give published, random, or the path"),
         ((), "", "found none"),
         (("a.pth", "b.pth"), "", "give the path of the file"),
     ],
@@ -169,7 +170,7 @@ def test_a_path_that_is_not_one_weights_file_is_refused(
         (tmp_path / name).touch()
 
     with pytest.raises(MissingInputError, match=message):
-        load_vit(local(tmp_path / given))
+        load_model(local(tmp_path / given))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_a_path_that_is_not_one_weights_file_is_refused(
 )
 def test_an_unknown_layer_architecture_or_argument_is_refused(update: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        load_vit(custom(**update))
+        load_model(custom(**update))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_weights_that_are_not_available_name_the_page_and_the_commands(
     request.getfixturevalue(hub)
 
     with pytest.raises(MissingInputError) as caught:
-        load_vit(EncoderSettings(preset="h-optimus-0"))
+        load_model(EncoderSettings(preset="h-optimus-0"))
 
     for part in (reason, "https://huggingface.co/bioptimus/H-optimus-0", "hf auth login", "HF_TOKEN",
                  "encoder.weights: /path", "encoder.weights: random"):  # fmt: skip
@@ -207,4 +208,4 @@ def test_weights_of_the_hub_that_do_not_fit_are_refused(empty_hub: Path) -> None
     cache(empty_hub, weights)
 
     with pytest.raises(ContractError, match=r"norm\.weight"):
-        load_vit(PUBLISHED)
+        load_model(PUBLISHED)

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
-from cellvit.config.encoders import UNTRAINED_BAND, EncoderSettings, FeaturesSettings
+from cellvit.config.encoders import EncoderSettings, FeaturesSettings
+from cellvit.config.presets import UNTRAINED_BAND
 from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.errors import IntegrityError, StaleFileError
 from cellvit.formats.documents import read_document
 from cellvit.formats.features import FEATURES, FeatureBatch, FeatureCheck, append_features, open_features, read_features
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.writing import writing
-from cellvit.models.weights import load_vit
+from cellvit.models.weights import load_model
 from cellvit.stages import check_features, extract_features
 
 Edit = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -210,7 +211,9 @@ def test_weights_that_changed_since_the_extraction_are_stale(new_fold: Callable[
     weights = tmp_path / "model.safetensors"
 
     def save(seed: int) -> None:
-        save_file(load_vit(EncoderSettings(preset="tiny-vit", weights="random", seed=seed)).vit.state_dict(), weights)
+        save_file(
+            load_model(EncoderSettings(preset="tiny-vit", weights="random", seed=seed)).model.state_dict(), weights
+        )
 
     asked = settings(str(weights))
     save(0)
