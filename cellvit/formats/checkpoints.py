@@ -37,7 +37,7 @@ class CheckpointHeader(Document):
     """
 
     format: Literal["cellvit-checkpoint"] = "cellvit-checkpoint"
-    version: int = 2
+    version: int = 3
     kind: Literal["organ_head", "hovernet"]
     split: str
     family: str = ""

@@ -45,7 +45,7 @@ class PyramidTokens(nn.Module):
     def __init__(self, model: nn.Module, spec: EncoderPreset, levels: Sequence[int], input_px: int) -> None:
         super().__init__()
         _check(model, spec)
-        if hasattr(model, "set_input_size"):
+        if hasattr(model, "set_input_size"):  # a CNN needs no size
             set_input_size(model, input_px)
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._name, self._levels, self._grid = spec.name, list(levels), input_px // spec.patch_px

