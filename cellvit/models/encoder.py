@@ -29,8 +29,9 @@ class EncodedTiles(NamedTuple):
 
     Attributes:
         cls: CLS token of the last block; of a pyramid, the mean of its tokens.
-        tokens: Patch tokens of each stored block, without CLS and registers; of a pyramid, one grid of its levels. Cell (r, c) covers rows r * s to (r + 1) * s
-            and columns c * s to (c + 1) * s of the tile, with s = side of the tile / g.
+        tokens: Patch tokens of each stored block, without CLS and registers; of a pyramid, one grid of its levels. Cell
+            (r, c) covers rows r * s to (r + 1) * s and columns c * s to (c + 1) * s of the tile, with s = side of the
+            tile / g.
         largest: Largest magnitude of both before storage; not finite if the arithmetic overflowed (`check_range`).
     """
 
@@ -146,7 +147,9 @@ def load_encoder(
 
     Raises:
         MissingInputError: The weights are not available.
-        ContractError: The weights are not those of an encoder of this depth, width and patch, or of these levels, or do not fit strictly.
+        IntegrityError: The weights file in a package is not the published one.
+        ContractError: The weights are not those of an encoder of this depth, width and patch, or of these levels, or do not
+            fit strictly.
         SettingsError: timm does not accept the architecture, an argument or the input size.
     """
     try:

@@ -29,9 +29,9 @@ class PyramidTokens(nn.Module):
 
     CLS is the mean of the tokens over the grid, so that it has all levels and the width of a token.
 
-    Positions follow the tile: if the tile is flipped, or moved by a multiple of the coarsest stride, the tokens move with it.
-    Values follow only roughly: kernels have an orientation, strided convolutions of an even size are padded on one side
-    more than on the other, and near a border there is padding in view.
+    Positions follow the tile: if the tile is flipped, or moved by a multiple of the coarsest stride, the tokens move with
+    it. Values follow only roughly: kernels have an orientation, strided convolutions are padded on one side more than on
+    the other, and near a border the padding is in view.
 
     Shapes:
         prepared: (b, 3, s, s), s = the input size.
