@@ -23,8 +23,10 @@ import numpy as np
 import torch
 from pages import replace_tables
 from stores import peak_gb, write_family, write_tiles
+from torch.utils.flop_counter import FlopCounterMode
 
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
+from cellvit.config.presets import PRESETS
 from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.data.batches import shuffled_rows
 from cellvit.formats.family import open_family
@@ -40,6 +42,9 @@ from cellvit.models.encoder import Encoder, load_encoder
 READ_BATCH: Final = 16
 """Tiles that a training step reads."""
 
+GRID: Final = 16
+"""Cells per side of the token grid."""
+
 MATRIX: Final = 8192
 """Side of the matrices whose product is timed on a GPU."""
 
@@ -50,7 +55,9 @@ Pass = tuple[int, Callable[[], object]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="+", default=["tiny-vit"], help="encoders")
-    parser.add_argument("--weights", default="random", help="hub, random or a file; the speed is the same for all")
+    parser.add_argument(
+        "--weights", default="random", help="published, random or a file; the speed is the same for all"
+    )
     parser.add_argument("--tiles", type=int, nargs="+", default=[1024], help="tiles of a pass, for each encoder")
     parser.add_argument("--rounds", type=int, default=5, help="number of measurements of each pass")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
@@ -74,7 +81,8 @@ def lines(args: argparse.Namespace) -> Iterator[str]:
         folder = Path(name)
         for preset, n in zip(args.presets, args.tiles, strict=True):
             settings = ExtractFeaturesSettings(
-                encoder=EncoderSettings(preset=preset, weights=args.weights), features=FeaturesSettings()
+                encoder=EncoderSettings(preset=preset, weights=args.weights),
+                features=FeaturesSettings(input_px=GRID * PRESETS[preset].patch_px),
             )
             yield from ("", f"Encoder {preset}, {n} tiles per pass:", "")
             yield from speed(settings, args, n, folder)
@@ -165,10 +173,11 @@ def matrix_rate(encoder: Encoder, tiles_per_s: float) -> list[str]:
 
 
 def operations(encoder: Encoder) -> float:
-    """Multiplications and additions per tile: the matrices on every token, and attention."""
-    matrices = sum(m.weight.numel() for m in encoder.vit.modules() if isinstance(m, torch.nn.Linear))
-    tokens = encoder.grid**2 + encoder.vit.num_prefix_tokens
-    return 2.0 * tokens * matrices + 4.0 * tokens**2 * encoder.dim * len(encoder.vit.blocks)
+    """Multiplications and additions of one tile, as torch counts them."""
+    tile = torch.zeros(1, 256, 256, 3, dtype=torch.uint8, device=encoder.device)
+    with FlopCounterMode(display=False) as counter:
+        encoder(tile)
+    return float(counter.get_total_flops())
 
 
 def memory(settings: ExtractFeaturesSettings, args: argparse.Namespace, n: int, folder: Path) -> Iterator[str]:

@@ -12,7 +12,7 @@ rotated exactly in the first two. `--organs` selects a family. `--stem none` hid
 depends on the tokens alone.
 
 The encoder has random weights by default. Then the result says little about a trained encoder; if its weights are
-available, use `--preset h-optimus-0 --weights hub --device cuda`.
+available, use `--preset h-optimus-0 --weights published --device cuda`.
 """
 
 import argparse

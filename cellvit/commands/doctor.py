@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from cellvit.config.encoders import EncoderSettings
+from cellvit.config.encoders import PUBLISHED, EncoderSettings
 from cellvit.config.files import add_settings_arguments, given_settings
 from cellvit.config.settings import Settings
 from cellvit.data.pannuke import fold_files, read_patients, read_types
@@ -94,11 +94,22 @@ def _weights(settings: Settings) -> Check:
     encoder = settings.encoder
     if encoder.untrained:
         return Check("weights", "note", "random: the encoder is untrained, and every result says so")
-    if encoder.weights == "hub":
-        return _hub_weights(encoder)
+    if encoder.weights == PUBLISHED:
+        return _package_weights(encoder) if encoder.spec.package else _hub_weights(encoder)
     if Path(encoder.weights).exists():
         return Check("weights", "ok", encoder.weights)
     return Check("weights", "fault", f"{encoder.weights}: no such file", "correct encoder.weights")
+
+
+def _package_weights(encoder: EncoderSettings) -> Check:
+    from cellvit.models.weights import file_in_package
+
+    try:
+        file = file_in_package(encoder)
+    except CellvitError as error:  # its message has the fix
+        return Check("weights", "fault", str(error))
+    mark = f"; {encoder.mark}, and every result says so" if encoder.mark else ""
+    return Check("weights", "ok", f"{file.name} of the package {encoder.spec.package}{mark}")
 
 
 def _hub_weights(encoder: EncoderSettings) -> Check:
@@ -167,8 +178,9 @@ def _disk(settings: Settings) -> Check:
 
 
 def _needed_bytes(settings: Settings) -> int:
-    spec, n_grids = settings.encoder.spec, len(settings.stored_blocks) * settings.features.n_views
-    tokens = (settings.features.input_px // spec.patch_px) ** 2 * spec.dim * n_grids * _TOKEN_BYTES
+    spec, features = settings.encoder.spec, settings.features
+    cells = (features.input_px // spec.patch_px) ** 2 * len(settings.stored_blocks) * features.n_views
+    tokens = cells * spec.width(features.blocks) * _TOKEN_BYTES
     tile_bytes = tokens + _TILE_BYTES
     if settings.data.simulated:
         return len(settings.data.folds) * settings.data.simulated.tiles_per_fold * tile_bytes

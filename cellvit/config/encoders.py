@@ -1,6 +1,6 @@
-"""Settings of the frozen encoder, and presets with the arguments that the authors of each encoder give."""
+"""Settings of the frozen encoder, and of the features that are stored."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
@@ -13,123 +13,21 @@ from pydantic import (
 )
 
 from cellvit.config.base import Section
+from cellvit.config.presets import PRESETS, UNTRAINED_BAND, Band, EncoderPreset
 from cellvit.config.views import GEOMETRIES, geometries_named
 
-Rgb = tuple[float, float, float]
-Band = tuple[float, float]
+PUBLISHED = "published"
+"""Setting of `encoder.weights`: the weights that the authors of the encoder publish."""
+
+RANDOM = "random"
+"""Setting of `encoder.weights`: random weights, which nobody has trained."""
 
 LARGEST_BATCH = 4096
 """Most tiles in a forward pass."""
 
-UNTRAINED_BAND: Band = (0.6, 1.4)
-"""CLS standard deviation of random weights: the final LayerNorm still has gain 1 and bias 0, so about 1."""
-
-UNMEASURED_BAND: Band = (0.1, 5.0)
-"""For encoders without a published spread on PanNuke: detects only tokens that are constant or not normalised."""
-
-
-class EncoderPreset(Section):
-    """A timm encoder as its authors publish it."""
-
-    name: str = Field(description="timm model name, or hf-hub:owner/name")
-    architecture: str = Field(description="timm architecture for random weights and local files")
-    arguments: dict[str, Any] = Field(
-        default_factory=dict,
-        description="arguments of timm.create_model; layers by name (SwiGLUPacked, SiLU), img_size as in the weights",
-    )
-    mean: Rgb = Field(description="mean of the images in red, green and blue, on a scale of 0 to 1")
-    std: Rgb = Field(description="standard deviation of the images, likewise")
-    depth: PositiveInt = Field(description="number of transformer blocks")
-    dim: PositiveInt = Field(description="width of a token")
-    patch_px: PositiveInt = Field(default=14, description="side of one patch")
-    cls_std: Band = Field(description="lowest and highest plausible standard deviation of all CLS values of a fold")
-    page: str | None = Field(default=None, description="page where access to the weights is requested")
-    licence: str = Field(default="see the page of the weights", description="licence of the weights")
-
-
-_OPTIMUS_COLOURS: dict[str, Any] = {"mean": (0.707223, 0.578729, 0.703617), "std": (0.211883, 0.230117, 0.177517)}
-_IMAGENET_COLOURS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-_GIANT = "vit_giant_patch14_reg4_dinov2"
-_OPTIMUS_ARGUMENTS = {"img_size": 224, "init_values": 1e-5, "dynamic_img_size": False}
-_SWIGLU_ARGUMENTS = {"mlp_layer": "SwiGLUPacked", "act_layer": "SiLU"}
-"""Layers are named as in timm.layers or torch.nn."""
-
-
-def _published(repository: str, **fields: Any) -> EncoderPreset:
-    """An encoder from the Hugging Face hub."""
-    hub = {"name": f"hf-hub:{repository}", "page": f"https://huggingface.co/{repository}", "cls_std": UNMEASURED_BAND}
-    return EncoderPreset.model_validate(hub | fields)
-
-
-_H_OPTIMUS = {"architecture": _GIANT, "arguments": _OPTIMUS_ARGUMENTS, **_OPTIMUS_COLOURS, "depth": 40, "dim": 1536}
-
-PRESETS: dict[str, EncoderPreset] = {
-    "h-optimus-0": _published(
-        "bioptimus/H-optimus-0", **_H_OPTIMUS, cls_std=(0.70, 0.90), licence="Apache-2.0, access by a form"
-    ),
-    "h-optimus-1": _published("bioptimus/H-optimus-1", **_H_OPTIMUS, licence="non-commercial"),
-    "h0-mini": _published(
-        "bioptimus/H0-mini",
-        architecture="vit_base_patch14_reg4_dinov2",
-        arguments={**_OPTIMUS_ARGUMENTS, **_SWIGLU_ARGUMENTS, "mlp_ratio": 5.33334, "global_pool": ""},
-        **_OPTIMUS_COLOURS,
-        depth=12,
-        dim=768,
-        licence="CC BY-NC-ND 4.0",
-    ),
-    "uni2-h": _published(
-        "MahmoodLab/UNI2-h",
-        architecture=_GIANT,
-        arguments={
-            **_SWIGLU_ARGUMENTS,
-            "img_size": 224,
-            "patch_size": 14,
-            "depth": 24,
-            "num_heads": 24,
-            "init_values": 1e-5,
-            "embed_dim": 1536,
-            "mlp_ratio": 2.66667 * 2,
-            "no_embed_class": True,
-            "reg_tokens": 8,
-            "dynamic_img_size": True,
-        },
-        **_IMAGENET_COLOURS,
-        depth=24,
-        dim=1536,
-        licence="CC BY-NC-ND 4.0",
-    ),
-    "virchow2": _published(
-        "paige-ai/Virchow2",
-        architecture="vit_huge_patch14_224",
-        arguments={
-            **_SWIGLU_ARGUMENTS,
-            "img_size": 224,
-            "init_values": 1e-5,
-            "reg_tokens": 4,
-            "mlp_ratio": 5.3375,
-            "global_pool": "",
-            "dynamic_img_size": True,
-        },
-        **_IMAGENET_COLOURS,
-        depth=32,
-        dim=1280,
-        licence="CC BY-NC-ND 4.0",
-    ),
-    "tiny-vit": EncoderPreset(
-        name=_GIANT,
-        architecture=_GIANT,
-        arguments={**_OPTIMUS_ARGUMENTS, "embed_dim": 96, "depth": 4, "num_heads": 3, "init_values": 1.0},
-        **_OPTIMUS_COLOURS,
-        depth=4,
-        dim=96,
-        cls_std=UNTRAINED_BAND,
-        licence="none: random weights",
-    ),
-}
-"""Encoders by name, as their model cards describe them. tiny-vit has the token layout of H-optimus and no published
-weights."""
-
-Preset = Literal["h-optimus-0", "h-optimus-1", "h0-mini", "uni2-h", "virchow2", "tiny-vit", "custom"]
+Preset = Literal[
+    "h-optimus-0", "h-optimus-1", "h0-mini", "uni2-h", "virchow2", "efficientnet-lite0", "tiny-vit", "custom"
+]
 
 
 class EncoderSettings(Section):
@@ -137,28 +35,39 @@ class EncoderSettings(Section):
 
     preset: Preset = Field(default="h-optimus-0", description="a known encoder, or custom with encoder.custom")
     weights: Annotated[str, Field(min_length=1)] = Field(
-        default="hub",
-        description="hub (downloaded or cached; HF_TOKEN and HF_HUB_OFFLINE are respected), random (from encoder.seed; "
-        "all results are then marked untrained), or a local .safetensors or .pth file, or a folder with one such file",
+        default=PUBLISHED,
+        description="published (from the Hugging Face hub or its cache, where HF_TOKEN and HF_HUB_OFFLINE are respected; "
+        "for efficientnet-lite0 from an installed package), random (from encoder.seed; all results are then marked "
+        "untrained), or a local .safetensors or .pth file, or a folder with one such file",
     )
     seed: int = Field(default=0, ge=0, description="seed of random weights")
     custom: EncoderPreset | None = Field(
         default=None,
-        description="any timm encoder: name, architecture, arguments, mean, std, depth, dim, patch_px, cls_std",
+        description="any timm encoder: name, architecture, arguments, mean, std, patch_px, cls_std; depth and dim of a "
+        "vision transformer, or levels of any other model",
     )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if (self.preset == "custom") != (self.custom is not None):
             raise ValueError("encoder.preset: custom and encoder.custom belong together; set both or neither")
-        if self.preset == "tiny-vit" and self.weights == "hub":
+        if self.preset == "tiny-vit" and self.weights == PUBLISHED:
             raise ValueError("encoder.preset tiny-vit has no published weights; set encoder.weights: random")
         return self
 
     @property
     def untrained(self) -> bool:
         """True if the weights are random."""
-        return self.weights == "random"
+        return self.weights == RANDOM
+
+    @property
+    def mark(self) -> str:
+        """What must be shown beside every result of these weights; empty if they are, or may be, of pathology."""
+        if self.untrained:
+            return "untrained encoder"
+        return (
+            f"encoder trained on {self.spec.trained_on}" if self.spec.trained_on and self.weights == PUBLISHED else ""
+        )
 
     @property
     def spec(self) -> EncoderPreset:
@@ -178,7 +87,8 @@ class FeaturesSettings(Section):
     blocks: tuple[NonNegativeInt, ...] | None = Field(
         default=None,
         min_length=1,
-        description="transformer blocks whose tokens are stored, counted from 0; null: the last block",
+        description="transformer blocks whose tokens are stored, counted from 0; null: the last block. Of an encoder that is "
+        "not a vision transformer: its levels; null: those of stride 8, 16 and 32",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="arithmetic of the encoder; auto: float16 autocast on a GPU, float32 on a CPU"
@@ -211,10 +121,6 @@ class FeaturesSettings(Section):
         """Number of views of each tile: forward passes, and length of the views axis of the store."""
         return len(self.views) + self.colour_views
 
-    def stored_blocks(self, depth: int) -> tuple[int, ...]:
-        """Blocks whose tokens are stored, of an encoder with `depth` blocks."""
-        return self.blocks or (depth - 1,)
-
     @field_validator("batch_size", mode="wrap")
     @classmethod
     def _auto_or_a_number(cls, given: object, check: ValidatorFunctionWrapHandler) -> object:
@@ -237,15 +143,20 @@ class FeaturesSettings(Section):
 
 
 def check_fit(encoder: EncoderSettings, features: FeaturesSettings) -> None:
-    """Raise ValueError if the input size is not a multiple of the patch, or the encoder has no such block."""
-    patch, depth = encoder.spec.patch_px, encoder.spec.depth
-    if features.input_px % patch:
-        low = features.input_px // patch * patch
-        valid = ", ".join(str(side) for side in (low, low + patch) if side)
+    """Raise ValueError if the encoder has no such block or level, or the input size is not a multiple of patch and strides."""
+    spec = encoder.spec
+    kind = "levels" if spec.levels else "blocks"
+    beyond = [block for block in features.blocks or () if block >= spec.n_blocks]
+    if beyond:
         raise ValueError(
-            f"features.input_px={features.input_px} is not a multiple of the patch of the encoder, {patch} px; "
+            f"features.blocks={beyond}: the encoder has {spec.n_blocks} {kind}, numbered 0 to {spec.n_blocks - 1}"
+        )
+    step = spec.input_step_px(features.blocks)
+    if features.input_px % step:
+        low = features.input_px // step * step
+        valid = ", ".join(str(side) for side in (low, low + step) if side)
+        of = "patch" if step == spec.patch_px else "coarsest level"
+        raise ValueError(
+            f"features.input_px={features.input_px} is not a multiple of the {of} of the encoder, {step} px; "
             f"nearest valid values: {valid}"
         )
-    beyond = [block for block in features.blocks or () if block >= depth]
-    if beyond:
-        raise ValueError(f"features.blocks={beyond}: the encoder has {depth} blocks, numbered 0 to {depth - 1}")

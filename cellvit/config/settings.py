@@ -76,6 +76,11 @@ class Settings(Section):
     @model_validator(mode="after")
     def _blocks_and_input_fit_the_encoder(self) -> Self:
         check_fit(self.encoder, self.features)
+        if self.encoder.spec.levels and self.decoder.blocks is not None:
+            raise ValueError(
+                f"decoder.blocks={list(self.decoder.blocks)}: the levels of this encoder are stored as one grid, which the "
+                "decoder reads; set decoder.blocks: null, and choose levels by features.blocks"
+            )
         stored = self.stored_blocks
         missing = [block for block in self.decoder.blocks or () if block not in stored]
         if missing:
@@ -127,8 +132,8 @@ class Settings(Section):
 
     @property
     def stored_blocks(self) -> tuple[int, ...]:
-        """Blocks whose tokens the feature stores hold."""
-        return self.features.stored_blocks(self.encoder.spec.depth)
+        """Numbers of the token grids in the feature stores: blocks of the encoder; 0 alone for the levels of a pyramid."""
+        return self.encoder.spec.stored_grids(self.features.blocks)
 
     @property
     def decoder_families(self) -> dict[str, tuple[str, ...]]:

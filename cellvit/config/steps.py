@@ -25,8 +25,8 @@ class ExtractFeaturesSettings(Section):
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """Blocks whose tokens are stored."""
-        return self.features.stored_blocks(self.encoder.spec.depth)
+        """Numbers of the token grids that are stored: blocks; 0 alone for the levels of a pyramid."""
+        return self.encoder.spec.stored_grids(self.features.blocks)
 
 
 class TrainOrganHeadSettings(Section):

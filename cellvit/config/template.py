@@ -10,8 +10,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from cellvit.config.data import SimulatedData
-from cellvit.config.encoders import EncoderPreset
 from cellvit.config.evaluation import Gate, QualityGates
+from cellvit.config.presets import EncoderPreset
 from cellvit.config.settings import Settings
 
 _WIDTH = 118

@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from cellvit.config.encoders import Band, FeaturesSettings
+from cellvit.config.encoders import FeaturesSettings
+from cellvit.config.presets import Band
 from cellvit.evaluation.checks import CheckResult
 from cellvit.formats.features import FeatureBatch
 from cellvit.formats.hdf5 import Rows
@@ -69,7 +70,7 @@ def check_statistics(statistics: FeatureStatistics, band: Band) -> list[CheckRes
             f"{low:g} to {high:g}",
             f"{std:.4g}",
             not statistics.n_tiles or low <= std <= high,
-            "tokens from before the final LayerNorm"
+            "tokens that are not normalised, as those from before the final LayerNorm"
             if std < low
             else "colours that overflowed or were scaled twice, or tokens that are not normalised",
         ),

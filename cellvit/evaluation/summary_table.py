@@ -19,7 +19,7 @@ SYSTEMS: Final = ("shared", "classical", "trivial", "upper_bound")
 _MARKS: Final = {"pass": "+", "partial": "~", "fail": "!", "undefined": "?", "": " "}
 _LEGEND: Final = "+ pass   ~ partial   ! fail   ? undefined;  95 % intervals and all other metrics: summary.csv"
 _SIMULATED: Final = "These values show that the pipeline runs; they say nothing about tissue."
-_UNTRAINED: Final = "These values say nothing about the features of a trained foundation model."
+_NO_PATHOLOGY: Final = "These values say nothing about the features of a foundation model of pathology."
 _CONCLUDED: Final = ("aji", "bpq", "mpq")
 """Metrics of the conclusion."""
 
@@ -36,7 +36,7 @@ def summary_text(
     The conclusion is the first paragraph: at most 12 lines of at most 100 characters.
 
     Args:
-        marks: What must be shown with every value: simulated data, untrained encoder.
+        marks: What must be shown with every value: simulated data, the mark of the encoder.
         warnings: Lines about what to check, as a watershed that was chosen at the border of its grid.
         absent: Why there are no values, by what is absent.
     """
@@ -57,7 +57,7 @@ def summary_text(
 def _conclusion(keyed: Keyed, marks: Sequence[str], n_warnings: int) -> Iterable[str]:
     if marks:
         yield f"MARKED: {', '.join(marks)}."
-        yield _SIMULATED if "simulated data" in marks else _UNTRAINED
+        yield _SIMULATED if "simulated data" in marks else _NO_PATHOLOGY
     splits = dict.fromkeys(split for split, family in keyed if family == ORGAN_PREDICTED)
     split = MEAN_SPLIT if MEAN_SPLIT in splits else next(iter(splits), "")
     rows = keyed.get((split, ORGAN_PREDICTED), {})

@@ -29,7 +29,7 @@ class Content(NamedTuple):
 
     digest: str
     simulated: bool = False
-    untrained_encoder: bool = False
+    encoder_mark: str = ""
 
 
 def content_of(path: Path, bytes_sha256: Callable[[Path], str] = sha256_of) -> Content:
@@ -49,7 +49,7 @@ def content_of(path: Path, bytes_sha256: Callable[[Path], str] = sha256_of) -> C
     fields = _fields(path) if path.suffix in (".json", ".safetensors") else {}
     if "provenance" not in fields:  # a file of another program, or a table
         return Content(bytes_sha256(path))
-    marks = (bool(fields["provenance"].get("simulated")), bool(fields["provenance"].get("untrained_encoder")))
+    marks = (bool(fields["provenance"].get("simulated")), str(fields["provenance"].get("encoder_mark", "")))
     said = {name: value for name, value in fields.items() if name not in _NO_CONTENT}
     return Content(combined({"content": said, "marks": marks}), *marks)
 
@@ -67,7 +67,7 @@ def provenance_of(
         made_from={name: content.digest for name, content in sorted(contents.items())} | dict(outside or {}),
         settings=dict(settings),
         simulated=any(content.simulated for content in contents.values()),
-        untrained_encoder=any(content.untrained_encoder for content in contents.values()),
+        encoder_mark="; ".join(dict.fromkeys(mark for _, _, mark in contents.values() if mark)),
     )
 
 
@@ -78,7 +78,7 @@ def _store_content(path: Path) -> Content:
             digest = store_digest(str(file.attrs["content_sha256"]), provenance)
         except (KeyError, ValueError) as error:
             raise ContractError(f"{path}: this is not a complete store ({error}). Fix: {remake(path)}") from error
-    return Content(digest, provenance.simulated, provenance.untrained_encoder)
+    return Content(digest, provenance.simulated, provenance.encoder_mark)
 
 
 def _fields(path: Path) -> dict[str, Any]:

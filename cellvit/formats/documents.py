@@ -55,7 +55,7 @@ class Document(Record):
     """Header of every document."""
 
     format: str
-    version: int = 1
+    version: int = 2
     provenance: Provenance
 
 

@@ -15,7 +15,7 @@ from cellvit.formats.writing import StoreWriter
 
 FEATURES: Final = Format(
     "cellvit-features",
-    3,
+    4,
     (
         Column("cls", "float32", ("views", "dim")),
         Column("tokens", "float16", ("views", "blocks", "g", "g", "dim"), chunk_axes=3),
@@ -29,8 +29,8 @@ class FeatureBatch:
     """Frozen features of tiles.
 
     Attributes:
-        cls: CLS token after the final LayerNorm, one a view.
-        tokens: Patch tokens after the final LayerNorm, one grid a view and block; no CLS, no registers.
+        cls: CLS token after the final LayerNorm, one a view; of an encoder without CLS, the mean of its tokens.
+        tokens: Standardised tokens, one grid a view and block; no CLS, no registers.
     """
 
     cls: Float32[np.ndarray, "b views dim"]

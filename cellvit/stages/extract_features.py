@@ -75,7 +75,7 @@ def _provenance(arguments: Arguments, encoder: Encoder) -> Provenance:
     weights = {"data:weights": sha256_of(encoder.weights)} if encoder.weights else {}
     settings = arguments.settings.model_dump(mode="json")
     origin = provenance_of(arguments.features, [arguments.tiles], settings, outside=weights)
-    return origin.model_copy(update={"untrained_encoder": arguments.settings.encoder.untrained})
+    return origin.model_copy(update={"encoder_mark": arguments.settings.encoder.mark})
 
 
 def _made_by(arguments: Arguments, encoder: Encoder, tiles: Store, block_size: int) -> dict[str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cellvit.config.encoders import PUBLISHED, RANDOM
 from cellvit.config.settings import Settings
 from cellvit.config.steps import step_settings
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
@@ -53,9 +54,9 @@ class Graph:
 
     @property
     def weights(self) -> list[str]:
-        """Local file or folder of the encoder's weights; nothing for weights of the hub and random ones."""
+        """Local file or folder of the encoder's weights; nothing for published weights and random ones."""
         weights = self.settings.encoder.weights
-        return [] if weights in {"hub", "random"} else [weights]
+        return [] if weights in {PUBLISHED, RANDOM} else [weights]
 
     @property
     def cache(self) -> tuple[str, float]:

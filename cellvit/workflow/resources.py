@@ -100,7 +100,7 @@ def runtime_min(step: str, n_tiles: int, attempt: int = 1, *, percent: int = 100
 
 
 def weights_mb(depth: int, dim: int) -> int:
-    """Size of the float32 weights of a ViT: 12 dim^2 in a block (attention 4, MLP 8).
+    """Size of the float32 weights of a ViT: 12 dim^2 in a block (attention 4, MLP 8); 0 for other encoders (assumed small).
 
     Examples:
         >>> weights_mb(40, 1536)  # H-optimus-0: 1.13 G parameters

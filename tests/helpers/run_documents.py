@@ -18,7 +18,7 @@ from cellvit.formats.watershed import GridPoint, WatershedChoice
 
 NAN = float("nan")
 REASON = "no tiles of Skin in training fold 1"
-PROVENANCE = Provenance(made_from={"../../tiles/fold1.h5": "ab" * 32}, simulated=True, untrained_encoder=True)
+PROVENANCE = Provenance(made_from={"../../tiles/fold1.h5": "ab" * 32}, simulated=True, encoder_mark="untrained encoder")
 FAMILIES = ("digestive", "epidermal", "all")
 
 SETTINGS = load_settings(

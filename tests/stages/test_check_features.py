@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
-from cellvit.config.encoders import UNTRAINED_BAND, EncoderSettings, FeaturesSettings
+from cellvit.config.encoders import EncoderSettings, FeaturesSettings
+from cellvit.config.presets import UNTRAINED_BAND
 from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.errors import IntegrityError, StaleFileError
 from cellvit.formats.documents import read_document
 from cellvit.formats.features import FEATURES, FeatureBatch, FeatureCheck, append_features, open_features, read_features
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.writing import writing
-from cellvit.models.weights import load_vit
+from cellvit.models.weights import load_model
 from cellvit.stages import check_features, extract_features
 
 Edit = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -210,7 +211,9 @@ def test_weights_that_changed_since_the_extraction_are_stale(new_fold: Callable[
     weights = tmp_path / "model.safetensors"
 
     def save(seed: int) -> None:
-        save_file(load_vit(EncoderSettings(preset="tiny-vit", weights="random", seed=seed)).vit.state_dict(), weights)
+        save_file(
+            load_model(EncoderSettings(preset="tiny-vit", weights="random", seed=seed)).model.state_dict(), weights
+        )
 
     asked = settings(str(weights))
     save(0)
@@ -260,3 +263,25 @@ def test_a_view_that_the_encoder_did_not_see_stops_the_run_and_is_named(
     assert f"recomputed tokens (rows 0, 3, view {view})" in str(caught.value)
     assert "view identity): expected" not in str(caught.value)
     assert not fold_of_views.out.exists()
+
+
+def test_features_of_a_pyramid_are_checked_in_every_view_and_marked(new_fold: Callable[..., Fold]) -> None:
+    asked = ExtractFeaturesSettings(
+        encoder=EncoderSettings(preset="efficientnet-lite0"),
+        features=FeaturesSettings(input_px=256, views=("identity", "rotate90"), colour_views=1),
+    )
+    fold = new_fold(2).extract(asked)
+
+    with pytest.raises(IntegrityError, match="standard deviation of CLS"):  # the tiles are noise, not tissue
+        fold.check(asked)
+
+    with open_features(fold.features) as store:
+        assert store.shape("tokens") == (2, 3, 1, 16, 16, 592)
+        assert store.provenance.marks == ("simulated data", "encoder trained on ImageNet, no pathology")
+        assert store.provenance.made_from["data:weights"] == asked.encoder.spec.sha256
+    loose = asked.encoder.spec.model_copy(update={"cls_std": (0.1, 1.5)})
+    custom = asked.model_copy(update={"encoder": EncoderSettings(preset="custom", custom=loose)})
+    check = fold.extract(custom).check(custom)
+    assert {f"recomputed tokens (rows 0, 1, view {view})" for view in ("identity", "rotate90", "colour 1")} <= {
+        one.name for one in check.checks
+    }

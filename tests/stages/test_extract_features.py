@@ -68,14 +68,14 @@ def test_two_runs_give_the_same_content(tiles: Path, tmp_path: Path) -> None:
 
 def test_a_local_weights_file_is_hashed_into_the_store(tiles: Path, tmp_path: Path) -> None:
     weights = tmp_path / "model.safetensors"
-    save_file(load_encoder(TINY, FeaturesSettings(), "cpu").vit.state_dict(), weights)
+    save_file(load_encoder(TINY, FeaturesSettings(), "cpu").model.state_dict(), weights)
 
     assert extract(tiles, tmp_path / "local.h5", EncoderSettings(preset="tiny-vit", weights=str(weights))) == 0
     assert extract(tiles, tmp_path / "random.h5") == 0
 
     with open_features(tmp_path / "local.h5") as local, open_features(tmp_path / "random.h5") as random:
         assert local.provenance.made_from["data:weights"] == sha256_of(weights)
-        assert not local.provenance.untrained_encoder
+        assert local.provenance.encoder_mark == ""
         assert local.content_sha256 == random.content_sha256
 
 
@@ -130,7 +130,7 @@ def test_a_fold_without_tiles_gives_a_store_without_rows(tmp_path: Path, write_t
 
 def test_a_failed_extraction_leaves_no_file(tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = {
-        name: value.clone() for name, value in load_encoder(TINY, FeaturesSettings(), "cpu").vit.state_dict().items()
+        name: value.clone() for name, value in load_encoder(TINY, FeaturesSettings(), "cpu").model.state_dict().items()
     }
     weights["norm.weight"] *= 1e6
     save_file(weights, tmp_path / "model.safetensors")

@@ -59,7 +59,7 @@ def test_code_that_computes_changes_it(copy, module, before, after):
 
 
 def test_a_raised_format_version_changes_it(copy):
-    assert edited(copy, "formats/tiles.py", '    "cellvit-tiles",\n    4,', '    "cellvit-tiles",\n    5,')
+    assert edited(copy, "formats/tiles.py", '    "cellvit-tiles",\n    5,', '    "cellvit-tiles",\n    6,')
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from cellvit.stages import evaluate_family, evaluate_organ_head, evaluate_routed
 from cellvit.taxonomy import ORGANS
 
 GRID, DIM = 16, 8
-MARKED = Provenance(simulated=True, untrained_encoder=True)
+MARKED = Provenance(simulated=True, encoder_mark="untrained encoder")
 ONE_POINT = WatershedSettings(method=("hovernet",), np_threshold=(0.5,), hv_threshold=(0.4,), min_object_px=(10,))
 
 
@@ -224,6 +224,6 @@ def _write_features(tiles: Path, features: Path, fold: int, n: int) -> None:
         cls=rng.normal(size=(n, 1, DIM)).astype(np.float32),
         tokens=rng.normal(size=(n, 1, 1, GRID, GRID, DIM)).astype(np.float16),
     )
-    origin = provenance_of(features, [tiles], {}).model_copy(update={"untrained_encoder": True})
+    origin = provenance_of(features, [tiles], {}).model_copy(update={"encoder_mark": "untrained encoder"})
     with writing(features, FEATURES, n, {"views": 1, "blocks": 1, "g": GRID, "dim": DIM}, origin) as writer:
         append_features(writer, batch)

@@ -13,7 +13,7 @@ from cellvit.formats.summary import SummaryOrigin, read_summary
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.stages.summarize import Arguments, run
 
-COMMON = {"provenance": Provenance(simulated=True, untrained_encoder=True), "split": "1"}
+COMMON = {"provenance": Provenance(simulated=True, encoder_mark="untrained encoder"), "split": "1"}
 EVALUATED = {**COMMON, "status": "evaluated", "n_tiles": 12}
 
 
