@@ -78,5 +78,5 @@ def _provenance(runs: list[FinishedRun], out: Path) -> Provenance:
     return Provenance(
         made_from={os.path.relpath(one.page, out): sha256_of(one.page) for one in runs},
         simulated=any(one.provenance.simulated for one in runs),
-        untrained_encoder=any(one.provenance.untrained_encoder for one in runs),
+        encoder_mark="; ".join(dict.fromkeys(mark for one in runs if (mark := one.provenance.encoder_mark))),
     )
