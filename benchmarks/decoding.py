@@ -29,7 +29,7 @@ from cellvit.hover.decode import METHODS, Watershed, method_of, segment_grid
 from cellvit.hover.upper_bound import perfect_maps
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.metrics.contingency import contingency
-from cellvit.metrics.intervals import bootstrap_mean
+from cellvit.metrics.intervals import interval_of_mean
 from cellvit.metrics.overlap import aji_of, panoptic_of
 
 NOISES: Final = (0.0, 0.1, 0.2, 0.3)
@@ -131,7 +131,7 @@ def print_decoder(results: Path, choice: WatershedChoice) -> None:
     cells = [choice.family, str(len(scores))]
     for metric in (0, 1):
         values = [scores[:, best[method], metric] for method in ("hovernet", "hv_flow")]
-        change = bootstrap_mean(values[1] - values[0], rng=np.random.default_rng(0))
+        change = interval_of_mean(values[1] - values[0], scale="real")
         cells += [f"{np.nanmean(column):.3f}" for column in values]
         cells += [f"{change.value:+.3f} ({change.low:+.3f} to {change.high:+.3f})"]
     print(f"| {' | '.join(cells)} |", flush=True)

@@ -73,7 +73,12 @@ def _gate(description: str, passes: float, partial: float | None = None) -> Any:
 class QualityGates(Section):
     """Limits that grade a result pass, partial or fail; they never stop a run."""
 
-    organ_accuracy: Gate = _gate("accuracy of OrganHead, above this", 0.99)
+    organ_accuracy: Gate = _gate(
+        "accuracy of OrganHead, above this; published heads reach 0.89 to 0.93 on the official folds, and 0.99 only where "
+        "neighbouring tiles are in training and test",
+        0.90,
+        0.85,
+    )
     hv_length: Gate = _gate("mean length of the predicted HV vectors on nuclear pixels, above this", 0.40, 0.20)
     aji: Gate = _gate("AJI, above this", 0.50, 0.30)
     hv_mse: Gate = _gate("HV MSE, below this", 0.30)

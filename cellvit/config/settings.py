@@ -49,7 +49,7 @@ class Settings(Section):
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="training of the decoders")
     watershed: WatershedSettings = Field(default_factory=WatershedSettings, description="grid of watershed parameters")
     gates: GatesSettings = Field(default_factory=GatesSettings, description="integrity checks and quality gates")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the training and of the bootstrap intervals")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the training; intervals need none")
     device: Device = Field(default="auto", description="where torch computes; auto: on a GPU if there is one")
     cache: CacheSettings = Field(default_factory=CacheSettings, description="result cache, beside the output folder")
 

@@ -54,20 +54,16 @@ class TuneWatershedSettings(Section):
     """Settings of `tune_watershed`."""
 
     watershed: WatershedSettings
-    seed: int
 
 
 class EvaluateSettings(Section):
-    """Settings of `evaluate_organ_head` and `evaluate_family`."""
-
-    seed: int
+    """Settings of `evaluate_organ_head` and `evaluate_family`: none, because their inputs decide everything."""
 
 
 class EvaluateRoutedSettings(Section):
     """Settings of `evaluate_routed`; the families say which decoder belongs to which organ."""
 
     families: dict[str, Organs]
-    seed: int
 
 
 class SummarizeSettings(Section):
@@ -118,10 +114,10 @@ _SECTIONS: Final[Mapping[str, Callable[[Settings, str], Section]]] = {
     "train_organ_head": lambda s, _: TrainOrganHeadSettings(organ_head=s.organ_head, seed=s.seed),
     "gather_families": lambda s, family: GatherFamiliesSettings(organs=s.decoder_families[family]),
     "train_hovernet": _train_hovernet,
-    "tune_watershed": lambda s, family: TuneWatershedSettings(watershed=s.of_family(family).watershed, seed=s.seed),
-    "evaluate_organ_head": lambda s, _: EvaluateSettings(seed=s.seed),
-    "evaluate_family": lambda s, _: EvaluateSettings(seed=s.seed),
-    "evaluate_routed": lambda s, _: EvaluateRoutedSettings(families=s.organs, seed=s.seed),
+    "tune_watershed": lambda s, family: TuneWatershedSettings(watershed=s.of_family(family).watershed),
+    "evaluate_organ_head": lambda _, __: EvaluateSettings(),
+    "evaluate_family": lambda _, __: EvaluateSettings(),
+    "evaluate_routed": lambda s, _: EvaluateRoutedSettings(families=s.organs),
     "summarize": lambda s, _: SummarizeSettings(quality=s.gates.quality, seed=s.seed),
     "build_report": _build_report,
     "archive": lambda s, _: s,

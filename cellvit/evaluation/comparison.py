@@ -5,9 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64
-from scipy.stats import norm
-from scipy.stats import t as student
+from jaxtyping import Float64
 
 from cellvit.evaluation.comparability import check_same_tiles, differing_settings
 from cellvit.evaluation.finished_run import FinishedRun, Scored, scores_of
@@ -16,13 +14,18 @@ from cellvit.evaluation.values import has_maps, paired
 from cellvit.formats.comparison import ComparedRow, Outcome
 from cellvit.formats.tile_table import TileScores
 from cellvit.metrics.detection import UNPAIRED, detection_scores
-from cellvit.metrics.intervals import LEVEL, Interval, Statistic, bootstrap, bootstrap_organ_mean
+from cellvit.metrics.intervals import (
+    LEVEL,
+    Interval,
+    Statistic,
+    holm,
+    interval_of_organ_mean,
+    interval_of_sums,
+    p_value,
+)
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 from cellvit.metrics.maps import METRICS as METRICS_OF_MAPS
 from cellvit.metrics.pannuke import mean_over_organs
-
-MIN_UNITS: Final = 3
-"""Fewest patients or tiles for which a difference can be clear: two give no estimate of the spread worth the name."""
 
 TILE_METRICS: Final = ("aji", "bpq", "mpq", "dice")
 """Metrics that are means over tiles."""
@@ -31,9 +34,6 @@ MAP_METRICS: Final = ("np_dice", "hv_skill", "hv_length", "nt_accuracy")
 """Metrics of the maps before decoding. A longer HV vector is not in itself a better one; of all others more is better."""
 
 _OVER_ORGANS: Final = ("bpq", "mpq")
-
-_SEED: Final = 0
-"""Seed of the bootstrap: a comparison of the same two runs always gives the same table."""
 
 
 class Comparison(NamedTuple):
@@ -56,14 +56,12 @@ class Measured(NamedTuple):
 
     Attributes:
         difference: B minus A, paired by tile.
-        units: Patients that define it, or tiles where no patient is known: what its interval samples.
         equal: True if both runs have the same scores on every tile.
     """
 
     a: float
     b: float
     difference: Interval
-    units: int
     equal: bool
 
 
@@ -77,8 +75,9 @@ def compare(a: FinishedRun, b: FinishedRun) -> Comparison:
     first, second = scores_of(a), scores_of(b)
     both = [key for key in first if key in second]
     found = [(key, name, one) for key in both for name, one in measured(*paired(first[key], second[key])).items()]
-    n_comparisons = sum(outcome_of(one, 1) not in ("equal", "undefined") for *_, one in found)
-    rows = tuple(_row(key, name, one, n_comparisons) for key, name, one in found)
+    outcomes = outcomes_of([one for *_, one in found])
+    rows = tuple(_row(key, name, one, is_clear) for (key, name, one), is_clear in zip(found, outcomes, strict=True))
+    n_comparisons = sum(outcome not in ("equal", "undefined") for outcome in outcomes)
     return Comparison(rows, differing_settings(a, b), n_comparisons, tuple(_notes(first, second)))
 
 
@@ -95,32 +94,32 @@ def measured(a: TileScores, b: TileScores) -> dict[str, Measured]:
     return found
 
 
-def outcome_of(one: Measured, n_comparisons: int) -> Outcome:
-    """Whether a difference is clear: not 0 with 95 % confidence in all comparisons together.
+def outcomes_of(found: Sequence[Measured]) -> tuple[Outcome, ...]:
+    """Whether each difference is clear: not 0 with 95 % confidence in all comparisons together (Holm's correction).
 
-    The half of the interval that faces 0 is stretched. An end of a percentile interval is about 1.96 standard errors
-    away, computed without Bessel's correction; the stretched one is as far away as Student's t demands of so few units
-    and of so many comparisons (Bonferroni).
+    A difference without an interval (fewer than three patients) is never clear.
     """
-    value, low, high, _ = one.difference
-    if math.isnan(value):
+    judged = [math.nan if one.equal else _p_value(one.difference) for one in found]
+    return tuple(_outcome(one, adjusted) for one, adjusted in zip(found, holm(judged), strict=True))
+
+
+def _p_value(difference: Interval) -> float:
+    return p_value(difference.value, difference.low, difference.high, difference.units)
+
+
+def _outcome(one: Measured, adjusted_p: float) -> Outcome:
+    if math.isnan(one.difference.value):
         return "undefined"
     if one.equal:
         return "equal"
-    if one.units < MIN_UNITS:
+    if not adjusted_p < 1 - LEVEL:
         return "not clear"
-    tail = (1 - LEVEL) / 2
-    demanded = student.ppf(1 - tail / n_comparisons, one.units - 1) * math.sqrt(one.units / (one.units - 1))
-    stretched = (value - low if value > 0 else high - value) * demanded / norm.ppf(1 - tail)
-    if not abs(value) > stretched:  # also where there is no interval
-        return "not clear"
-    return "higher in B" if value > 0 else "lower in B"
+    return "higher in B" if one.difference.value > 0 else "lower in B"
 
 
-def _row(key: Scored, metric: str, one: Measured, n_comparisons: int) -> ComparedRow:
-    value, low, high, n = one.difference
-    outcome = outcome_of(one, n_comparisons)
-    return ComparedRow(*key, metric, one.a, one.b, value, low, high, n, one.units, outcome)
+def _row(key: Scored, metric: str, one: Measured, outcome: Outcome) -> ComparedRow:
+    value, low, high, n, units = one.difference
+    return ComparedRow(*key, metric, one.a, one.b, value, low, high, n, units, outcome)
 
 
 def _notes(first: Mapping[Scored, TileScores], second: Mapping[Scored, TileScores]) -> Iterator[str]:
@@ -139,11 +138,10 @@ def _notes(first: Mapping[Scored, TileScores], second: Mapping[Scored, TileScore
 def _mean(name: str, a: TileScores, b: TileScores, *, over_organs: bool) -> Measured:
     first, second = a.column(name), b.column(name)
     organs = a.organs if over_organs else np.zeros(len(a), np.int64)
-    difference = bootstrap_organ_mean(second - first, organs, rng=np.random.default_rng(_SEED), groups=a.groups)
+    difference = interval_of_organ_mean(second - first, organs, scale="real", groups=a.groups)
     defined = ~np.isnan(second - first)
     of_a, of_b = (mean_over_organs(column[defined], organs[defined]) for column in (first, second))
-    equal = np.array_equal(first, second, equal_nan=True)
-    return Measured(of_a, of_b, difference, _units(a, defined), equal)
+    return Measured(of_a, of_b, difference, np.array_equal(first, second, equal_nan=True))
 
 
 def _pooled(columns: Sequence[str], statistic: Statistic, a: TileScores, b: TileScores) -> Measured:
@@ -154,17 +152,11 @@ def _pooled(columns: Sequence[str], statistic: Statistic, a: TileScores, b: Tile
         of_a, of_b = np.split(sums, 2, axis=1)
         return statistic(of_b) - statistic(of_a)
 
-    counted = (rows != 0).any(axis=1)
-    interval = bootstrap(difference, rows, rng=np.random.default_rng(_SEED), groups=a.groups)
+    counted = int((rows != 0).any(axis=1).sum())
+    interval = interval_of_sums(difference, rows, scale="real", groups=a.groups)._replace(n=counted)
     of_a, of_b = (float(statistic(part.sum(axis=0, keepdims=True))[0]) for part in (first, second))
-    units = _units(a, counted)
-    return Measured(of_a, of_b, interval._replace(n=int(counted.sum())), units, np.array_equal(first, second))
+    return Measured(of_a, of_b, interval, np.array_equal(first, second))
 
 
 def _detection_f1(sums: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
     return detection_scores(sums.reshape(-1, UNPAIRED + 1, UNPAIRED + 1)).f1
-
-
-def _units(tiles: TileScores, defined: Bool[np.ndarray, " n"]) -> int:
-    """Patients of the tiles that define a value; tiles where no patient is known."""
-    return int(defined.sum()) if tiles.groups is None else len(np.unique(tiles.groups[defined]))

@@ -44,9 +44,9 @@ def judgement(comparison: Comparison) -> Iterator[str]:
     counts = ", ".join(f"{outcomes.count(name)} {name}" for name in ("higher in B", "lower in B", "not clear"))
     yield f"{comparison.n_comparisons} comparisons of all systems: {counts}; {outcomes.count('equal')} equal."
     yield (
-        "A difference is clear if it is not 0 with 95 % confidence in all of these comparisons together (Bonferroni, "
-        "Student's t over patients, or over tiles where no patient is known; at least 3). The intervals shown are those of "
-        "one comparison alone."
+        "A difference is clear if it is not 0 with 95 % confidence in all of these comparisons together (Holm's correction; "
+        "over patients, or over tiles where no patient is known; at least 3). The intervals shown are those of one "
+        "comparison alone."
     )
     yield (
         "The intervals cover the choice of test patients, not the noise between trainings: repeat both runs with other "

@@ -7,9 +7,10 @@ from typing import Final
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
+from cellvit.metrics.outlines import outlines
 from cellvit.taxonomy import NucleusClass
 
 HV_COLOURS: Final = "RdBu_r"
@@ -86,7 +87,7 @@ def overlay_png(
     """
     tile = Image.fromarray(image).quantize(_TILE_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     pixels = _enlarged(np.asarray(tile, dtype=np.uint8)).copy()
-    outline = contours(_enlarged(instances))
+    outline = outlines(_enlarged(instances))
     pixels[outline] = _TILE_COLOURS + _enlarged(classes)[outline]
     palette = np.zeros((_TILE_COLOURS + len(NucleusClass), 3), np.uint8)
     used = np.array(tile.getpalette(), np.uint8).reshape(-1, 3)[:_TILE_COLOURS]
@@ -98,24 +99,6 @@ def overlay_png(
 def class_map_png(classes: UInt8[np.ndarray, "h w"]) -> str:
     """Data URI of a map of classes; the background is grey."""
     return indexed_png(classes, class_palette())
-
-
-def contours(instances: Int[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Pixels of a nucleus with a neighbour (of four) outside it; the border of the image does not count as outside.
-
-    Examples:
-        >>> contours(np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 2]])).astype(int)
-        array([[0, 0, 0, 1],
-               [0, 0, 1, 0],
-               [0, 0, 1, 1]])
-    """
-    edge = np.zeros(instances.shape, bool)
-    across, along = instances[:, 1:] != instances[:, :-1], instances[1:] != instances[:-1]
-    edge[:, 1:] |= across
-    edge[:, :-1] |= across
-    edge[1:] |= along
-    edge[:-1] |= along
-    return edge & (instances > 0)
 
 
 def class_palette() -> Palette:

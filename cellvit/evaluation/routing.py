@@ -10,7 +10,7 @@ from cellvit.evaluation.values import value_of
 from cellvit.formats.documents import Value, Values
 from cellvit.formats.tiles import Groups
 from cellvit.metrics.classification import accuracy_majority, confusion, expected_calibration_error
-from cellvit.metrics.intervals import bootstrap_mean, bootstrap_organ_mean
+from cellvit.metrics.intervals import interval_of_mean, interval_of_organ_mean
 from cellvit.taxonomy import ORGANS
 
 
@@ -68,13 +68,11 @@ def predicted_families(
     return tuple(names[place] for place in sums.argmax(axis=0))
 
 
-def organ_values(
-    probabilities: Float[np.ndarray, "n 19"], organs: Sequence[str], *, seed: int, groups: Groups
-) -> Values:
+def organ_values(probabilities: Float[np.ndarray, "n 19"], organs: Sequence[str], *, groups: Groups) -> Values:
     """Metrics of OrganHead on tiles of known organ.
 
     Args:
-        groups: Group of each tile; intervals sample groups.
+        groups: Group of each tile; intervals are over groups.
 
     Returns accuracy, accuracy_majority (always the most frequent organ), balanced_accuracy and calibration_error (no
     interval).
@@ -82,33 +80,31 @@ def organ_values(
     truth, predicted = organ_numbers(organs), probabilities.argmax(axis=1)
     right = (predicted == truth).astype(np.float64)
     majority = accuracy_majority(confusion(truth, predicted, len(ORGANS)))
-    balanced = bootstrap_organ_mean(right, truth, rng=np.random.default_rng(seed), groups=groups)
+    balanced = interval_of_organ_mean(right, truth, groups=groups)
     return {
-        "accuracy": value_of(bootstrap_mean(right, rng=np.random.default_rng(seed), groups=groups)),
+        "accuracy": value_of(interval_of_mean(right, groups=groups)),
         "accuracy_majority": Value(value=majority, n=len(truth)),
         "balanced_accuracy": value_of(balanced),
         "calibration_error": Value(value=expected_calibration_error(probabilities, truth), n=len(truth)),
     }
 
 
-def organ_recall(
-    probabilities: Float[np.ndarray, "n 19"], organs: Sequence[str], *, seed: int, groups: Groups
-) -> Values:
+def organ_recall(probabilities: Float[np.ndarray, "n 19"], organs: Sequence[str], *, groups: Groups) -> Values:
     """Share of the tiles of each organ that is predicted correctly; arguments are those of `organ_values`."""
     truth = organ_numbers(organs)
     right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
     return {
         ORGANS[number]: value_of(
-            bootstrap_mean(np.where(truth == number, right, np.nan), rng=np.random.default_rng(seed), groups=groups)
+            interval_of_mean(np.where(truth == number, right, np.nan), groups=groups)
         )  # tiles of NaN are left out
         for number in np.unique(truth)
     }
 
 
-def routing_accuracy(routes: Routes, *, seed: int, groups: Groups) -> Value:
+def routing_accuracy(routes: Routes, *, groups: Groups) -> Value:
     """Share of tiles that are decoded by their own family, among those whose own family has a decoder."""
     right = np.array(routes.right, np.float64)  # None becomes NaN, which is left out
-    return value_of(bootstrap_mean(right, rng=np.random.default_rng(seed), groups=groups))
+    return value_of(interval_of_mean(right, groups=groups))
 
 
 def organ_confusion(

@@ -91,7 +91,9 @@ def _by_system(systems: Mapping[str, Values], own: str) -> Values:
 
 def _rows(split: str, family: str, values: Values) -> dict[str, SummaryRow]:
     return {
-        metric: SummaryRow(split, family, metric, value.value, value.low, value.high, value.n)
+        metric: SummaryRow(
+            split, family, metric, value.value, value.low, value.high, math.nan, math.nan, value.n, value.units
+        )
         for metric, value in values.items()
     }
 
@@ -114,5 +116,5 @@ def _means(keyed: Keyed) -> Keyed:
 def _mean(family: str, metric: str, values: Sequence[float]) -> SummaryRow:
     """Mean over the splits on which the metric is defined, with the smallest and the largest of them."""
     defined = np.array([value for value in values if not math.isnan(value)])
-    low, high = (float(defined.min()), float(defined.max())) if defined.size else (math.nan, math.nan)
-    return SummaryRow(MEAN_SPLIT, family, metric, mean_defined(defined), low, high, defined.size)
+    ends = (float(defined.min()), float(defined.max())) if defined.size else (math.nan, math.nan)
+    return SummaryRow(MEAN_SPLIT, family, metric, mean_defined(defined), math.nan, math.nan, *ends, defined.size, 0)

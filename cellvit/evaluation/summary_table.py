@@ -9,6 +9,7 @@ from cellvit.evaluation.grading import advice_by_fix, grade_counts
 from cellvit.evaluation.summary import ORGAN_HEAD, Keyed
 from cellvit.formats.evaluations import ORGAN_PREDICTED
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
+from cellvit.metrics.intervals import MIN_UNITS
 
 COLUMNS: Final = ("np_dice", "hv_skill", "hv_length", "nt_accuracy", "dice", "aji", "bpq", "mpq", "detection_f1")
 """Metrics of the table; summary.csv has all."""
@@ -18,6 +19,7 @@ SYSTEMS: Final = ("shared", "classical", "trivial", "upper_bound")
 
 _MARKS: Final = {"pass": "+", "partial": "~", "fail": "!", "undefined": "?", "": " "}
 _LEGEND: Final = "+ pass   ~ partial   ! fail   ? undefined;  95 % intervals and all other metrics: summary.csv"
+_NO_INTERVAL: Final = f"no interval: fewer than {MIN_UNITS} patients (or tiles), or all of them agree"
 _SIMULATED: Final = "These values show that the pipeline runs; they say nothing about tissue."
 _NO_PATHOLOGY: Final = "These values say nothing about the features of a foundation model of pathology."
 _CONCLUDED: Final = ("aji", "bpq", "mpq")
@@ -98,7 +100,9 @@ def _line(name: str, rows: Mapping[str, SummaryRow], suffix: str) -> str:
 
 
 def _with_range(row: SummaryRow) -> str:
-    ends = "" if math.isnan(row.low) else f" ({row.low:.3f} to {row.high:.3f})"
+    low, high = (row.split_min, row.split_max) if row.split == MEAN_SPLIT else (row.low, row.high)
+    no_interval = f" ({_NO_INTERVAL})" if row.units else ""
+    ends = no_interval if math.isnan(low) else f" ({low:.3f} to {high:.3f})"
     return f"{row.metric} {row.value:.3f}{ends}"
 
 

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cellvit.errors import IntegrityError, StaleFileError
-from cellvit.evaluation.values import differences, map_sums_of, metric_values, trivial_values, values_by_organ
+from cellvit.evaluation.values import (
+    class_confusion,
+    differences,
+    map_sums_of,
+    metric_values,
+    trivial_values,
+    values_by_organ,
+)
 from cellvit.formats.checkpoints import CheckpointHeader, read_header
 from cellvit.formats.digests import remake
 from cellvit.formats.documents import Values, read_document
@@ -72,23 +79,26 @@ class SystemValues(NamedTuple):
         systems: Values by system, including the trivial predictions.
         organs: Main values by organ, then by system.
         differences: Paired differences of the evaluated system from the others.
+        class_confusion: Nuclei of the evaluated system by true (row) and predicted (column) class.
     """
 
     systems: dict[str, Values]
     organs: dict[str, dict[str, Values]]
     differences: Values
+    class_confusion: tuple[tuple[int, ...], ...]
 
 
-def system_values(scores: Mapping[str, TileScores], own: str, *, seed: int) -> SystemValues:
+def system_values(scores: Mapping[str, TileScores], own: str) -> SystemValues:
     """Values of every system; `own` is the evaluated one, on whose tiles the trivial predictions are scored."""
-    systems = {name: metric_values(tiles, seed=seed) for name, tiles in scores.items()}
-    systems["trivial"] = trivial_values(map_sums_of(scores[own]), seed=seed, groups=scores[own].groups)
+    systems = {name: metric_values(tiles) for name, tiles in scores.items()}
+    systems["trivial"] = trivial_values(map_sums_of(scores[own]), groups=scores[own].groups)
     organs: dict[str, dict[str, Values]] = {}
     for name, tiles in scores.items():
-        for organ, values in values_by_organ(tiles, seed=seed).items():
+        for organ, values in values_by_organ(tiles).items():
             organs.setdefault(organ, {})[name] = values
     others = {name: scores[name] for name in COMPARED if name in scores}
-    return SystemValues(systems, dict(sorted(organs.items())), differences(scores[own], others, seed=seed))
+    confusion = class_confusion(scores[own])
+    return SystemValues(systems, dict(sorted(organs.items())), differences(scores[own], others), confusion)
 
 
 def check_belongs(

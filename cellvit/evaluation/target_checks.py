@@ -15,7 +15,7 @@ from cellvit.evaluation.values import value_of
 from cellvit.formats.documents import Value, Values
 from cellvit.formats.tile_table import TileScores
 from cellvit.inference.predictions import MapBatch
-from cellvit.metrics.intervals import bootstrap_mean
+from cellvit.metrics.intervals import interval_of_mean
 from cellvit.metrics.ratio import ratio
 from cellvit.taxonomy import CLASS_NAMES
 
@@ -65,13 +65,12 @@ def tiles_by_organ(tiles: TileScores) -> dict[str, int]:
     return dict(sorted(Counter(tiles.text("organ")).items()))
 
 
-def aji_by_organ(upper_bounds: Mapping[str, TileScores], *, seed: int) -> Values:
+def aji_by_organ(upper_bounds: Mapping[str, TileScores]) -> Values:
     """AJI of the better method on the tiles of each organ; an undefined one is the worse."""
 
     def aji(tiles: TileScores, organ: str) -> Value:
         of_organ = tiles.where(tiles.organs == organ)
-        rng = np.random.default_rng(seed)
-        return value_of(bootstrap_mean(of_organ.column("aji"), rng=rng, groups=of_organ.groups))
+        return value_of(interval_of_mean(of_organ.column("aji"), groups=of_organ.groups))
 
     return {
         organ: max(

@@ -12,7 +12,7 @@ from cellvit.evaluation.values import value_of
 from cellvit.formats.tiles import Groups
 from cellvit.formats.watershed import GridPoint
 from cellvit.hover.decode import METHODS, Watershed, method_of
-from cellvit.metrics.intervals import bootstrap_mean
+from cellvit.metrics.intervals import interval_of_mean
 
 SEARCHED: Final = MappingProxyType(
     {
@@ -33,15 +33,15 @@ def grid_of(settings: WatershedSettings) -> tuple[Watershed, ...]:
 
 
 def ranked(
-    grid: tuple[Watershed, ...], aji: Float64[np.ndarray, "n p"], *, seed: int, groups: Groups
+    grid: tuple[Watershed, ...], aji: Float64[np.ndarray, "n p"], *, groups: Groups
 ) -> tuple[tuple[Watershed, GridPoint], ...]:
     """Points of the grid with their mean AJI, best first; equal ones in the order of the grid, undefined ones last.
 
     Args:
         aji: AJI of each tile (row) with each point (column); NaN where undefined.
-        groups: Group of each tile; intervals sample groups.
+        groups: Group of each tile; intervals are over groups.
     """
-    means = [bootstrap_mean(column, rng=np.random.default_rng(seed), groups=groups) for column in aji.T]
+    means = [interval_of_mean(column, groups=groups) for column in aji.T]
     points = [
         GridPoint(
             method=method_of(point),

@@ -1,12 +1,13 @@
 """Scores of tiles -> values of metrics with intervals, as published and in the variants that papers report.
 
-Conventions: `dice`, `aji`, `aji_plus`, `dq`, `sq`, `pq` and the class PQs are means over tiles; `bpq`, `mpq` and
-`mpq_strict` are means over tiles, then over organs (`bpq_image`, `mpq_image`: over tiles alone); `mpq_pooled`, the
-detection metrics and the metrics of maps add counts over all tiles and divide once. `n` is the number of tiles on which a
-metric is defined, for pooled ones of tiles that contribute. All intervals of a set use the same samples of tiles, from
-the same seed; patients with all their tiles are sampled if any is known (`TileScores.groups`).
+Conventions: `dice`, `aji`, `aji_plus`, `dq`, `sq`, `pq` and the class PQs are means over tiles; `bpq`, `bpq_1px`, `mpq` and
+`mpq_strict` are means over tiles, then over organs (`bpq_image`, `mpq_image`: over tiles alone); all other metrics add
+counts or sums over all tiles and divide once. `n` is the number of tiles on which a metric is defined, for pooled ones of
+tiles that contribute. Intervals are over patients with all their tiles if any is known (`TileScores.groups`), else over
+tiles.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -15,19 +16,38 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float64
 
-from cellvit.evaluation.scoring import CLASS_KEYS, CLASS_PQ_COLUMNS, PAIR_COLUMNS, PANOPTIC_COLUMNS
+from cellvit.evaluation.scoring import (
+    CALIBRATION_COLUMNS,
+    CLASS_KEYS,
+    CLASS_PQ_COLUMNS,
+    NEAR_PAIR_COLUMNS,
+    OUTLINE_COLUMNS,
+    PAIR_COLUMNS,
+    PANOPTIC_COLUMNS,
+)
 from cellvit.formats.documents import Value, Values
 from cellvit.formats.tile_table import TileScores
 from cellvit.formats.tiles import Groups
-from cellvit.metrics.detection import UNPAIRED, class_scores, detection_scores
-from cellvit.metrics.intervals import Interval, Statistic, bootstrap, bootstrap_mean, bootstrap_organ_mean
+from cellvit.metrics.agreement import count_bias, count_concordance, count_limit, moments
+from cellvit.metrics.classification import calibration_error_of_sums
+from cellvit.metrics.detection import UNPAIRED, Scores, class_scores, detection_scores
+from cellvit.metrics.intervals import (
+    MIN_UNITS,
+    Interval,
+    Scale,
+    Statistic,
+    interval_of_mean,
+    interval_of_organ_mean,
+    interval_of_sums,
+)
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 from cellvit.metrics.maps import METRICS as METRICS_OF_MAPS
 from cellvit.metrics.maps import MapSums, nt_accuracy_of_class
 from cellvit.metrics.pannuke import pooled_mpq_of_sums
+from cellvit.metrics.ratio import ratio
 from cellvit.taxonomy import NUCLEUS_CLASSES
 
-Measure = Callable[[TileScores, np.random.Generator], Interval]
+Measure = Callable[[TileScores], Interval]
 
 MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy")
 """Metrics of the maps before any watershed."""
@@ -41,43 +61,49 @@ ORGAN_METRICS: Final = ("dice", "aji", "pq", "bpq", "mpq", *CLASS_PQ_COLUMNS, "d
 PAIRED_METRICS: Final = ("aji", "bpq", "mpq")
 """Metrics whose difference from another system on the same tiles is reported."""
 
+_MAP_SCALES: Final = MappingProxyType[str, Scale](
+    {"hv_mse": "positive", "hv_length": "positive", "hv_skill": "at_most_one"}
+)
+"""Values that metrics of maps can have, unless they are shares."""
+
 _OVER_ORGANS: Final = ("bpq", "mpq")
 """Paired metrics that are means over tiles and then over organs."""
 
 
-def metric_values(tiles: TileScores, *, seed: int) -> Values:
-    """Every metric of a system; those of maps only if it has maps."""
-    values = {name: value_of(measure(tiles, _rng(seed))) for name, measure in _SEGMENTATION.items()}
+def metric_values(tiles: TileScores) -> Values:
+    """Every metric of a system; those of maps and the calibration only if it has maps and probabilities."""
+    values = {name: value_of(measure(tiles)) for name, measure in _SEGMENTATION.items()}
+    if not np.isnan(tiles.block(CALIBRATION_COLUMNS)).any():
+        values["class_calibration_error"] = value_of(_calibration(tiles))
     if has_maps(tiles):
-        values |= map_values(map_sums_of(tiles), seed=seed, groups=tiles.groups)
+        values |= map_values(map_sums_of(tiles), groups=tiles.groups)
     return values
 
 
-def values_by_organ(tiles: TileScores, *, seed: int) -> dict[str, Values]:
+def values_by_organ(tiles: TileScores) -> dict[str, Values]:
     """The main metrics of each organ that has tiles."""
     parts = {organ: tiles.where(tiles.organs == organ) for organ in sorted(set(tiles.text("organ")))}
     return {
-        organ: {name: value_of(_SEGMENTATION[name](part, _rng(seed))) for name in ORGAN_METRICS}
-        for organ, part in parts.items()
+        organ: {name: value_of(_SEGMENTATION[name](part)) for name in ORGAN_METRICS} for organ, part in parts.items()
     }
 
 
-def map_values(sums: MapSums, *, seed: int, groups: Groups) -> Values:
+def map_values(sums: MapSums, *, groups: Groups) -> Values:
     """Metrics of NP, HV and NT maps; `groups` are those of the tiles."""
-    return {name: _of_maps(METRICS_OF_MAPS[name], sums, seed, groups) for name in MAP_METRICS}
+    return {name: _of_maps(name, METRICS_OF_MAPS[name], sums, groups) for name in MAP_METRICS}
 
 
-def trivial_values(sums: MapSums, *, seed: int, groups: Groups) -> Values:
+def trivial_values(sums: MapSums, *, groups: Groups) -> Values:
     """All foreground, HV of zero and the majority class, on the same tiles.
 
-    The majority class is that of all tiles in every sample; otherwise an interval could lie above its own value.
+    The majority class is that of all tiles, also without one of the patients.
     """
     statistics: dict[str, Statistic] = {
         "np_dice": METRICS_OF_MAPS["np_dice_all_foreground"],
         "hv_mse": METRICS_OF_MAPS["hv_mse_zero"],
         "nt_accuracy": partial(nt_accuracy_of_class, nucleus_class=majority_class(sums)),
     }
-    return {name: _of_maps(statistic, sums, seed, groups) for name, statistic in statistics.items()}
+    return {name: _of_maps(name, statistic, sums, groups) for name, statistic in statistics.items()}
 
 
 def has_maps(tiles: TileScores) -> bool:
@@ -90,7 +116,7 @@ def map_sums_of(tiles: TileScores) -> MapSums:
     return MapSums(tiles.block(MAP_COLUMNS))
 
 
-def differences(tiles: TileScores, others: Mapping[str, TileScores], *, seed: int) -> Values:
+def differences(tiles: TileScores, others: Mapping[str, TileScores]) -> Values:
     """Paired differences ``{metric}_minus_{system}`` from other systems on the tiles that both have scored.
 
     Tiles are paired by id; a tile on which one of both is undefined is left out. AJI is a mean over tiles, bPQ and mPQ
@@ -102,7 +128,7 @@ def differences(tiles: TileScores, others: Mapping[str, TileScores], *, seed: in
         for metric in PAIRED_METRICS:
             difference = mine.column(metric) - theirs.column(metric)
             organs = mine.organs if metric in _OVER_ORGANS else np.zeros(len(mine), np.int64)
-            interval = bootstrap_organ_mean(difference, organs, rng=_rng(seed), groups=mine.groups)
+            interval = interval_of_organ_mean(difference, organs, scale="real", groups=mine.groups)
             values[f"{metric}_minus_{system}"] = value_of(interval)
     return values
 
@@ -114,17 +140,33 @@ def paired(first: TileScores, second: TileScores) -> tuple[TileScores, TileScore
     return mine, second.rows(np.array([row_of[tile_id] for tile_id in mine.text("tile_id")], np.int64))
 
 
-def gaps(train: MapSums, test: MapSums, *, seed: int, groups: Groups) -> Values:
+def gaps(train: MapSums, test: MapSums, *, groups: Groups) -> Values:
     """Relative gap of each of `GAP_METRICS`, positive if the test is worse; NaN if the value in training is 0.
 
-    Accuracies: (train - test) / train. Errors: (test - train) / train. `n` counts the tiles of both.
+    Accuracies: (train - test) / train. Errors: (test - train) / train. `n` counts the tiles of both. There is no interval
+    if training or test has fewer than three patients (or tiles).
 
     Args:
         groups: Of the training tiles, then of the test tiles, numbered together.
     """
     pad_train, pad_test = np.zeros_like(train.rows), np.zeros_like(test.rows)
     both = np.block([[train.rows, pad_train], [pad_test, test.rows]])
-    return {name: value_of(bootstrap(partial(_gap, name), both, rng=_rng(seed), groups=groups)) for name in GAP_METRICS}
+    units = np.arange(len(both)) if groups is None else groups
+    n_units = min(len(np.unique(part)) for part in np.split(units, [len(train.rows)]))
+    found = {}
+    for name in GAP_METRICS:
+        interval = interval_of_sums(partial(_gap, name), both, scale="real", groups=groups)
+        found[name] = value_of(interval if n_units >= MIN_UNITS else interval._replace(low=math.nan, high=math.nan))
+    return found
+
+
+def class_confusion(tiles: TileScores) -> tuple[tuple[int, ...], ...]:
+    """Nuclei by true (row) and predicted (column) class, paired within the radius, as `cellvit.metrics.detection.pair_table`.
+
+    Row and column 0 are nuclei without a class; the last row are false nuclei, the last column missed ones.
+    """
+    table = tiles.block(NEAR_PAIR_COLUMNS).sum(axis=0).reshape(UNPAIRED + 1, UNPAIRED + 1).astype(np.int64)
+    return tuple(tuple(row) for row in table.tolist())
 
 
 def majority_class(sums: MapSums) -> int:
@@ -138,29 +180,52 @@ def value_of(interval: Interval) -> Value:
     return Value(**interval._asdict())
 
 
-def _tile_mean(column: str, tiles: TileScores, rng: np.random.Generator) -> Interval:
-    return bootstrap_mean(tiles.column(column), rng=rng, groups=tiles.groups)
+def _tile_mean(column: str, tiles: TileScores) -> Interval:
+    return interval_of_mean(tiles.column(column), groups=tiles.groups)
 
 
-def _organ_mean(column: str, tiles: TileScores, rng: np.random.Generator) -> Interval:
-    return bootstrap_organ_mean(tiles.column(column), tiles.organs, rng=rng, groups=tiles.groups)
+def _organ_mean(column: str, tiles: TileScores) -> Interval:
+    return interval_of_organ_mean(tiles.column(column), tiles.organs, groups=tiles.groups)
 
 
-def _pooled_mpq(tiles: TileScores, rng: np.random.Generator) -> Interval:
+def _pooled_mpq(tiles: TileScores) -> Interval:
     rows = tiles.block(PANOPTIC_COLUMNS)
 
     def quality(sums: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
         return pooled_mpq_of_sums(sums.reshape(-1, len(NUCLEUS_CLASSES), 4))
 
-    interval = bootstrap(quality, rows, rng=rng, groups=tiles.groups)
+    return _counted(interval_of_sums(quality, rows, groups=tiles.groups), rows)
+
+
+def _detected(score: str, nucleus_class: int | None, columns: tuple[str, ...], tiles: TileScores) -> Interval:
+    rows = tiles.block(columns)
+    interval = interval_of_sums(partial(_detection, score, nucleus_class), rows, groups=tiles.groups)
+    return _counted(interval, rows if nucleus_class is None else rows[:, _PAIRS_OF[nucleus_class]])
+
+
+def _agreement(statistic: Statistic, scale: Scale, key: str, tiles: TileScores) -> Interval:
+    """Agreement of the counts of nuclei of a class, or of all (empty key), over all tiles."""
+    if key:
+        true, predicted = (tiles.column(f"tp_{key}") + tiles.column(f"{side}_{key}") for side in ("fn", "fp"))
+    else:
+        true, predicted = tiles.column("n_true"), tiles.column("n_predicted")
+    return interval_of_sums(statistic, moments(true, predicted), scale=scale, groups=tiles.groups)
+
+
+def _outline_mean(column: str, tiles: TileScores) -> Interval:
+    rows = tiles.block(("outlined", column))
+    interval = interval_of_sums(lambda sums: ratio(sums[:, 1], sums[:, 0]), rows, scale="positive", groups=tiles.groups)
+    return _counted(interval, rows)
+
+
+def _calibration(tiles: TileScores) -> Interval:
+    rows = tiles.block(CALIBRATION_COLUMNS)
+    return _counted(interval_of_sums(calibration_error_of_sums, rows, groups=tiles.groups), rows)
+
+
+def _counted(interval: Interval, rows: Float64[np.ndarray, "n k"]) -> Interval:
+    """The interval, with the number of tiles that contribute to the sums as its n."""
     return interval._replace(n=int(rows.any(axis=1).sum()))
-
-
-def _detected(score: str, nucleus_class: int | None, tiles: TileScores, rng: np.random.Generator) -> Interval:
-    counted = PAIR_COLUMNS if nucleus_class is None else _PAIRS_OF[nucleus_class]
-    n = int(tiles.block(counted).any(axis=1).sum())
-    statistic = partial(_detection, score, nucleus_class)
-    return bootstrap(statistic, tiles.block(PAIR_COLUMNS), rng=rng, groups=tiles.groups)._replace(n=n)
 
 
 def _detection(score: str, nucleus_class: int | None, sums: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
@@ -178,25 +243,27 @@ def _gap(name: str, sums: Float64[np.ndarray, "r 2*k"]) -> Float64[np.ndarray, "
     return gap
 
 
-def _of_maps(statistic: Statistic, sums: MapSums, seed: int, groups: Groups) -> Value:
-    return value_of(bootstrap(statistic, sums.rows, rng=_rng(seed), groups=groups))
-
-
-def _rng(seed: int) -> np.random.Generator:
-    return np.random.default_rng(seed)
+def _of_maps(name: str, statistic: Statistic, sums: MapSums, groups: Groups) -> Value:
+    scale = _MAP_SCALES.get(name, "share")
+    return value_of(interval_of_sums(statistic, sums.rows, scale=scale, groups=groups))
 
 
 _PAIRS_OF: Final = MappingProxyType(
     {
-        int(number): tuple(
-            f"pairs_{t}_{p}" for t in range(UNPAIRED + 1) for p in range(UNPAIRED + 1) if int(number) in (t, p)
-        )
+        int(number): [place for place, pair in enumerate(np.ndindex(UNPAIRED + 1, UNPAIRED + 1)) if int(number) in pair]
         for number in NUCLEUS_CLASSES
     }
 )
-"""Pairs in which a class takes part."""
+"""Columns of a table of pairs in which a class takes part."""
 
-_DETECTED: Final = {"detection": None} | dict(zip(CLASS_KEYS, map(int, NUCLEUS_CLASSES), strict=True))
+_AGREEMENT: Final[Mapping[str, tuple[Statistic, Scale]]] = MappingProxyType(
+    {
+        "count_bias": (count_bias, "real"),
+        "count_limit": (count_limit, "positive"),
+        "count_concordance": (count_concordance, "correlation"),
+    }
+)
+"""Agreement of the counts of nuclei by tile."""
 
 _SEGMENTATION: Final[Mapping[str, Measure]] = MappingProxyType(
     {
@@ -205,14 +272,23 @@ _SEGMENTATION: Final[Mapping[str, Measure]] = MappingProxyType(
         },
         "bpq": partial(_organ_mean, "bpq"),
         "bpq_image": partial(_tile_mean, "bpq"),
+        "bpq_1px": partial(_organ_mean, "bpq_1px"),
         "mpq": partial(_organ_mean, "mpq"),
         "mpq_image": partial(_tile_mean, "mpq"),
         "mpq_strict": partial(_organ_mean, "mpq_strict"),
         "mpq_pooled": _pooled_mpq,
+        **{f"detection_{score}": partial(_detected, score, None, PAIR_COLUMNS) for score in Scores._fields},
+        **{f"detection_near_{score}": partial(_detected, score, None, NEAR_PAIR_COLUMNS) for score in Scores._fields},
         **{
-            f"detection_{score}" if number is None else f"{score}_{name}": partial(_detected, score, number)
-            for name, number in _DETECTED.items()
-            for score in ("precision", "recall", "f1")
+            f"{score}_{key}": partial(_detected, score, int(number), PAIR_COLUMNS)
+            for key, number in zip(CLASS_KEYS, NUCLEUS_CLASSES, strict=True)
+            for score in Scores._fields
+        },
+        **{name: partial(_outline_mean, name) for name in OUTLINE_COLUMNS[1:]},
+        **{
+            f"{name}_{key}" if key else name: partial(_agreement, statistic, scale, key)
+            for key in ("", *CLASS_KEYS)
+            for name, (statistic, scale) in _AGREEMENT.items()
         },
     }
 )

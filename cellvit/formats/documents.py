@@ -24,16 +24,19 @@ class Record(BaseModel):
 
 
 class Value(Record):
-    """The value of a metric with its 95 % bootstrap interval and what it was measured on.
+    """The value of a metric with its 95 % interval and what it was measured on.
 
     Attributes:
-        n: Units that define the value (tiles, unless the metric says otherwise).
+        low, high: Ends of the interval; NaN where there is none (`cellvit.metrics.intervals.Interval`).
+        n: Tiles that define the value.
+        units: Patients that define the value, or tiles where no patient is known; 0 if no interval is computed at all.
     """
 
     value: Number
     low: Number = math.nan
     high: Number = math.nan
     n: int
+    units: int = 0
 
 
 Values = dict[str, Value]

@@ -19,11 +19,12 @@ class Evaluation(Document):
 
     Attributes:
         status: absent if there is no model or no test tile; `reason` then says why.
-        n_patients: Patients of the tiles; bootstrap intervals sample patients with all their tiles. 0 if no patient is
-            known: intervals then sample tiles.
-        n_tiles_without_patient: Tiles whose patient is unknown; beside patients, each is sampled on its own.
+        n_patients: Patients of the tiles; intervals are over patients with all their tiles. 0 if no patient is known:
+            intervals are then over tiles.
+        n_tiles_without_patient: Tiles whose patient is unknown; beside patients, each counts as a patient of its own.
     """
 
+    version: int = 2
     split: str
     status: Literal["evaluated", "absent"]
     reason: str = ""
@@ -42,6 +43,8 @@ class FamilyEvaluation(Evaluation):
         gaps: Relative gap from training to test: np_dice, hv_mse, nt_accuracy (positive: the test is worse).
         train: Values of the decoder's maps on its own training tiles.
         differences: The decoder minus another system on the same tiles: aji_minus_classical, bpq_minus_shared ...
+        class_confusion: Nuclei of the decoder by true (rows) and predicted (columns) class: first nuclei without a class,
+            then the nuclear classes, then unpaired ones: false nuclei in the last row, missed ones in the last column.
         tables: Digest of {family}_tiles.csv under the name tiles.
     """
 
@@ -54,6 +57,7 @@ class FamilyEvaluation(Evaluation):
     train: Values = Field(default_factory=dict)
     gaps: Values = Field(default_factory=dict)
     differences: Values = Field(default_factory=dict)
+    class_confusion: tuple[tuple[int, ...], ...] = ()
     tables: Digests = Field(default_factory=dict)
 
 
@@ -68,6 +72,7 @@ class RoutedEvaluation(Evaluation):
         confusion: Tiles by true (rows) and predicted (columns) organ, in the order of `organ_names`.
         left_out: Tiles that no decoder could be chosen for, by reason.
         differences: Organ predicted minus another system on the same tiles: aji_minus_organ_given ...
+        class_confusion: Nuclei by true and predicted class, as in `FamilyEvaluation`.
         tables: Digest of routed_tiles.csv under the name tiles.
     """
 
@@ -79,6 +84,7 @@ class RoutedEvaluation(Evaluation):
     confusion: tuple[tuple[int, ...], ...] = ()
     left_out: dict[str, int] = Field(default_factory=dict)
     differences: Values = Field(default_factory=dict)
+    class_confusion: tuple[tuple[int, ...], ...] = ()
     tables: Digests = Field(default_factory=dict)
 
 

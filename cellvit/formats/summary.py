@@ -25,9 +25,12 @@ class SummaryRow(NamedTuple):
         family: Family of decoders; organ_predicted and organ_given for all test tiles, organ_head for OrganHead.
         metric: Name of the metric; a system other than the family's own follows after a dot (``aji.classical``).
         value: NaN if undefined.
-        low: Lower end of the 95 % bootstrap interval; in mean rows the smallest value of a split.
-        high: Upper end; in mean rows the largest value of a split.
+        low: Lower end of the 95 % interval; NaN where there is none, as in mean rows.
+        high: Upper end.
+        split_min: Smallest value of a split; NaN except in mean rows.
+        split_max: Largest value of a split; NaN except in mean rows.
         n: Tiles that define the value; in mean rows splits.
+        units: Patients (tiles where no patient is known) that the interval is over; 0 if none is computed, as in mean rows.
         gate: Grade.
     """
 
@@ -37,7 +40,10 @@ class SummaryRow(NamedTuple):
     value: float
     low: float
     high: float
+    split_min: float
+    split_max: float
     n: int
+    units: int
     gate: Grade = ""
 
 
@@ -46,6 +52,9 @@ class SummaryOrigin(Document):
 
     format: Literal["cellvit-summary-origin"] = "cellvit-summary-origin"
     tables: Digests
+
+
+_NUMBERS = ("value", "low", "high", "split_min", "split_max", "n", "units")
 
 
 def write_summary(path: Path, rows: Iterable[SummaryRow]) -> None:
@@ -61,5 +70,5 @@ def read_summary(path: Path) -> tuple[SummaryRow, ...]:
         MissingInputError: There is no such file.
         ContractError: It has other columns.
     """
-    table = read_table(path, SummaryRow._fields, ("value", "low", "high", "n")).astype({"n": int})
+    table = read_table(path, SummaryRow._fields, _NUMBERS).astype({"n": int, "units": int})
     return tuple(SummaryRow(*row) for row in table.itertuples(index=False, name=None))

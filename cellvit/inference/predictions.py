@@ -44,7 +44,10 @@ class Segmentation:
     Attributes:
         instances: Labels; 0 is background, 1..n without gaps.
         classes: `NucleusClass` of each pixel, one class per nucleus.
+        probability: Probability of the class of each nucleus, as `cellvit.hover.classes.TypedNuclei` has it; None for the
+            ground truth and for systems that predict no classes.
     """
 
     instances: Int32[np.ndarray, "h w"]
     classes: UInt8[np.ndarray, "h w"]
+    probability: Float32[np.ndarray, " n"] | None = None

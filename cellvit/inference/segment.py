@@ -16,7 +16,8 @@ def segment_tile(
 ) -> Segmentation:
     """Nuclei of one tile, each with the class of most of its pixels."""
     ((_, instances),) = segment_grid(np_prob, hv, [watershed])
-    return Segmentation(instances, class_map(instances, classify(instances, nt_prob).classes))
+    typed = classify(instances, nt_prob)
+    return Segmentation(instances, class_map(instances, typed.classes), typed.probability)
 
 
 def one_class(instances: Int32[np.ndarray, "h w"], nucleus_class: int) -> Segmentation:

@@ -3,7 +3,7 @@
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int64, Integer
+from jaxtyping import Bool, Float, Float64, Int64, Integer
 
 from cellvit.errors import ContractError
 from cellvit.metrics.ratio import mean_defined, ratio
@@ -84,11 +84,33 @@ def expected_calibration_error(
             f"calibration: expected probabilities for each of {len(truth)} samples, found {probabilities.shape}. "
             "Pass the softmax of the same samples in the same order."
         )
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
+    right = probabilities.argmax(axis=1) == truth
+    return float(calibration_error_of_sums(calibration_sums(probabilities.max(axis=1), right, bins=bins)))
+
+
+def calibration_sums(
+    confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], *, bins: int = CALIBRATION_BINS
+) -> Float64[np.ndarray, " bins+1"]:
+    """Number of samples, then the sum of (right - confidence) of each confidence bin; the sums of tiles can be added.
+
+    Args:
+        confidence: Probability of the predicted class, 0..1.
+        right: Whether the predicted class is the true one.
+    """
     place = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
-    gap = np.bincount(place, right - confidence, minlength=bins)  # samples of a bin times its gap
-    return float(ratio(np.abs(gap).sum(), len(truth)))
+    gap = np.bincount(place, right - confidence.astype(np.float64), minlength=bins)  # samples of a bin times its gap
+    return np.concatenate([[len(confidence)], gap])
+
+
+def calibration_error_of_sums(sums: Float64[np.ndarray, "*batch bins+1"]) -> Float64[np.ndarray, "*batch"]:
+    """`expected_calibration_error` of summed `calibration_sums`; NaN without samples.
+
+    Examples:
+        >>> sums = calibration_sums(np.array([0.9, 0.9, 0.5]), np.array([True, False, True]))
+        >>> round(float(calibration_error_of_sums(sums)), 4)  # (2 * |0.5 - 0.9| + 1 * |1 - 0.5|) / 3
+        0.4333
+    """
+    return ratio(np.abs(sums[..., 1:]).sum(axis=-1), sums[..., 0])
 
 
 def _check_classes(name: str, classes: Integer[np.ndarray, " n"], n_classes: int) -> None:

@@ -1,6 +1,9 @@
 """Detection and classification of nuclei by their centroids, paired one to one within 12 px.
 
-Pairs minimise the total distance (Hungarian method); pairs farther apart than the radius are dropped afterwards.
+As published, pairs minimise the total distance over all nuclei (Hungarian method), and pairs farther apart than the radius
+are dropped afterwards. That loses true pairs: the assignment may give two nuclei partners beyond the radius for the sake of
+a smaller total. `pair_within` excludes these distances first: it finds as many pairs within the radius as possible, and
+among these the ones of least total distance.
 A pair counts as a detection whatever its classes. By class, as in HoVer-Net and CellViT, a pair of different classes
 has twice the weight of an unpaired nucleus:
 
@@ -38,6 +41,17 @@ MISTYPED: Final = 2
 """Weight of a pair of different classes, relative to an unpaired nucleus (HoVer-Net's evaluation program)."""
 
 
+class CentroidPairs(NamedTuple):
+    """Nuclei that are paired, one entry per pair.
+
+    Attributes:
+        true: Index of the true nucleus; `predicted` likewise.
+    """
+
+    true: Int64[np.ndarray, " k"]
+    predicted: Int64[np.ndarray, " k"]
+
+
 class Scores(NamedTuple):
     """Precision, recall and F1 in 0..1; NaN where undefined (nothing predicted, nothing true, neither)."""
 
@@ -52,7 +66,7 @@ def detection_counts(
     predicted_at: Float64[np.ndarray, "m 2"],
     predicted_class_of: Integer[np.ndarray, " m"],
 ) -> Int64[np.ndarray, "7 7"]:
-    """Nuclei of one tile by true and predicted class; the tables of several tiles can be added.
+    """Nuclei of one tile by true and predicted class, paired as published; the tables of several tiles can be added.
 
     Args:
         true_at: Centroid (row, column) of each true nucleus in pixels, as in `cellvit.metrics.pannuke.TileScores`.
@@ -60,8 +74,7 @@ def detection_counts(
         predicted_at, predicted_class_of: The same of the predicted nuclei.
 
     Returns:
-        ``table[t, p]`` is the number of pairs of true class t and predicted class p, ``table[t, 6]`` the number of
-        unpaired true nuclei, ``table[6, p]`` of unpaired predicted nuclei; ``table[6, 6]`` is 0.
+        The table of `pair_table`.
 
     Raises:
         ContractError: The number of classes is not the number of centroids.
@@ -79,27 +92,68 @@ def detection_counts(
             f"detection: expected a class for each of {len(true_at)} true and {len(predicted_at)} predicted nuclei, "
             f"found {len(true_class_of)} and {len(predicted_class_of)}. Pass the fields of one TileScores."
         )
-    true, predicted = pair_centroids(true_at, predicted_at)
-    missed, spurious = np.delete(true_class_of, true), np.delete(predicted_class_of, predicted)
-    rows = np.concatenate([true_class_of[true], missed, np.full(len(spurious), UNPAIRED)])
-    columns = np.concatenate([predicted_class_of[predicted], np.full(len(missed), UNPAIRED), spurious])
+    return pair_table(true_class_of, predicted_class_of, pair_centroids(true_at, predicted_at))
+
+
+def pair_table(
+    true_class_of: Integer[np.ndarray, " n"], predicted_class_of: Integer[np.ndarray, " m"], pairs: CentroidPairs
+) -> Int64[np.ndarray, "7 7"]:
+    """Nuclei of one tile by true and predicted class.
+
+    ``table[t, p]`` is the number of pairs of true class t and predicted class p, ``table[t, 6]`` the number of unpaired
+    true nuclei (missed), ``table[6, p]`` of unpaired predicted nuclei (false); ``table[6, 6]`` is 0.
+    """
+    missed, spurious = np.delete(true_class_of, pairs.true), np.delete(predicted_class_of, pairs.predicted)
+    rows = np.concatenate([true_class_of[pairs.true], missed, np.full(len(spurious), UNPAIRED)])
+    columns = np.concatenate([predicted_class_of[pairs.predicted], np.full(len(missed), UNPAIRED), spurious])
     side = UNPAIRED + 1
     return np.bincount(rows * side + columns, minlength=side**2).reshape(side, side)
 
 
 def pair_centroids(
     truth: Float64[np.ndarray, "n 2"], prediction: Float64[np.ndarray, "m 2"], *, radius_px: float = RADIUS_PX
-) -> tuple[Int64[np.ndarray, " k"], Int64[np.ndarray, " k"]]:
-    """Indices of the k paired points in `truth` and in `prediction`.
+) -> CentroidPairs:
+    """Pairs of least total distance over all points, without those beyond the radius: the published pairing.
 
     Examples:
         >>> pair_centroids(np.array([[0.0, 0.0], [0.0, 50.0]]), np.array([[0.0, 62.0], [0.0, 13.0]]))
-        (array([1]), array([0]))
+        CentroidPairs(true=array([1]), predicted=array([0]))
     """
     distance_px = cdist(truth, prediction)
     row, column = linear_sum_assignment(distance_px)
     near = distance_px[row, column] <= radius_px
-    return row[near], column[near]
+    return CentroidPairs(row[near], column[near])
+
+
+def pair_within(
+    truth: Float64[np.ndarray, "n 2"], prediction: Float64[np.ndarray, "m 2"], *, radius_px: float = RADIUS_PX
+) -> CentroidPairs:
+    """Pairs of points, with the distances beyond the radius excluded before the assignment.
+
+    Examples:
+        >>> true, predicted = np.array([[0.0, 0.0], [0.0, 13.0]]), np.array([[0.0, 12.5], [0.0, 25.5]])
+        >>> pair_within(true, predicted)
+        CentroidPairs(true=array([1]), predicted=array([0]))
+        >>> len(pair_centroids(true, predicted).true)  # a total of 12.5 + 12.5 px is less than 0.5 + 25.5 px
+        0
+    """
+    distance_px = cdist(truth, prediction)
+    near = distance_px <= radius_px
+    # A point and its only neighbour, if that has no other one either, are a pair; only the rest has to be assigned.
+    n_of_true, n_of_predicted = near.sum(axis=1), near.sum(axis=0)
+    row, column = np.nonzero(near)
+    alone = (n_of_true[row] == 1) & (n_of_predicted[column] == 1)
+    contested = np.unique(row[~alone]), np.unique(column[~alone])
+    if not len(contested[0]):
+        return CentroidPairs(row, column)
+    # A pair beyond the radius costs more than all pairs within it together, so that there are as few as possible.
+    cost = np.where(near, distance_px, radius_px * (min(distance_px.shape) + 1))[np.ix_(*contested)]
+    rest = linear_sum_assignment(cost)
+    kept = near[contested[0][rest[0]], contested[1][rest[1]]]
+    rows = np.concatenate([row[alone], contested[0][rest[0][kept]]])
+    columns = np.concatenate([column[alone], contested[1][rest[1][kept]]])
+    order = np.argsort(rows)
+    return CentroidPairs(rows[order], columns[order])
 
 
 def detection_scores(tables: Real[np.ndarray, "*batch 7 7"]) -> Scores:

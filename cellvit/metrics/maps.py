@@ -1,7 +1,7 @@
 """Quality of the NP, HV and NT maps against the ground truth, beside the score of trivial baselines.
 
-A tile gives one row of sums; a metric is a quotient of summed rows. So the rows of all tiles can be added, or
-resampled for an interval: ``bootstrap(METRICS["hv_skill"], sums.rows, rng=rng)``.
+A tile gives one row of sums; a metric is a quotient of summed rows. So the rows of all tiles can be added, and
+have an interval: ``interval_of_sums(METRICS["hv_skill"], sums.rows, scale="at_most_one")``.
 """
 
 from collections.abc import Callable, Mapping

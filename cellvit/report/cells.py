@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from cellvit.formats.documents import Value
-from cellvit.formats.summary import SummaryRow
+from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
+from cellvit.metrics.intervals import MIN_UNITS
 
 DECIMALS = 3
 """Digits after the point: the spread between seeds on PanNuke is about .002 mPQ, so a fourth digit means nothing."""
@@ -51,6 +52,10 @@ class Table(NamedTuple):
     kind: str = "results"
 
 
+FEW_UNITS = f"no interval: fewer than {MIN_UNITS} patients (or tiles, if no patient is known) define this value"
+NO_SPREAD = "no interval: all patients (or tiles) agree, or one of them alone makes the value defined"
+"""Why a value has no interval."""
+
 ABSENT = Cell("–", kind="absent", hint="not measured")
 
 
@@ -67,12 +72,30 @@ def value_cell(value: Value | None) -> Cell:
         return ABSENT
     if math.isnan(value.value):
         return Cell(f"undefined (n = {value.n})", kind="undefined", hint="no tile defines this value")
-    return Cell(number(value.value), interval=interval(value), n=f"n = {value.n:,}", kind="number")
+    n = f"n = {value.n:,}"
+    if math.isnan(value.low) and value.units:
+        reason = NO_SPREAD if value.units >= MIN_UNITS else FEW_UNITS
+        return Cell(number(value.value), interval="no interval", n=n, kind="number", hint=reason)
+    return Cell(number(value.value), interval=interval(value), n=n, kind="number")
+
+
+def range_cell(row: SummaryRow | None) -> Cell:
+    """The value of a row of summary.csv: with its interval, or with the range of the splits in a row of means."""
+    cell = value_cell(value_of(row))
+    return as_range(cell) if row and row.split == MEAN_SPLIT else cell
+
+
+def as_range(cell: Cell) -> Cell:
+    """The cell of a mean over splits, whose small print is the range of the splits and not an interval."""
+    return cell._replace(interval=f"range {cell.interval}") if cell.interval else cell
 
 
 def value_of(row: SummaryRow | None) -> Value | None:
-    """The value of a row of summary.csv."""
-    return None if row is None else Value(value=row.value, low=row.low, high=row.high, n=row.n)
+    """The value of a row of summary.csv; the ends are those of the splits in a row of means."""
+    if row is None:
+        return None
+    low, high = (row.split_min, row.split_max) if row.split == MEAN_SPLIT else (row.low, row.high)
+    return Value(value=row.value, low=low, high=high, n=row.n, units=row.units)
 
 
 def number(value: float) -> str:
@@ -81,7 +104,7 @@ def number(value: float) -> str:
 
 
 def interval(value: Value) -> str:
-    """Ends of the interval; empty where there is none (fewer than two tiles or patients)."""
+    """Ends of the interval; empty where there is none."""
     if math.isnan(value.low) or math.isnan(value.high):
         return ""
     return f"{number(value.low)} to {number(value.high)}"

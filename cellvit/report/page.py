@@ -160,6 +160,7 @@ def _family(evaluation: FamilyEvaluation) -> Part:
     tables = (
         results.metrics_table(evaluation, "All nuclei"),
         results.class_table(evaluation, "By class"),
+        results.class_confusion_table(evaluation, "Confusion of nuclear classes"),
         results.organ_table(evaluation, "By organ"),
         results.gap_table(evaluation),
         results.values_table(differences, evaluation.differences, results.small_print(evaluation)),
@@ -191,6 +192,7 @@ def _organs(split: str, head: OrganHeadEvaluation | None, routed: RoutedEvaluati
         tables += [
             results.metrics_table(routed, "All test tiles, each decoded by the family of its predicted organ"),
             results.class_table(routed, "The same by class"),
+            results.class_confusion_table(routed, "Confusion of nuclear classes, organ predicted"),
             results.organ_table(routed, "The same by organ"),
         ]
     for name, document in (("OrganHead", head), ("The routed evaluation", routed)):

@@ -9,7 +9,19 @@ from cellvit.evaluation.summary import Keyed
 from cellvit.formats.documents import Value, Values
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.summary import MEAN_SPLIT
-from cellvit.report.cells import Cell, Row, Table, absent_row, count_cell, value_cell, value_of
+from cellvit.metrics.intervals import MIN_UNITS
+from cellvit.report.cells import (
+    FEW_UNITS,
+    NO_SPREAD,
+    Cell,
+    Row,
+    Table,
+    absent_row,
+    as_range,
+    count_cell,
+    value_cell,
+    value_of,
+)
 from cellvit.report.charts import HEADLINE
 from cellvit.report.wording import (
     GAP_METRICS,
@@ -22,6 +34,7 @@ from cellvit.report.wording import (
     split_class,
     system_label,
 )
+from cellvit.taxonomy import CLASS_NAMES
 
 Systems = Mapping[str, Values]
 Evaluation = FamilyEvaluation | RoutedEvaluation
@@ -40,8 +53,11 @@ _HEADLINE_COLUMNS = (*map(short_label, _BESIDE), *(f"Lead over {short_label(name
 NO_NUCLEI = "undefined (n = 0): no test tile has a nucleus of it, neither in the ground truth nor in any prediction"
 """Replaces the rows of a class or organ of which no value is defined."""
 
-_MIXED = "95 % bootstrap interval over patients where they are known, else over tiles (see each family below)"
-"""Intervals of evaluations that do not all sample the same units."""
+_NUCLEI = ("Without class", *CLASS_NAMES[1:])
+"""Rows and columns of a confusion of nuclei."""
+
+_MIXED = "95 % interval over patients where they are known, else over tiles (see each family below)"
+"""Intervals of evaluations that are not all over the same units."""
 
 
 def small_print(*evaluations: Evaluation | OrganHeadEvaluation) -> str:
@@ -65,7 +81,8 @@ def headline_table(evaluations: Sequence[FamilyEvaluation], routed: RoutedEvalua
         rows += _headline_rows(family_label("organ_predicted"), as_decoder(routed.systems), routed.differences)
         shown.append(routed)
     note = (
-        f"{small_print(*shown)} Lead: difference on the same tiles; green (red) where its interval is above (below) 0."
+        f"{small_print(*shown)} Lead: difference on the same tiles; green (red) where its interval is above (below) 0, "
+        "each comparison on its own."
     )
     caption = f"Split {split}: test tiles"
     return Table(caption, "Family and metric", _HEADLINE_COLUMNS, tuple(rows), note, "results headline")
@@ -87,7 +104,8 @@ def mean_table(summary: Keyed) -> Table:
         "where it is above (below) 0 in every split."
     )
     caption = "Mean over splits: test tiles"
-    return Table(caption, "Family and metric", _HEADLINE_COLUMNS, tuple(rows), note, "results headline")
+    ranges = tuple(row._replace(cells=tuple(map(as_range, row.cells))) for row in rows)
+    return Table(caption, "Family and metric", _HEADLINE_COLUMNS, ranges, note, "results headline")
 
 
 def metrics_table(evaluation: Evaluation, caption: str) -> Table:
@@ -146,6 +164,27 @@ def confusion_table(organs: Sequence[str], counts: Sequence[Sequence[int]], capt
     return Table(caption, "True organ", (*(names[place] for place in used), "Tiles"), tuple(rows), note, "confusion")
 
 
+def class_confusion_table(evaluation: Evaluation, caption: str) -> Table:
+    """Nuclei by true and predicted class, with the missed and the false ones; classes that are on neither side are left out."""
+    side = len(CLASS_NAMES) + 1
+    table = np.array(evaluation.class_confusion, np.int64).reshape(-1, side) if evaluation.class_confusion else None
+    if table is None or not table.any():
+        return Table(caption, "True class", (), ())
+    used = [*np.flatnonzero((table.sum(axis=1) + table.sum(axis=0))[1:-1]) + 1]
+    used = [0, *used] if table[0].any() or table[:, 0].any() else used
+    rows = []
+    for true in (*used, side - 1):
+        total = int(table[true].sum())
+        cells = (_confusion_cell(int(table[true, other]), total, right=true == other) for other in (*used, side - 1))
+        rows.append(Row(_NUCLEI[true] if true < side - 1 else "False nucleus", (*cells, count_cell(total))))
+    note = (
+        "Rows: true class; columns: predicted class. Nuclei are paired by their centroids within 12 px (3 µm), with the "
+        "distances beyond the radius excluded first. Each cell: nuclei, and their share of the row, which also shades it."
+    )
+    columns = (*(_NUCLEI[place] for place in used), "Missed", "Nuclei")
+    return Table(caption, "True class", columns, tuple(rows), note, "confusion")
+
+
 def lead(difference: Value | None) -> Cell:
     """How far the decoder is ahead on the same tiles; clear only where the interval excludes 0."""
     cell = value_cell(difference)
@@ -153,9 +192,9 @@ def lead(difference: Value | None) -> Cell:
         return cell
     sign = "+" if difference.value > 0 else ""
     if difference.low > 0 or difference.high < 0:
-        kind, hint = "pass" if difference.value > 0 else "fail", "the interval of the paired difference excludes 0"
+        kind, hint = "pass" if difference.value > 0 else "fail", "the interval of this difference alone excludes 0"
     elif math.isnan(difference.low):
-        kind, hint = "partial", "not clear: no interval, because there are fewer than two tiles or patients"
+        kind, hint = "partial", f"not clear: {FEW_UNITS if difference.units < MIN_UNITS else NO_SPREAD}"
     else:
         kind, hint = "partial", "not clear: the interval includes 0"
     return cell._replace(text=sign + cell.text, kind=f"number {kind}", hint=hint)
@@ -202,8 +241,8 @@ def _names(systems: Systems) -> tuple[str, ...]:
 
 def _confusion_cell(count: int, total: int, *, right: bool) -> Cell:
     if not total:
-        return Cell("–", kind="undefined", hint="no test tile of this organ: its shares are undefined")
+        return Cell("–", kind="undefined", hint="nothing in this row: its shares are undefined")
     if not count:
-        return Cell("·", kind="zero", hint="0 tiles")
+        return Cell("·", kind="zero", hint="0")
     share = count / total
     return Cell(f"{count:,}", interval=f"{share:.0%}", kind="right" if right else "wrong", shade=round(share, 3))

@@ -1,5 +1,6 @@
 """Does the run work? Sentences that count, what is absent, and graded values with what to try for those that did not pass."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 
@@ -9,7 +10,8 @@ from cellvit.evaluation.summary import Keyed
 from cellvit.formats.documents import Value
 from cellvit.formats.evaluations import FamilyEvaluation
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
-from cellvit.report.cells import Cell, Row, Table, interval, number, value_cell, value_of
+from cellvit.metrics.intervals import LEVEL, MIN_UNITS, holm, p_value
+from cellvit.report.cells import Cell, Row, Table, interval, number, range_cell
 from cellvit.report.data import ReportData
 from cellvit.report.wording import counted, family_label, metric_of, split_label
 
@@ -64,14 +66,24 @@ def _with_interval(value: Value) -> str:
 
 
 def _compared(families: Sequence[FamilyEvaluation]) -> Iterable[str]:
-    for (system, name), metric in product(_BASELINES.items(), ("aji", "bpq")):
-        key = f"{metric}_minus_{system}"
-        found = [one.differences[key] for one in families if key in one.differences]
-        if found:
-            better, worse = sum(value.low > 0 for value in found), sum(value.high < 0 for value in found)
-            counts = {"clearly better": better, "clearly worse": worse, "not clear": len(found) - better - worse}
-            outcome = ", ".join(f"{word} in {count} of {len(found)}" for word, count in counts.items() if count)
+    """Comparisons with each baseline, and which of them are clear after Holm's correction for the number of all."""
+    pairs = list(product(_BASELINES.items(), ("aji", "bpq")))
+    keys = [f"{metric}_minus_{system}" for (system, _), metric in pairs]
+    found = [[one.differences[key] for one in families if key in one.differences] for key in keys]
+    values = [value for of_key in found for value in of_key]
+    adjusted = iter(holm([p_value(one.value, one.low, one.high, one.units) for one in values]))
+    for ((_, name), metric), of_key in zip(pairs, found, strict=True):
+        clear = [math.copysign(1, value.value) for value in of_key if next(adjusted) < 1 - LEVEL]
+        counts = {"clearly better": clear.count(1), "clearly worse": clear.count(-1)}
+        counts["not clear"] = len(of_key) - len(clear)
+        outcome = ", ".join(f"{word} in {count} of {len(of_key)}" for word, count in counts.items() if count)
+        if of_key:
             yield f"{metric_of(metric).label} of the family decoders against {name}: {outcome}."
+    if values:
+        yield (
+            f"Clearly: below 5 % after Holm's correction for all {counted(len(values), 'comparison')} of the lines above, "
+            f"paired by tile; without an interval (fewer than {MIN_UNITS} patients or tiles) nothing is clear."
+        )
 
 
 def _graded(rows: Mapping[str, SummaryRow]) -> list[SummaryRow]:
@@ -84,9 +96,9 @@ def _gate_table(split: str, summary: Keyed, settings: Settings) -> Table:
         for place, row in enumerate(_graded(rows) if name == split else ()):
             group = "" if place else family_label(family)
             metric = metric_of(row.metric)
-            baseline = value_cell(value_of(rows.get(BASELINE_OF.get(row.metric, ""))))
+            baseline = range_cell(rows.get(BASELINE_OF.get(row.metric, "")))
             limit = Cell(_limit(row.metric, settings))
-            cells = (value_cell(value_of(row)), baseline, limit, Cell(row.gate, kind=row.gate))
+            cells = (range_cell(row), baseline, limit, Cell(row.gate, kind=row.gate))
             table_rows.append(Row(metric.label, cells, note=metric.convention, group=group))
     note = "n counts splits, and the range is that of the splits." if split == MEAN_SPLIT else ""
     columns = ("Test tiles", "Must beat", "Limit", "Grade")

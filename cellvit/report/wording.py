@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 from cellvit.formats.summary import MEAN_SPLIT
+from cellvit.metrics.intervals import MIN_UNITS
 from cellvit.taxonomy import CLASS_NAMES, SHARED_FAMILY
 
 
@@ -18,6 +19,8 @@ _TILES = "mean over tiles"
 _PIXELS = "pixels of all tiles pooled"
 _NUCLEAR_PIXELS = "over nuclear pixels of all tiles pooled"
 _CENTROIDS = "centroids within 12 px (3 µm), counts added over all tiles"
+_NEAR = "centroids paired within 12 px (3 µm), with the distances beyond it excluded before the assignment"
+_MATCHED = "mean over all nuclei that match at IoU > 0.5"
 _PRESENT = "classes that are absent from the ground truth of a tile do not count"
 
 METRICS: Final = {
@@ -25,6 +28,9 @@ METRICS: Final = {
     "aji_plus": Metric("AJI+", f"{_TILES}; matched one to one"),
     "bpq": Metric("bPQ", _PUBLISHED),
     "bpq_image": Metric("bPQ, image mean", _TILES),
+    "bpq_1px": Metric(
+        "bPQ, border tolerance 1 px", f"{_PUBLISHED}; pixels on both sides of a true border do not count"
+    ),
     "mpq": Metric("mPQ", f"{_PUBLISHED}; {_PRESENT}"),
     "mpq_image": Metric("mPQ, image mean", f"{_TILES}; {_PRESENT}"),
     "mpq_strict": Metric(
@@ -40,6 +46,19 @@ METRICS: Final = {
     "detection_precision": Metric("Detection precision", _CENTROIDS),
     "detection_recall": Metric("Detection recall", _CENTROIDS),
     "detection_f1": Metric("Detection F1", _CENTROIDS),
+    "detection_near_precision": Metric("Detection precision, near pairs", _NEAR),
+    "detection_near_recall": Metric("Detection recall, near pairs", _NEAR),
+    "detection_near_f1": Metric("Detection F1, near pairs", _NEAR),
+    "boundary_um": Metric("Distance of outlines, µm", f"{_MATCHED}; mean over the pixels of both outlines"),
+    "hausdorff_um": Metric(
+        "Hausdorff distance (95 %), µm", f"{_MATCHED}; 95 % of each outline are nearer to the other"
+    ),
+    "class_calibration_error": Metric(
+        "Calibration error of classes (ECE)", f"15 bins of the probability of the predicted class; {_NEAR}"
+    ),
+    "count_bias": Metric("Bias of counts", "predicted minus true nuclei, mean over tiles"),
+    "count_limit": Metric("Limits of agreement of counts, ±", "bias ± this holds 95 % of the tiles (Bland and Altman)"),
+    "count_concordance": Metric("Concordance of counts", "Lin's coefficient over tiles; 1 if all counts are equal"),
     "precision": Metric("Precision", _CENTROIDS),
     "recall": Metric("Recall", _CENTROIDS),
     "f1": Metric("F1", f"{_CENTROIDS}; a pair with the wrong class counts twice (HoVer-Net's convention)"),
@@ -164,18 +183,18 @@ def decoder_label(split: str, family: str) -> str:
 
 
 def interval_label(n_patients: int, n_tiles_without: int) -> str:
-    """What the intervals of an evaluation are sampled over: patients (0 where none is known) and tiles without one.
+    """What the intervals of an evaluation are over: patients (0 where none is known) and tiles without one.
 
     Examples:
         >>> interval_label(12, 3)
-        '95 % bootstrap interval over 12 patients and 3 tiles of unknown patient'
+        '95 % interval over 12 patients and 3 tiles of unknown patient'
     """
     if not n_patients:
-        return "95 % bootstrap interval over tiles"
-    if n_patients + n_tiles_without == 1:
-        return "no interval, because all tiles are of one patient"
+        return "95 % interval over tiles (too narrow: tiles of a patient are alike, and the patients are unknown)"
+    if n_patients + n_tiles_without < MIN_UNITS:
+        return f"fewer than {MIN_UNITS} patients: no interval"
     rest = f" and {counted(n_tiles_without, 'tile')} of unknown patient" if n_tiles_without else ""
-    return f"95 % bootstrap interval over {counted(n_patients, 'patient')}{rest}"
+    return f"95 % interval over {counted(n_patients, 'patient')}{rest}"
 
 
 def counted(count: int, thing: str) -> str:

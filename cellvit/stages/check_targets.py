@@ -39,9 +39,6 @@ _BLOCK_TILES: Final = 16
 _METRICS: Final = ("aji", "pq", "dice")
 """Metrics of the upper bound that are reported, means over tiles."""
 
-_SEED: Final = 0
-"""Seed of the bootstrap; the intervals of the upper bound only show its spread."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
@@ -78,11 +75,11 @@ def _perfect_maps(tiles: Rows, method: str) -> Iterator[MapBatch]:
 
 
 def _document(arguments: Arguments, upper_bounds: dict[str, TileScores]) -> TargetCheck:
-    values = {method: metric_values(scores, seed=_SEED) for method, scores in upper_bounds.items()}
+    values = {method: metric_values(scores) for method, scores in upper_bounds.items()}
     upper_bound = {method: {name: of_method[name] for name in _METRICS} for method, of_method in values.items()}
-    by_organ, gates = aji_by_organ(upper_bounds, seed=_SEED), arguments.settings
+    by_organ, gates = aji_by_organ(upper_bounds), arguments.settings
     scores = upper_bounds["hovernet"]  # for everything that does not depend on the method
-    settings = {"fold": arguments.fold, "gates": gates.model_dump(mode="json"), "seed": _SEED}
+    settings = {"fold": arguments.fold, "gates": gates.model_dump(mode="json")}
     return TargetCheck(
         provenance=provenance_of(arguments.check, [arguments.tiles], settings),
         fold=arguments.fold,

@@ -48,7 +48,7 @@ _NO_NUCLEI: Final = "No test tile of this family has a nucleus."
 class Arguments:
     """What the step reads and writes; names match the rule's input, output and params."""
 
-    settings: Annotated[EvaluateSettings, Setting("JSON: seed of the bootstrap")]
+    settings: Annotated[EvaluateSettings, Setting("JSON: settings of the evaluation")]
     split: Annotated[str, Setting("name of the split")]
     family: Annotated[str, Setting("name of the family")]
     train_folds: Annotated[tuple[int, ...], Setting("folds that trained the decoder")]
@@ -110,7 +110,7 @@ def run(arguments: Arguments) -> None:
             train_rows = data.rows_of_folds(arguments.train_folds)
             sums = sums_of_all(test.maps(decoder, train_rows, "mapped system=decoder of=training"))
             scores = _scores(test, decoder, majority_class(sums))
-            fields = _values(scores, sums, data.tiles.names("patient", train_rows), arguments.settings.seed)
+            fields = _values(scores, sums, data.tiles.names("patient", train_rows))
             evaluation = evaluation.model_copy(update=fields)
             pictures = _pictures(test, decoder, scores)
     write_tile_scores(arguments.table, scores, COLUMNS)
@@ -159,9 +159,7 @@ def _scores(test: _Test, decoder: Decoder, majority: int) -> dict[str, TileScore
     return scores
 
 
-def _values(
-    scores: dict[str, TileScores], train: MapSums, train_patients: tuple[str, ...], seed: int
-) -> dict[str, Any]:
+def _values(scores: dict[str, TileScores], train: MapSums, train_patients: tuple[str, ...]) -> dict[str, Any]:
     own = scores["decoder"]
     patients, train_groups = own.text("patient"), groups_of(train_patients)
     return {
@@ -169,9 +167,9 @@ def _values(
         "n_tiles_without_patient": own.n_tiles_without_patient,
         "n_patients_trained_on": len((set(patients) & set(train_patients)) - {""}),
         "n_nuclei": int(own.column("n_true").sum()),
-        "train": map_values(train, seed=seed, groups=train_groups),
-        "gaps": gaps(train, map_sums_of(own), seed=seed, groups=groups_of(train_patients + patients)),
-        **system_values(scores, "decoder", seed=seed)._asdict(),
+        "train": map_values(train, groups=train_groups),
+        "gaps": gaps(train, map_sums_of(own), groups=groups_of(train_patients + patients)),
+        **system_values(scores, "decoder")._asdict(),
     }
 
 

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class Arguments:
     """What the step reads and writes; names match the rule's input, output and params."""
 
-    settings: Annotated[EvaluateSettings, Setting("JSON: seed of the bootstrap")]
+    settings: Annotated[EvaluateSettings, Setting("JSON: settings of the evaluation")]
     split: Annotated[str, Setting("name of the split")]
     test_folds: Annotated[tuple[int, ...], Setting("folds to evaluate on")]
     organ_head: Annotated[Path, Input("checkpoint of OrganHead")]
@@ -66,7 +66,6 @@ def run(arguments: Arguments) -> None:
 
 
 def _evaluated(arguments: Arguments, data: FoldData, evaluation: OrganHeadEvaluation) -> OrganHeadEvaluation:
-    seed = arguments.settings.seed
     head = load_organ_head(arguments.organ_head, resolve_device(arguments.device))
     probabilities = predict_organs(head, data.features, data.rows)
     organs, patients = data.tiles.names("organ"), data.tiles.names("patient")
@@ -79,8 +78,8 @@ def _evaluated(arguments: Arguments, data: FoldData, evaluation: OrganHeadEvalua
         update={
             "n_patients": n_patients(patients),
             "n_tiles_without_patient": patients.count(""),
-            "values": organ_values(probabilities, organs, seed=seed, groups=groups),
-            "recall": organ_recall(probabilities, organs, seed=seed, groups=groups),
+            "values": organ_values(probabilities, organs, groups=groups),
+            "recall": organ_recall(probabilities, organs, groups=groups),
             "organ_names": names,
             "confusion": confusion,
             "temperature": float(head.module.temperature),

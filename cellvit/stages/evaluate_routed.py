@@ -45,7 +45,7 @@ _CLS_BLOCK: Final = 512
 class Arguments:
     """What the step reads and writes; names match the rule's input, output and params."""
 
-    settings: Annotated[EvaluateRoutedSettings, Setting("JSON: families and seed")]
+    settings: Annotated[EvaluateRoutedSettings, Setting("JSON: families")]
     split: Annotated[str, Setting("name of the split")]
     test_folds: Annotated[tuple[int, ...], Setting("folds to evaluate on")]
     tiles: Annotated[tuple[Path, ...], Input("tile stores, one per test fold")]
@@ -132,15 +132,14 @@ def _evaluated(  # five arguments: what is evaluated, and where its values go
     data: FoldData,
     scores: dict[str, TileScores],
 ) -> tuple[RoutedEvaluation, dict[str, TileScores]]:
-    seed = arguments.settings.seed
     probabilities = _probabilities(arguments, data)
     organs, groups = data.tiles.names("organ"), groups_of(data.tiles.names("patient"))
     routes = routes_of(probabilities, organs, arguments.settings.families, tuple(decoders))
     own = _routed(arguments, decoders, data, routes, scores[ORGAN_GIVEN])
     scores = {ORGAN_PREDICTED: own, **scores}
     names, confusion = organ_confusion(probabilities, organs)
-    organ_head = organ_values(probabilities, organs, seed=seed, groups=groups)
-    organ_head["routing_accuracy"] = routing_accuracy(routes, seed=seed, groups=groups)
+    organ_head = organ_values(probabilities, organs, groups=groups)
+    organ_head["routing_accuracy"] = routing_accuracy(routes, groups=groups)
     fields = {
         "n_tiles": len(own),
         "n_patients": own.n_patients,
@@ -149,7 +148,7 @@ def _evaluated(  # five arguments: what is evaluated, and where its values go
         "organ_names": names,
         "confusion": confusion,
         "left_out": routes.left_out,
-        **system_values(scores, ORGAN_PREDICTED, seed=seed)._asdict(),
+        **system_values(scores, ORGAN_PREDICTED)._asdict(),
     }
     return evaluation.model_copy(update=fields), scores
 

@@ -22,6 +22,7 @@ from cellvit.formats.evaluations import (
 )
 from cellvit.formats.summary import SummaryOrigin, write_summary
 from cellvit.formats.watershed import WatershedChoice
+from cellvit.metrics.intervals import MIN_UNITS
 from cellvit.workflow.arguments import Code, Input, Output, Setting
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ def _warnings(
     families: Sequence[FamilyEvaluation], watersheds: Sequence[WatershedChoice], routed: Sequence[RoutedEvaluation]
 ) -> Iterator[str]:
     for family in families:
+        if family.n_patients and family.n_patients + family.n_tiles_without_patient < MIN_UNITS:
+            yield f"split {family.split}, {family.family}: fewer than {MIN_UNITS} test patients: no interval"
         if family.n_patients_trained_on:
             yield (
                 f"split {family.split}, {family.family}: {family.n_patients_trained_on} of {family.n_patients} test "

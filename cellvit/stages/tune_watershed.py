@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class Arguments:
     """What the step reads and writes; names match the rule's input, output and params."""
 
-    settings: Annotated[TuneWatershedSettings, Setting("JSON: grid and seed")]
+    settings: Annotated[TuneWatershedSettings, Setting("JSON: grid")]
     split: Annotated[str, Setting("name of the split")]
     family: Annotated[str, Setting("name of the family")]
     validate_folds: Annotated[tuple[int, ...], Setting("folds on which the parameters are tuned")]
@@ -78,14 +78,14 @@ def run(arguments: Arguments) -> None:
 
 
 def _best(arguments: Arguments, data: FamilyData, rows: np.ndarray) -> dict[str, Any]:
-    settings, seed = arguments.settings.watershed, arguments.settings.seed
+    settings = arguments.settings.watershed
     grid, groups = grid_of(settings), groups_of(data.tiles.names("patient", rows))
     decoder = load_decoder(arguments.checkpoint, resolve_device(arguments.device))
     batches = predict_maps(decoder, data.features, data.tiles, rows)
     tasks = grid_tasks(reported(batches, f"grid tried points={len(grid)}", len(rows)))
     with workers(arguments.threads, len(rows) * len(grid)) as pool:
         aji = np.array(list(pool.map(partial(score_grid, grid), tasks)))
-    points = ranked(grid, aji, seed=seed, groups=groups)
+    points = ranked(grid, aji, groups=groups)
     best, point = points[0]
     if not point.aji.n:
         return _default(arguments, "no validation tile has a nucleus in ground truth or prediction")

@@ -1,5 +1,6 @@
 """The command `compare`: what it prints and writes."""
 
+import math
 import re
 from pathlib import Path
 
@@ -34,11 +35,11 @@ def test_two_runs_are_printed_with_settings_differences_and_the_correction(
     text = capsys.readouterr().out
     assert code == 0
     assert "  training.loss.hv_magnitude_weight: 1.0 in A, 2.0 in B\n" in text
-    assert re.search(r"  aji +0\.550 +0\.653 +\+0\.103  \+0\.100 to \+0\.107 +4 +4  higher in B\n", text)
+    assert re.search(r"  aji +0\.550 +0\.653 +\+0\.103  \+0\.093 to \+0\.112 +4 +4  higher in B\n", text)
     assert re.search(r"  dice .*  equal\n", text)
     assert "2 comparisons of all systems: 2 higher in B, 0 lower in B, 0 not clear; " in text
     sentences = " ".join(text.split())
-    assert "in all of these comparisons together (Bonferroni, Student's t over patients" in sentences
+    assert "in all of these comparisons together (Holm's correction; over patients" in sentences
     assert "not the noise between trainings" in sentences
     assert max(map(len, text.replace(str(tmp_path), "").splitlines())) <= 100
 
@@ -73,7 +74,7 @@ def test_table_and_page_hold_every_row(runs: tuple[str, str], tmp_path: Path) ->
 
 def test_seeds_are_printed_with_their_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiles = {"decoder": scores(PATIENTS, aji=(0.4, 0.6, 0.5, 0.7))}
-    rows = {seed: [SummaryRow("1", "digestive", "aji", 0.4 + seed / 10, 0.3, 0.9, 4)] for seed in (0, 1)}
+    rows = {seed: [SummaryRow("1", "digestive", "aji", 0.4 + seed / 10, 0.3, 0.9, math.nan, math.nan, 4, 4)] for seed in (0, 1)}
     runs = [str(write_run(tmp_path / f"s{seed}", tiles, settings={"seed": seed}, summary=rows[seed])) for seed in rows]
 
     code = main(["compare", "--seeds", *runs, "--out", str(tmp_path / "out")])

@@ -52,7 +52,7 @@ def scored() -> Callable[..., TileScores]:
     def make(organs: Sequence[str], *, patients: Sequence[str] = (), **columns: Sequence[float]) -> TileScores:
         n = len(organs)
         values = np.zeros((n, len(COLUMNS)))
-        values[:, [COLUMNS.index(name) for name in SCORE_COLUMNS]] = np.nan
+        values[:, [COLUMNS.index(name) for name in SCORE_COLUMNS[2:]]] = np.nan  # the first two are counts of nuclei
         for name, column in columns.items():
             values[:, COLUMNS.index(name)] = column
         ids = [f"f3-{row:05d}" for row in range(n)]

@@ -1,7 +1,6 @@
 """Paired differences of two runs, what counts as clear, and the spread between seeds."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,29 +8,29 @@ import pytest
 from finished_runs import scores, write_run
 
 from cellvit.errors import ContractError, IntegrityError, MissingInputError, SettingsError, StaleFileError
-from cellvit.evaluation.comparison import Measured, compare, measured, outcome_of
+from cellvit.evaluation.comparison import Measured, compare, measured, outcomes_of
 from cellvit.evaluation.finished_run import read_run
 from cellvit.evaluation.seed_spread import spread
 from cellvit.formats.comparison import SpreadRow
 from cellvit.formats.documents import read_document, write_document
 from cellvit.formats.evaluations import FamilyEvaluation
 from cellvit.formats.summary import SummaryRow
-from cellvit.metrics.intervals import Interval, bootstrap_mean
+from cellvit.metrics.intervals import Interval, interval_of_mean
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 
 NAN = math.nan
 PATIENTS = ("p1", "p1", "p2", "p3")
 FIRST = {"decoder": scores(PATIENTS, aji=(0.4, 0.6, 0.5, 0.7)), "classical": scores(PATIENTS, aji=(0.3, 0.3, 0.3, 0.3))}
-SECOND = {**FIRST, "decoder": scores(PATIENTS, aji=(0.5, 0.7, 0.6, 0.8))}
+SECOND = {**FIRST, "decoder": scores(PATIENTS, aji=(0.5, 0.701, 0.601, 0.799))}
 
 
 def aji_row(value: float, metric: str = "aji") -> SummaryRow:
-    return SummaryRow("1", "digestive", metric, value, NAN, NAN, 4)
+    return SummaryRow("1", "digestive", metric, value, *[NAN] * 4, 4, 0)
 
 
-def measured_on(values: Sequence[float], n_units: int) -> Measured:
+def measured_on(value: float, units: int) -> Measured:
     """A difference with an interval of 0.02 to either side."""
-    return Measured(0.5, 0.5 + values[0], Interval(values[0], values[0] - 0.02, values[0] + 0.02, 9), n_units, False)
+    return Measured(0.5, 0.5 + value, Interval(value, value - 0.02, value + 0.02, 9, units), equal=False)
 
 
 def test_differences_are_paired_by_tile_and_sampled_over_patients_as_by_hand() -> None:
@@ -43,10 +42,9 @@ def test_differences_are_paired_by_tile_and_sampled_over_patients_as_by_hand() -
 
     assert (one.a, one.b) == (0.5, 0.5), "the fourth tile is undefined in A, and left out of both"
     assert one.difference.value == pytest.approx(0.0)
-    assert (one.difference.n, one.units) == (3, 2)
-    # resamples hold p1 twice (+.125), p2 twice (-.25), or both (0)
-    assert (one.difference.low, one.difference.high) == (-0.25, 0.125)
-    assert one.difference == bootstrap_mean(by_tile, rng=np.random.default_rng(0), groups=a.groups)
+    assert (one.difference.n, one.difference.units) == (3, 2)
+    assert math.isnan(one.difference.low), "two patients define it, which is too few for an interval"
+    assert str(one.difference) == str(interval_of_mean(by_tile, scale="real", groups=a.groups))
 
 
 def test_bpq_is_a_mean_over_organs_and_detection_adds_counts_first() -> None:
@@ -59,47 +57,56 @@ def test_bpq_is_a_mean_over_organs_and_detection_adds_counts_first() -> None:
     assert found["bpq"].difference.value == 0.25, "one organ of two rises by .5"
     assert found["detection_f1"].a == pytest.approx(2 * 10 / (2 * 10 + 6))
     assert found["detection_f1"].difference.value == pytest.approx(1 - 20 / 26)
-    assert found["detection_f1"].units == 4, "tiles, because no patient is known"
+    assert found["detection_f1"].difference.units == 4, "tiles, because no patient is known"
     assert "hv_skill" not in found, "the runs have no maps here"
 
 
 def test_maps_are_compared_where_both_runs_have_them() -> None:
-    sums = dict.fromkeys(MAP_COLUMNS, (1.0, 1.0)) | {"hv_true_square": (4.0, 4.0), "hv_square_error": (2.0, 2.0)}
-    a, b = (scores(("p1", "p2"), **sums | {"hv_square_error": error}) for error in ((2.0, 2.0), (1.0, 3.0)))
+    patients, ones = ("p1", "p2", "p3"), dict.fromkeys(MAP_COLUMNS, (1.0, 1.0, 1.0))
+    sums = ones | {"hv_true_square": (4.0, 4.0, 4.0)}
+    a, b = (scores(patients, **sums | {"hv_square_error": error}) for error in ((2.0, 2.0, 2.0), (1.0, 3.0, 2.0)))
 
-    found = measured(a, b)
+    found = measured(a, b)["hv_skill"]
 
-    assert (found["hv_skill"].a, found["hv_skill"].b) == (0.5, 0.5)
-    assert (found["hv_skill"].difference.low, found["hv_skill"].difference.high) == (-0.25, 0.25)
+    assert (found.a, found.b) == (0.5, 0.5)
+    assert found.difference.low == pytest.approx(-found.difference.high)
+    assert found.difference.high > 0.25
 
 
 @pytest.mark.parametrize(
-    ("difference", "units", "n_comparisons", "outcome"),
+    ("difference", "units", "others", "outcome"),
     [
-        pytest.param(0.05, 100, 1, "higher in B", id="one_comparison"),
-        pytest.param(-0.05, 100, 1, "lower in B", id="negative"),
-        pytest.param(0.021, 1000, 1, "higher in B", id="just_outside_the_interval"),
+        pytest.param(0.05, 100, 0, "higher in B", id="one_comparison"),
+        pytest.param(-0.05, 100, 0, "lower in B", id="negative"),
+        pytest.param(0.021, 1000, 0, "higher in B", id="just_outside_the_interval"),
         pytest.param(0.021, 1000, 20, "not clear", id="many_comparisons_demand_more"),
-        pytest.param(0.05, 3, 1, "not clear", id="few_patients_demand_more"),
-        pytest.param(0.5, 2, 1, "not clear", id="two_patients_are_never_clear"),
-        pytest.param(NAN, 100, 1, "undefined", id="undefined"),
+        pytest.param(0.019, 1000, 0, "not clear", id="just_inside_the_interval"),
+        pytest.param(NAN, 100, 0, "undefined", id="undefined"),
     ],
 )
-def test_a_difference_is_clear_given_the_patients_and_the_number_of_comparisons(
-    difference: float, units: int, n_comparisons: int, outcome: str
+def test_a_difference_is_clear_given_the_number_of_comparisons(
+    difference: float, units: int, others: int, outcome: str
 ) -> None:
-    assert outcome_of(measured_on([difference], units), n_comparisons) == outcome
+    judged = outcomes_of([measured_on(difference, units)] + [measured_on(0.001, units)] * others)
+
+    assert judged == (outcome, *["not clear"] * others)
+
+
+def test_two_patients_are_never_clear() -> None:
+    interval = interval_of_mean(np.array([0.5, 0.51]), scale="real")
+
+    assert outcomes_of([Measured(0.1, 0.6, interval, equal=False)]) == ("not clear",)
 
 
 def test_chance_alone_is_rarely_called_clear() -> None:
     """In 20 comparisons of pure noise over 8 patients, all of them are not clear in at least 9 of 10 repetitions."""
     rng = np.random.default_rng(0)
 
-    def outcome() -> str:
-        interval = bootstrap_mean(rng.normal(0, 0.1, 8), rng=np.random.default_rng(0))
-        return outcome_of(Measured(0.5, 0.5 + interval.value, interval, 8, False), 20)
+    def noise() -> Measured:
+        interval = interval_of_mean(rng.normal(0, 0.1, 8), scale="real")
+        return Measured(0.5, 0.5 + interval.value, interval, equal=False)
 
-    wrong = sum(any(outcome() != "not clear" for _ in range(20)) for _ in range(40))
+    wrong = sum(set(outcomes_of([noise() for _ in range(20)])) != {"not clear"} for _ in range(40))
 
     assert wrong <= 4
 
@@ -112,7 +119,7 @@ def test_every_system_that_both_runs_have_is_compared_and_equal_scores_are_not_c
     rows = {(row.family, row.system, row.metric): row for row in found.rows}
 
     assert found.settings == {"training.warmup": ("0.05", "0.1")}
-    assert rows["digestive", "decoder", "aji"].difference == pytest.approx(0.1)
+    assert rows["digestive", "decoder", "aji"].difference == pytest.approx(0.1, abs=0.001)
     assert rows["digestive", "decoder", "aji"].units == 3
     assert rows["organ_predicted", "decoder", "aji"].outcome == "higher in B"
     assert rows["digestive", "classical", "aji"].outcome == "equal"
@@ -156,7 +163,7 @@ def test_a_file_of_another_run_than_the_report_is_refused(tmp_path: Path) -> Non
 def test_a_changed_table_and_a_missing_report_are_refused(tmp_path: Path) -> None:
     a, b = write_run(tmp_path / "a", FIRST), write_run(tmp_path / "b", SECOND)
     table = b / "evaluation/split1/digestive_tiles.csv"
-    table.write_text(table.read_text().replace("0.8", "0.9"))
+    table.write_text(table.read_text().replace("0.799", "0.9"))
 
     with pytest.raises(IntegrityError, match=r"digestive_tiles\.csv: the table was changed"):
         compare(read_run(a), read_run(b))

@@ -10,7 +10,6 @@ from cellvit.evaluation.images import (
     class_map_png,
     class_palette,
     colour_mapped_png,
-    contours,
     overlay_png,
 )
 from cellvit.taxonomy import NucleusClass
@@ -26,33 +25,6 @@ def square(label: int = 1) -> np.ndarray:
     instances = np.zeros((8, 8), np.int32)
     instances[2:6, 2:6] = label
     return instances
-
-
-def test_contour_is_the_rim_of_a_nucleus_and_lies_inside_it() -> None:
-    edge = contours(square())
-
-    assert edge.sum() == 12
-    assert not edge[square() == 0].any()
-
-
-def test_touching_nuclei_have_a_line_each() -> None:
-    instances = square()
-    instances[2:6, 4:6] = 2
-
-    edge = contours(instances)
-
-    assert edge[3, 3]
-    assert edge[3, 4]
-
-
-def test_nucleus_cut_by_the_border_is_open_there() -> None:
-    instances = np.ones((3, 4), np.int32)
-
-    assert not contours(instances).any()
-
-
-def test_no_nuclei_give_no_contours() -> None:
-    assert not contours(np.zeros((4, 4), np.int32)).any()
 
 
 def test_overlay_is_twice_the_size_and_paints_the_rim_in_the_colour_of_the_class() -> None:

@@ -11,6 +11,7 @@ from cellvit.evaluation.routing import (
     routes_of,
     routing_accuracy,
 )
+from cellvit.metrics.intervals import interval_of_mean
 from cellvit.taxonomy import ORGANS
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",), "urologic": ("Kidney",)}
@@ -52,7 +53,7 @@ def test_tiles_of_organs_without_a_family_are_left_out_and_counted() -> None:
 def test_the_metrics_of_the_head_have_a_baseline() -> None:
     tiles = probabilities({"Colon": 1.0}, {"Colon": 1.0}, {"Colon": 1.0}, {"Skin": 1.0})
 
-    found = organ_values(tiles, ("Colon", "Colon", "Skin", "Skin"), seed=0, groups=None)
+    found = organ_values(tiles, ("Colon", "Colon", "Skin", "Skin"), groups=None)
 
     assert found["accuracy"].value == 0.75
     assert found["accuracy_majority"].value == 0.5
@@ -64,21 +65,23 @@ def test_the_metrics_of_the_head_have_a_baseline() -> None:
 def test_tiles_whose_family_has_no_decoder_do_not_count_for_routing() -> None:
     routes = Routes(("digestive",) * 5, (True, True, None, False, True), {})
 
-    found = routing_accuracy(routes, seed=0, groups=None)
+    found = routing_accuracy(routes, groups=None)
 
     assert (found.value, found.n) == (0.75, 4)
 
 
-def test_tiles_of_one_patient_are_sampled_together_for_organs_and_routing() -> None:
-    organs, groups = ("Colon", "Skin") * 10, np.repeat([0, 1], 10)
+def test_intervals_of_organs_and_routing_are_over_patients() -> None:
+    organs, groups = ("Colon", "Skin") * 10, np.repeat(np.arange(4), 5)
     tiles = probabilities(*[{"Colon": 1.0}, {"Skin": 1.0}] * 5, *[{"Skin": 1.0}, {"Colon": 1.0}] * 5)
     routes = Routes(("digestive",) * 20, (True,) * 10 + (False,) * 10, {})
 
-    found = organ_values(tiles, organs, seed=0, groups=groups)
-    routing = routing_accuracy(routes, seed=0, groups=groups)
+    found = organ_values(tiles, organs, groups=groups)
+    routing = routing_accuracy(routes, groups=groups)
 
     for value in (found["accuracy"], found["balanced_accuracy"], routing):
-        assert (value.value, value.low, value.high) == (0.5, 0, 1)
+        by_patient = interval_of_mean(np.array([1.0, 1.0, 0.0, 0.0]))
+        assert (value.value, value.n, value.units) == (0.5, 20, 4)
+        assert value.high - value.low == pytest.approx(by_patient.high - by_patient.low, rel=0.1)
 
 
 def test_the_confusion_has_the_organs_that_are_true_or_predicted() -> None:
@@ -99,6 +102,6 @@ def test_the_outputs_of_a_head_with_fewer_organs_are_put_in_order() -> None:
 def test_recall_is_that_of_each_true_organ() -> None:
     tiles = probabilities({"Skin": 1.0}, {"Colon": 1.0}, {"Colon": 1.0})
 
-    found = organ_recall(tiles, ("Skin", "Colon", "Skin"), seed=0, groups=None)
+    found = organ_recall(tiles, ("Skin", "Colon", "Skin"), groups=None)
 
     assert {organ: (value.value, value.n) for organ, value in found.items()} == {"Colon": (1, 1), "Skin": (0.5, 2)}

@@ -17,7 +17,7 @@ GATES = QualityGates()
 def rows(**values: float) -> dict[str, SummaryRow]:
     """Rows by metric; two underscores stand for the dot before a system."""
     named = {name.replace("__", "."): value for name, value in values.items()}
-    return {name: SummaryRow("1", "digestive", name, value, math.nan, math.nan, 9) for name, value in named.items()}
+    return {name: SummaryRow("1", "digestive", name, value, *[math.nan] * 4, 9, 0) for name, value in named.items()}
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,9 @@ def rows(**values: float) -> dict[str, SummaryRow]:
         ("gap_hv_mse", 0.19, "pass"),
         ("gap_np_dice", 0.03, "fail"),
         ("aji", math.nan, "undefined"),
+        ("organ_accuracy", 0.92, "pass"),
+        ("organ_accuracy", 0.88, "partial"),
+        ("organ_accuracy", 0.85, "fail"),
         ("mpq", 0.5, ""),
         ("aji.classical", 0.9, ""),
     ],
@@ -133,7 +136,10 @@ def test_other_systems_carry_a_suffix_and_gaps_a_prefix() -> None:
 
     metrics = keyed["1", "digestive"]
     assert list(metrics) == ["aji", "aji.classical", "np_dice.train", "gap_np_dice", "aji_minus_classical"]
-    assert metrics["aji"] == SummaryRow("1", "digestive", "aji", 0.6, 0.5, 0.7, 9, "pass")
+    aji = metrics["aji"]
+    assert (aji.value, aji.low, aji.high, aji.n, aji.gate) == (0.6, 0.5, 0.7, 9, "pass")
+    assert math.isnan(aji.split_min)
+    assert math.isnan(aji.split_max)
     assert metrics["gap_np_dice"].gate == "pass"
 
 
@@ -156,13 +162,15 @@ def test_an_absent_family_or_head_is_undefined_and_not_missing() -> None:
         assert all(row.n == 0 and math.isnan(row.value) for row in family_rows.values())
 
 
-def test_means_over_splits_come_last_with_their_range() -> None:
+def test_means_over_splits_come_last_with_their_range_in_columns_of_its_own() -> None:
     keyed = summary_rows([family("1", aji=0.4), family("2", aji=0.6)], [], [], GATES)
 
     mean = keyed["mean", "digestive"]["aji"]
 
     assert list(keyed)[-1] == ("mean", "digestive")
-    assert (mean.value, mean.low, mean.high, mean.n) == (pytest.approx(0.5), 0.4, 0.6, 2)
+    assert (mean.value, mean.split_min, mean.split_max, mean.n) == (pytest.approx(0.5), 0.4, 0.6, 2)
+    assert math.isnan(mean.low)
+    assert math.isnan(mean.high)
     assert mean.gate == "partial"
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cellvit.evaluation.map_sums import sums_of_all
-from cellvit.evaluation.scoring import COLUMNS, score_grid
+from cellvit.evaluation.scoring import CALIBRATION_COLUMNS, COLUMNS, score_grid
 from cellvit.evaluation.system_scores import grid_tasks, perfect_maps, scores_of_classical, scores_of_maps
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.watershed import WatershedChoice
@@ -29,10 +29,21 @@ def test_the_upper_bound_separates_touching_nuclei_and_keeps_their_classes(disc_
     assert np.isnan(scores.column("pq_dead")[0])
 
 
+def test_perfect_maps_have_no_distance_of_outlines_and_every_pair_is_near_and_calibrated(disc_tiles) -> None:
+    scores = scores_of_maps([perfect_maps(disc_tiles([TOUCHING]))], PUBLISHED, family="digestive", pool=INLINE)
+
+    assert scores.column("bpq_1px")[0] > 0.95
+    assert scores.column("outlined")[0] == scores.column("calibrated")[0] == 3
+    assert scores.column("boundary_um")[0] < 3 * 0.25  # the sum of three mean distances: less than a pixel each
+    assert scores.column("near_pairs_1_1")[0] == 2
+    assert scores.column("near_pairs_3_3")[0] == 1
+    assert np.abs(scores.block(CALIBRATION_COLUMNS[1:])).sum() < 0.3  # probabilities of 1, except at merged pixels
+
+
 def test_a_tile_without_nuclei_is_undefined_not_zero_or_one(disc_tiles) -> None:
     scores = scores_of_maps([perfect_maps(disc_tiles([[]]))], PUBLISHED, family="digestive", pool=INLINE)
 
-    for name in ("dice", "aji", "aji_plus", "dq", "sq", "pq", "bpq", "mpq", "mpq_strict", "pq_dead"):
+    for name in ("dice", "aji", "aji_plus", "dq", "sq", "pq", "bpq", "mpq", "mpq_strict", "bpq_1px", "pq_dead"):
         assert np.isnan(scores.column(name)).all(), name
     assert scores.column("n_true").tolist() == scores.column("n_predicted").tolist() == [0]
 
@@ -44,6 +55,7 @@ def test_the_classical_baseline_gives_all_nuclei_one_class_and_has_no_maps(disc_
     assert scores.column("pq_neoplastic")[0] > 0.5
     assert scores.column("pq_connective")[0] == 0
     assert np.isnan(scores.block(MAP_COLUMNS)).all()
+    assert np.isnan(scores.block(CALIBRATION_COLUMNS)).all()
 
 
 def test_no_tiles_give_no_rows_but_all_columns() -> None:

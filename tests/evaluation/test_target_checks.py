@@ -46,7 +46,7 @@ def failed(results) -> list[str]:
 
 
 def test_valid_targets_pass_every_check(batch, scores) -> None:
-    values, by_organ = metric_values(scores, seed=0), aji_by_organ({"hovernet": scores}, seed=0)
+    values, by_organ = metric_values(scores), aji_by_organ({"hovernet": scores})
 
     checks = passed_checks("fold", target_results(scores, {"hovernet": values}, by_organ, GATES), fix="")
 
@@ -109,7 +109,7 @@ def test_the_better_method_counts_for_each_organ(scored) -> None:
     first = scored(organs, aji=[0.5, 0.7, 0.9, math.nan])
     second = scored(organs, aji=[0.9, 0.9, 0.1, math.nan])
 
-    values = aji_by_organ({"hovernet": first, "hv_flow": second}, seed=0)
+    values = aji_by_organ({"hovernet": first, "hv_flow": second})
 
     assert {organ: (value.value, value.n) for organ, value in values.items() if organ != "Liver"} == {
         "Colon": (0.9, 2),
@@ -121,6 +121,6 @@ def test_the_better_method_counts_for_each_organ(scored) -> None:
 def test_without_nuclei_nothing_is_checked_or_defined(scores) -> None:
     none = scores.where(np.zeros(2, bool))
 
-    assert target_results(none, {"hovernet": metric_values(none, seed=0)}, {}, GATES) == []
+    assert target_results(none, {"hovernet": metric_values(none)}, {}, GATES) == []
     assert math.isnan(coverage(none))
     assert math.isnan(hv_length(none))

@@ -28,7 +28,7 @@ def test_the_best_point_names_its_method_and_parameters() -> None:
     aji = np.full((2, 6), 0.2)
     aji[:, 5] = 0.4
 
-    (best, point), *_ = ranked(grid_of(BOTH), aji, seed=0, groups=None)
+    (best, point), *_ = ranked(grid_of(BOTH), aji, groups=None)
 
     assert isinstance(best, HvFlow)
     assert point.method == "hv_flow"
@@ -40,7 +40,7 @@ def test_the_best_point_comes_first_with_its_interval() -> None:
     aji = np.full((4, 6), 0.2)
     aji[:, 4] = [0.5, 0.6, math.nan, 0.7]
 
-    (best, point), *_, (_, last) = ranked(grid, aji, seed=0, groups=None)
+    (best, point), *_, (_, last) = ranked(grid, aji, groups=None)
 
     assert best == grid[4]
     assert point.parameters == {
@@ -55,8 +55,8 @@ def test_the_best_point_comes_first_with_its_interval() -> None:
 def test_the_interval_of_a_point_samples_patients() -> None:
     aji = np.repeat(np.linspace(0.1, 0.9, 6), 5)[:, None] + np.zeros(6)
 
-    (_, by_tile), *_ = ranked(grid_of(SETTINGS), aji, seed=0, groups=None)
-    (_, by_patient), *_ = ranked(grid_of(SETTINGS), aji, seed=0, groups=np.repeat(np.arange(6), 5))
+    (_, by_tile), *_ = ranked(grid_of(SETTINGS), aji, groups=None)
+    (_, by_patient), *_ = ranked(grid_of(SETTINGS), aji, groups=np.repeat(np.arange(6), 5))
 
     assert by_patient.aji.value == pytest.approx(by_tile.aji.value)
     assert by_patient.aji.high - by_patient.aji.low > 1.5 * (by_tile.aji.high - by_tile.aji.low)
@@ -67,7 +67,7 @@ def test_equal_points_keep_the_order_of_the_grid_and_undefined_ones_come_last() 
     aji = np.full((2, 6), 0.3)
     aji[:, 0] = math.nan
 
-    points = ranked(grid, aji, seed=0, groups=None)
+    points = ranked(grid, aji, groups=None)
 
     assert [chosen for chosen, _ in points] == [*grid[1:], grid[0]]
     assert points[-1][1].aji.n == 0

@@ -64,21 +64,26 @@ def test_tiles_are_selected_and_joined_and_none_may_be_twice() -> None:
 
 def test_rows_of_the_summary_are_read_bit_for_bit_as_written(tmp_path) -> None:
     rows = (
-        SummaryRow("1", "digestive", "aji", 0.1 + 0.2, 0.25, 1e-17, 99, "partial"),
-        SummaryRow("1", "digestive", "bpq.shared", 5e-324, 0.4, 1 / 3, 99),
+        SummaryRow("1", "digestive", "aji", 0.1 + 0.2, 0.25, 1e-17, 0.1, 0.5, 99, 7, "partial"),
+        SummaryRow("1", "digestive", "bpq.shared", 5e-324, 0.4, 1 / 3, 0.1, 0.5, 99, 7),
     )
 
     write_summary(tmp_path / "summary.csv", rows)
 
     assert read_summary(tmp_path / "summary.csv") == rows
-    assert "0.30000000000000004,0.25,1e-17,99,partial" in (tmp_path / "summary.csv").read_text()
+    assert "0.30000000000000004,0.25,1e-17,0.1,0.5,99,7,partial" in (tmp_path / "summary.csv").read_text()
 
 
 def test_undefined_numbers_of_the_summary_are_empty_cells(tmp_path) -> None:
-    write_summary(tmp_path / "summary.csv", [SummaryRow("1", "NA", "aji", math.nan, math.nan, 3.0, 0, "undefined")])
+    write_summary(
+        tmp_path / "summary.csv",
+        [SummaryRow("1", "NA", "aji", math.nan, math.nan, 3.0, math.nan, math.nan, 0, 0, "undefined")],
+    )
 
     text = (tmp_path / "summary.csv").read_text()
-    assert text == "split,family,metric,value,low,high,n,gate\n1,NA,aji,,,3.0,0,undefined\n"
+    assert (
+        text == "split,family,metric,value,low,high,split_min,split_max,n,units,gate\n1,NA,aji,,,3.0,,,0,0,undefined\n"
+    )
     (row,) = read_summary(tmp_path / "summary.csv")
     assert math.isnan(row.value)
     assert row.family == "NA"

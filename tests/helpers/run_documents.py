@@ -34,7 +34,7 @@ SETTINGS = load_settings(
 def values(**centers: float) -> dict[str, Value]:
     """Values by metric, with an interval around each; a NaN is undefined."""
     return {
-        name: Value(value=center, low=center - 0.05, high=center + 0.05, n=0 if np.isnan(center) else 3)
+        name: Value(value=center, low=center - 0.05, high=center + 0.05, n=0 if np.isnan(center) else 3, units=3)
         for name, center in centers.items()
     }
 
@@ -143,10 +143,10 @@ FEATURE_CHECK = FeatureCheck(
 )
 
 SUMMARY = (
-    SummaryRow("1", "digestive", "aji", 0.4, 0.35, 0.45, 3, "partial"),
-    SummaryRow("1", "digestive", "aji.classical", 0.3, 0.25, 0.35, 3),
-    SummaryRow("1", "digestive", "np_dice", 0.1, 0.05, 0.15, 3, "fail"),
-    SummaryRow("1", "epidermal", "aji", NAN, NAN, NAN, 0, "undefined"),
+    SummaryRow("1", "digestive", "aji", 0.4, 0.35, 0.45, NAN, NAN, 3, 3, "partial"),
+    SummaryRow("1", "digestive", "aji.classical", 0.3, 0.25, 0.35, NAN, NAN, 3, 3),
+    SummaryRow("1", "digestive", "np_dice", 0.1, 0.05, 0.15, NAN, NAN, 3, 3, "fail"),
+    SummaryRow("1", "epidermal", "aji", NAN, NAN, NAN, NAN, NAN, 0, 0, "undefined"),
 )
 
 TIMINGS = (

@@ -3,21 +3,24 @@
 Whole numbers, and quotients of two of them, are equal to the last bit; sums of quotients to 1e-12.
 """
 
-from math import inf, isnan
+from math import inf, isnan, nan
 
 import instance_maps
 import maps_reference
 import metrics_reference as reference
 import numpy as np
+import outlines_reference
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from cellvit.metrics import aji, aji_plus, dice, panoptic_quality
+from cellvit.metrics.agreement import count_bias, count_concordance, count_limit, moments
 from cellvit.metrics.classification import expected_calibration_error
 from cellvit.metrics.contingency import contingency
-from cellvit.metrics.detection import class_scores, detection_counts, detection_scores, pair_centroids
+from cellvit.metrics.detection import class_scores, detection_counts, detection_scores, pair_centroids, pair_within
 from cellvit.metrics.maps import METRICS, MapSums
+from cellvit.metrics.outlines import outline_distances, tolerant_panoptic
 from cellvit.metrics.overlap import as_rows
 from cellvit.metrics.pannuke import mean_over_organs, pooled_mpq_of_sums, tile_scores
 
@@ -182,3 +185,60 @@ def test_calibration_error_equals_the_reference(seed: int, n: int, k: int, bins:
     error = expected_calibration_error(probabilities, truth, bins=bins)
 
     assert error == pytest.approx(maps_reference.calibration_error(probabilities, truth, bins), abs=1e-12, nan_ok=True)
+
+
+def assert_equal_outlines(truth: np.ndarray, predicted: np.ndarray) -> None:
+    table = contingency(truth, predicted)
+
+    distances = outline_distances(truth, predicted, table)
+    tolerant = tolerant_panoptic(truth, predicted, table)
+
+    expected = np.array(outlines_reference.outline_distances(truth, predicted)).reshape(-1, 2)
+    np.testing.assert_allclose(np.stack(distances, axis=1), expected, rtol=0, atol=1e-12)
+    counts = outlines_reference.tolerant_panoptic(truth, predicted)
+    assert (tolerant.true_positives, tolerant.false_positives, tolerant.false_negatives) == counts[:3]
+    assert tolerant.matched_iou == pytest.approx(counts[3], abs=1e-12)
+
+
+@every_kind
+@unshrunk
+@given(data=st.data())
+def test_outline_distances_and_tolerant_pq_equal_the_reference(kind: str, data: st.DataObject) -> None:
+    truth, _, predicted, _ = data.draw(instance_maps.tiles(kind))
+
+    assert_equal_outlines(truth, predicted)
+
+
+@settings(max_examples=100, deadline=None)
+@given(tile=instance_maps.small_tiles())
+def test_outlines_of_a_few_nuclei_equal_the_reference(tile: Tile) -> None:
+    assert_equal_outlines(tile[0], tile[2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(0, 6), m=st.integers(0, 6), side_px=st.integers(10, 60))
+def test_near_pairs_are_as_many_as_possible_and_of_least_total_distance(
+    seed: int, n: int, m: int, side_px: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    true_at, predicted_at = rng.uniform(0, side_px, (n, 2)), rng.uniform(0, side_px, (m, 2))
+
+    rows, columns = pair_within(true_at, predicted_at)
+
+    distance_px = np.hypot(*(true_at[rows] - predicted_at[columns]).T)
+    assert len(set(rows)) == len(set(columns)) == len(rows)
+    assert (distance_px <= reference.RADIUS_PX).all()
+    count, total = outlines_reference.pairs_within(true_at.tolist(), predicted_at.tolist(), reference.RADIUS_PX)
+    assert (len(rows), float(distance_px.sum())) == (count, pytest.approx(total, abs=1e-9))
+
+
+@settings(max_examples=100, deadline=None)
+@given(counts=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=20))
+def test_agreement_of_counts_equals_the_reference(counts: list[tuple[int, int]]) -> None:
+    true, predicted = np.array(counts, np.float64).reshape(-1, 2).T
+
+    sums = moments(true, predicted).sum(axis=0)
+
+    found = [float(metric(sums)) for metric in (count_bias, count_limit, count_concordance)]
+    expected = outlines_reference.agreement(*map(list, zip(*counts, strict=True))) if counts else (nan, nan, nan)
+    assert found == pytest.approx(expected, abs=1e-6, nan_ok=True)

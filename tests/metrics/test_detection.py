@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from cellvit.errors import ContractError
-from cellvit.metrics.detection import RADIUS_PX, class_scores, detection_counts, detection_scores
+from cellvit.metrics.detection import (
+    RADIUS_PX,
+    class_scores,
+    detection_counts,
+    detection_scores,
+    pair_centroids,
+    pair_table,
+    pair_within,
+)
 
 
 def row(*columns: float) -> np.ndarray:
@@ -49,3 +57,28 @@ def test_a_missing_class_is_refused_with_both_counts() -> None:
 def test_background_and_unknown_classes_have_no_scores(nucleus_class: int) -> None:
     with pytest.raises(ContractError, match=r"in 1\.\.5"):
         class_scores(np.zeros((7, 7)), nucleus_class)
+
+
+def test_distances_beyond_the_radius_are_excluded_before_the_assignment() -> None:
+    true, predicted = row(0, 13), row(12.5, 25.5)
+
+    assert len(pair_centroids(true, predicted).true) == 0  # 12.5 + 12.5 px is less than 25.5 + 0.5 px
+    assert pair_within(true, predicted).true.tolist() == [1]
+    assert pair_within(true, predicted).predicted.tolist() == [0]
+
+
+def test_with_ten_percent_errors_the_published_pairing_loses_true_pairs() -> None:
+    rng, published, near = np.random.default_rng(0), np.zeros((7, 7)), np.zeros((7, 7))
+    for _ in range(20):  # 10 % missed, 10 % false, 2 px of jitter, 100 nuclei at least 12 px apart
+        at = np.zeros((0, 2))
+        while len(at) < 100:
+            new = rng.uniform(0, 256, 2)
+            at = np.vstack([at, new]) if (np.hypot(*(at - new).T) >= 12).all() else at
+        kept = at[rng.random(100) >= 0.1]
+        predicted_at = np.concatenate([kept + rng.normal(0, 2, kept.shape), rng.uniform(0, 256, (10, 2))])
+        classes = np.ones(100, int), np.ones(len(predicted_at), int)
+        published += pair_table(*classes, pair_centroids(at, predicted_at))
+        near += pair_table(*classes, pair_within(at, predicted_at))
+
+    assert detection_scores(published).f1 == pytest.approx(0.852, abs=0.02)
+    assert detection_scores(near).f1 == pytest.approx(0.903, abs=0.01)

@@ -138,7 +138,7 @@ def test_page_of_a_single_patient_has_values_without_intervals(data: ReportData)
 
     page = render(dataclasses.replace(data, decoders=(single,)))
 
-    assert "no interval, because all tiles are of one patient" in page
+    assert "fewer than 3 patients: no interval" in page
     assert "not clear in 1 of 1" in page
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import run_documents as documents
 
@@ -12,7 +13,7 @@ from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.formats.watershed import GridPoint
 from cellvit.report import integrity, origin, results, verdict
 from cellvit.report.cells import Table, value_cell
-from cellvit.report.data import ReportData, keyed, pair_decoders
+from cellvit.report.data import Decoder, ReportData, keyed, pair_decoders
 from cellvit.report.wording import metric_of
 
 NAN = math.nan
@@ -28,6 +29,9 @@ def texts(table: Table) -> dict[str, list[str]]:
     [
         pytest.param(Value(value=NAN, n=0), ("undefined (n = 0)", "", "", "undefined"), id="undefined_is_never_zero"),
         pytest.param(Value(value=0.25, n=1), ("0.250", "", "n = 1", "number"), id="without_interval"),
+        pytest.param(
+            Value(value=0.25, n=9, units=2), ("0.250", "no interval", "n = 9", "number"), id="fewer_than_three_patients"
+        ),
         pytest.param(None, ("–", "", "", "absent"), id="not_measured"),
     ],
 )
@@ -51,7 +55,7 @@ def test_headline_shows_baselines_beside_the_decoder_and_the_reason_of_absence(d
         (0.1, 0.2, "pass", "excludes 0"),
         (-0.2, -0.1, "fail", "excludes 0"),
         (-0.1, 0.2, "partial", "includes 0"),
-        (NAN, NAN, "partial", "fewer than two tiles or patients"),
+        (NAN, NAN, "partial", "fewer than 3 patients"),
     ],
 )
 def test_a_lead_is_clear_only_where_the_interval_excludes_zero(low: float, high: float, kind: str, hint: str) -> None:
@@ -75,10 +79,10 @@ def test_metrics_show_their_convention_and_a_class_without_nuclei_is_one_undefin
 @pytest.mark.parametrize(
     ("n_patients", "without", "label"),
     [
-        (0, 3, "95 % bootstrap interval over tiles,"),
-        (2, 0, "95 % bootstrap interval over 2 patients,"),
-        (1, 2, "95 % bootstrap interval over 1 patient and 2 tiles of unknown patient,"),
-        (1, 0, "no interval, because all tiles are of one patient,"),
+        (0, 3, "95 % interval over tiles (too narrow"),
+        (3, 0, "95 % interval over 3 patients,"),
+        (1, 2, "95 % interval over 1 patient and 2 tiles of unknown patient,"),
+        (2, 0, "fewer than 3 patients: no interval"),
     ],
 )
 def test_tables_say_what_their_intervals_are_over(data: ReportData, n_patients: int, without: int, label: str) -> None:
@@ -100,12 +104,15 @@ def test_tables_say_what_their_intervals_are_over(data: ReportData, n_patients: 
 
 def test_the_mean_over_splits_shows_each_system_and_says_that_n_counts_splits() -> None:
     numbers = {"aji": 0.5, "aji.classical": 0.3, "aji_minus_classical": 0.2}
-    rows = [SummaryRow(MEAN_SPLIT, "digestive", name, number, 0.1, 0.6, 3) for name, number in numbers.items()]
+    rows = [
+        SummaryRow(MEAN_SPLIT, "digestive", name, number, NAN, NAN, 0.1, 0.6, 3, 0) for name, number in numbers.items()
+    ]
 
     table = results.mean_table(keyed(rows))
 
     assert texts(table) == {"digestive": ["0.500", "–", "0.300", "–", "+0.200", "–"]}
     assert "number of splits" in table.note
+    assert {cell.interval for cell in table.rows[0].cells} == {"range 0.100 to 0.600", ""}
     assert not results.mean_table(keyed(documents.SUMMARY)).rows
 
 
@@ -186,6 +193,7 @@ def test_the_verdict_counts_without_the_shared_decoder_and_lists_what_is_absent(
     assert lines[0].startswith("1 family decoders in 1 split were evaluated")
     assert any(line.startswith("AJI") and "clearly better in 1 of 1" in line for line in lines)
     assert any(line.startswith("bPQ") and "not clear in 1 of 1" in line for line in lines)
+    assert any("Holm's correction for all 2 comparisons" in line for line in lines)
 
     absent = data.routed[0].model_copy(update={"status": "absent", "reason": "no OrganHead", "left_out": {}})
     lines = verdict.absent_lines(data)
@@ -196,9 +204,45 @@ def test_the_verdict_counts_without_the_shared_decoder_and_lists_what_is_absent(
     )
 
 
+def test_a_difference_that_is_clear_alone_may_not_be_among_many(data: ReportData) -> None:
+    borderline = Value(value=0.1, low=0.005, high=0.195, n=99, units=20)  # alone below 5 %
+    alone = data.decoders[0]
+    assert alone.evaluation is not None
+    one, four = (
+        [line for line in verdict.verdict_lines(dataclasses.replace(data, decoders=decoders)) if line.startswith("AJI")]
+        for decoders in (
+            [_with(alone, {"aji_minus_classical": borderline})],
+            [_with(alone, {"aji_minus_classical": borderline})] * 4,
+        )
+    )
+
+    assert "clearly better in 1 of 1" in one[0]
+    assert "not clear in 4 of 4" in four[0]
+
+
+def _with(decoder: Decoder, differences: dict[str, Value]) -> Decoder:
+    assert decoder.evaluation is not None
+    return dataclasses.replace(decoder, evaluation=decoder.evaluation.model_copy(update={"differences": differences}))
+
+
+def test_the_confusion_of_classes_has_missed_and_false_nuclei_and_leaves_out_absent_classes(data: ReportData) -> None:
+    counts = np.zeros((7, 7), int)
+    counts[1, 1], counts[1, 2], counts[1, 6], counts[6, 2] = 6, 2, 2, 5
+    evaluation = data.evaluations[0].model_copy(update={"class_confusion": tuple(map(tuple, counts.tolist()))})
+
+    table = results.class_confusion_table(evaluation, "Confusion")
+
+    assert table.columns == ("Neoplastic", "Inflammatory", "Missed", "Nuclei")
+    assert texts(table)["Neoplastic"] == ["6", "2", "2", "10"]
+    assert texts(table)["False nucleus"] == ["·", "5", "·", "5"]
+    assert not results.class_confusion_table(data.evaluations[0], "Confusion").rows
+
+
 def test_every_metric_of_an_evaluation_has_a_name_and_a_convention() -> None:
     pq = ("dq", "sq", "bpq_image", *(f"mpq_{kind}" for kind in ("image", "strict", "pooled")))
-    others = ("aji_plus", "detection_recall", "f1_dead", *pq)
+    new = ("bpq_1px", "detection_near_f1", "boundary_um", "hausdorff_um", "class_calibration_error")
+    counts = ("count_bias", "count_limit_dead", "count_concordance")
+    others = (*new, *counts, "aji_plus", "detection_recall", "f1_dead", *pq)
 
     unnamed = [name for name in (*ORGAN_METRICS, *MAP_METRICS, *others) if not metric_of(name).convention]
 

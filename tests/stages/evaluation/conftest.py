@@ -68,7 +68,7 @@ class Run:
 
     def tune(self, family: str, settings: WatershedSettings = ONE_POINT, *, threads: int = 1) -> WatershedChoice:
         arguments = tune_watershed.Arguments(
-            settings=TuneWatershedSettings(watershed=settings, seed=0),
+            settings=TuneWatershedSettings(watershed=settings),
             split="1",
             family=family,
             validate_folds=(2,),
@@ -84,7 +84,7 @@ class Run:
 
     def evaluate(self, family: str, *, shared: bool = False) -> FamilyEvaluation:
         arguments = evaluate_family.Arguments(
-            settings=EvaluateSettings(seed=0),
+            settings=EvaluateSettings(),
             split="1",
             family=family,
             train_folds=(1,),
@@ -105,7 +105,7 @@ class Run:
 
     def evaluate_organ_head(self) -> OrganHeadEvaluation:
         arguments = evaluate_organ_head.Arguments(
-            settings=EvaluateSettings(seed=0),
+            settings=EvaluateSettings(),
             split="1",
             test_folds=(3,),
             organ_head=self.checkpoint("organ_head"),
@@ -118,7 +118,7 @@ class Run:
 
     def route(self, **changes: Any) -> RoutedEvaluation:
         arguments = evaluate_routed.Arguments(
-            settings=EvaluateRoutedSettings(families=self.families, seed=0),
+            settings=EvaluateRoutedSettings(families=self.families),
             split="1",
             test_folds=(3,),
             **self.stores(3),

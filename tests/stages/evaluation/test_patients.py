@@ -10,7 +10,7 @@ from cellvit.evaluation.scoring import COLUMNS
 from cellvit.formats.documents import read_document
 from cellvit.formats.tile_table import read_tile_scores
 from cellvit.formats.tiles import TargetCheck
-from cellvit.metrics.intervals import bootstrap_mean
+from cellvit.metrics.intervals import interval_of_mean
 from cellvit.stages import check_targets
 
 FAMILIES = {"digestive": ("Colon", "Stomach")}
@@ -37,7 +37,7 @@ def with_patients(evaluated):
     return evaluated(PATIENTS)
 
 
-def test_intervals_sample_the_patients_of_the_folds(with_patients) -> None:
+def test_intervals_are_over_the_patients_of_the_folds(with_patients) -> None:
     run, choice, *evaluations = with_patients
     classical = read_tile_scores(run.evaluated("digestive_tiles.csv"), COLUMNS)["classical"]
     routed = read_tile_scores(run.evaluated("routed_tiles.csv"), COLUMNS)["organ_predicted"]
@@ -48,13 +48,13 @@ def test_intervals_sample_the_patients_of_the_folds(with_patients) -> None:
     assert classical.text("patient") == routed.text("patient") == tuple(PATIENTS[3])
     value = evaluations[0].systems["classical"]["dice"]
     groups = np.array([0, 0, 1, 1, 2])
-    by_hand = bootstrap_mean(classical.column("dice"), rng=np.random.default_rng(0), groups=groups)
-    assert (value.value, value.low, value.high, value.n) == by_hand
+    by_hand = interval_of_mean(classical.column("dice"), groups=groups)
+    assert (value.value, value.low, value.high, value.n, value.units) == by_hand
     assert value.low < value.high
-    assert not math.isnan(choice.grid[0].aji.low)
+    assert (choice.grid[0].aji.n, choice.grid[0].aji.units) == (3, 2)
 
 
-def test_without_patients_values_are_the_same_and_intervals_sample_tiles(with_patients, evaluated) -> None:
+def test_without_patients_values_are_the_same_and_intervals_are_over_tiles(with_patients, evaluated) -> None:
     *_, family, routed, head = with_patients
     *_, family_without, routed_without, head_without = evaluated({})
 
@@ -68,7 +68,8 @@ def test_without_patients_values_are_the_same_and_intervals_sample_tiles(with_pa
     for system in ("decoder", "classical", "trivial"):
         assert ends(family.systems[system]) != ends(family_without.systems[system]), system
     assert ends(routed.organ_head) != ends(routed_without.organ_head)
-    assert ends(head.recall) != ends(head_without.recall)
+    assert {organ: value.units for organ, value in head.recall.items()} == {"Colon": 2, "Stomach": 1}
+    assert {organ: value.units for organ, value in head_without.recall.items()} == {"Colon": 3, "Stomach": 2}
 
 
 def ends(values) -> list[tuple[float, float]]:

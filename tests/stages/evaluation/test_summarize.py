@@ -80,7 +80,7 @@ def test_every_value_is_in_the_table_with_its_grade(summarized) -> None:
     assert rows["digestive", "aji.classical"].value == 0.35
     assert rows["epidermal", "aji"].gate == "undefined"
     assert rows["organ_given", "aji"].value == 0.41
-    assert rows["organ_head", "organ_accuracy"].gate == "fail"
+    assert rows["organ_head", "organ_accuracy"].gate == "partial"
 
 
 def test_the_text_names_marks_warnings_and_what_is_missing(summarized) -> None:
@@ -91,10 +91,18 @@ def test_the_text_names_marks_warnings_and_what_is_missing(summarized) -> None:
         "split 1, epidermal: no tiles in test folds [3]",
         "split 1, organ_predicted: 2 test tiles left out: their organ belongs to no family",
         "the best np_threshold is at the border",
-        "organ_accuracy 0.900 fail",
+        "organ_accuracy 0.900 partial",
         "split 1, digestive: 2 of 5 test patients also trained the decoder",
     ):
         assert expected in text
+
+
+def test_the_text_says_that_two_patients_give_no_interval(summarized) -> None:
+    expected = "split 1, digestive: fewer than 3 test patients: no interval"
+
+    assert expected in summarized(n_patients=2)[1]
+    assert expected not in summarized(n_patients=2, n_tiles_without_patient=1)[1]
+    assert expected not in summarized(n_patients=0, n_tiles_without_patient=2)[1]
 
 
 def test_the_origin_names_the_content_of_every_input_and_the_tables(summarized) -> None:
