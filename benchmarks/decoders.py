@@ -263,7 +263,7 @@ def _wait(device: torch.device) -> None:
 def quality_cells(runs: Sequence[TileScores], first: TileScores) -> list[str]:
     """Values and differences as cells of Markdown, in the order of `QUALITY_COLUMNS`, then NT accuracy."""
     values = [values_of(run) for run in runs]
-    change, cells = differences(mean_of(runs), {"first": first}, seed=0), []
+    change, cells = differences(mean_of(runs), {"first": first}), []
     for name in PAIRED:
         interval = change[f"{name}_minus_first"]
         cells += [_spread([value[name] for value in values])]

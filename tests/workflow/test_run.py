@@ -103,7 +103,9 @@ def test_the_upper_bound_of_decoding_is_high_in_every_fold(finished):
 def test_the_summary_has_its_columns_and_no_undefined_zero(finished):
     rows = summary_rows(finished)
 
-    assert list(rows[0]) == ["split", "family", "metric", "value", "low", "high", "n", "gate"]
+    assert list(rows[0]) == [
+        *("split", "family", "metric", "value", "low", "high", "split_min", "split_max", "n", "units", "gate")
+    ]
     assert {"glandular", "digestive", "all", "epidermal", "respiratory"} <= {row["family"] for row in rows}
     assert all(row["value"] == "" for row in rows if row["n"] == "0")
 
