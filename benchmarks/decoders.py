@@ -267,7 +267,8 @@ def quality_cells(runs: Sequence[TileScores], first: TileScores) -> list[str]:
     for name in PAIRED:
         interval = change[f"{name}_minus_first"]
         cells += [_spread([value[name] for value in values])]
-        cells += [f"{interval.value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"]
+        ends = "" if np.isnan(interval.low) else f" ({interval.low:+.3f} to {interval.high:+.3f})"
+        cells += [f"{interval.value:+.3f}{ends}"]
     return [*cells, _spread([value["nt_accuracy"] for value in values])]
 
 
