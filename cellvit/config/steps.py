@@ -14,6 +14,7 @@ from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.evaluation import QualityGates, WatershedSettings
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
 from cellvit.config.settings import Settings
+from cellvit.taxonomy import SHARED_FAMILY
 
 
 class ExtractFeaturesSettings(Section):
@@ -96,9 +97,12 @@ def _extract_features(settings: Settings, _: str) -> Section:
     return ExtractFeaturesSettings(encoder=settings.encoder, features=features)
 
 
-def _train_hovernet(settings: Settings, _: str) -> Section:
-    """Without `shared_decoder`, which decides which decoders are trained, but not how."""
-    training = settings.training.model_copy(update={"shared_decoder": TrainingSettings().shared_decoder})
+def _train_hovernet(settings: Settings, family: str) -> Section:
+    """Without what decides nothing: `shared_decoder` says which decoders are trained, and this one starts from scratch."""
+    defaults, unread = TrainingSettings(), ["shared_decoder"]
+    if family == SHARED_FAMILY:
+        unread.append("start_from")
+    training = settings.training.model_copy(update={name: getattr(defaults, name) for name in unread})
     return TrainHovernetSettings(decoder=settings.decoder, training=training, seed=settings.seed)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import cellvit
 from cellvit.config.base import flattened
+from cellvit.config.models import TrainingSettings
 from cellvit.config.settings import Settings
 from cellvit.formats.documents import Document
 from cellvit.formats.timing import Timing
@@ -38,7 +39,7 @@ def data_table(settings: Settings) -> Table:
         "Licence of the encoder": encoder.spec.licence,
         "Input of the encoder": f"{features.input_px} px, blocks {', '.join(map(str, settings.stored_blocks))}, "
         f"{len(features.views)} of 8 flips and rotations, {features.colour_views} colour views",
-        "Decoder": f"HoVer-Net, image stem {settings.decoder.image_stem}; {settings.training.epochs} epochs, "
+        "Decoder": f"HoVer-Net, image stem {settings.decoder.image_stem}; {_budget(settings.training)}, "
         f"batch {settings.training.batch_size}",
         "Seed": str(settings.seed),
     }
@@ -75,12 +76,12 @@ def checkpoint_table(data: ReportData) -> Table:
             Cell(header.status, hint=header.reason),
             Cell(_roles(header.folds)),
             Cell("; ".join(f"{role} {count:,}" for role, count in header.tiles.items())),
-            number_cell(str(header.epoch) if header.status == "trained" else "–"),
+            number_cell(str(header.step) if header.status == "trained" else "–"),
             Cell(header.selection),
             Cell(header.code, kind="hash"),
         )
         rows.append(Row(decoder_label(header.split, header.family), cells))
-    columns = ("Status", "Folds seen", "Tiles", "Selected epoch", "Selected by", "Code")
+    columns = ("Status", "Folds seen", "Tiles", "Selected step", "Selected by", "Code")
     return Table("Checkpoints", "Checkpoint", columns, tuple(rows))
 
 
@@ -126,6 +127,13 @@ def _named_documents(data: ReportData) -> list[tuple[str, Document]]:
     named += [(f"OrganHead, split {document.split}", document) for document in data.organ_heads]
     named += [(f"routed evaluation, split {document.split}", document) for document in data.routed]
     return named
+
+
+def _budget(training: TrainingSettings) -> str:
+    """How long each decoder is trained, in words."""
+    if training.steps is not None:
+        return f"{training.steps} steps"
+    return f"{training.epochs} epochs, at least {training.min_steps} steps"
 
 
 def _roles(roles: dict[str, tuple[int, ...]]) -> str:
