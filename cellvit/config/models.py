@@ -1,15 +1,12 @@
 """Settings of OrganHead, the HoVer-Net decoder and their training."""
 
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from cellvit.config.base import Section
 
 ImageStem = Literal["none", "rgb"]
-
-MOST_BLUR_PX: Final = 2.0
-"""Largest standard deviation of the blur of an image: at 0.25 um per pixel, the border of a nucleus is then 1 um wide."""
 
 
 class OrganHeadSettings(Section):
@@ -134,7 +131,7 @@ class TrainingSettings(Section):
     image_blur: float = Field(
         default=0.0,
         ge=0,
-        le=MOST_BLUR_PX,
+        le=2,
         description="Gaussian blur of the image that the decoder sees: its standard deviation in pixels is sampled between "
         "0 and this for each tile at every step. 0: none",
     )

@@ -8,17 +8,16 @@ import torch.nn.functional as F
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from cellvit.config.models import MOST_BLUR_PX
-
-_RADIUS_PX: Final = int(3 * MOST_BLUR_PX)
-"""Radius of the kernel, the same for every strength, so that shapes do not vary from batch to batch."""
+_RADIUS_PX: Final = 6
+"""Radius of the kernel: three standard deviations of the strongest blur that the settings allow (2 px). It is the same for
+every strength, so that shapes do not vary from batch to batch."""
 
 _LEAST_PX: Final = 1e-3
 """Standard deviation instead of 0; its kernel is 1 in the centre and 0 elsewhere."""
 
 
 def blurred(images: UInt8[Tensor, "b h w 3"], sigma_px: Float32[np.ndarray, " b"]) -> UInt8[Tensor, "b h w 3"]:
-    """Tiles convolved with a Gaussian of standard deviation `sigma_px`, 0 to `MOST_BLUR_PX`; borders are reflected."""
+    """Tiles convolved with a Gaussian of standard deviation `sigma_px`, 0 to 2; borders are reflected."""
     b, h, w, c = images.shape
     kernels = torch.from_numpy(np.repeat(_kernels(sigma_px), c, axis=0)).to(images.device)  # (b * c, k)
     planes = images.permute(0, 3, 1, 2).reshape(1, b * c, h, w).float()
