@@ -62,7 +62,7 @@ _TRAIN, _VALIDATE, _SELECTED = "#0072b2", "#d55e00", "#4d4d4d"
 _COLUMNS: Final = 4
 _PANEL_INCHES: Final = (2.75, 1.85)
 _SPARSE: Final = 15
-"""Below so many points, a line alone would hide at which steps was measured."""
+"""Below so many points, a line alone would hide the steps at which a value was measured."""
 
 
 PANELS: Final = {

@@ -42,7 +42,7 @@ class Training:
         parts = [self.step.__name__.rpartition(".")[2]]
         for field in dataclasses.fields(self.arguments):
             value = getattr(self.arguments, field.name)
-            values = value if isinstance(value, tuple) else (value,)
+            values = value if isinstance(value, tuple) else () if value is None else (value,)
             shown = (one.model_dump_json() if isinstance(one, BaseModel) else str(one) for one in values)
             parts += [f"--{field.name.replace('_', '-')}", *shown]
         return parts
