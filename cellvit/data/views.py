@@ -108,7 +108,8 @@ def composed(first: Int[np.ndarray, " b"], then: Int[np.ndarray, " b"]) -> Int64
         >>> GEOMETRIES[composed(np.array([quarter]), np.array([half]))[0]]
         'rotate270'
     """
-    return _compositions()[first, then]
+    both: Int64[np.ndarray, " b"] = _compositions()[first, then]
+    return both
 
 
 @cache
@@ -116,7 +117,8 @@ def _compositions() -> Int64[np.ndarray, "8 8"]:
     """Number of each composition, from what it does to the corners of a square."""
     corners = index_maps(2, torch.device("cpu")).numpy()  # (8, 4)
     both = corners[:, corners]  # entry (a, b): the corners in geometry a, moved by geometry b
-    return (both[:, :, None] == corners).all(axis=-1).argmax(axis=-1)
+    number: Int64[np.ndarray, "8 8"] = (both[:, :, None] == corners).all(axis=-1).argmax(axis=-1)
+    return number
 
 
 def random_views(n: int, rng: np.random.Generator) -> Int[np.ndarray, " n"]:

@@ -125,7 +125,7 @@ def _encode(instances: Integer[np.ndarray, "h w"], hv: Float32[np.ndarray, "2 h 
     distances = _distances(runs, width)
 
     # 2. Use float32 from here on if it holds every distance exactly: a distance is below area times side.
-    exact = np.float32 if height * width * max(height, width) <= EXACT_IN_FLOAT32 else np.float64
+    exact = "float32" if height * width * max(height, width) <= EXACT_IN_FLOAT32 else "float64"
     area_px, left, down, *farthest = (
         values.astype(exact) for values in (distances.area_px, distances.left, distances.down, *distances.farthest)
     )

@@ -23,7 +23,8 @@ def hv_by_tables(instances: Int[Tensor, "b h w"], largest_id: int) -> Float32[Te
     area_px = _sums(ids, torch.ones_like(pixel), largest_id)
     exact = torch.float32 if height * width * max(height, width) <= EXACT_IN_FLOAT32 else torch.float64
     maps = [_along(ids, position, area_px, exact) for position in (pixel - row * width, row)]
-    return torch.where(ids.unsqueeze(1) > 0, torch.stack(maps, dim=1), 0).unflatten(2, (height, width))
+    hv: Tensor = torch.where(ids.unsqueeze(1) > 0, torch.stack(maps, dim=1), 0).unflatten(2, (height, width))
+    return hv
 
 
 def _along(

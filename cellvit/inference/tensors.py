@@ -54,6 +54,10 @@ class Changes(NamedTuple):
     stain_mixes: Float32[Tensor, "b 4 3"] | None = None
     blur: Float32[Tensor, "b k"] | None = None
 
+    def moved(self, move: Callable[[Tensor], Tensor]) -> "Changes":
+        """The changes after `move` of each tensor, as to a device."""
+        return Changes(*(None if part is None else move(part) for part in self))
+
 
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
@@ -81,13 +85,18 @@ class StoredBatch:
             stored: Views of the store that the tokens were read from.
         """
         tiles = batch.tiles
-        arrays = (batch.tokens, tiles.image, tiles.instances, tiles.classes)
-        return cls(*map(torch.from_numpy, arrays), changes_of(batch.sampled, tiles.tile_id, stored))
+        return cls(
+            torch.from_numpy(batch.tokens),
+            torch.from_numpy(tiles.image),
+            torch.from_numpy(tiles.instances),
+            torch.from_numpy(tiles.classes),
+            changes_of(batch.sampled, tiles.tile_id, stored),
+        )
 
     def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
         """The batch after `move` of each tensor, as to a device."""
-        changes = Changes(*(None if part is None else move(part) for part in self.changes))
-        return type(self)(*map(move, (self.tokens, self.image, self.instances, self.classes)), changes)
+        tiles = (move(self.tokens), move(self.image), move(self.instances), move(self.classes))
+        return type(self)(*tiles, self.changes.moved(move))
 
 
 def changes_of(sampled: SampledViews | None, tile_ids: Sequence[str], stored: StoredViews) -> Changes:
@@ -135,7 +144,13 @@ def on_device(batch: DecoderBatch, device: torch.device, stored: StoredViews = I
     Args:
         stored: Views of the store that the tokens were read from.
     """
-    return shown(StoredBatch.of(batch, stored).moved(lambda tensor: tensor.to(device)))
+
+    def sent(tensor: Tensor) -> Tensor:
+        if device.type != "cuda":
+            return tensor.to(device)
+        return tensor.pin_memory().to(device, non_blocking=True)  # from other memory, the host waits for the device
+
+    return shown(StoredBatch.of(batch, stored).moved(sent))
 
 
 def _moved(tiles: Tensor, geometries: Int64[Tensor, " b"] | None, axes: tuple[int, int]) -> Tensor:
