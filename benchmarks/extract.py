@@ -82,7 +82,7 @@ def lines(args: argparse.Namespace) -> Iterator[str]:
         for preset, n in zip(args.presets, args.tiles, strict=True):
             settings = ExtractFeaturesSettings(
                 encoder=EncoderSettings(preset=preset, weights=args.weights),
-                features=FeaturesSettings(input_px=GRID * PRESETS[preset].patch_px),
+                features=FeaturesSettings(input_px=GRID * PRESETS[preset].patch_px, views=("identity",)),
             )
             yield from ("", f"Encoder {preset}, {n} tiles per pass:", "")
             yield from speed(settings, args, n, folder)

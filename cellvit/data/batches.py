@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float16, Int
+from jaxtyping import Float16, Float32, Int
 
 from cellvit.errors import ContractError
 from cellvit.formats.features import read_tokens
@@ -29,10 +29,14 @@ class SampledViews:
     Attributes:
         stored: Position in the views axis of the store from which the tokens are read.
         transforms: Flip or rotation that is then applied to tokens, image and ground truth, by number; 0 is identity.
+        stain_mixes: Change of the colours of the image alone (`cellvit.data.stain.mixed`), after that; None for none.
+        blur_px: Standard deviation of the Gaussian blur of the image alone, last; None for none.
     """
 
     stored: Int[np.ndarray, " b"]
     transforms: Int[np.ndarray, " b"]
+    stain_mixes: Float32[np.ndarray, "b 4 3"] | None = None
+    blur_px: Float32[np.ndarray, " b"] | None = None
 
 
 class SampledRows(NamedTuple):
@@ -113,6 +117,11 @@ def sampled_batches(
     features: Rows, tiles: Rows, plan: Iterable[SampledRows], *, blocks: Sequence[int]
 ) -> Generator[DecoderBatch]:
     """As `decoder_batches`, with the tokens of the view that was sampled for each tile; no other view is read."""
+    return read_ahead(sampled_reader(features, tiles, blocks=blocks), plan)
+
+
+def sampled_reader(features: Rows, tiles: Rows, *, blocks: Sequence[int]) -> Callable[[SampledRows], DecoderBatch]:
+    """Reads tiles with the tokens of the view that was sampled for each; raises as `decoder_batches`."""
     _check_lengths(features, tiles)
     grid = features.shape("tokens")[3:]
 
@@ -125,7 +134,7 @@ def sampled_batches(
                 features.read_into("tokens", rows[one], tokens[one, place], (view, block))
         return DecoderBatch(tokens, read_tiles(tiles, rows), views)
 
-    return read_ahead(read, plan)
+    return read
 
 
 def read_ahead(read: Callable[[Item], Read], plan: Iterable[Item]) -> Generator[Read]:

@@ -1,5 +1,6 @@
 """Every profile plans the same graph; what they say of rules is said of rules that there are."""
 
+import argparse
 import os
 import re
 import subprocess
@@ -9,12 +10,25 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cellvit.config.files import given_settings
+
 PROFILES = sorted(path.parent.name for path in Path(__file__).parents[2].glob("profiles/*/config.yaml"))
 
 SETTINGS = """\
 data: {root: null, simulated: {tiles_per_fold: 38}}
 encoder: {preset: tiny-vit, weights: random}
 """
+
+
+def test_the_settings_of_every_profile_are_valid(repository):
+    found = sorted(repository.glob("profiles/*/settings.yaml"))
+
+    results = {}
+    for path in found:
+        arguments = argparse.Namespace(base=repository / "config.yaml", configfile=[path], config=[])
+        results[path.parent.name] = given_settings(arguments).results
+
+    assert results == {"demo": "results/demo", "real_tiles": "results/real_tiles"}
 
 
 @pytest.fixture

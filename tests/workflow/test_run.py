@@ -64,7 +64,7 @@ def test_a_run_ends_with_its_conclusion_and_the_place_of_the_report(finished):
 
 def test_features_are_extracted_once_and_families_list_rows(finished):
     with h5py.File(finished.results / "features/fold1.h5") as file:
-        assert file["tokens"].shape == (5, 1, 1, 16, 16, 96)
+        assert file["tokens"].shape == (5, 2, 1, 16, 16, 96)
         assert file["tokens"].dtype == np.float16
         assert file["cls"].dtype == np.float32
     with h5py.File(finished.results / "families/digestive/fold1.h5") as file:
