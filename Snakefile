@@ -6,7 +6,7 @@ import time
 from snakemake.utils import min_version
 
 min_version("9.20")
-STARTED = time.time()
+STARTED = time.time()  # what is older at the end was written by an earlier run, and is not shown
 
 
 configfile: f"{workflow.basedir}/config.yaml"

@@ -89,7 +89,7 @@ def lines(args: argparse.Namespace) -> Iterator[str]:
             yield from memory(settings, args, n, folder)
         yield from ("", "| reading from a warm cache | |", "|---|--:|", *reading(args.read_tiles, folder))
     if not gpu:
-        yield from ("", "Not measured, because there is no GPU: its rates and memory, and copies to and from it.")
+        yield from ("", "No GPU was available: rates, memory and copies of a GPU were not measured.")
 
 
 def speed(settings: ExtractFeaturesSettings, args: argparse.Namespace, n: int, folder: Path) -> Iterator[str]:

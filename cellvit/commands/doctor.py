@@ -98,7 +98,7 @@ def _weights(settings: Settings) -> Check:
         return _package_weights(encoder) if encoder.spec.package else _hub_weights(encoder)
     if Path(encoder.weights).exists():
         return Check("weights", "ok", encoder.weights)
-    return Check("weights", "fault", f"{encoder.weights}: no such file", "correct encoder.weights")
+    return Check("weights", "fault", f"{encoder.weights}: the file does not exist", "correct encoder.weights")
 
 
 def _package_weights(encoder: EncoderSettings) -> Check:

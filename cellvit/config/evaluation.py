@@ -63,7 +63,9 @@ class Gate(Section):
     """The limits of one quality gate."""
 
     passes: float = Field(alias="pass", description="limit for pass")
-    partial: float | None = Field(default=None, description="weaker limit, for partial; null: there is no middle grade")
+    partial: float | None = Field(
+        default=None, description="weaker limit, above which the grade is partial; null: the grade is pass or fail"
+    )
 
 
 def _gate(description: str, passes: float, partial: float | None = None) -> Any:

@@ -18,7 +18,10 @@ Given = dict[str, JsonValue]
 
 
 def _part_of(section: type[Section]) -> BeforeValidator:
-    """Null is no key, so that an overriding file can remove them; editors learn the keys from the schema of `section`."""
+    """Null means that nothing differs, so that a later file can take back what an earlier one set.
+
+    The schema is that of `section`, so that editors know the keys.
+    """
     return BeforeValidator(lambda given: {} if given is None else given, json_schema_input_type=section | None)
 
 

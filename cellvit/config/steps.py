@@ -71,7 +71,6 @@ class SummarizeSettings(Section):
     """Settings of `summarize`."""
 
     quality: QualityGates
-    seed: int
 
 
 class BuildReportSettings(Section):
@@ -124,7 +123,7 @@ _SECTIONS: Final[Mapping[str, Callable[[Settings, str], Section]]] = {
     "evaluate_organ_head": lambda _, __: EvaluateSettings(),
     "evaluate_family": lambda _, __: EvaluateSettings(),
     "evaluate_routed": lambda s, _: EvaluateRoutedSettings(families=s.organs),
-    "summarize": lambda s, _: SummarizeSettings(quality=s.gates.quality, seed=s.seed),
+    "summarize": lambda s, _: SummarizeSettings(quality=s.gates.quality),
     "build_report": _build_report,
     "archive": lambda s, _: s,
 }

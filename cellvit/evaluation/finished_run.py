@@ -79,7 +79,7 @@ def read_run(folder: Path) -> FinishedRun:
     """The run in an output folder or archive.
 
     Raises:
-        MissingInputError: There is no report.
+        MissingInputError: The report does not exist.
         IntegrityError: The report was changed after it was written.
         SettingsError: Its settings are those of another version of this software.
     """

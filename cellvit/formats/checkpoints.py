@@ -66,7 +66,7 @@ def read_header(path: Path) -> CheckpointHeader:
     """The header alone, without loading weights.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
         ContractError: It is not a checkpoint of this project.
     """
     if not path.exists():
@@ -88,7 +88,7 @@ def read_checkpoint(path: Path) -> tuple[CheckpointHeader, dict[str, np.ndarray]
     """Header and weights of a trained model, as its training wrote them.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
         ContractError: It is not a checkpoint of this project.
         AbsentModelError: The header says that there was nothing to train on.
         IntegrityError: The file was changed after it was written.

@@ -39,7 +39,7 @@ def content_of(path: Path, bytes_sha256: Callable[[Path], str] = sha256_of) -> C
         bytes_sha256: Digest of the bytes of a file, as `sha256_of`, or one that remembers.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
         ContractError: It is a store, document or checkpoint that cannot be read.
     """
     if not path.exists():

@@ -17,7 +17,7 @@ def sha256_of(path: Path) -> str:
     """Hex digest of the bytes of a file; of all files below it, by name, where `path` is a folder.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
     """
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
@@ -75,7 +75,7 @@ def check_table(path: Path, tables: Mapping[str, str], name: str) -> None:
     """Refuse a table that is not the one whose digest its document records under `name`.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
         IntegrityError: The table was changed, or belongs to another document.
     """
     recorded, actual = tables.get(name, ""), sha256_of(path)

@@ -80,7 +80,7 @@ def read_document(path: Path, kind: type[AnyDocument]) -> AnyDocument:
     """The document at `path`, as its step wrote it.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
         ContractError: It is not a document of this kind and version.
         IntegrityError: It was changed after it was written.
     """

@@ -18,7 +18,7 @@ class Evaluation(Document):
     """What every evaluation says.
 
     Attributes:
-        status: absent if there is no model or no test tile; `reason` then says why.
+        status: absent without a model or without test tiles; `reason` then says why.
         n_patients: Patients of the tiles; intervals are over patients with all their tiles. 0 if no patient is known:
             intervals are then over tiles.
         n_tiles_without_patient: Tiles whose patient is unknown; beside patients, each counts as a patient of its own.

@@ -126,7 +126,7 @@ class Store(Rows):
     """A store open for reading; use it in a `with` block.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
         ContractError: The file is not HDF5, is not complete, or has another format, version, column, dtype or shape.
     """
 
@@ -257,7 +257,7 @@ def open_hdf5(path: Path) -> h5py.File:
     """An HDF5 file open for reading.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
         ContractError: It cannot be read as HDF5.
     """
     if not path.exists():

@@ -91,7 +91,7 @@ def read_history(path: Path) -> pd.DataFrame:
     """A row for each round, with the columns of its format.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
     """
     if not path.exists():
         raise missing(path)

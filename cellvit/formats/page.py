@@ -29,7 +29,7 @@ def read_page_provenance(path: Path) -> Provenance:
     """The provenance that a page records.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
         ContractError: It records none, so that it is not a page of `build_report`.
     """
     if not path.exists():

@@ -67,7 +67,7 @@ def read_summary(path: Path) -> tuple[SummaryRow, ...]:
     """The rows, bit for bit as written.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
         ContractError: It has other columns.
     """
     table = read_table(path, SummaryRow._fields, _NUMBERS).astype({"n": int, "units": int})

@@ -15,7 +15,7 @@ def read_table(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd
     Cells are converted by Python: versions of pandas differ in the last bit of a number.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
         ContractError: It has other columns.
     """
     if not path.exists():

@@ -122,7 +122,7 @@ def read_tile_scores(path: Path, columns: Sequence[str]) -> dict[str, TileScores
     """Tiles by system, bit for bit as written; no system if the file has the header alone.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
         ContractError: It has other columns.
     """
     table = read_table(path, (*KEYS, *columns), columns)

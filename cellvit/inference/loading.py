@@ -32,7 +32,7 @@ def load_module(path: Path, kind: str, build: Callable[..., AnyModule], device: 
         build: Makes the module from the header's architecture.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
         AbsentModelError: The header says that there was nothing to train on.
         ContractError: The file holds another kind of model, or weights that do not fit its architecture.
     """

@@ -4,8 +4,8 @@ The standard error comes from the jackknife: how much the metric changes without
 changes are added without the usual factor (u - 1) / u, which makes the interval slightly wider (CR3 of Bell and McCaffrey
 2002). The ends are those of Student's t with u - 1 degrees of freedom, on a scale on which the metric has no bound: a
 share on the logit scale, a distance on the scale of logarithms. So no end is a value that the metric cannot have, and
-skewed data are covered better (docs/metrics.md has the coverage, measured by benchmarks/intervals.py). Nothing is drawn at
-random. Tiles of one patient are similar: with `groups`, patients are left out with all their tiles.
+skewed data are covered better (docs/metrics.md has the coverage, measured by benchmarks/intervals.py). No random numbers are
+used. Tiles of one patient are similar: with `groups`, patients are left out with all their tiles.
 
 References:
     Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11 (jackknife).

@@ -25,7 +25,7 @@ def rng_of(seed: int, stream: Stream, number: int) -> np.random.Generator:
 
 
 def seed_step(seed: int, step: int, device: torch.device) -> None:
-    """Let the random numbers that torch draws in a step (dropout, noise) depend on the seed and its number alone."""
+    """Let the random numbers that torch uses in a step (dropout, noise) depend on the seed and its number alone."""
     number = int(np.random.SeedSequence((seed, Stream.TORCH, step)).generate_state(1)[0])
     torch.default_generator.manual_seed(number)
     if device.type == "cuda":

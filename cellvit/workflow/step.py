@@ -33,7 +33,7 @@ _MIB: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class CachedResult:
-    """Where the result of a step is kept, and what it consists of."""
+    """Where the result of a step is stored, and what it consists of."""
 
     cache: ResultCache
     key: str

@@ -72,7 +72,7 @@ def test_a_missing_file_of_weights_is_named(doctor: Doctor, raw: str) -> None:
     code, printed = doctor(data={"root": raw}, encoder={"weights": "weights/none.safetensors"})
 
     assert code == 1
-    assert "weights/none.safetensors: no such file" in printed
+    assert "weights/none.safetensors: the file does not exist" in printed
 
 
 def test_a_wrong_setting_is_the_only_message(doctor: Doctor) -> None:

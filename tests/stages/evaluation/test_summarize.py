@@ -57,7 +57,7 @@ def summarized(tmp_path: Path):
             write_document(path, DOCUMENTS[name].model_copy(update=changes if name == "digestive" else {}))
         run(
             Arguments(
-                settings=SummarizeSettings(quality=QualityGates(), seed=0),
+                settings=SummarizeSettings(quality=QualityGates()),
                 evaluations=(paths["digestive"], paths["epidermal"]),
                 routed=(paths["routed"],),
                 organ_heads=(paths["organ_head"],),
