@@ -1,5 +1,6 @@
 """From PanNuke folds to a validated report. docs/graph.md draws the graph."""
 
+import signal
 import sys
 import time
 
@@ -89,6 +90,11 @@ PRODUCTS_TO_ARCHIVE = [path for path in [*MODELS, *EVALUATIONS, *rules.build_rep
 
 
 include: "rules/archive.smk"
+
+
+onstart:
+    # SIGTERM ends a run like Ctrl-C. Snakemake's own handler waits for a lock that its scheduler may hold: the run then hangs.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 onsuccess:

@@ -1,6 +1,7 @@
 """Runs that are killed at random moments: what is there is whole, and the next run ends equal."""
 
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -77,3 +78,31 @@ def test_a_run_that_is_killed_again_and_again_ends_equal_to_one_that_was_not(
     assert broken == []
     assert done.returncode == 0, done.stderr[-4000:]
     assert comparable(interrupted.results) == comparable(finished.results)
+
+
+def test_sigterm_ends_a_head_whose_scheduler_holds_its_lock(repository: Path, tmp_path: Path) -> None:
+    """The scheduler holds its lock while it computes the checksum of a large output; the handler of 9.27.1 then hangs."""
+    onstart = re.search(r"^onstart:\n(?: {4}.*\n)+", (repository / "Snakefile").read_text(), re.MULTILINE)
+    assert onstart is not None
+    (tmp_path / "Snakefile").write_text(
+        "import signal\n\n"
+        'rule after:\n    input: "large.bin"\n    output: "after.txt"\n    shell: "touch {output}"\n\n'
+        'rule large:\n    output: "large.bin"\n    shell: "truncate --size 8G {output}"\n\n' + onstart.group()
+    )
+    words = ["snakemake", "--cores", "1", "--max-checksum-file-size", str(10**11)]
+    with (tmp_path / "log.txt").open("wb") as log:
+        head = subprocess.Popen(words, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        while not (tmp_path / "large.bin").exists():
+            assert head.poll() is None, (tmp_path / "log.txt").read_text()
+            time.sleep(0.02)
+        time.sleep(1)
+        assert head.poll() is None
+        head.send_signal(signal.SIGTERM)
+        head.wait(60)
+    finally:
+        if head.poll() is None:
+            head.kill()
+
+    assert head.returncode != 0
+    assert "Terminating processes on user request" in (tmp_path / "log.txt").read_text()
