@@ -38,7 +38,7 @@ def main() -> None:
 def print_host(n: int, batch: int) -> None:
     settings = TrainHovernetSettings(
         decoder=DecoderSettings(widths=(32, 16, 8, 8, 8), stem_widths=(4, 8)),
-        training=TrainingSettings(epochs=1, bpq_every=1, batch_size=batch),
+        training=TrainingSettings(epochs=1, min_steps=0, batch_size=batch),
         seed=0,
     )
     with tempfile.TemporaryDirectory() as name:

@@ -5,7 +5,7 @@
     python benchmarks/views.py data/real_tiles --ways none --input-px 224 336 448         # resolutions
 
 For each way of augmentation and each input size, one decoder is trained on fold 1, with the same seed and epochs, and
-evaluated on fold 2 after its last epoch, which no metric selects (AJI and bPQ are means over tiles). The ways are: rotated
+evaluated on fold 2 after its last step, which no metric selects (AJI and bPQ are means over tiles). The ways are: rotated
 (the tokens of the identity view, flipped and rotated as a map of vectors), stored (the tokens of the flipped and rotated
 tile, which are extracted: `features.views: [dihedral8]`), none (no augmentation). Image and ground truth are flipped and
 rotated exactly in the first two. `--organs` selects a family. `--stem none` hides the image from the decoder, so that it
@@ -50,6 +50,9 @@ WAYS: Final = {
 TRAIN, VALIDATE = FOLDS = (1, 2)
 FAMILY: Final = "benchmark"
 METRICS: Final = ("aji", "bpq")
+
+_NEVER: Final = 10**9
+"""More steps than any training has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ def extract(args: argparse.Namespace, folder: Path, tiles: tuple[Path, ...], inp
 
 
 def evaluated(args: argparse.Namespace, files: Family, way: str, label: str) -> Result:
-    """Train a decoder with every seed, and evaluate its last epoch on the validation fold."""
+    """Train a decoder with every seed, and evaluate its last step on the validation fold."""
     tiles, maps = [], []
     for seed in args.seeds:
         checkpoint = trained(args, files, way, seed)
@@ -162,13 +165,14 @@ def evaluated(args: argparse.Namespace, files: Family, way: str, label: str) -> 
 
 
 def trained(args: argparse.Namespace, files: Family, way: str, seed: int) -> Path:
-    """Checkpoint of the last epoch."""
+    """Checkpoint of the last step."""
     settings = TrainHovernetSettings.model_validate(
         {
             "decoder": {"widths": args.widths, "stem_widths": [16, 32, 32, 48], "image_stem": args.stem},
             "training": {
                 "epochs": args.epochs,
-                "bpq_every": args.epochs,  # bPQ is measured after the last epoch only, so that this one is selected
+                "min_steps": 0,
+                "validate_every": _NEVER,  # bPQ is measured after the last step only, so that this one is selected
                 "batch_size": 4,
                 "learning_rate": 2e-3,
                 **WAYS[way],

@@ -6,6 +6,7 @@ rule train_hovernet:
         members=of_folds("<results>/families/{family}/fold{fold}.h5", "train", "validate"),
         tiles=of_folds("<results>/tiles/fold{fold}.h5", "train", "validate"),
         features=of_folds("<results>/features/fold{fold}.h5", "train", "validate"),
+        start=graph.start("<results>/checkpoints/split{split}/hovernet_{family}.safetensors"),
     output:
         checkpoint="<results>/checkpoints/split{split}/hovernet_{family}.safetensors",
         history=report(
@@ -23,7 +24,7 @@ rule train_hovernet:
     resources:
         gpu=1,
         mem_mb=memory("train_hovernet"),
-        runtime=minutes("train_hovernet", times=lambda own: own.training.epochs),
+        runtime=minutes("train_hovernet", tiles=graph.tiles_trained),
         device=DEVICE,
         cache=CACHE,
         cache_gb=CACHE_GB,
@@ -37,7 +38,7 @@ rule train_hovernet:
     shell:
         "python -m cellvit train_hovernet --settings {params.settings:q} --split {wildcards.split} "
         "--family {wildcards.family} --train-folds {params.train} --validate-folds {params.validate} "
-        "--members {input.members:q} --tiles {input.tiles:q} --features {input.features:q} "
+        "--members {input.members:q} --tiles {input.tiles:q} --features {input.features:q} --start {input.start:q} "
         "--checkpoint {output.checkpoint:q} --history {output.history:q} --device {resources.device} --threads {threads} "
         "--code {params.code} --timing {output.timing:q} --cache {resources.cache:q} --cache-gb {resources.cache_gb} "
         "> {log:q} 2>&1"

@@ -17,7 +17,7 @@ rule extract_features:
     resources:
         gpu=1,
         mem_mb=memory("extract_features"),
-        runtime=minutes("extract_features", times=lambda own: own.features.n_views),
+        runtime=minutes("extract_features", times=SETTINGS.features.n_views),
         device=DEVICE,
         batch_size=str(SETTINGS.features.batch_size),
         cache=CACHE,
@@ -50,7 +50,7 @@ rule check_features:
     resources:
         gpu=1,
         mem_mb=memory("check_features"),
-        runtime=minutes("check_features", times=lambda own: own.features.n_views),
+        runtime=minutes("check_features", times=SETTINGS.features.n_views),
         device=DEVICE,
         cache=CACHE,
         cache_gb=CACHE_GB,

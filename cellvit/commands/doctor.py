@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from cellvit.config.encoders import PUBLISHED, EncoderSettings
+from cellvit.config.encoders import PUBLISHED, EncoderSettings, FeaturesSettings
 from cellvit.config.files import add_settings_arguments, given_settings
 from cellvit.config.settings import Settings
 from cellvit.data.pannuke import fold_files, read_patients, read_types
@@ -174,7 +174,12 @@ def _disk(settings: Settings) -> Check:
     found = f"{free:.0f} GB free, about {needed:.1f} GB needed in {settings.results}"
     if free > needed:
         return Check("disk", "ok", found)
-    return Check("disk", "fault", found, "free some space, or set results to a folder on a larger disk")
+    fix = "free some space, or set results to a folder on a larger disk"
+    if settings.features.n_views > 1:
+        one = FeaturesSettings(**{**settings.features.model_dump(), "views": ("identity",), "colour_views": 0})
+        least = _needed_bytes(settings.model_copy(update={"features": one})) / 1e9
+        fix += f", or set features.views: [identity], which needs {least:.1f} GB and trains without flips and rotations"
+    return Check("disk", "fault", found, fix)
 
 
 def _needed_bytes(settings: Settings) -> int:

@@ -99,10 +99,11 @@ class FeaturesSettings(Section):
         "if memory runs out. A change of this setting extracts nothing again",
     )
     views: tuple[str, ...] = Field(
-        default=(GEOMETRIES[0],),
+        default=GEOMETRIES,
         min_length=1,
         description="flips and rotations of a tile from which features are extracted, identity first; dihedral8 means all "
-        "eight. The time of the extraction and the size of the store grow with their number",
+        "eight. Training samples one of them for each tile (training.views). The time of the extraction and the size of the "
+        "store grow with their number: [identity] where the disk is too small",
     )
     colour_views: int = Field(
         default=0, ge=0, le=16, description="further views: the identity view in other stain colours (HED jitter)"

@@ -89,9 +89,19 @@ class LossSettings(Section):
 
 
 class TrainingSettings(Section):
-    """Training of the decoders."""
+    """Training of the decoders, counted in optimizer steps."""
 
-    epochs: PositiveInt = Field(default=50, description="passes over the training folds")
+    steps: PositiveInt | None = Field(
+        default=None,
+        description="optimizer steps of every decoder; null: training.epochs passes over the training folds, but at least "
+        "training.min_steps",
+    )
+    epochs: PositiveInt = Field(default=50, description="passes over the training folds where training.steps is null")
+    min_steps: NonNegativeInt = Field(
+        default=2000,
+        description="fewest steps where training.steps is null; without it, a small family has too few steps to learn "
+        "(docs/training.md)",
+    )
     batch_size: PositiveInt = Field(default=16, le=1024, description="tiles per training step")
     learning_rate: PositiveFloat = Field(default=1e-4, description="peak learning rate of AdamW")
     weight_decay: NonNegativeFloat = Field(default=1e-2, description="weight decay of AdamW")
@@ -99,29 +109,96 @@ class TrainingSettings(Section):
         default=0.05, ge=0, lt=1, description="share of the steps in the warm-up, before cosine decay"
     )
     max_norm: PositiveFloat = Field(default=1.0, description="gradients are clipped to this norm")
+    ema: float = Field(
+        default=0.999,
+        ge=0,
+        lt=1,
+        description="decay per step of the moving average of the weights, which is validated, selected and written to the "
+        "checkpoint; it is lower in the first steps. 0: no average, the weights themselves are used",
+    )
+    start_from: Literal["scratch", "shared"] = Field(
+        default="scratch",
+        description="where the weights of a family's decoder start. scratch: random weights; shared: the weights of the "
+        "shared decoder of the same split, which is trained first (training.shared_decoder)",
+    )
+    record_every: PositiveInt = Field(
+        default=100,
+        description="steps between two rows of the history; each time, a line is logged, and the state is stored from which "
+        "a stopped training resumes",
+    )
+    validate_every: PositiveInt = Field(
+        default=500,
+        description="steps between two measurements on the validation folds (loss, metrics of the maps, bPQ), a multiple of "
+        "training.record_every; the last step is always measured. The weights of the best measurement are selected",
+    )
+    patience: PositiveInt | None = Field(
+        default=None,
+        description="the training stops after so many measurements without a better one; null: it takes all its steps",
+    )
     augment: bool = Field(
         default=True,
-        description="show each tile in a view that is sampled in every epoch; false: always in the identity view",
+        description="show each tile in a view that is sampled at every step, and change its image and tokens by the "
+        "settings below; false: always the identity view, unchanged",
     )
     views: Literal["auto", "stored", "rotated"] = Field(
         default="auto",
         description="where the sampled views come from. stored: from the extracted views (features.views), the true "
-        "tokens; refused where only identity is extracted. rotated: the tokens of the identity view, flipped and rotated "
-        "as a map of vectors, which is an approximation. auto: stored where features.views has more than identity, else "
-        "rotated",
+        "tokens; refused where only identity is extracted. auto: stored where features.views has more than identity, else "
+        "the identity view alone. rotated: the tokens of the identity view, flipped and rotated as a map of vectors, which "
+        "is an approximation and was worse than no augmentation (docs/results.md)",
     )
-    bpq_every: PositiveInt = Field(
-        default=5,
-        description="epochs between measurements of bPQ on the validation folds; the epoch with the best value is selected",
+    image_jitter: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="stain jitter (HED) of the image that the decoder sees, sampled for each tile at every step: each stain "
+        "is scaled by up to 1 +- this and shifted by up to +- this (light 0.05, strong 0.2). 0: none",
+    )
+    image_blur: float = Field(
+        default=0.0,
+        ge=0,
+        le=2,
+        description="Gaussian blur of the image that the decoder sees: its standard deviation in pixels is sampled between "
+        "0 and this for each tile at every step. 0: none",
+    )
+    token_noise: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="standard deviation of the Gaussian noise that is added to the tokens in training, as a share of the "
+        "standard deviation of each token over its channels. 0: none",
     )
     shared_decoder: bool = Field(default=True, description='also train one decoder for all organs (family "all")')
     loss: LossSettings = Field(default_factory=LossSettings, description="parts of the loss")
 
     @model_validator(mode="after")
-    def _measured_at_least_once(self) -> Self:
-        if self.bpq_every > self.epochs:
+    def _whole_rounds(self) -> Self:
+        every, given = self.record_every, self.validate_every
+        if given % every:
+            low = given // every * every
+            valid = ", ".join(str(steps) for steps in (low, low + every) if steps)
             raise ValueError(
-                f"training.bpq_every={self.bpq_every} is larger than training.epochs={self.epochs}: bPQ would never be "
-                f"measured; set it to {self.epochs} or less"
+                f"training.validate_every={given} is not a multiple of training.record_every={every}; nearest valid "
+                f"values: {valid}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _start_is_trained(self) -> Self:
+        if self.start_from == "shared" and not self.shared_decoder:
+            raise ValueError(
+                "training.start_from=shared: the decoders start from the shared decoder, which is not trained; set "
+                "training.shared_decoder: true, or training.start_from: scratch"
+            )
+        return self
+
+    def n_steps(self, n_tiles: int) -> int:
+        """Optimizer steps of a training on `n_tiles` tiles.
+
+        Examples:
+            >>> TrainingSettings(epochs=50, batch_size=16, min_steps=2000).n_steps(136)
+            2000
+            >>> TrainingSettings(epochs=50, batch_size=16, min_steps=2000).n_steps(2656)
+            8300
+        """
+        return self.steps or max(self.epochs * -(-n_tiles // self.batch_size), self.min_steps)

@@ -15,6 +15,7 @@ from cellvit.config.evaluation import QualityGates, WatershedSettings
 from cellvit.config.families import Organs
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
 from cellvit.config.settings import Settings
+from cellvit.taxonomy import SHARED_FAMILY
 
 
 class ExtractFeaturesSettings(Section):
@@ -94,9 +95,14 @@ def _extract_features(settings: Settings, _: str) -> Section:
 
 
 def _train_hovernet(settings: Settings, family: str) -> Section:
-    """Those of the family, without `shared_decoder`, which decides which decoders are trained, but not how."""
-    own = settings.of_family(family)
-    training = own.training.model_copy(update={"shared_decoder": TrainingSettings().shared_decoder})
+    """Those of the family, without what decides nothing.
+
+    `shared_decoder` says which decoders are trained, and the shared decoder itself starts from scratch.
+    """
+    own, defaults, unread = settings.of_family(family), TrainingSettings(), ["shared_decoder"]
+    if family == SHARED_FAMILY:
+        unread.append("start_from")
+    training = own.training.model_copy(update={name: getattr(defaults, name) for name in unread})
     return TrainHovernetSettings(decoder=own.decoder, training=training, seed=settings.seed)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float16, Int
+from jaxtyping import Float16, Float32, Int
 
 from cellvit.errors import ContractError
 from cellvit.formats.features import read_tokens
@@ -29,10 +29,14 @@ class SampledViews:
     Attributes:
         stored: Position in the views axis of the store from which the tokens are read.
         transforms: Flip or rotation that is then applied to tokens, image and ground truth, by number; 0 is identity.
+        stain_mixes: Change of the colours of the image alone (`cellvit.data.stain.mixed`), after that; None for none.
+        blur_px: Standard deviation of the Gaussian blur of the image alone, last; None for none.
     """
 
     stored: Int[np.ndarray, " b"]
     transforms: Int[np.ndarray, " b"]
+    stain_mixes: Float32[np.ndarray, "b 4 3"] | None = None
+    blur_px: Float32[np.ndarray, " b"] | None = None
 
 
 class SampledRows(NamedTuple):

@@ -1,4 +1,4 @@
-"""Stain augmentation of H&E tiles (HED jitter), seeded by tile.
+"""Stain augmentation of H&E tiles (HED jitter), for stored views by the seed and the tile, in training by a generator.
 
 References:
     Ruifrok and Johnston 2001, Quantification of histochemical staining by color deconvolution: stains from colours.
@@ -41,21 +41,26 @@ def recoloured(
     mixes = [stain_mix(tile_ids[place], colours[place], seed=seed, sigma=sigma) for place in chosen]
     mix = torch.from_numpy(np.stack(mixes).astype(np.float32)).to(images.device)
     coloured = images.clone()
-    coloured[chosen] = _mixed(images[chosen], mix)
+    coloured[chosen] = mixed(images[chosen], mix)
     return coloured
 
 
 def stain_mix(tile_id: str, colour: int, *, seed: int, sigma: float) -> Float64[np.ndarray, "4 3"]:
     """Change of the optical density of a tile by a sampled colour: new = old @ mix[:3] + mix[3]."""
     digest = hashlib.sha256(f"{seed} {colour} {tile_id}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest))
+    return random_mix(np.random.default_rng(int.from_bytes(digest)), sigma=sigma)
+
+
+def random_mix(rng: np.random.Generator, *, sigma: float) -> Float64[np.ndarray, "4 3"]:
+    """A random change of the optical density, as of `stain_mix`; `sigma` as in `recoloured`."""
     scale = rng.uniform(1 - sigma, 1 + sigma, 3)
     shift = rng.uniform(-sigma, sigma, 3)
     stains_of_colours = np.linalg.inv(_COLOURS_OF_STAINS)
     return np.vstack([stains_of_colours @ np.diag(scale) @ _COLOURS_OF_STAINS, shift @ _COLOURS_OF_STAINS])
 
 
-def _mixed(images: UInt8[Tensor, "b h w 3"], mix: Float32[Tensor, "b 4 3"]) -> UInt8[Tensor, "b h w 3"]:
+def mixed(images: UInt8[Tensor, "b h w 3"], mix: Float32[Tensor, "b 4 3"]) -> UInt8[Tensor, "b h w 3"]:
+    """Tiles with the optical density of each changed by its own mix, as of `stain_mix`."""
     density = -(images.clamp(min=1).float() / _WHITE).log10()
     stained = (density.mean(dim=3, keepdim=True) / _TISSUE_OD).clamp(max=1).square()
     terms = torch.cat((density, stained), dim=3)

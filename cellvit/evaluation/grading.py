@@ -32,18 +32,20 @@ GRADED: Final = (*GATED, *(metric for metric in BASELINE_OF if metric not in GAT
 GRADES: Final[tuple[Grade, ...]] = ("pass", "partial", "fail", "undefined")
 """Grades of a value, best first."""
 
-_OVERFITS: Final = "the decoder overfits: augment (training.augment), fewer epochs, more decoder.dropout"
+_OVERFITS: Final = (
+    "the decoder overfits: augment (training.augment), fewer steps (training.steps), more decoder.dropout"
+)
 
 _ADVICE: Final = MappingProxyType(
     {
         "organ_accuracy": "train OrganHead longer (organ_head.epochs) and check that its folds contain every organ",
         "hv_length": "HV vectors are too short: raise the magnitude weight (training.loss.hv_magnitude_weight)",
-        "hv_mse": "raise the weight of HV (training.loss.hv_weight) or train longer (training.epochs)",
-        "hv_skill": "raise the weight of HV (training.loss.hv_weight) or train longer (training.epochs)",
+        "hv_mse": "raise the weight of HV (training.loss.hv_weight) or train longer (training.steps)",
+        "hv_skill": "raise the weight of HV (training.loss.hv_weight) or train longer (training.steps)",
         "np_dice": "lower the magnitude weight (training.loss.hv_magnitude_weight) or raise that of NP (training.loss.np_weight)",
         "nt_accuracy": "raise the weight of NT (training.loss.nt_weight) and look at the classes in the report",
-        "aji": "train longer (training.epochs) or give the decoder the image (decoder.image_stem: rgb)",
-        "bpq": "train longer (training.epochs) or give the decoder the image (decoder.image_stem: rgb)",
+        "aji": "train longer (training.steps) or give the decoder the image (decoder.image_stem: rgb)",
+        "bpq": "train longer (training.steps) or give the decoder the image (decoder.image_stem: rgb)",
         "gap_np_dice": _OVERFITS,
         "gap_hv_mse": _OVERFITS,
         "gap_nt_accuracy": _OVERFITS,

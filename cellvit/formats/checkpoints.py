@@ -29,8 +29,9 @@ class CheckpointHeader(Document):
         organs: Organs in the order of the outputs of OrganHead.
         folds: Folds by role (train, validate); `tiles` counts their tiles.
         trained_organs: Organs of the training tiles.
-        metrics: Values of the selected epoch.
-        selection: How the epoch was chosen.
+        step: Number of optimizer steps after which the weights were selected.
+        selection: How they were selected.
+        metrics: Values of that step.
         tables: Digest of the history of the training, under the name history.
         weights_sha256: Digest of the weights.
         sha256: Digest of the header without this entry.
@@ -52,7 +53,7 @@ class CheckpointHeader(Document):
     tiles: dict[str, int] = Field(default_factory=dict)
     trained_organs: tuple[str, ...] = ()
     code: str = ""
-    epoch: int = 0
+    step: int = 0
     selection: str = ""
     metrics: dict[str, Number] = Field(default_factory=dict)
     tables: Digests = Field(default_factory=dict)

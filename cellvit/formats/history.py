@@ -1,4 +1,4 @@
-"""History of a training: one record an epoch in memory, one row an epoch in a CSV."""
+"""History of a training: a record for each round of steps in memory, a row for each in a CSV."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ class HistoryFormat:
     """Columns of a history, without prefix.
 
     Attributes:
-        train: Means over the training tiles of the epoch, while the weights changed.
-        validate: Values on the validation tiles after the epoch; NaN where there are none.
+        train: Means over the training tiles of the round, while the weights changed.
+        validate: Values on the validation tiles after the round; NaN where there are none, or nothing was measured.
     """
 
     train: tuple[str, ...]
@@ -36,10 +36,10 @@ class HistoryFormat:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of the CSV; `selected` is 1 for the epoch whose weights are in the checkpoint, and 0 for the others."""
+        """Columns of the CSV; `selected` is 1 for the round whose weights are in the checkpoint, and 0 for the others."""
         train = (f"train_{name}" for name in self.train)
         validate = (f"validate_{name}" for name in self.validate)
-        return ("epoch", "rate", *train, *validate, "selected")
+        return ("step", "epochs", "rate", *train, *validate, "selected")
 
 
 HOVERNET_HISTORY: Final = HistoryFormat(LOSS_PARTS, (*LOSS_PARTS, *VALIDATION_METRICS))
@@ -48,16 +48,18 @@ ORGAN_HEAD_HISTORY: Final = HistoryFormat(("total",), ("total", "accuracy", "bal
 
 
 @dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """Values of one epoch.
+class RoundRecord:
+    """Values of one round: some steps of a training, and what was measured after them.
 
     Attributes:
-        epoch: Number of the epoch, from 1.
+        step: Steps of the training up to the end of the round.
+        epochs: Passes over the training tiles that these steps amount to.
         rate: Learning rate of the last step.
         train: Values by the names of the format; `validate` likewise. NaN where not measured.
     """
 
-    epoch: int
+    step: int
+    epochs: float
     rate: float
     train: Mapping[str, float]
     validate: Mapping[str, float]
@@ -69,10 +71,16 @@ class EpochRecord:
         return train | {f"validate_{name}": value for name, value in self.validate.items()}
 
 
-def write_history(path: Path, fmt: HistoryFormat, records: Sequence[EpochRecord], *, selected: int) -> None:
+def write_history(path: Path, fmt: HistoryFormat, records: Sequence[RoundRecord], *, selected: int) -> None:
     """Write a row for each record; undefined values are empty. Without records, the header alone is written."""
     rows: list[dict[str, Any]] = [
-        {"epoch": record.epoch, "rate": record.rate, **record.values, "selected": int(record.epoch == selected)}
+        {
+            "step": record.step,
+            "epochs": record.epochs,
+            "rate": record.rate,
+            **record.values,
+            "selected": int(record.step == selected),
+        }
         for record in records
     ]
     table = pd.DataFrame(rows, columns=list(fmt.columns))
@@ -80,7 +88,7 @@ def write_history(path: Path, fmt: HistoryFormat, records: Sequence[EpochRecord]
 
 
 def read_history(path: Path) -> pd.DataFrame:
-    """A row for each epoch, with the columns of its format.
+    """A row for each round, with the columns of its format.
 
     Raises:
         MissingInputError: There is no such file.

@@ -1,4 +1,4 @@
-"""State of a training after a whole epoch: one safetensors file, from which the next run of the training resumes."""
+"""State of a training after a whole round of steps: one safetensors file, from which the next run of the training resumes."""
 
 import fcntl
 import json
@@ -18,37 +18,40 @@ from cellvit.formats.atomic import remove_unfinished, replacing
 from cellvit.formats.checkpoints import Arrays
 from cellvit.formats.content import HEADER_KEY
 from cellvit.formats.digests import arrays_sha256, combined, differences
-from cellvit.formats.history import EpochRecord
+from cellvit.formats.history import RoundRecord
 from cellvit.formats.writing import PARTIAL
 
 log = logging.getLogger(__name__)
 
-_VERSION: Final = "2"
+_VERSION: Final = "3"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingState:
-    """A training after a whole epoch.
+    """A training after a whole round. Random numbers have no state: they follow from the seed and the number of the step.
 
     Attributes:
-        history: Every epoch so far; its length is the number of the last one.
-        selected: Number of the epoch whose weights are used if no better one follows; 0 before the first.
-        weights: Weights of the model after the selected epoch.
-        arrays: What the next step starts from, as ``part/name``: parameters and buffers, memory of the optimizer, state
-            of the random number generators of torch.
-        generators: State of the random number generators of numpy, by name.
+        history: Every round so far.
+        selected: Step whose weights are used if no better ones follow; 0 before the first round.
+        weights: Weights of the model at the selected step.
+        arrays: What the next step starts from, as ``part/name``: parameters and buffers, their moving average, memory of
+            the optimizer.
     """
 
-    history: tuple[EpochRecord, ...] = ()
+    history: tuple[RoundRecord, ...] = ()
     selected: int = 0
     weights: Arrays = field(default_factory=dict)
     arrays: Arrays = field(default_factory=dict)
-    generators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
-    def epoch(self) -> int:
-        """Number of the last whole epoch."""
-        return len(self.history)
+    def step(self) -> int:
+        """Number of steps so far."""
+        return self.history[-1].step if self.history else 0
+
+    @property
+    def selected_record(self) -> RoundRecord | None:
+        """Record of the selected step; None before the first round."""
+        return next((record for record in self.history if record.step == self.selected), None)
 
 
 def joined(parts: Mapping[str, Arrays]) -> dict[str, np.ndarray]:
@@ -64,7 +67,7 @@ def part_of(arrays: Arrays, part: str) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True, slots=True)
 class StateFile:
-    """Where a training stores its state after each epoch.
+    """Where a training stores its state after each round.
 
     Attributes:
         made_by: Everything that decides the training, by name; a state of another training is not used.
@@ -77,18 +80,13 @@ class StateFile:
         """Replace the earlier state, whole or not at all."""
         arrays = joined({"weights": state.weights, "arrays": state.arrays})
         history = [asdict(record) for record in state.history]
-        header = {
-            "made_by": self._made_by,
-            "history": history,
-            "selected": state.selected,
-            "generators": state.generators,
-        }
+        header = {"made_by": self._made_by, "history": history, "selected": state.selected}
         header["sha256"] = _sha256(header, arrays)
         with replacing(self.path) as temporary:
             temporary.write_bytes(save(arrays, metadata={HEADER_KEY: json.dumps(header)}))
 
     def read(self) -> TrainingState | None:
-        """The state of the last whole epoch; None where no state of this training exists (the log says why)."""
+        """The state of the last whole round; None where no state of this training exists (the log says why)."""
         if not self.path.exists():
             return None
         try:
@@ -100,11 +98,10 @@ class StateFile:
             log.warning("starting from scratch: cannot resume because %s state=%s", cause, self.path)
             return None
         return TrainingState(
-            history=tuple(EpochRecord(**record) for record in header["history"]),
+            history=tuple(RoundRecord(**record) for record in header["history"]),
             selected=header["selected"],
             weights=part_of(arrays, "weights"),
             arrays=part_of(arrays, "arrays"),
-            generators=header["generators"],
         )
 
     @property

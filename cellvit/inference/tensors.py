@@ -8,6 +8,8 @@ from jaxtyping import Float16, Int32, UInt8
 from torch import Tensor
 
 from cellvit.data.batches import DecoderBatch
+from cellvit.data.blur import blurred
+from cellvit.data.stain import mixed
 from cellvit.data.views import apply_views
 from cellvit.inference.stored_views import IDENTITY_ONLY, StoredViews
 
@@ -28,6 +30,8 @@ class TensorBatch(NamedTuple):
 def on_device(batch: DecoderBatch, device: torch.device, stored: StoredViews = IDENTITY_ONLY) -> TensorBatch:
     """The batch on `device`: image and ground truth in the view of the tokens, then the sampled transform of all.
 
+    Sampled changes of the image come last: its colours, and then its blur.
+
     Args:
         stored: Views of the store that the tokens were read from.
     """
@@ -46,4 +50,8 @@ def on_device(batch: DecoderBatch, device: torch.device, stored: StoredViews = I
             for pixels in (image, instances, classes)
         )
         tokens = apply_views(tokens, transforms, axes=(2, 3))
+        if batch.sampled.stain_mixes is not None:
+            image = mixed(image, sent(batch.sampled.stain_mixes))
+        if batch.sampled.blur_px is not None:
+            image = blurred(image, batch.sampled.blur_px)
     return TensorBatch(tokens, image.permute(0, 3, 1, 2), instances, classes)

@@ -55,11 +55,6 @@ class LossParts(NamedTuple):
     weight_hv: Float[Tensor, ""]
     weight_nt: Float[Tensor, ""]
 
-    def as_floats(self) -> dict[str, float]:
-        """Values by name, without graph; waits for the device once."""
-        values: list[float] = torch.stack(self).detach().tolist()
-        return dict(zip(self._fields, values, strict=True))
-
 
 class HoVerNetLoss(nn.Module):
     """Weighted sum of the NP, HV and NT losses.

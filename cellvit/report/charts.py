@@ -57,12 +57,12 @@ _STEP: Final = 0.17
 """Distance between the systems of a family, in rows."""
 
 _TRAIN, _VALIDATE, _SELECTED = "#0072b2", "#d55e00", "#4d4d4d"
-"""Blue and vermilion of Okabe and Ito, grey for the selected epoch. The line styles differ too."""
+"""Blue and vermilion of Okabe and Ito, grey for the selected step. The line styles differ too."""
 
 _COLUMNS: Final = 4
 _PANEL_INCHES: Final = (2.75, 1.85)
 _SPARSE: Final = 15
-"""Below so many points, a line alone would hide which epochs were measured."""
+"""Below so many points, a line alone would hide the steps at which a value was measured."""
 
 
 PANELS: Final = {
@@ -79,7 +79,7 @@ PANELS: Final = {
     "HV skill (0: HV of zero)": "hv_skill",
     "HV length on nuclei": "hv_length",
     "NT accuracy on nuclei": "nt_accuracy",
-    "bPQ (selects the epoch)": "bpq",
+    "bPQ (selects the step)": "bpq",
     "Weight of NP in the total": "train_weight_np",
     "Weight of HV in the total": "train_weight_hv",
     "Weight of NT in the total": "train_weight_nt",
@@ -114,7 +114,7 @@ def comparison_chart(rows: Mapping[str, Mapping[str, Values]]) -> str:
 
 
 def training_curves(history: pd.DataFrame, *, selected: int) -> str:
-    """SVG of every panel that the history has values for, with a line at the selected epoch."""
+    """SVG of every panel that the history has values for, with a line at the selected step."""
     panels = [title for title, name in PANELS.items() if _has_values(name, history)]
     n_rows = -(-len(panels) // _COLUMNS)
     width, height = _PANEL_INCHES
@@ -126,11 +126,11 @@ def training_curves(history: pd.DataFrame, *, selected: int) -> str:
             _draw_panel(axis, PANELS[title], history, selected)
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
-        figure.supxlabel("epoch", fontsize=9)
+        figure.supxlabel("step", fontsize=9)
         legend = [
             Line2D([], [], color=_TRAIN, label="training folds"),
             Line2D([], [], color=_VALIDATE, linestyle="--", label="validation folds"),
-            Line2D([], [], color=_SELECTED, linestyle=":", linewidth=1, label="selected epoch"),
+            Line2D([], [], color=_SELECTED, linestyle=":", linewidth=1, label="selected step"),
         ]
         figure.legend(handles=legend, loc="outside upper left", ncols=3, frameon=False)
         return _as_svg(figure)
@@ -158,11 +158,11 @@ def _draw_panel(axis: Axes, name: str, history: pd.DataFrame, selected: int) -> 
     lines = {name: (_TRAIN, "-"), f"train_{name}": (_TRAIN, "-"), f"validate_{name}": (_VALIDATE, "--")}
     for column, (colour, style) in lines.items():
         if column in history:
-            points = history[["epoch", column]].dropna()
+            points = history[["step", column]].dropna()
             marker = "o" if len(points) < _SPARSE else ""
-            axis.plot(points["epoch"], points[column], color=colour, linestyle=style, marker=marker, markersize=3)
+            axis.plot(points["step"], points[column], color=colour, linestyle=style, marker=marker, markersize=3)
     axis.axvline(selected, color=_SELECTED, linewidth=1, linestyle=":")
-    axis.set_xlim(float(history["epoch"].min()) - 0.5, float(history["epoch"].max()) + 0.5)
+    axis.set_xlim(0, 1.02 * float(history["step"].max()))
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     axis.yaxis.set_major_locator(MaxNLocator(4))
     axis.yaxis.set_major_formatter("{x:g}")

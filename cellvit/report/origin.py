@@ -8,6 +8,7 @@ from typing import Final
 import cellvit
 from cellvit.config.base import flattened
 from cellvit.config.encoders import PUBLISHED
+from cellvit.config.models import TrainingSettings
 from cellvit.config.settings import Settings
 from cellvit.formats.documents import Document
 from cellvit.formats.timing import Timing
@@ -44,7 +45,7 @@ def data_table(settings: Settings) -> Table:
         "Licence of the encoder": encoder.spec.licence,
         "Input of the encoder": f"{features.input_px} px, {_read_blocks(settings)}, "
         f"{len(features.views)} of 8 flips and rotations, {features.colour_views} colour views",
-        "Decoder": f"HoVer-Net, image stem {settings.decoder.image_stem}; {settings.training.epochs} epochs, "
+        "Decoder": f"HoVer-Net, image stem {settings.decoder.image_stem}; {_budget(settings.training)}, "
         f"batch {settings.training.batch_size}",
         "Seed": str(settings.seed),
     }
@@ -83,12 +84,12 @@ def checkpoint_table(data: ReportData) -> Table:
             Cell(header.status, hint=header.reason),
             Cell(_roles(header.folds)),
             Cell("; ".join(f"{role} {count:,}" for role, count in header.tiles.items())),
-            number_cell(str(header.epoch) if header.status == "trained" else "–"),
+            number_cell(str(header.step) if header.status == "trained" else "–"),
             Cell(header.selection),
             Cell(header.code, kind="hash"),
         )
         rows.append(Row(decoder_label(header.split, header.family), cells))
-    columns = ("Status", "Folds seen", "Tiles", "Selected epoch", "Selected by", "Code")
+    columns = ("Status", "Folds seen", "Tiles", "Selected step", "Selected by", "Code")
     return Table("Checkpoints", "Checkpoint", columns, tuple(rows))
 
 
@@ -142,6 +143,13 @@ def _read_blocks(settings: Settings) -> str:
     if spec.levels:
         return f"levels of stride {', '.join(str(spec.levels[level].stride_px) for level in read)} px"
     return f"blocks {', '.join(map(str, read))}"
+
+
+def _budget(training: TrainingSettings) -> str:
+    """How long each decoder is trained, in words."""
+    if training.steps is not None:
+        return f"{training.steps} steps"
+    return f"{training.epochs} epochs, at least {training.min_steps} steps"
 
 
 def _roles(roles: dict[str, tuple[int, ...]]) -> str:

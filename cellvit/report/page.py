@@ -206,9 +206,11 @@ def _training(decoder: Decoder) -> Part:
     heading = decoder_label(header.split, header.family)
     if not len(decoder.history):
         return Part(heading, note=f"Nothing was trained: {header.reason}")
-    note = f"{len(decoder.history)} epochs; epoch {header.epoch} was selected ({header.selection})."
+    last = decoder.history.iloc[-1]
+    steps = f"{last['step']:.0f} steps ({last['epochs']:.1f} epochs)"
+    note = f"{steps}; step {header.step} was selected ({header.selection})."
     alt = (
         f"Training curves, {heading}: every part of the loss on training and validation folds, and NP Dice, HV MSE, HV "
-        f"skill, HV length, NT accuracy and bPQ on validation folds, over {len(decoder.history)} epochs. {note}"
+        f"skill, HV length, NT accuracy and bPQ on validation folds, over {steps}. {note}"
     )
-    return Part(heading, chart=svg_uri(training_curves(decoder.history, selected=header.epoch)), alt=alt, note=note)
+    return Part(heading, chart=svg_uri(training_curves(decoder.history, selected=header.step)), alt=alt, note=note)

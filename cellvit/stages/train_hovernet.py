@@ -1,13 +1,15 @@
 """Stage `train_hovernet`: tiles and features of a family -> its decoder, and the history of the training."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import torch
 
 from cellvit.config.steps import TrainHovernetSettings
-from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.errors import SettingsError, StaleFileError
+from cellvit.formats.checkpoints import Arrays, CheckpointHeader, read_checkpoint
 from cellvit.formats.content import provenance_of
 from cellvit.formats.family import FamilyData, open_family
 from cellvit.formats.training_state import resuming
@@ -19,6 +21,11 @@ from cellvit.training.outputs import write_outputs
 from cellvit.training.resuming import made_by
 from cellvit.workflow.arguments import Code, DeviceChoice, Input, Output, Setting, Threads, Through, check_paired
 
+log = logging.getLogger(__name__)
+
+_SAME: Final = ("kind", "split", "folds", "encoder", "classes", "architecture")
+"""What a decoder has in common with the one that its training starts from: neither may have seen other folds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
@@ -28,12 +35,13 @@ class Arguments:
     split: Annotated[str, Setting("name of the split")]
     family: Annotated[str, Setting("name of the family")]
     train_folds: Annotated[tuple[int, ...], Setting("folds that train")]
-    validate_folds: Annotated[tuple[int, ...], Setting("folds that select the epoch")]
+    validate_folds: Annotated[tuple[int, ...], Setting("folds that select the weights")]
     members: Annotated[tuple[Path, ...], Input("lists of the family's rows, one for each of these folds")]
     tiles: Annotated[tuple[Path, ...], Through("tile stores of the folds, in the same order")]
     features: Annotated[tuple[Path, ...], Through("feature stores of the folds, in the same order")]
     checkpoint: Annotated[Path, Output("checkpoint to write")]
-    history: Annotated[Path, Output("CSV to write: a row for each epoch")]
+    history: Annotated[Path, Output("CSV to write: a row for each round of steps")]
+    start: Annotated[Path | None, Input("checkpoint of the shared decoder to start from (training.start_from)")] = None
     device: DeviceChoice = "auto"
     threads: Threads = 1
     code: Code = ""
@@ -42,7 +50,7 @@ class Arguments:
 def run(arguments: Arguments) -> None:
     """Write checkpoint and history; without training tiles, the checkpoint records the reason and holds no weights.
 
-    If an earlier run of the same training was stopped, it resumes after its last epoch.
+    If an earlier run of the same training was stopped, it resumes after its last round.
     """
     torch.set_num_threads(arguments.threads)
     check_paired(members=arguments.members, tiles=arguments.tiles, features=arguments.features)
@@ -56,8 +64,35 @@ def run(arguments: Arguments) -> None:
         settings, device = arguments.settings, resolve_device(arguments.device)
         identity = made_by(header, arguments.members, device)
         with resuming(arguments.checkpoint, arguments.history, identity) as states:
-            model = fit_decoder(data, rows, settings, device=device, threads=arguments.threads, states=states)
+            threads, start = arguments.threads, _start(arguments, header)
+            model = fit_decoder(data, rows, settings, device=device, threads=threads, states=states, start=start)
             write_outputs(arguments.checkpoint, arguments.history, header, model)
+
+
+def _start(arguments: Arguments, header: CheckpointHeader) -> Arrays | None:
+    """Weights to start from, if the settings ask for them.
+
+    Raises:
+        SettingsError: Settings and arguments disagree on whether there is a decoder to start from.
+        StaleFileError: It is a decoder of another split, encoder or architecture.
+    """
+    asked, path = arguments.settings.training.start_from, arguments.start
+    if (asked == "shared") != (path is not None):
+        raise SettingsError(
+            f"--start: expected a checkpoint with training.start_from=shared alone, found {path}, {asked}"
+        )
+    if path is None:
+        return None
+    found, weights = read_checkpoint(path)
+    differing = [name for name in _SAME if getattr(found, name) != getattr(header, name)]
+    if differing:
+        lines = [f"  {name}: expected {getattr(header, name)}, found {getattr(found, name)}\n" for name in differing]
+        raise StaleFileError(
+            f"{path}: the training cannot start from this decoder, because it differs from the one to train.\n{''.join(lines)}"
+            "Fix: use the same decoder settings for every family, or set training.start_from: scratch"
+        )
+    log.info("the training starts from the decoder of family=%s step=%d path=%s", found.family, found.step, path)
+    return weights
 
 
 def _header(arguments: Arguments, data: FamilyData, rows: RowsByRole) -> CheckpointHeader:
@@ -65,8 +100,9 @@ def _header(arguments: Arguments, data: FamilyData, rows: RowsByRole) -> Checkpo
     decoder = arguments.settings.decoder
     trained = set(data.tiles.names("organ", rows.train))
     folds = ", ".join(map(str, arguments.train_folds))
+    inputs = (*arguments.members, *([arguments.start] if arguments.start else []))
     return CheckpointHeader(
-        provenance=provenance_of(arguments.checkpoint, arguments.members, arguments.settings.model_dump(mode="json")),
+        provenance=provenance_of(arguments.checkpoint, inputs, arguments.settings.model_dump(mode="json")),
         kind="hovernet",
         split=arguments.split,
         family=arguments.family,

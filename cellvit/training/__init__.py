@@ -1,1 +1,1 @@
-"""Training of the decoders and of OrganHead: generators that yield one record a step or epoch."""
+"""Training of the decoders and of OrganHead: generators that yield one record a step or round."""

@@ -1,12 +1,14 @@
 """Training of a HoVer-Net decoder on the features of a family."""
 
 import logging
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -15,10 +17,11 @@ from tqdm import tqdm
 
 from cellvit.config.models import DecoderSettings, LossSettings, TrainingSettings
 from cellvit.config.steps import TrainHovernetSettings
-from cellvit.data.batches import DecoderBatch, decoder_batches, sampled_batches, sequential_rows, shuffled_rows
+from cellvit.data.batches import DecoderBatch, SampledRows, decoder_batches, sampled_batches, sequential_rows
+from cellvit.formats.checkpoints import Arrays
 from cellvit.formats.family import FamilyData
 from cellvit.formats.hdf5 import Rows
-from cellvit.formats.history import EpochRecord
+from cellvit.formats.history import HOVERNET_HISTORY, RoundRecord
 from cellvit.formats.training_state import StateFile
 from cellvit.hover.encode import hv_maps
 from cellvit.inference.blocks import block_positions, stored_blocks
@@ -29,17 +32,23 @@ from cellvit.losses.hover import HoVerNetLoss, LossParts
 from cellvit.models.device import half_precision
 from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.training.augmentation import Augmentation, augmentation_of
+from cellvit.training.averaging import WeightAverage
 from cellvit.training.class_weights import pixel_counts, pixel_weights
-from cellvit.training.loop import adamw, averaged, log_epoch, rate_at, train_steps
-from cellvit.training.resuming import SelectedModel, Trainable, train_to_end
-from cellvit.training.seeding import Stream, generators, seeded
+from cellvit.training.loop import adamw, averaged, log_round, rate_at, train_steps
+from cellvit.training.plan import Plan
+from cellvit.training.resuming import SelectedModel, train_to_end
+from cellvit.training.seeding import Stream, rng_of, seeded
+from cellvit.training.trainable import Trainable, as_tensors
 from cellvit.training.validation import validate
 
 log = logging.getLogger(__name__)
 
+_SELECTED_BY: Final = "bpq"
+"""Metric on the validation tiles whose best value selects the weights."""
+
 
 class RowsByRole(NamedTuple):
-    """Row numbers of the tiles that train, and of those that select the epoch."""
+    """Row numbers of the tiles that train, and of those that select the weights."""
 
     train: Int[np.ndarray, " r"]
     validate: Int[np.ndarray, " r"]
@@ -61,7 +70,7 @@ def architecture_of(decoder: DecoderSettings, features: Rows) -> dict[str, Any]:
     }
 
 
-def fit_decoder(
+def fit_decoder(  # seven arguments: where a training starts, resumes and computes is independent of its data
     data: FamilyData,
     rows: RowsByRole,
     settings: TrainHovernetSettings,
@@ -69,29 +78,36 @@ def fit_decoder(
     device: torch.device,
     threads: int = 1,
     states: StateFile | None = None,
+    start: Arrays | None = None,
 ) -> SelectedModel:
-    """Train a decoder; select the epoch of the best validation bPQ, or the last one without validation tiles.
+    """Train a decoder; select the weights of the best validation bPQ, or the last ones without validation tiles.
 
     Args:
         rows: At least one training tile.
         threads: Processes that segment the validation tiles for bPQ.
-        states: Where the training resumes from, and where each epoch is stored; None stores nothing.
+        states: Where the training resumes from, and where each round is stored; None stores nothing.
+        start: Weights of a decoder of the same architecture to start from; None starts from random ones.
 
     Raises:
         StaleFileError: The features do not hold the blocks or views that the settings ask for.
         TrainingDivergedError: Loss or gradient is not finite.
     """
-    log.info("tiles train=%d validate=%d device=%s", len(rows.train), len(rows.validate), device)
-    options = settings.training
+    options, n_steps = settings.training, settings.training.n_steps(len(rows.train))
+    log.info("tiles train=%d validate=%d steps=%d device=%s", len(rows.train), len(rows.validate), n_steps, device)
     augmentation = augmentation_of(options, stored_views(data.features))
     blocks = block_positions(data.features, blocks_read(settings.decoder, data.features))
+    plan = Plan(rows.train, options.batch_size, settings.seed, n_steps, options.record_every)
     with seeded(settings.seed, device), workers(threads, len(rows.validate)) as pool:
         decoder = HoVerNetDecoder(**architecture_of(settings.decoder, data.features)).to(device)
+        if start is not None:
+            decoder.load_state_dict(as_tensors(start), strict=True)
         loss = _loss(options.loss, data.tiles, rows.train).to(device)
         optimizer = adamw((decoder, loss), learning_rate=options.learning_rate, weight_decay=options.weight_decay)
-        trainable = Trainable(decoder, {"loss": loss}, optimizer, generators(settings.seed), device)
-        training = _Training(decoder, loss, trainable, options, data, rows, blocks, augmentation)
-        return train_to_end(trainable, partial(training.epochs, pool), metric="bpq", states=states)
+        average = WeightAverage(decoder, options.ema) if options.ema else None
+        trainable = Trainable(decoder, {"loss": loss}, optimizer, device, settings.seed, average)
+        training = _Training(decoder, loss, trainable, options, data, rows.validate, blocks, augmentation, plan)
+        rounds_after = partial(training.rounds, pool)
+        return train_to_end(trainable, rounds_after, metric=_SELECTED_BY, states=states, patience=options.patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,53 +123,61 @@ class _Training:
     trainable: Trainable
     settings: TrainingSettings
     data: FamilyData
-    rows: RowsByRole
+    validate: Int[np.ndarray, " r"]
     blocks: tuple[int, ...]
     augmentation: Augmentation
+    plan: Plan
 
-    def epochs(self, pool: Workers, after: int) -> Iterator[EpochRecord]:
-        """Train the epochs after number `after`; yield the record of each after its validation."""
-        epochs, bpq_every = self.settings.epochs, self.settings.bpq_every
-        for epoch in range(after + 1, epochs + 1):
-            started = time.perf_counter()
-            rate, means = self._trained(epoch)
-            tiles_per_s = len(self.rows.train) / (time.perf_counter() - started)
-            measures_bpq = epoch % bpq_every == 0 or epoch == epochs
-            record = EpochRecord(epoch, rate, means, self._validated(pool if measures_bpq else None))
-            log_epoch(record, epochs, tiles_per_s=tiles_per_s, seconds=time.perf_counter() - started)
-            yield record
-
-    def _trained(self, epoch: int) -> tuple[float, dict[str, float]]:
-        """Train one epoch; return the last learning rate and the mean of each part of the loss."""
-        settings, random = self.settings, self.trainable.generators
-        plan = shuffled_rows(self.rows.train, settings.batch_size, random[Stream.ORDER])
-        sampled, n = self.augmentation.sampled(plan, random[Stream.VIEWS]), len(plan)
-        rate_of = partial(rate_at, peak=settings.learning_rate, steps=n * settings.epochs, warmup=settings.warmup)
+    def rounds(self, pool: Workers, after: int) -> Generator[RoundRecord]:
+        """Train the rounds after the first `after` steps; yield the record of each."""
+        n_steps = self.plan.n_steps
         stores = self.data.features, self.data.tiles
+        with closing(sampled_batches(*stores, self._sampled(after), blocks=self.blocks)) as batches:
+            for steps in self.plan.rounds(after):
+                started = time.perf_counter()
+                rate, means = self._trained(steps, batches)
+                tiles_per_s = len(steps) * self.plan.tiles_per_step / (time.perf_counter() - started)
+                measured = steps.stop % self.settings.validate_every == 0 or steps.stop == n_steps
+                values = self._validated(pool) if measured else dict.fromkeys(HOVERNET_HISTORY.validate, math.nan)
+                record = RoundRecord(steps.stop, steps.stop / self.plan.per_epoch, rate, means, values)
+                log_round(record, n_steps, tiles_per_s=tiles_per_s, seconds=time.perf_counter() - started)
+                yield record
+
+    def _sampled(self, first: int) -> Iterator[SampledRows]:
+        """Tiles of each step from `first` on, with what is sampled for them."""
+        for step, rows in self.plan.batches(first):
+            yield self.augmentation.sampled(rows, rng_of(self.plan.seed, Stream.VIEWS, step))
+
+    def _trained(self, steps: range, batches: Iterator[DecoderBatch]) -> tuple[float, dict[str, float]]:
+        """Train one round; return the last learning rate and the mean of each part of the loss."""
+        settings, n_steps = self.settings, self.plan.n_steps
+        rate_of = partial(rate_at, peak=settings.learning_rate, steps=n_steps, warmup=settings.warmup)
         self.decoder.train()
-        with closing(sampled_batches(*stores, sampled, blocks=self.blocks)) as batches:
-            steps = train_steps(
-                batches,
-                self._parts,
-                self.trainable.optimizer,
-                rate_of,
-                max_norm=settings.max_norm,
-                first=(epoch - 1) * n,
-            )
-            return averaged(tqdm(steps, f"epoch {epoch}/{settings.epochs}", n, leave=False, disable=None))
+        taken = train_steps(
+            self.trainable,
+            islice(batches, len(steps)),
+            self._parts,
+            rate_of,
+            max_norm=settings.max_norm,
+            first=steps.start,
+        )
+        return averaged(tqdm(taken, f"steps to {steps.stop}/{n_steps}", len(steps), leave=False, disable=None))
 
     def _parts(self, batch: DecoderBatch) -> LossParts:
         """Loss of a training batch; the HV target is computed from the transformed instances."""
         tensors = on_device(batch, self.trainable.device, self.augmentation.stored)
+        tokens = self.augmentation.with_noise(tensors.tokens)
         with half_precision(self.trainable.device):
-            maps = self.decoder(tensors.tokens, tensors.image if self.decoder.reads_image else None)
+            maps = self.decoder(tokens, tensors.image if self.decoder.reads_image else None)
         parts: LossParts = self.loss(maps, tensors.instances, tensors.classes, hv_maps(tensors.instances))
         return parts
 
-    def _validated(self, bpq_by: Workers | None) -> dict[str, float]:
-        plan = sequential_rows(self.rows.validate, self.settings.batch_size)
+    def _validated(self, pool: Workers) -> dict[str, float]:
+        """Values of the weights that would be selected now."""
+        plan = sequential_rows(self.validate, self.settings.batch_size)
+        decoder = cast(HoVerNetDecoder, self.trainable.result)
         with closing(decoder_batches(self.data.features, self.data.tiles, plan, blocks=self.blocks)) as batches:
-            return validate(self.decoder, self.loss, batches, device=self.trainable.device, bpq_by=bpq_by)
+            return validate(decoder, self.loss, batches, device=self.trainable.device, bpq_by=pool)
 
 
 def _loss(settings: LossSettings, tiles: Rows, train: Int[np.ndarray, " r"]) -> HoVerNetLoss:

@@ -1,16 +1,19 @@
-"""Optimizer steps as a generator, their learning rate, their means over an epoch, and the log line of an epoch."""
+"""Optimizer steps as a generator, their learning rate, their means over a round, and the log line of a round."""
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import NamedTuple, Protocol, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from cellvit.errors import TrainingDivergedError
-from cellvit.formats.history import EpochRecord
+from cellvit.formats.history import RoundRecord
+from cellvit.training.seeding import seed_step
+from cellvit.training.trainable import Trainable
 
 log = logging.getLogger(__name__)
 
@@ -19,14 +22,13 @@ _VECTOR_DIMS = 1
 
 
 class Parts(Protocol):
-    """A loss with its parts by name."""
+    """A loss with its parts by name: a named tuple of scalars."""
 
     @property
     def total(self) -> Float[Tensor, ""]:
         """The value that training minimizes."""
 
-    def as_floats(self) -> dict[str, float]:
-        """Every part, including `total`."""
+    def _asdict(self) -> dict[str, Float[Tensor, ""]]: ...
 
 
 Batch = TypeVar("Batch", bound=Sized)
@@ -34,53 +36,69 @@ Batch = TypeVar("Batch", bound=Sized)
 
 
 class Step(NamedTuple):
-    """One optimizer step.
+    """One optimizer step; its values are still on the device, so that the host need not wait for them.
 
     Attributes:
         n: Number of tiles in its batch.
-        norm: Norm of the gradient before clipping.
+        names: Names of the parts of the loss.
+        values: Parts of the loss, and last the norm of the gradient before clipping.
     """
 
     number: int
     n: int
     rate: float
-    norm: float
-    parts: dict[str, float]
+    names: tuple[str, ...]
+    values: Float[Tensor, " k"]
 
 
 def train_steps(
+    trainable: Trainable,
     batches: Iterable[Batch],
     parts_of: Callable[[Batch], Parts],
-    optimizer: torch.optim.Optimizer,
     rate_of: Callable[[int], float],
     *,
     max_norm: float = math.inf,
     first: int = 0,
 ) -> Iterator[Step]:
-    """Take one optimizer step for each batch and yield its `Step`.
+    """Take one optimizer step for each batch and yield its `Step`, without waiting for the device.
+
+    Whether a step was finite is seen by `averaged`, which must be called before the weights are used.
 
     Args:
         rate_of: Learning rate by the number of the step.
         max_norm: Gradients are scaled down to this norm.
         first: Number of the first step.
-
-    Raises:
-        TrainingDivergedError: Loss or gradient is not finite; the parameters are as before that step.
     """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    parameters = [parameter for group in trainable.optimizer.param_groups for parameter in group["params"]]
     for number, batch in enumerate(batches, first):
         rate = rate_of(number)
-        for group in optimizer.param_groups:
+        for group in trainable.optimizer.param_groups:
             group["lr"] = rate
+        seed_step(trainable.seed, number, trainable.device)
 
-        optimizer.zero_grad(set_to_none=True)
+        trainable.optimizer.zero_grad(set_to_none=True)
         loss = parts_of(batch)
         loss.total.backward()
-        norm = float(nn.utils.clip_grad_norm_(parameters, max_norm))
-        parts = loss.as_floats()
-        _check_finite(number, rate, norm, parts)
-        optimizer.step()
-        yield Step(number, len(batch), rate, norm, parts)
+        norm = nn.utils.clip_grad_norm_(parameters, max_norm)
+        trainable.optimizer.step()
+        if trainable.average is not None:
+            trainable.average.update(number)
+        parts = loss._asdict()
+        yield Step(number, len(batch), rate, tuple(parts), torch.stack([*parts.values(), norm]).detach())
+
+
+def averaged(steps: Iterable[Step]) -> tuple[float, dict[str, float]]:
+    """Take all steps, at least one; return the learning rate of the last one, and the mean of each part over the tiles.
+
+    Raises:
+        TrainingDivergedError: Loss or gradient of a step was not finite; the weights must not be used.
+    """
+    taken = list(steps)
+    values = torch.stack([step.values for step in taken]).double().cpu().numpy()  # the host waits for the device once
+    for step, row in zip(taken, values, strict=True):
+        _check_finite(step, row)
+    means = np.average(values, axis=0, weights=[step.n for step in taken])
+    return taken[-1].rate, dict(zip(taken[-1].names, means.tolist(), strict=False))  # the norm has no name
 
 
 def rate_at(step: int, *, peak: float, steps: int, warmup: float) -> float:
@@ -113,46 +131,20 @@ def adamw(modules: Iterable[nn.Module], *, learning_rate: float, weight_decay: f
     return torch.optim.AdamW(groups, lr=learning_rate)
 
 
-class Means:
-    """Means of named values over tiles, added batch by batch."""
-
-    def __init__(self) -> None:
-        self._n = 0
-        self._sums: dict[str, float] = {}
-
-    def add(self, parts: Mapping[str, float], n: int) -> None:
-        """Add the values of a batch of `n` tiles."""
-        self._n += n
-        for name, value in parts.items():
-            self._sums[name] = self._sums.get(name, 0.0) + n * value
-
-    def values(self) -> dict[str, float]:
-        """Mean of each value."""
-        return {name: value / self._n for name, value in self._sums.items()}
-
-
-def averaged(steps: Iterable[Step]) -> tuple[float, dict[str, float]]:
-    """Take all steps; return the learning rate of the last one, and the mean of each part over the tiles."""
-    means, rate = Means(), 0.0
-    for step in steps:
-        means.add(step.parts, step.n)
-        rate = step.rate
-    return rate, means.values()
-
-
-def log_epoch(record: EpochRecord, epochs: int, **timing: float) -> None:
+def log_round(record: RoundRecord, n_steps: int, **timing: float) -> None:
     """Log one line: every part of the training loss, and every value that was measured on the validation tiles."""
     measured = {name: value for name, value in record.values.items() if not math.isnan(value)}
     shown = " ".join(f"{name}={value:.4g}" for name, value in (measured | timing).items())
-    log.info("epoch=%d/%d rate=%.3g %s", record.epoch, epochs, record.rate, shown)
+    log.info("step=%d/%d epochs=%.4g rate=%.3g %s", record.step, n_steps, record.epochs, record.rate, shown)
 
 
-def _check_finite(number: int, rate: float, norm: float, parts: Mapping[str, float]) -> None:
+def _check_finite(step: Step, values: Sequence[float]) -> None:
+    parts, norm = dict(zip(step.names, values, strict=False)), values[-1]
     if math.isfinite(norm) and math.isfinite(parts["total"]):
         return
     shown = " ".join(f"{name}={value:.4g}" for name, value in parts.items())
     raise TrainingDivergedError(
-        f"step {number}: loss and gradient must be finite, found gradient norm {norm}, {shown} at a learning rate of "
-        f"{rate:.3g}. Fix: lower the learning rate (training.learning_rate, organ_head.learning_rate), or raise "
+        f"step {step.number + 1}: loss and gradient must be finite, found gradient norm {norm}, {shown} at a learning rate "
+        f"of {step.rate:.3g}. Fix: lower the learning rate (training.learning_rate, organ_head.learning_rate), or raise "
         "training.warmup"
     )

@@ -2,9 +2,10 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,16 +16,17 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from cellvit.config.models import OrganHeadSettings
-from cellvit.data.batches import shuffled_rows
-from cellvit.formats.history import ORGAN_HEAD_HISTORY, EpochRecord
+from cellvit.formats.history import ORGAN_HEAD_HISTORY, RoundRecord
 from cellvit.formats.training_state import StateFile
 from cellvit.metrics.classification import accuracy, balanced_accuracy, confusion
 from cellvit.models.organ_head import OrganHead, softmax_of_trained
 from cellvit.taxonomy import ORGANS
 from cellvit.training.class_weights import organ_weights
-from cellvit.training.loop import adamw, averaged, log_epoch, rate_at, train_steps
-from cellvit.training.resuming import SelectedModel, Trainable, as_arrays, as_tensors, train_to_end
-from cellvit.training.seeding import Stream, generators, seeded
+from cellvit.training.loop import adamw, averaged, log_round, rate_at, train_steps
+from cellvit.training.plan import Plan
+from cellvit.training.resuming import SelectedModel, train_to_end
+from cellvit.training.seeding import seeded
+from cellvit.training.trainable import Trainable, as_arrays, as_tensors
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +50,6 @@ class OrganLoss(NamedTuple):
     """Cross-entropy of a batch."""
 
     total: Float[Tensor, ""]
-
-    def as_floats(self) -> dict[str, float]:
-        """The value under its name."""
-        return {"total": float(self.total.detach())}
 
 
 def fit_organ_head(
@@ -80,9 +78,9 @@ def fit_organ_head(
         head.standardise(torch.from_numpy(train.cls).to(device))
         head.set_trained(torch.from_numpy(_counts(train) > 0).to(device))
         optimizer = adamw((head,), learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
-        trainable = Trainable(head, {}, optimizer, generators(seed), device)
+        trainable = Trainable(head, {}, optimizer, device, seed)
         training = _Training(head, trainable, settings, train, validate)
-        selected = train_to_end(trainable, training.epochs, metric="balanced_accuracy", states=states)
+        selected = train_to_end(trainable, training.rounds, metric="balanced_accuracy", states=states)
     head.load_state_dict(as_tensors(selected.weights), strict=True)
     head.eval()
     with torch.inference_mode():
@@ -122,26 +120,32 @@ class _Training:
     train: OrganTiles
     validate: OrganTiles
 
-    def epochs(self, after: int) -> Iterator[EpochRecord]:
-        """Train the epochs after number `after`; yield the record of each after its validation."""
-        settings, n = self.settings, len(self.train)
+    def rounds(self, after: int) -> Generator[RoundRecord]:
+        """Train the epochs after the first `after` steps, a round each; yield the record of each after its validation."""
+        settings, plan = self.settings, self._plan()
         cls, organ = self._tensors(self.train)
         weights = organ_weights(_counts(self.train)).to(cls.device) if settings.class_weights else None
-        n_steps = -(-n // settings.batch_size)
-        rate_of = partial(rate_at, peak=settings.learning_rate, steps=n_steps * settings.epochs, warmup=0.0)
+        rate_of = partial(rate_at, peak=settings.learning_rate, steps=plan.n_steps, warmup=0.0)
 
         def loss_of(rows: np.ndarray) -> OrganLoss:
             batch = torch.from_numpy(rows).to(cls.device)
             return OrganLoss(self._cross_entropy(self.head(cls[batch]), organ[batch], weights))
 
-        for epoch in range(after + 1, settings.epochs + 1):
+        batches = (rows for _, rows in plan.batches(after))
+        for steps in plan.rounds(after):
             self.head.train()
-            plan = shuffled_rows(np.arange(n), settings.batch_size, self.trainable.generators[Stream.ORDER])
-            steps = train_steps(plan, loss_of, self.trainable.optimizer, rate_of, first=(epoch - 1) * n_steps)
-            rate, means = averaged(steps)
-            record = EpochRecord(epoch, rate, means, self._validated(weights))
-            log_epoch(record, settings.epochs)
+            taken = train_steps(self.trainable, islice(batches, len(steps)), loss_of, rate_of, first=steps.start)
+            rate, means = averaged(taken)
+            record = RoundRecord(steps.stop, steps.stop / plan.per_epoch, rate, means, self._validated(weights))
+            log_round(record, plan.n_steps)
             yield record
+
+    def _plan(self) -> Plan:
+        """Whole epochs, after each of which the head is validated."""
+        settings, n = self.settings, len(self.train)
+        per_epoch = -(-n // settings.batch_size)
+        n_steps = settings.epochs * per_epoch
+        return Plan(np.arange(n), settings.batch_size, self.trainable.seed, n_steps, per_round=per_epoch)
 
     def _tensors(self, tiles: OrganTiles) -> tuple[Tensor, Tensor]:
         device = self.trainable.device

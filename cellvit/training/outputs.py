@@ -20,15 +20,15 @@ def write_outputs(
     Args:
         header: What is known before the training.
         model: Result of the training; None where there was nothing to train on.
-        metrics: Values to record beside those of the selected epoch.
+        metrics: Values to record beside those of the selected step.
     """
     if model is None:
         log.warning("split=%s: no model was trained: %s", header.split, header.reason)
     else:
-        about = {"epoch": model.record.epoch, "selection": model.selection}
+        about = {"step": model.record.step, "selection": model.selection}
         header = header.model_copy(update={**about, "metrics": {**model.record.values, **metrics}})
     fmt = HOVERNET_HISTORY if header.kind == "hovernet" else ORGAN_HEAD_HISTORY
     with replacing_together(checkpoint, history) as (checkpoint_path, history_path):
-        write_history(history_path, fmt, model.history if model else (), selected=header.epoch)
+        write_history(history_path, fmt, model.history if model else (), selected=header.step)
         header = header.model_copy(update={"tables": {"history": sha256_of(history_path)}})
         write_checkpoint(checkpoint_path, header, model.weights if model else {})

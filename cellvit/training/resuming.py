@@ -1,21 +1,21 @@
-"""Training that stores its state after every epoch, resumes from there in the next run, and selects the best epoch."""
+"""Training that stores its state after every round, resumes from there in the next run, and selects the best weights."""
 
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from cellvit.config.base import flattened
 from cellvit.formats.checkpoints import Arrays, CheckpointHeader
-from cellvit.formats.history import EpochRecord
-from cellvit.formats.training_state import StateFile, TrainingState, joined, part_of
-from cellvit.training.seeding import Stream
+from cellvit.formats.history import RoundRecord
+from cellvit.formats.training_state import StateFile, TrainingState
+from cellvit.training.trainable import Trainable, as_arrays
 
 log = logging.getLogger(__name__)
 
@@ -25,93 +25,54 @@ class SelectedModel:
     """Result of a training.
 
     Attributes:
-        weights: State of the module after the selected epoch.
-        record: The selected epoch.
-        history: Every epoch.
-        selection: How the epoch was selected, in words.
+        weights: State of the module after the selected step.
+        record: The round that ends with the selected step.
+        history: Every round.
+        selection: How the step was selected, in words.
     """
 
     weights: Arrays
-    record: EpochRecord
-    history: tuple[EpochRecord, ...]
+    record: RoundRecord
+    history: tuple[RoundRecord, ...]
     selection: str
 
 
-@dataclass(frozen=True, slots=True)
-class Trainable:
-    """Everything that changes from step to step.
-
-    Attributes:
-        model: The module that is trained.
-        others: Further modules that learn, by name.
-        generators: Random numbers of the order of the tiles and of their views.
-        device: Where torch computes; its generator decides which units are dropped.
-    """
-
-    model: nn.Module
-    others: Mapping[str, nn.Module]
-    optimizer: torch.optim.Optimizer
-    generators: Mapping[Stream, np.random.Generator]
-    device: torch.device
-
-    def stored_in(self, state: TrainingState) -> TrainingState:
-        """The state with a copy of everything that the next step starts from."""
-        parts = {name: as_arrays(module.state_dict()) for name, module in self._modules.items()}
-        memory = self.optimizer.state_dict()["state"]
-        parts["optimizer"] = joined({str(number): as_arrays(tensors) for number, tensors in memory.items()})
-        random = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            random["cuda"] = torch.cuda.get_rng_state(self.device)
-        parts["random"] = as_arrays(random)
-        generators = {stream.name: dict(numbers.bit_generator.state) for stream, numbers in self.generators.items()}
-        return replace(state, arrays=joined(parts), generators=generators)
-
-    def restore(self, state: TrainingState) -> None:
-        """Set everything to what `state` holds."""
-        for name, module in self._modules.items():
-            module.load_state_dict(as_tensors(part_of(state.arrays, name)), strict=True)
-        memory = part_of(state.arrays, "optimizer")
-        numbers = {name.partition("/")[0] for name in memory}
-        restored = {int(number): as_tensors(part_of(memory, number)) for number in numbers}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": restored})
-        random = as_tensors(part_of(state.arrays, "random"))
-        torch.set_rng_state(random["cpu"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(random["cuda"], self.device)
-        for stream, generator in self.generators.items():
-            generator.bit_generator.state = state.generators[stream.name]
-
-    @property
-    def _modules(self) -> dict[str, nn.Module]:
-        return {"model": self.model, **self.others}
-
-
 def train_to_end(
-    trainable: Trainable, epochs_after: Callable[[int], Iterator[EpochRecord]], *, metric: str, states: StateFile | None
+    trainable: Trainable,
+    rounds_after: Callable[[int], Generator[RoundRecord]],
+    *,
+    metric: str,
+    states: StateFile | None,
+    patience: int | None = None,
 ) -> SelectedModel:
-    """Train all epochs that are still missing, and select the first one of the highest validation `metric`.
+    """Train all rounds that are still missing, and select the first one of the highest validation `metric`.
 
-    An epoch in which the metric was not measured is never better; without any measurement, the last epoch is selected.
+    A round after which the metric was not measured is never better; without any measurement, the last one is selected.
 
     Args:
-        epochs_after: Trains the epochs after the given one, at least one in total; yields the record of each.
-        states: Where the training resumes from, and where each epoch is stored; None stores nothing.
+        rounds_after: Trains the rounds after the given number of steps; yields the record of each.
+        states: Where the training resumes from, and where each round is stored; None stores nothing.
+        patience: The training ends after so many measurements without a better one; None never ends it early.
     """
     state = (states.read() if states is not None else None) or TrainingState()
-    if states is not None and state.epoch:
+    if states is not None and state.step:
         trainable.restore(state)
-        log.info("resumed after epoch=%d state=%s", state.epoch, states.path)
-    for record in epochs_after(state.epoch):
-        best, state = _best(state, metric), replace(state, history=(*state.history, record))
-        if math.isnan(best) or record.validate[metric] > best:  # NaN is never greater
-            state = replace(state, selected=record.epoch, weights=as_arrays(trainable.model.state_dict()))
-        if states is not None:
-            states.write(trainable.stored_in(state))
+        log.info("resumed after step=%d state=%s", state.step, states.path)
+    with closing(rounds_after(state.step)) as rounds:
+        while not (exhausted := _exhausted(state, metric, patience)) and (record := next(rounds, None)):
+            best, state = _best(state, metric), replace(state, history=(*state.history, record))
+            if math.isnan(best) or record.validate[metric] > best:  # NaN is never greater
+                state = replace(state, selected=record.step, weights=as_arrays(trainable.result.state_dict()))
+            if states is not None:
+                states.write(trainable.stored_in(state))
     selection = f"best validation {metric}"
     if math.isnan(_best(state, metric)):
-        selection = f"last epoch: {metric} is not defined on the validation tiles"
-    log.info("selected epoch=%d of=%d selection=%r", state.selected, state.epoch, selection)
-    return SelectedModel(state.weights, state.history[state.selected - 1], state.history, selection)
+        selection = f"last step: {metric} is not defined on the validation tiles"
+    if exhausted:
+        selection += f"; the last {patience} measurements were not better (training.patience)"
+    log.info("selected step=%d of=%d selection=%r", state.selected, state.step, selection)
+    assert state.selected_record is not None  # every training has at least one round
+    return SelectedModel(state.weights, state.selected_record, state.history, selection)
 
 
 def made_by(header: CheckpointHeader, inputs: Sequence[Path], device: torch.device) -> dict[str, str]:
@@ -138,16 +99,12 @@ def made_by(header: CheckpointHeader, inputs: Sequence[Path], device: torch.devi
     }
 
 
-def as_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Copies of the tensors as they are now."""
-    return {name: np.array(value.detach().cpu().numpy(), order="C") for name, value in tensors.items()}
-
-
-def as_tensors(arrays: Arrays) -> dict[str, Tensor]:
-    """Copies of the arrays as tensors on the CPU."""
-    return {name: torch.tensor(values) for name, values in arrays.items()}
-
-
 def _best(state: TrainingState, metric: str) -> float:
-    """The metric of the selected epoch; NaN if no epoch so far has it."""
-    return state.history[state.selected - 1].validate[metric] if state.selected else math.nan
+    """The metric of the selected round; NaN if no round so far has it."""
+    return state.selected_record.validate[metric] if state.selected_record is not None else math.nan
+
+
+def _exhausted(state: TrainingState, metric: str, patience: int | None) -> bool:
+    """True if the metric was measured at least `patience` times since the selected round."""
+    measured = (record for record in state.history if not math.isnan(record.validate[metric]))
+    return patience is not None and sum(record.step > state.selected for record in measured) >= patience

@@ -1,4 +1,7 @@
-"""Random numbers of a training, all of them from one seed."""
+"""Random numbers of a training: each follows from the seed and from the number of the step or epoch that uses it.
+
+So there is no generator whose state must be stored, and a training resumes from any step.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +16,25 @@ class Stream(IntEnum):
 
     ORDER = 0
     VIEWS = 1
+    TORCH = 2
 
 
-def generators(seed: int) -> dict[Stream, np.random.Generator]:
-    """A random number generator for each stream."""
-    return {stream: np.random.default_rng((seed, stream)) for stream in Stream}
+def rng_of(seed: int, stream: Stream, number: int) -> np.random.Generator:
+    """The generator of one epoch (`Stream.ORDER`) or of one step (`Stream.VIEWS`)."""
+    return np.random.default_rng((seed, stream, number))
+
+
+def seed_step(seed: int, step: int, device: torch.device) -> None:
+    """Let the random numbers that torch draws in a step (dropout, noise) depend on the seed and its number alone."""
+    number = int(np.random.SeedSequence((seed, Stream.TORCH, step)).generate_state(1)[0])
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Inside the block, torch's random numbers (initial weights, dropout) start from `seed`; then they are as before.
+    """Inside the block, torch's random numbers (initial weights) start from `seed`; then they are as before.
 
     On a CPU, a training with the same number of threads repeats bit for bit. On a GPU, the order in which convolutions
     and bilinear resizing add numbers varies, and repeats are equal only up to rounding.

@@ -10,6 +10,7 @@ from cellvit.config.encoders import PUBLISHED, RANDOM
 from cellvit.config.settings import Settings
 from cellvit.config.steps import step_settings
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
+from cellvit.taxonomy import SHARED_FAMILY
 from cellvit.workflow.cache import FOLDER
 from cellvit.workflow.resources import PANNUKE_FOLD_TILES, memory_mb, runtime_min, weights_mb
 
@@ -103,18 +104,40 @@ class Graph:
             name, self._n_tiles(wildcards), attempt, weights_mb=weights, percent=self.memory_percent
         )
 
-    def minutes(self, name: str, *, times: Callable[[Settings], int] = lambda _: 1) -> ForAttempt:
+    def minutes(self, name: str, *, times: int = 1, tiles: ForJob | None = None) -> ForAttempt:
         """Time that a step asks for, in minutes; for `resources`.
 
         Args:
-            times: How often the step reads each tile, by the settings of the job's family.
+            times: How often the step reads each of its tiles.
+            tiles: Number of tiles of a job, if it is another one.
         """
+        n_tiles = tiles or self._n_tiles
+        return lambda wildcards, attempt: runtime_min(
+            name, n_tiles(wildcards) * times, attempt, percent=self.runtime_percent
+        )
 
-        def asked(wildcards: Any, attempt: int) -> int:
-            settings = self.settings.of_family(getattr(wildcards, "family", ""))
-            return runtime_min(name, self._n_tiles(wildcards) * times(settings), attempt, percent=self.runtime_percent)
+    def tiles_trained(self, wildcards: Any) -> int:
+        """Tiles of all steps of a training, and of its passes over the validation folds; for `minutes`."""
+        training, roles = (
+            self.settings.of_family(wildcards.family).training,
+            self.settings.splits[wildcards.split].roles,
+        )
+        organs = self.settings.decoder_families[wildcards.family]
+        train, validate = (
+            sum(self._n_tiles_of_fold(fold, organs) for fold in roles[role]) for role in ("train", "validate")
+        )
+        n_steps = training.n_steps(train)
+        return n_steps * training.batch_size + -(-n_steps // training.validate_every) * validate
 
-        return asked
+    def start(self, path: str) -> ForJob:
+        """`path` of the shared decoder, where the decoder of a job starts from it; for `input`."""
+
+        def found(wildcards: Any) -> list[str]:
+            training = self.settings.of_family(wildcards.family).training
+            starts = training.start_from == "shared" and wildcards.family != SHARED_FAMILY
+            return [path.format(split=wildcards.split, family=SHARED_FAMILY)] if starts else []
+
+        return found
 
     def _n_tiles(self, wildcards: Any) -> int:
         """Tiles that a job reads at most: of its fold, of the folds of its split or of all; of its family if it has one."""

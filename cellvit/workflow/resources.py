@@ -56,7 +56,7 @@ DEMANDS: Final[Mapping[str, Demand]] = {
     "evaluate_organ_head": Demand(mb=1_000 + _CUDA_MB, minutes=15, mb_per_thousand=25, minutes_per_thousand=2),
     # 70 MB; 0.4 s for 50,000 tiles
     "gather_families": Demand(mb=1_000, minutes=5, mb_per_thousand=0.2, minutes_per_thousand=0.2),
-    # 1.5 GB, streamed; tiles are counted once per epoch; 12 tiles per second (assumed: an old GPU)
+    # 1.5 GB, streamed; tiles are counted once per step and validation; 12 tiles per second (assumed: an old GPU)
     "train_hovernet": Demand(mb=3_000 + _CUDA_MB, minutes=30, minutes_per_thousand=1.4),
     # 0.9 GB; 0.4 s per tile for a grid of 117 points on one CPU core, whatever the GPU
     "tune_watershed": Demand(mb=2_000 + _CUDA_MB, minutes=15, mb_per_thousand=10, minutes_per_thousand=15),
@@ -92,7 +92,7 @@ def runtime_min(step: str, n_tiles: int, attempt: int = 1, *, percent: int = 100
     """Time to request, in minutes; every attempt requests as much more as the first requested.
 
     Args:
-        n_tiles: Tiles that the step reads, each counted once per view (`extract_features`) or epoch (`train_hovernet`).
+        n_tiles: Tiles that the step reads, each counted once per view (`extract_features`), step or validation (`train_hovernet`).
         percent: Percentage to request of that, as set for a cluster.
     """
     demand = DEMANDS[step]

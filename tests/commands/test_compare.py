@@ -74,7 +74,10 @@ def test_table_and_page_hold_every_row(runs: tuple[str, str], tmp_path: Path) ->
 
 def test_seeds_are_printed_with_their_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiles = {"decoder": scores(PATIENTS, aji=(0.4, 0.6, 0.5, 0.7))}
-    rows = {seed: [SummaryRow("1", "digestive", "aji", 0.4 + seed / 10, 0.3, 0.9, math.nan, math.nan, 4, 4)] for seed in (0, 1)}
+    rows = {
+        seed: [SummaryRow("1", "digestive", "aji", 0.4 + seed / 10, 0.3, 0.9, math.nan, math.nan, 4, 4)]
+        for seed in (0, 1)
+    }
     runs = [str(write_run(tmp_path / f"s{seed}", tiles, settings={"seed": seed}, summary=rows[seed])) for seed in rows]
 
     code = main(["compare", "--seeds", *runs, "--out", str(tmp_path / "out")])

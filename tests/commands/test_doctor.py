@@ -1,4 +1,5 @@
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def test_all_faults_are_printed_together_with_a_fix_each(doctor: Doctor, monkeyp
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
 
-    code, printed = doctor(data={"root": "nowhere"})
+    code, printed = doctor(data={"root": "nowhere"}, features={"views": ["identity"]})
 
     assert code == 1
     assert re.search(
@@ -93,14 +94,27 @@ def test_patients_that_do_not_match_their_fold_are_a_fault(doctor: Doctor, tmp_p
 
 
 def test_every_view_and_block_counts_for_the_disk_space(doctor: Doctor) -> None:
+    one = {"views": ["identity"]}
     needed = [
         float(re.search(r"about ([\d.]+) GB needed", doctor(**SMALL, features=features)[1])[1])
-        for features in ({}, {"blocks": [0, 3]}, {"views": ["dihedral8"], "colour_views": 2})
+        for features in (one, {**one, "blocks": [0, 3]}, {"colour_views": 2})  # eight flips and rotations by default
     ]
 
     grid = 7901 * 16 * 16 * 96 * 2 / 1e9  # PanNuke's tiles, tokens of tiny-vit in float16
     assert needed[1] - needed[0] == pytest.approx(grid, abs=0.11)
     assert needed[2] - needed[0] == pytest.approx(9 * grid, abs=0.11)
+
+
+def test_a_disk_that_is_too_small_for_all_views_is_a_fault_with_what_one_view_needs(
+    doctor: Doctor, raw: str, monkeypatch
+) -> None:
+    usage = shutil.disk_usage("/")._replace(free=2_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    code, printed = doctor(**{**SMALL, "data": {"root": raw}})
+
+    assert code == 1
+    assert "or set features.views: [identity], which needs 0.0 GB and trains without flips and rotations" in printed
 
 
 @pytest.fixture

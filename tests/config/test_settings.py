@@ -91,7 +91,7 @@ SPLIT = {"train": 1, "validate": 2, "test": 3}
             id="batch_size_of_neither_kind",
         ),
         pytest.param(
-            {"training": {"views": "stored"}},
+            {"training": {"views": "stored"}, "features": {"views": ["identity"]}},
             "set features.views: [dihedral8], which extracts again, or training.views: auto",
             id="sampled_views_not_extracted",
         ),
@@ -129,7 +129,14 @@ SPLIT = {"train": 1, "validate": 2, "test": 3}
             id="levels_beside_the_grid",
         ),
         pytest.param({"results": "a b; rm"}, "results: string should match pattern", id="shell_in_results"),
-        pytest.param({"training": {"bpq_every": 80}}, "set it to 50 or less", id="never_measured"),
+        pytest.param(
+            {"training": {"validate_every": 250}}, "nearest valid values: 200, 300", id="measured_within_a_round"
+        ),
+        pytest.param(
+            {"training": {"start_from": "shared", "shared_decoder": False}},
+            "which is not trained; set training.shared_decoder: true",
+            id="start_without_shared_decoder",
+        ),
         pytest.param({"cache": {"max_gb": 0}}, "cache.max_gb: input should be greater than 0", id="cache_of_nothing"),
     ],
 )
@@ -147,7 +154,9 @@ def test_all_faults_are_named_at_once():
 
 
 def test_stored_views_are_valid_where_no_view_is_sampled():
-    assert load_settings({"training": {"views": "stored", "augment": False}}).training.views == "stored"
+    given = {"training": {"views": "stored", "augment": False}, "features": {"views": ["identity"]}}
+
+    assert load_settings(given).training.views == "stored"
 
 
 def test_null_removes_a_family_and_a_split():
@@ -178,6 +187,32 @@ def test_dihedral8_and_its_eight_names_are_the_same_setting():
 
     assert len(short.features.views) == short.features.n_views == 8
     assert short == load_settings({"features": {"views": list(short.features.views)}})
+    assert short == load_settings({})  # the default
+
+
+@pytest.mark.parametrize(
+    ("training", "n_tiles", "steps"),
+    [
+        pytest.param({"epochs": 50, "min_steps": 2000}, 2656, 50 * 166, id="epochs"),
+        pytest.param({"epochs": 50, "min_steps": 2000}, 136, 2000, id="at_least_the_floor"),
+        pytest.param({"epochs": 50, "min_steps": 0}, 17, 100, id="without_a_floor"),
+        pytest.param({"steps": 300, "epochs": 50, "min_steps": 2000}, 2656, 300, id="steps_decide_alone"),
+    ],
+)
+def test_a_training_takes_its_steps_or_its_epochs_but_at_least_the_floor(training, n_tiles, steps):
+    assert load_settings({"training": training}).training.n_steps(n_tiles) == steps
+
+
+def test_the_shared_decoder_is_the_same_whether_others_start_from_it_or_not():
+    scratch, shared = (load_settings({"training": {"start_from": start}}) for start in ("scratch", "shared"))
+
+    of_shared, of_family = (
+        [step_settings(settings, "train_hovernet", family) for settings in (scratch, shared)]
+        for family in ("all", "digestive")
+    )
+
+    assert of_shared[0] == of_shared[1]
+    assert of_family[0] != of_family[1]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +229,7 @@ def test_dihedral8_and_its_eight_names_are_the_same_setting():
         pytest.param({}, {"device": "cpu", "results": "elsewhere", "cache": {"enabled": False}}, set(), id="how"),
         pytest.param({}, {"features": {"batch_size": 8}}, {"build_report"}, id="batch_size"),
         pytest.param({}, {"features": {"input_px": 448}}, EXTRACTION, id="features"),
-        pytest.param({}, {"features": {"views": ["dihedral8"], "colour_views": 2}}, EXTRACTION, id="views"),
+        pytest.param({}, {"features": {"views": ["identity"], "colour_views": 2}}, EXTRACTION, id="views"),
         pytest.param({}, {"features": {"colour_sigma": 0.2}}, {"build_report"}, id="colours_of_no_view"),
         pytest.param(
             {"features": {"colour_views": 1}}, {"features": {"colour_sigma": 0.2}}, EXTRACTION, id="colours_of_a_view"

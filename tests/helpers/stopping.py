@@ -35,19 +35,19 @@ step.run(parsed(step.Arguments, parser.parse_args(sys.argv[5:])))
 """
 
 
-def epochs_in(state: Path) -> int:
-    """Epochs that the state of a training holds; 0 where there is none."""
+def rounds_in(state: Path) -> int:
+    """Rounds that the state of a training holds; 0 where there is none."""
     if not state.exists():
         return 0
     with safe_open(state, framework="numpy") as file:
         return len(json.loads(file.metadata()["cellvit"])["history"])
 
 
-def stopped_after(arguments: Sequence[str], state: Path, *, epochs: int, by: signal.Signals) -> tuple[int, str]:
-    """Send the signal to a training once its state holds that many epochs; return its exit code and its log."""
+def stopped_after(arguments: Sequence[str], state: Path, *, rounds: int, by: signal.Signals) -> tuple[int, str]:
+    """Send the signal to a training once its state holds that many rounds; return its exit code and its log."""
     process = _started(arguments)
     deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline and epochs_in(state) < epochs:
+    while process.poll() is None and time.monotonic() < deadline and rounds_in(state) < rounds:
         time.sleep(0.002)
     process.send_signal(by)
     _, log = process.communicate(timeout=60)

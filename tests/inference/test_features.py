@@ -37,7 +37,7 @@ def joined(batches: list[FeatureBatch]) -> FeatureBatch:
 
 
 def extraction(encoder: Encoder, tiles: Store, **asked: object) -> Extraction:
-    return Extraction(encoder, tiles, FeaturesSettings(blocks=BLOCKS, **asked))
+    return Extraction(encoder, tiles, FeaturesSettings(**{"blocks": BLOCKS, "views": ("identity",), **asked}))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 64, "auto"])
@@ -123,6 +123,6 @@ def test_tokens_out_of_range_say_which_rows(tiles_of: TilesOf) -> None:
     broken.model.norm.weight.fill_(1e6)
 
     with tiles_of(3) as tiles, pytest.raises(IntegrityError) as caught:
-        list(Extraction(broken, tiles, FeaturesSettings(batch_size=2)).blocks(range(3)))
+        list(Extraction(broken, tiles, FeaturesSettings(batch_size=2, views=("identity",))).blocks(range(3)))
 
     assert "rows 0 to 1" in caught.value.__notes__[0]

@@ -11,6 +11,8 @@ from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.config.views import GEOMETRIES
 from cellvit.data.batches import SampledRows, SampledViews, sampled_batches
+from cellvit.data.blur import blurred
+from cellvit.data.stain import mixed, stain_mix
 from cellvit.data.views import View, apply_view, seen, views_of
 from cellvit.errors import StaleFileError
 from cellvit.formats.features import FEATURES, open_features
@@ -129,6 +131,22 @@ def test_each_tile_is_read_in_its_own_view_and_transformed_as_sampled(marked: Ma
     assert torch.equal(shown.image[1].permute(1, 2, 0), image)
 
 
+def test_changes_of_the_image_come_after_the_view_and_change_nothing_else(marked: Marked) -> None:
+    views = {"stored": np.array([3, 3]), "transforms": np.array([0, 0])}
+    mixes = np.stack([stain_mix(name, 1, seed=0, sigma=0.2) for name in marked.ids]).astype(np.float32)
+    blur_px = np.array([1.0, 0.5], np.float32)
+    sampled = SampledRows(np.arange(2), SampledViews(**views, stain_mixes=mixes, blur_px=blur_px))
+
+    (batch,) = sampled_batches(marked.features, marked.tiles, [sampled], blocks=(0,))
+    shown, plain = on_device(batch, CPU, stored_views(marked.features)), marked.shown(3)
+
+    expected = blurred(mixed(plain.image.permute(0, 2, 3, 1), torch.from_numpy(mixes)), blur_px)
+    assert torch.equal(shown.image.permute(0, 2, 3, 1), expected)
+    assert not torch.equal(shown.image, plain.image)
+    for name in ("tokens", "instances", "classes"):
+        assert torch.equal(getattr(shown, name), getattr(plain, name))
+
+
 def test_true_views_differ_from_rotated_tokens(marked: Marked) -> None:
     tokens = torch.from_numpy(marked.features.read("tokens", np.array([0])))[0, :, 0].float()
 
@@ -143,7 +161,7 @@ def test_the_views_axis_has_geometries_and_then_colours() -> None:
     features = FeaturesSettings(views=("identity", "rotate180"), colour_views=2)
 
     assert views_of(features) == (View(0, 0), View(2, 0), View(0, 1), View(0, 2))
-    assert views_of(FeaturesSettings()) == IDENTITY_ONLY.views
+    assert views_of(FeaturesSettings(views=("identity",))) == IDENTITY_ONLY.views
     assert features.n_views == 4
 
 

@@ -34,7 +34,7 @@ def test_every_column_of_the_history_has_a_panel() -> None:
     shown = {column for name in PANELS.values() for column in (name, f"train_{name}", f"validate_{name}")}
     learned = {f"validate_weight_{task}" for task in ("np", "hv", "nt")}  # the same as those of training
 
-    assert set(HOVERNET_HISTORY.columns) - {"epoch", "selected"} - learned <= shown
+    assert set(HOVERNET_HISTORY.columns) - {"step", "epochs", "selected"} - learned <= shown
 
 
 def test_weights_are_shown_only_where_they_are_learned_and_validation_where_it_was(

@@ -123,7 +123,7 @@ def test_grades_come_with_limit_and_baseline_and_failures_with_a_fix_and_its_cau
     assert grade_counts(data.summary) == {"pass": 0, "partial": 1, "fail": 1, "undefined": 1}
 
     advice = advice_by_fix(data.summary)
-    (causes,) = (causes for fix, causes in advice.items() if "training.epochs" in fix)
+    (causes,) = (causes for fix, causes in advice.items() if "training.steps" in fix)
     assert causes == ("split 1, digestive: aji 0.400 partial",)
 
 

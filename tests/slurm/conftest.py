@@ -20,7 +20,8 @@ splits: {"2": null, "3": null}
 encoder: {preset: tiny-vit, weights: random}
 organ_head: {epochs: 5}
 decoder: {widths: [16, 12, 8, 8, 8], stem_widths: [4, 8]}
-training: {epochs: 30, bpq_every: 30, batch_size: 2, learning_rate: 1.0e-3, shared_decoder: false}
+features: {views: [identity]}
+training: {steps: 150, record_every: 5, batch_size: 2, validate_every: 150, learning_rate: 1.0e-3, shared_decoder: false}
 watershed: {np_threshold: [0.5], hv_threshold: [0.5], min_object_px: [10], min_gain_px: [5.0], min_fit: [0.5]}
 device: cpu
 """

@@ -30,17 +30,17 @@ GLANDULAR = "results/checkpoints/split1/hovernet_glandular.safetensors"
 
 @pytest.fixture(scope="module")
 def finished(site):
-    """A whole run in which, in its second epoch, one training is cancelled and another outlasts its time limit."""
+    """A whole run in which, in its second round, one training is cancelled and another outlasts its time limit."""
     head = site.start(site.words(), "run.log")
     faults = {"digestive": cancel, "glandular": outlast}
 
     def all_struck():
-        for family in [name for name in faults if "epoch=2/" in training_log(site, name)]:
+        for family in [name for name in faults if "step=10/" in training_log(site, name)]:
             faults.pop(family)(site, family)
         return not faults
 
     try:
-        site.wait_for("an epoch of both trainings, stored", all_struck, head, "run.log")
+        site.wait_for("a round of both trainings, stored", all_struck, head, "run.log")
         head.wait(1800)
     finally:
         if head.poll() is None:
@@ -115,7 +115,7 @@ def test_a_cancelled_training_is_submitted_again_with_more_memory_and_time_and_r
     assert (first.state, second.state) == ("CANCELLED", "COMPLETED")
     assert second.memory_mb == 2 * first.memory_mb
     assert second.minutes > first.minutes
-    assert re.search(r"resumed after epoch=[1-9]", training_log(finished, "digestive"))
+    assert re.search(r"resumed after step=[1-9]", training_log(finished, "digestive"))
     assert (finished.home / DIGESTIVE).exists()
 
 
@@ -125,7 +125,7 @@ def test_a_training_over_its_time_limit_is_submitted_again_with_more_time(finish
 
     assert (first.state, second.state) == ("TIMEOUT", "COMPLETED")
     assert second.minutes > usual.minutes
-    assert re.search(r"resumed after epoch=[1-9]", training_log(finished, "glandular"))
+    assert re.search(r"resumed after step=[1-9]", training_log(finished, "glandular"))
     assert (finished.home / GLANDULAR).exists()
 
 

@@ -75,6 +75,6 @@ def write_small_run(
 
 ENCODER = {
     "encoder": {"preset": "tiny-vit", "weights": "random", "seed": 0, "custom": None},
-    "features": {"input_px": 224, "blocks": None, "precision": "auto", "batch_size": 32},
+    "features": {"input_px": 224, "blocks": None, "precision": "auto", "batch_size": 32, "views": ["identity"]},
 }
 """Settings that `extract_features` writes; tiny-vit has four blocks, of which the last is kept."""

@@ -21,10 +21,14 @@ ENCODER = {"preset": "tiny-vit", "weights": "random"}
 
 @pytest.fixture
 def extracted(tmp_path: Path, write_tile_store: Callable[..., Path]) -> Callable[..., train_hovernet.Arguments]:
-    """Extract two folds of two tiles with the given settings; the arguments of a training on the first."""
+    """Extract two folds of two tiles with the given settings, the identity view unless they name others.
+
+    The result is the arguments of a training on the first fold.
+    """
 
     def extract(**features: object) -> train_hovernet.Arguments:
-        settings = ExtractFeaturesSettings.model_validate({"encoder": ENCODER, "features": features})
+        asked_for = {"views": ["identity"], **features}
+        settings = ExtractFeaturesSettings.model_validate({"encoder": ENCODER, "features": asked_for})
         paths = {
             kind: tuple(tmp_path / f"{kind}/fold{n}.h5" for n in FOLDS) for kind in ("tiles", "features", "members")
         }
@@ -44,7 +48,7 @@ def extracted(tmp_path: Path, write_tile_store: Callable[..., Path]) -> Callable
 
 def asked(blocks: list[int] | None = None, **training: object) -> TrainHovernetSettings:
     decoder = {"widths": [8] * 5, "stem_widths": [4, 6], "blocks": blocks}
-    training = {"epochs": 1, "batch_size": 2, "bpq_every": 1, **training}
+    training = {"steps": 1, "batch_size": 2, **training}
     return TrainHovernetSettings.model_validate({"decoder": decoder, "training": training, "seed": 0})
 
 

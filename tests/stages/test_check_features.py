@@ -28,7 +28,7 @@ RNG = np.random.default_rng(0)
 
 def settings(weights: str = "random", seed: int = 0, **features: object) -> ExtractFeaturesSettings:
     encoder = EncoderSettings(preset="tiny-vit", weights=weights, seed=seed)
-    return ExtractFeaturesSettings(encoder=encoder, features=FeaturesSettings(**features))
+    return ExtractFeaturesSettings(encoder=encoder, features=FeaturesSettings(**{"views": ("identity",), **features}))
 
 
 @dataclasses.dataclass(frozen=True)

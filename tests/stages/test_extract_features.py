@@ -28,7 +28,7 @@ TINY = EncoderSettings(preset="tiny-vit", weights="random")
 def arguments(
     tiles: Path, features: Path, encoder: EncoderSettings = TINY, *, batch_size: int | str = "auto", **kept: object
 ) -> list[str]:
-    settings = Settings(encoder=encoder, features=FeaturesSettings(**kept))
+    settings = Settings(encoder=encoder, features=FeaturesSettings(**{"views": ("identity",), **kept}))
     json = step_settings(settings, "extract_features")
     given = ["--settings", json, "--tiles", str(tiles), "--check", str(tiles), "--features", str(features)]
     return ["extract_features", *given, "--device", "cpu", "--batch-size", str(batch_size)]
@@ -48,7 +48,7 @@ def test_the_store_holds_what_the_encoder_gives_and_where_it_came_from(tiles: Pa
 
     assert extract(tiles, path, blocks=(0, 3), batch_size=2) == 0
 
-    settings = ExtractFeaturesSettings(encoder=TINY, features=FeaturesSettings(blocks=(0, 3)))
+    settings = ExtractFeaturesSettings(encoder=TINY, features=FeaturesSettings(blocks=(0, 3), views=("identity",)))
     with open_features(path) as features, open_tiles(tiles) as source:
         batch = read_features(features, np.arange(3))
         assert features.provenance.made_from == {"../tiles/fold1.h5": source.digest}

@@ -1,4 +1,4 @@
-"""Trainings that are killed or cancelled resume from their last epoch, and end exactly as if they had not been stopped."""
+"""Trainings that are killed or cancelled resume from their last round, and end exactly as if they had not been stopped."""
 
 import dataclasses
 import logging
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from stopping import epochs_in, stopped_after, stopped_at_change
+from stopping import rounds_in, stopped_after, stopped_at_change
 
 from cellvit.config.steps import TrainHovernetSettings, TrainOrganHeadSettings
 from cellvit.errors import TrainingDivergedError
@@ -19,7 +19,7 @@ from cellvit.stages import train_hovernet, train_organ_head
 DECODER = TrainHovernetSettings.model_validate(
     {
         "decoder": {"widths": [8, 8, 8, 8, 8], "stem_widths": [4, 6], "dropout": 0.3},
-        "training": {"epochs": 8, "batch_size": 2, "bpq_every": 2, "learning_rate": 1e-3},
+        "training": {"steps": 16, "record_every": 2, "validate_every": 4, "batch_size": 2, "learning_rate": 1e-3},
         "seed": 0,
     }
 )
@@ -42,7 +42,7 @@ class Training:
         parts = [self.step.__name__.rpartition(".")[2]]
         for field in dataclasses.fields(self.arguments):
             value = getattr(self.arguments, field.name)
-            values = value if isinstance(value, tuple) else (value,)
+            values = value if isinstance(value, tuple) else () if value is None else (value,)
             shown = (one.model_dump_json() if isinstance(one, BaseModel) else str(one) for one in values)
             parts += [f"--{field.name.replace('_', '-')}", *shown]
         return parts
@@ -56,9 +56,25 @@ class Training:
         return self.arguments.checkpoint.parent / ".partial/model.safetensors.state"
 
     @property
-    def epochs(self) -> int:
+    def rounds(self) -> int:
         settings = self.arguments.settings
-        return int(settings.training.epochs if self.step is train_hovernet else settings.organ_head.epochs)
+        if self.step is train_organ_head:
+            return int(settings.organ_head.epochs)
+        return int(settings.training.steps // self.steps_per_round)
+
+    @property
+    def steps_per_round(self) -> int:
+        """Of the decoder as set; of OrganHead an epoch of twelve tiles."""
+        settings = self.arguments.settings
+        if self.step is train_organ_head:
+            return int(12 // settings.organ_head.batch_size)
+        return int(settings.training.record_every)
+
+    def of_rounds(self, rounds: int, **training: float) -> "Training":
+        """The same training of as many rounds."""
+        if self.step is train_organ_head:
+            return self.of_settings("organ_head", epochs=rounds)
+        return self.of_settings("training", steps=rounds * self.steps_per_round, **training)
 
     def run(self) -> None:
         self.step.run(self.arguments)
@@ -119,7 +135,7 @@ def _common(run: Any) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "epochs", "by"),
+    ("name", "rounds", "by"),
     [
         pytest.param("hovernet", 1, signal.SIGTERM, id="decoder_cancelled_early"),
         pytest.param("hovernet", 4, signal.SIGKILL, id="decoder_killed_late"),
@@ -127,21 +143,21 @@ def _common(run: Any) -> dict[str, Any]:
         pytest.param("organ_head", 30, signal.SIGTERM, id="organ_head_cancelled_late"),
     ],
 )
-def test_a_training_stopped_at_any_epoch_ends_as_if_it_had_not_been(
-    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture, name: str, epochs: int, by: signal.Signals
+def test_a_training_stopped_at_any_round_ends_as_if_it_had_not_been(
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture, name: str, rounds: int, by: signal.Signals
 ) -> None:
     training: Training = request.getfixturevalue(name)
     expected = training.expected()
 
-    code, _ = stopped_after(training.command, training.state, epochs=epochs, by=by)
-    found, written = epochs_in(training.state), training.contents()
+    code, _ = stopped_after(training.command, training.state, rounds=rounds, by=by)
+    found, written = rounds_in(training.state), training.contents()
     with caplog.at_level(logging.INFO):
         training.run()
 
     assert code == -by
-    assert epochs <= found < training.epochs
+    assert rounds <= found < training.rounds
     assert written == [None, None]
-    assert f"resumed after epoch={found} state={training.state}" in caplog.text
+    assert f"resumed after step={found * training.steps_per_round} state={training.state}" in caplog.text
     assert training.contents() == expected
     left = {path.name for path in training.state.parents[1].rglob("*") if path.is_file()}
     assert left == {*(path.name for path in training.outputs), "model.safetensors.lock"}
@@ -153,7 +169,7 @@ def test_a_kill_while_outputs_are_written_never_leaves_those_of_two_trainings_si
     request: pytest.FixtureRequest, name: str
 ) -> None:
     training: Training = request.getfixturevalue(name)
-    training = training.of_settings("training" if name == "hovernet" else "organ_head", epochs=2)
+    training = training.of_rounds(2)
     expected = training.expected()
     training.of_settings(seed=5).run()
     before, found = training.contents(), []
@@ -163,7 +179,7 @@ def test_a_kill_while_outputs_are_written_never_leaves_those_of_two_trainings_si
         found.append(training.contents())
         if code == 0:
             break
-        assert epochs_in(training.state) == training.epochs
+        assert rounds_in(training.state) == training.rounds
 
     assert (found[0], found[-1]) == (before, expected)
     assert len(found) == 4  # the history is removed, the checkpoint renamed, the history renamed; then nothing
@@ -174,11 +190,11 @@ def test_a_kill_while_outputs_are_written_never_leaves_those_of_two_trainings_si
 
 
 def test_a_training_that_fails_leaves_the_old_outputs_in_place(hovernet: Training) -> None:
-    hovernet.of_settings("training", epochs=2).run()
+    hovernet.of_rounds(2).run()
     before = hovernet.contents()
 
     with pytest.raises(TrainingDivergedError):
-        hovernet.of_settings("training", epochs=6, learning_rate=1e30, max_norm=1e30, warmup=0.0).run()
+        hovernet.of_rounds(6, learning_rate=1e30, max_norm=1e30, warmup=0.0).run()
 
     assert hovernet.contents() == before
 
@@ -197,7 +213,7 @@ def test_the_state_of_another_training_is_not_used(
     organ_head: Training, caplog: pytest.LogCaptureFixture, change: dict[str, Any], cause: str
 ) -> None:
     other = organ_head.changed(**change)
-    stopped_after(other.command, other.state, epochs=1, by=signal.SIGKILL)
+    stopped_after(other.command, other.state, rounds=1, by=signal.SIGKILL)
     if not change:
         whole = other.state.read_bytes()
         other.state.write_bytes(whole[: len(whole) // 2])
@@ -209,7 +225,7 @@ def test_the_state_of_another_training_is_not_used(
 def test_the_state_of_other_tiles_is_not_used(
     hovernet: Training, write_small_run: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    stopped_after(hovernet.command, hovernet.state, epochs=1, by=signal.SIGKILL)
+    stopped_after(hovernet.command, hovernet.state, rounds=1, by=signal.SIGKILL)
 
     changed = hovernet_of(write_small_run({1: ["Colon", "Colon", "Liver", "Colon"], 2: ["Colon"]}))
 
@@ -224,5 +240,5 @@ def assert_starts_from_scratch(training: Training, caplog: pytest.LogCaptureFixt
     (warning,) = (r.getMessage() for r in caplog.records if r.getMessage().startswith("starting from scratch"))
 
     assert f"cannot resume because {cause}" in warning
-    assert "resumed after epoch=" not in caplog.text
+    assert "resumed after step=" not in caplog.text
     assert training.contents() == training.expected()

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 import torch
 
 from cellvit.config.steps import TrainHovernetSettings
-from cellvit.errors import AbsentModelError, StaleFileError
-from cellvit.formats.checkpoints import CheckpointHeader, read_header
+from cellvit.errors import AbsentModelError, SettingsError, StaleFileError
+from cellvit.formats.checkpoints import CheckpointHeader, read_checkpoint, read_header
 from cellvit.formats.content import content_of
 from cellvit.formats.family import open_family
 from cellvit.formats.features import open_features
@@ -24,7 +25,7 @@ from cellvit.stages.train_hovernet import Arguments, run
 CPU = torch.device("cpu")
 SETTINGS: dict[str, Any] = {
     "decoder": {"widths": [8, 8, 8, 8, 8], "stem_widths": [4, 6]},
-    "training": {"epochs": 2, "batch_size": 2, "bpq_every": 1, "learning_rate": 1e-3},
+    "training": {"steps": 2, "record_every": 1, "validate_every": 1, "batch_size": 2, "learning_rate": 1e-3},
     "seed": 0,
 }
 
@@ -72,7 +73,7 @@ def test_the_header_says_what_the_weights_are_and_have_seen(small_run):
     assert header.encoder["encoder"]["preset"] == "tiny-vit"
     assert (header.encoder["blocks"], header.architecture["blocks"]) == ([3], 1)
     assert header.provenance.marks == ("simulated data", "untrained encoder")
-    assert header.provenance.settings["training"]["epochs"] == 2
+    assert header.provenance.settings["training"]["steps"] == 2
     assert header.provenance.made_from == {
         f"../families/digestive/{path.name}": content_of(path).digest for path in given.members
     }
@@ -80,13 +81,13 @@ def test_the_header_says_what_the_weights_are_and_have_seen(small_run):
     assert {"train_hv_magnitude", "validate_bpq"} <= set(header.metrics)
 
 
-def test_the_history_marks_the_epoch_of_the_checkpoint(small_run):
+def test_the_history_marks_the_step_of_the_checkpoint(small_run):
     given, header = trained(small_run)
 
     table = read_history(given.history)
     assert tuple(table.columns) == HOVERNET_HISTORY.columns
-    assert table["epoch"].tolist() == [1, 2]
-    assert table.loc[table["selected"] == 1, "epoch"].tolist() == [header.epoch]
+    assert table["step"].tolist() == [1, 2]
+    assert table.loc[table["selected"] == 1, "step"].tolist() == [header.step]
     assert table["validate_bpq"].max() == pytest.approx(header.metrics["validate_bpq"], rel=1e-6)
 
 
@@ -152,3 +153,52 @@ def test_a_block_that_is_not_stored_is_named(small_run):
         run(given)
 
     assert not given.checkpoint.exists()
+
+
+def starting_from(given: Arguments, start: Path | None, **changes: object) -> Arguments:
+    """A training that starts from the weights of another one; its steps change nothing."""
+    raw = given.settings.model_dump()
+    frozen = {"start_from": "shared", "steps": 1, "learning_rate": 1e-12, "ema": 0.0}
+    settings = TrainHovernetSettings.model_validate({**raw, "training": {**raw["training"], **frozen}})
+    return replace(given, settings=settings, start=start, checkpoint=given.checkpoint.with_stem("started"), **changes)
+
+
+def test_a_training_starts_from_the_weights_that_it_is_given_and_records_them(small_run, caplog):
+    given, header = trained(small_run)
+    started = starting_from(given, given.checkpoint)
+
+    with caplog.at_level(logging.INFO):
+        run(started)
+
+    found, weights = read_checkpoint(started.checkpoint)
+    _, expected = read_checkpoint(given.checkpoint)
+    learned = [name for name in expected if name.endswith("weight")]
+    assert learned
+    for name in learned:
+        np.testing.assert_allclose(weights[name], expected[name], atol=1e-6)
+    assert found.provenance.made_from["digestive.safetensors"] == content_of(given.checkpoint).digest
+    assert f"the training starts from the decoder of family=digestive step={header.step}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "differing"),
+    [
+        pytest.param({"split": "2"}, "split: expected 2, found 1", id="split"),
+        pytest.param({"train_folds": (2,), "validate_folds": (1,)}, "folds: expected", id="folds"),
+        pytest.param({"settings": {"widths": [8, 8, 8, 8, 4]}}, "architecture: expected", id="architecture"),
+    ],
+)
+def test_a_decoder_that_differs_is_no_start(small_run, changes, differing):
+    given, _ = trained(small_run)
+    other = arguments(small_run, **changes.pop("settings", {}))
+
+    with pytest.raises(StaleFileError, match=rf"(?s){differing}.*Fix: use the same decoder settings"):
+        run(starting_from(other, given.checkpoint, **changes))
+
+
+def test_settings_and_start_must_agree(small_run):
+    given, _ = trained(small_run)
+
+    for wrong in (replace(given, start=given.checkpoint), starting_from(given, None)):
+        with pytest.raises(SettingsError, match="--start: expected a checkpoint with training"):
+            run(wrong)

@@ -62,7 +62,7 @@ def test_the_checkpoint_holds_everything_that_prediction_needs(write_small_run: 
     assert head.header.provenance.marks == ("simulated data", "untrained encoder")
     table = read_history(given.history)
     assert tuple(table.columns) == ORGAN_HEAD_HISTORY.columns
-    assert table.loc[table["selected"] == 1, "epoch"].tolist() == [head.header.epoch]
+    assert table.loc[table["selected"] == 1, "step"].tolist() == [head.header.step]
 
 
 def test_validation_tiles_of_organs_without_training_tiles_are_counted(write_small_run, caplog):

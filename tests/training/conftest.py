@@ -87,7 +87,7 @@ def small_settings() -> TrainHovernetSettings:
     return TrainHovernetSettings.model_validate(
         {
             "decoder": {"widths": [8, 8, 8, 8, 8], "stem_widths": [6, 8]},
-            "training": {"epochs": 2, "batch_size": 2, "learning_rate": 1e-2, "bpq_every": 2},
+            "training": {"steps": 4, "record_every": 2, "validate_every": 4, "batch_size": 2, "learning_rate": 1e-2},
             "seed": 0,
         }
     )

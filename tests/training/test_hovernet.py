@@ -26,7 +26,7 @@ def equal(weights, others) -> bool:
 
 
 def test_a_decoder_learns_to_find_dark_discs(family_data, rows, small_settings):
-    settings = changed(small_settings, epochs=12, bpq_every=12, learning_rate=2e-2)
+    settings = changed(small_settings, steps=24, learning_rate=2e-2)
 
     model = fit_decoder(family_data, rows, settings, device=CPU)
 
@@ -51,12 +51,12 @@ def test_training_leaves_the_random_numbers_of_torch_as_they_were(family_data, r
     expected = torch.rand(3)
     torch.manual_seed(7)
 
-    fit_decoder(family_data, rows, changed(small_settings, epochs=1, bpq_every=1), device=CPU)
+    fit_decoder(family_data, rows, changed(small_settings, steps=1), device=CPU)
 
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_every_part_of_the_loss_is_recorded_and_logged_in_one_line_per_epoch(family_data, rows, small_settings, caplog):
+def test_every_part_of_the_loss_is_recorded_and_logged_in_one_line_per_round(family_data, rows, small_settings, caplog):
     settings = changed(small_settings, loss={"weighting": "adaptive"})
     with caplog.at_level(logging.INFO):
         model = fit_decoder(family_data, rows, settings, device=CPU)
@@ -67,11 +67,11 @@ def test_every_part_of_the_loss_is_recorded_and_logged_in_one_line_per_epoch(fam
         assert all(math.isfinite(value) for value in record.train.values())
     first, last = model.history
     assert first.train["weight_np"] != last.train["weight_np"]  # adaptive weights are learned
-    assert math.isnan(first.validate["bpq"])
-    assert not math.isnan(last.validate["bpq"])
-    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("epoch=")]
-    assert len(lines) == 2
-    assert all(f" train_{name}=" in lines[0] and f" validate_{name}=" in lines[0] for name in LOSS_PARTS)
+    assert all(map(math.isnan, first.validate.values()))
+    assert not any(map(math.isnan, last.validate.values()))
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("step=")]
+    assert [line.split(" rate=")[0] for line in lines] == ["step=2/4 epochs=1", "step=4/4 epochs=2"]
+    assert all(f" train_{name}=" in lines[0] and f" validate_{name}=" in lines[1] for name in LOSS_PARTS)
     assert " tiles_per_s=" in lines[0]
     assert ("validate_bpq=" in lines[0], "validate_bpq=" in lines[1]) == (False, True)
 
@@ -79,13 +79,13 @@ def test_every_part_of_the_loss_is_recorded_and_logged_in_one_line_per_epoch(fam
 @pytest.mark.parametrize(
     ("validate", "expected"), [pytest.param(NONE, math.nan, id="none"), pytest.param([7], 0.0, id="without_nuclei")]
 )
-def test_the_last_epoch_is_selected_where_validation_tiles_do_not_define_bpq(
+def test_the_last_step_is_selected_where_validation_tiles_do_not_define_bpq(
     family_data, rows, small_settings, validate, expected
 ):
     model = fit_decoder(family_data, rows._replace(validate=np.array(validate)), small_settings, device=CPU)
 
-    assert model.record.epoch == 2
-    assert model.selection.startswith("last epoch")
+    assert model.record.step == 4
+    assert model.selection.startswith("last step")
     assert model.record.validate["hv_l1"] == pytest.approx(expected, nan_ok=True)
     assert math.isnan(model.record.validate["bpq"])
 
@@ -98,7 +98,7 @@ def test_a_single_training_tile_is_enough(family_data, rows, small_settings, row
 
 
 def test_a_divergence_stops_the_training_with_a_fix(family_data, rows, small_settings):
-    settings = changed(small_settings, epochs=6, learning_rate=1e30, warmup=0.0, max_norm=1e30)
+    settings = changed(small_settings, steps=12, learning_rate=1e30, warmup=0.0, max_norm=1e30)
 
     with pytest.raises(TrainingDivergedError, match="lower the learning rate"):
         fit_decoder(family_data, rows, settings, device=CPU)
@@ -132,7 +132,7 @@ def test_training_reads_every_stored_view(open_family_data, rows, small_settings
     data = with_views(open_family_data, damaged=damaged, views=("dihedral8",), colour_views=1)
 
     with pytest.raises(TrainingDivergedError):
-        fit_decoder(data, rows, changed(small_settings, epochs=20, bpq_every=20), device=CPU)
+        fit_decoder(data, rows, changed(small_settings, steps=40), device=CPU)
 
 
 def test_rotated_tokens_stored_views_and_no_augmentation_train_different_decoders(

@@ -8,7 +8,8 @@ from cellvit.config.models import OrganHeadSettings
 from cellvit.models.organ_head import OrganHead
 from cellvit.taxonomy import ORGANS
 from cellvit.training.organ_head import OrganTiles, fit_organ_head, fit_temperature
-from cellvit.training.resuming import SelectedModel, as_tensors
+from cellvit.training.resuming import SelectedModel
+from cellvit.training.trainable import as_tensors
 
 CPU = torch.device("cpu")
 BREAST, COLON, LIVER = (ORGANS.index(name) for name in ("Breast", "Colon", "Liver"))
@@ -64,7 +65,7 @@ def test_an_organ_without_training_tiles_is_never_predicted():
 def test_without_validation_tiles_the_last_epoch_is_selected_uncalibrated():
     model = fit_organ_head(tiles(20, BREAST, COLON), NONE, SETTINGS, seed=0, device=CPU)
 
-    assert model.record.epoch == SETTINGS.epochs
+    assert model.record.epochs == SETTINGS.epochs
     assert model.weights["temperature"] == 1
     assert math.isnan(model.record.validate["accuracy"])
 

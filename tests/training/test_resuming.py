@@ -1,9 +1,9 @@
-"""A training that resumes from any of its epochs ends exactly as one that was not stopped."""
+"""A training that resumes from any of its rounds ends exactly as one that was not stopped."""
 
 import logging
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +16,18 @@ from cellvit.config.models import OrganHeadSettings
 from cellvit.config.steps import ExtractFeaturesSettings, TrainHovernetSettings
 from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.family import FamilyData
-from cellvit.formats.history import EpochRecord
+from cellvit.formats.history import RoundRecord
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.training_state import StateFile, TrainingState
 from cellvit.training.hovernet import RowsByRole, fit_decoder
 from cellvit.training.organ_head import OrganTiles, fit_organ_head
-from cellvit.training.resuming import SelectedModel, Trainable, made_by, train_to_end
+from cellvit.training.resuming import SelectedModel, made_by, train_to_end
+from cellvit.training.trainable import Trainable
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 MADE_BY = {"seed": "0"}
-EPOCHS = 4
+STEPS = (2, 4, 6, 7)
+"""Ends of the rounds of the decoder that is trained here; an epoch has two steps."""
 
 
 class EveryState(StateFile):
@@ -33,10 +35,10 @@ class EveryState(StateFile):
 
     def write(self, state: TrainingState) -> None:
         StateFile.write(self, state)
-        shutil.copy(self.path, self.of_epoch(state.epoch))
+        shutil.copy(self.path, self.of_step(state.step))
 
-    def of_epoch(self, epoch: int) -> Path:
-        return self.path.with_suffix(f".{epoch}")
+    def of_step(self, step: int) -> Path:
+        return self.path.with_suffix(f".{step}")
 
 
 @pytest.fixture
@@ -45,18 +47,19 @@ def states(tmp_path: Path) -> EveryState:
 
 
 def assert_resumes(
-    train: Callable[[StateFile | None], SelectedModel], states: EveryState, epochs: Sequence[int]
+    train: Callable[[StateFile | None], SelectedModel], states: EveryState, steps: Sequence[int]
 ) -> None:
-    """Train without a state file, with one, and from the state of each of `epochs`; every result must be the same."""
+    """Train without a state file, with one, and from the state of each of `steps`; every result must be the same."""
     expected = train(None)
     assert same(train(states), expected)
-    for epoch in epochs:
-        shutil.copy(states.of_epoch(epoch), states.path)
-        assert same(train(StateFile(states.path, MADE_BY)), expected), f"from epoch {epoch}"
+    for step in steps:
+        shutil.copy(states.of_step(step), states.path)
+        torch.rand(3)  # random numbers that somebody else draws between two runs
+        assert same(train(StateFile(states.path, MADE_BY)), expected), f"from step {step}"
 
 
 def same(found: SelectedModel, expected: SelectedModel) -> bool:
-    """Equal weights, history and selected epoch, to the last bit."""
+    """Equal weights, history and selected step, to the last bit."""
     return (
         found.weights.keys() == expected.weights.keys()
         and all(values.tobytes() == found.weights[name].tobytes() for name, values in expected.weights.items())
@@ -67,27 +70,46 @@ def same(found: SelectedModel, expected: SelectedModel) -> bool:
 
 @pytest.fixture
 def decoder_settings(small_settings: TrainHovernetSettings) -> TrainHovernetSettings:
-    """Dropout, learned weights of the loss, and bPQ measured after epochs 2 and 4."""
+    """Everything that is random or has a memory; bPQ measured after steps 4 and 7, in the middle of an epoch."""
     raw = small_settings.model_dump()
     raw["decoder"]["dropout"] = 0.3
-    raw["training"] |= {"epochs": EPOCHS, "loss": {"weighting": "adaptive"}}
+    raw["training"] |= {
+        "steps": STEPS[-1],
+        "loss": {"weighting": "adaptive"},
+        "image_jitter": 0.2,
+        "image_blur": 1.0,
+        "token_noise": 0.3,
+    }
     return TrainHovernetSettings.model_validate(raw)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("threads", "epochs"), [(1, range(1, EPOCHS + 1)), (2, [EPOCHS - 1])], indirect=["threads"], ids=["one", "two"]
-)
-def test_a_decoder_resumes_from_every_epoch_bit_for_bit(
+@pytest.mark.parametrize(("threads", "steps"), [(1, STEPS), (2, STEPS[2:3])], indirect=["threads"], ids=["one", "two"])
+def test_a_decoder_resumes_from_every_round_bit_for_bit(
     family_data: FamilyData,
     rows: RowsByRole,
     decoder_settings: TrainHovernetSettings,
     states: EveryState,
-    epochs: Sequence[int],
+    steps: Sequence[int],
 ) -> None:
     assert_resumes(
-        lambda found: fit_decoder(family_data, rows, decoder_settings, device=CPU, states=found), states, epochs
+        lambda found: fit_decoder(family_data, rows, decoder_settings, device=CPU, states=found), states, steps
     )
+
+
+def test_the_weights_do_not_depend_on_how_often_they_are_recorded(
+    family_data: FamilyData, rows: RowsByRole, decoder_settings: TrainHovernetSettings
+) -> None:
+    raw = decoder_settings.model_dump()
+    often = raw | {"training": raw["training"] | {"record_every": 1, "validate_every": 7}}
+    seldom = raw | {"training": raw["training"] | {"record_every": 7, "validate_every": 7}}
+
+    first, second = (
+        fit_decoder(family_data, rows, TrainHovernetSettings.model_validate(one), device=CPU) for one in (often, seldom)
+    )
+
+    assert (len(first.history), len(second.history)) == (7, 1)
+    assert all(values.tobytes() == second.weights[name].tobytes() for name, values in first.weights.items())
 
 
 @pytest.mark.parametrize("validate", [pytest.param([4, 7], id="validated"), pytest.param([], id="not_validated")])
@@ -104,7 +126,7 @@ def test_the_sampling_of_stored_views_resumes_where_it_was(
     data = open_family_data(8, extracted.model_dump(mode="json"))
     rows = rows._replace(validate=np.array(validate, np.int64))
 
-    assert_resumes(lambda found: fit_decoder(data, rows, decoder_settings, device=CPU, states=found), states, [1, 3])
+    assert_resumes(lambda found: fit_decoder(data, rows, decoder_settings, device=CPU, states=found), states, [2, 6])
 
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
@@ -119,12 +141,12 @@ def test_an_organ_head_resumes_from_every_epoch_bit_for_bit(states: EveryState, 
     assert_resumes(
         lambda found: fit_organ_head(train, validation, settings, seed=0, device=CPU, states=found),
         states,
-        range(1, settings.epochs + 1),
+        range(3, 3 * settings.epochs + 1, 3),  # 40 tiles in three batches
     )
 
 
-@pytest.mark.parametrize(("stored", "trained"), [(2, ["epoch=3/4", "epoch=4/4"]), (EPOCHS, [])])
-def test_only_the_missing_epochs_are_trained_and_the_log_says_so(
+@pytest.mark.parametrize(("stored", "trained"), [(4, ["step=6/7", "step=7/7"]), (7, [])])
+def test_only_the_missing_rounds_are_trained_and_the_log_says_so(
     family_data: FamilyData,
     rows: RowsByRole,
     decoder_settings: TrainHovernetSettings,
@@ -134,42 +156,71 @@ def test_only_the_missing_epochs_are_trained_and_the_log_says_so(
     trained: list[str],
 ) -> None:
     fit_decoder(family_data, rows, decoder_settings, device=CPU, states=states)
-    shutil.copy(states.of_epoch(stored), states.path)
+    shutil.copy(states.of_step(stored), states.path)
 
     with caplog.at_level(logging.INFO):
         fit_decoder(family_data, rows, decoder_settings, device=CPU, states=states)
 
     lines = [record.getMessage() for record in caplog.records]
-    assert f"resumed after epoch={stored} state={states.path}" in lines
-    assert [line.split()[0] for line in lines if line.startswith("epoch=")] == trained
+    assert f"resumed after step={stored} state={states.path}" in lines
+    assert [line.split()[0] for line in lines if line.startswith("step=")] == trained
+
+
+def selected_of(values: Sequence[float], states: StateFile | None = None, patience: int | None = None) -> SelectedModel:
+    """A training of one round for each value, whose bias is the number of the step."""
+    module = nn.Linear(1, 1)
+
+    def rounds_after(step: int) -> Generator[RoundRecord]:
+        for number, value in enumerate(values[step:], step + 1):
+            nn.init.constant_(module.bias, number)
+            yield RoundRecord(number, 0.5 * number, 1e-3, {}, {"bpq": value})
+        nn.init.constant_(module.bias, 99)  # the selected weights are a copy
+
+    trainable = Trainable(module, {}, torch.optim.SGD(module.parameters()), CPU, seed=0)
+    return train_to_end(trainable, rounds_after, metric="bpq", states=states, patience=patience)
+
+
+NAN = math.nan
 
 
 @pytest.mark.parametrize(
-    ("values", "epoch", "selection"),
+    ("values", "step", "selection"),
     [
         pytest.param([0.1, 0.3, 0.2], 2, "best validation bpq", id="best"),
         pytest.param([0.3, 0.3], 1, "best validation bpq", id="first_of_equal_ones"),
-        pytest.param([math.nan, 0.1, math.nan], 2, "best validation bpq", id="epochs_without_a_value_are_never_better"),
-        pytest.param([0.0, math.nan], 1, "best validation bpq", id="zero_is_a_value"),
-        pytest.param([math.nan, math.nan], 2, "last epoch", id="last_without_any_value"),
+        pytest.param([NAN, 0.1, NAN], 2, "best validation bpq", id="rounds_without_a_value_are_never_better"),
+        pytest.param([0.0, NAN], 1, "best validation bpq", id="zero_is_a_value"),
+        pytest.param([NAN, NAN], 2, "last step", id="last_without_any_value"),
     ],
 )
-def test_the_epoch_of_the_best_value_is_selected_with_its_weights(
-    values: list[float], epoch: int, selection: str
+def test_the_step_of_the_best_value_is_selected_with_its_weights(
+    values: list[float], step: int, selection: str
 ) -> None:
-    module = nn.Linear(1, 1)
+    model = selected_of(values)
 
-    def epochs_after(_: int) -> Iterator[EpochRecord]:
-        for number, value in enumerate(values, 1):
-            nn.init.constant_(module.bias, number)
-            yield EpochRecord(number, 1e-3, {}, {"bpq": value})
-        nn.init.constant_(module.bias, 99)  # the selected weights are a copy
-
-    trainable = Trainable(module, {}, torch.optim.SGD(module.parameters()), {}, CPU)
-    model = train_to_end(trainable, epochs_after, metric="bpq", states=None)
-
-    assert (model.record.epoch, model.weights["bias"].item(), len(model.history)) == (epoch, epoch, len(values))
+    assert (model.record.step, model.weights["bias"].item(), len(model.history)) == (step, step, len(values))
     assert model.selection.startswith(selection)
+
+
+@pytest.mark.parametrize(
+    ("values", "patience", "steps"),
+    [
+        pytest.param([0.1, 0.3, 0.2, 0.3, 0.4], 2, 4, id="not_better_twice"),
+        pytest.param([0.3, 0.2, 0.4, 0.1, 0.1], 2, 5, id="a_better_one_starts_the_count_again"),
+        pytest.param([0.3, NAN, NAN, 0.2, NAN, 0.1, 0.4], 2, 6, id="rounds_without_a_value_do_not_count"),
+        pytest.param([NAN, NAN, NAN], 1, 3, id="never_without_any_value"),
+        pytest.param([0.3, 0.2, 0.1], None, 3, id="never_without_patience"),
+    ],
+)
+def test_a_training_ends_early_where_values_are_not_better_and_stays_ended(
+    states: EveryState, values: list[float], patience: int | None, steps: int
+) -> None:
+    model = selected_of(values, states, patience)
+    again = selected_of(values, states, patience)
+
+    assert len(model.history) == steps
+    assert same(again, model)
+    assert ("training.patience" in model.selection) == (steps < len(values) or (values[-1] == 0.1 and patience == 2))
 
 
 def identity(device: torch.device = CPU, order: tuple[str, ...] = ("fold1", "fold2"), **changes: object) -> dict:

@@ -22,7 +22,8 @@ splits: {"2": null, "3": null}
 encoder: {preset: tiny-vit, weights: random}
 organ_head: {epochs: 5}
 decoder: {widths: [16, 12, 8, 8, 8], stem_widths: [4, 8]}
-training: {epochs: 2, bpq_every: 1, batch_size: 2, learning_rate: 1.0e-3}
+features: {views: [identity, flip]}
+training: {steps: 6, record_every: 3, validate_every: 3, batch_size: 2, learning_rate: 1.0e-3}
 watershed: {np_threshold: [0.5], hv_threshold: [0.4, 0.5], min_object_px: [10]}
 """
 

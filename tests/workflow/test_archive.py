@@ -60,7 +60,7 @@ def test_an_archive_holds_what_its_manifest_and_its_text_say(archive: Path) -> N
         "MANIFEST.sha256"
     }
     assert "simulated data, untrained encoder" in (archive / "README.txt").read_text()
-    assert (settings.training.epochs, settings.data.root) == (2, "raw")
+    assert (settings.training.steps, settings.data.root) == (6, "raw")
 
 
 def test_equal_content_is_not_archived_twice_and_other_content_gets_its_own_folder(

@@ -1,0 +1,48 @@
+"""What the rules look up in the settings: where a training starts, and how many tiles it is shown."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cellvit.config.settings import load_settings
+from cellvit.workflow.graph import Graph
+from cellvit.workflow.resources import runtime_min
+
+CHECKPOINT = "checkpoints/split{split}/hovernet_{family}.safetensors"
+
+
+def job(family: str) -> SimpleNamespace:
+    return SimpleNamespace(split="1", family=family)
+
+
+@pytest.mark.parametrize(
+    ("start_from", "family", "expected"),
+    [
+        pytest.param("scratch", "digestive", [], id="scratch"),
+        pytest.param("shared", "digestive", ["checkpoints/split1/hovernet_all.safetensors"], id="shared"),
+        pytest.param("shared", "all", [], id="the_shared_decoder_itself"),
+    ],
+)
+def test_a_family_starts_from_the_shared_decoder_of_its_split_where_it_is_set(start_from, family, expected):
+    graph = Graph(load_settings({"training": {"start_from": start_from}}))
+
+    assert graph.start(CHECKPOINT)(job(family)) == expected
+
+
+def test_a_training_asks_for_time_by_its_steps_and_validations(tmp_path: Path):
+    (tmp_path / "tiles").mkdir()
+    for fold, n in ((1, 160), (2, 50), (3, 999)):
+        summary = {"tiles_by_organ": {"Colon": n, "Lung": 400}}
+        (tmp_path / f"tiles/fold{fold}.json").write_text(json.dumps(summary))
+    training = {"epochs": 100, "min_steps": 600, "batch_size": 16, "record_every": 100, "validate_every": 300}
+    graph = Graph(load_settings({"results": str(tmp_path), "training": training}))
+
+    of_all, of_family = graph.tiles_trained(job("all")), graph.tiles_trained(job("digestive"))
+
+    assert of_all == 100 * 35 * 16 + 12 * 450  # 35 steps an epoch; after 3,500 steps, 12 measurements
+    assert of_family == 1000 * 16 + 4 * 50  # 10 steps an epoch, more than 600 steps in total
+    assert graph.minutes("train_hovernet", tiles=graph.tiles_trained)(job("all"), 2) == runtime_min(
+        "train_hovernet", of_all, 2
+    )
