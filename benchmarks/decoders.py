@@ -2,7 +2,7 @@
 
     python benchmarks/decoders.py                                  # costs with the layout of H-optimus-0; --blocks 4
     python benchmarks/decoders.py --run results/real_tiles --configfile profiles/real_tiles/settings.yaml \
-        --config 'training={epochs: 10}' --seeds 0 1 2             # costs and quality
+        --config 'training={steps: 500}' --seeds 0 1 2             # costs and quality
 
 The variants are changes of the settings `decoder` (of config.yaml, or of the given files); the first is without change.
 Costs: parameters, the operations of a forward pass (a multiplication and an addition count as two), and the time of a

@@ -84,7 +84,7 @@ def finished_run(tmp_path: Path, write_tile_store: Callable[..., Path]) -> Path:
 
 def test_decoders_compares_variants_on_the_tiles_of_another_source(repository, finished_run):
     sources = ("--train-source", "CoNSeP", "--test-source", "MoNuSeg")
-    settings = ("--config", SMALL_DECODER, "training={epochs: 1, bpq_every: 1, batch_size: 2}")
+    settings = ("--config", SMALL_DECODER, "training={steps: 2, record_every: 1, validate_every: 1, batch_size: 2}")
     chosen = ("--variants", "default", "layer_norm", "--seeds", "0", "1", "--rounds", "1", "--batch", "1")
     command = [
         sys.executable,

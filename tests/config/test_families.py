@@ -27,13 +27,13 @@ def test_a_list_of_organs_is_a_family_without_settings_of_its_own():
 
 
 def test_own_settings_are_merged_with_the_settings_of_all_key_by_key():
-    raw = {"training": {"epochs": 7, "bpq_every": 1, "loss": {"np_weight": 3.0, "nt_weight": 4.0}}}
+    raw = {"training": {"epochs": 7, "patience": 3, "loss": {"np_weight": 3.0, "nt_weight": 4.0}}}
     own = {"training": {"epochs": 9, "loss": {"nt_weight": 5.0}}, "decoder": {"dropout": 0.3}}
 
     settings = load_settings(raw | {"families": {"epidermal": {"organs": ["Skin"], **own}}})
     training = settings.of_family("epidermal").training
 
-    assert (training.epochs, training.bpq_every) == (9, 1)
+    assert (training.epochs, training.patience) == (9, 3)
     assert (training.loss.np_weight, training.loss.nt_weight) == (3.0, 5.0)
     assert settings.of_family("epidermal").decoder.dropout == 0.3
     assert settings.training.epochs == 7
@@ -96,14 +96,9 @@ def test_null_removes_the_own_settings():
             {"decoder": {"dropout": 1.5}}, "families.epidermal.decoder.dropout: input should be less than 1", id="bound"
         ),
         pytest.param(
-            {"training": {"epochs": 3}},
-            "families.epidermal.training.bpq_every=5 is larger than training.epochs=3",
+            {"training": {"record_every": 150}},
+            "families.epidermal.training.validate_every=500 is not a multiple of training.record_every=150",
             id="invalid_together_with_the_settings_of_all",
-        ),
-        pytest.param(
-            {"training": {"views": "stored"}},
-            "families.epidermal.training.views=stored: samples from the extracted views",
-            id="views_that_are_not_extracted",
         ),
         pytest.param(
             {"decoder": {"blocks": [9]}},

@@ -31,10 +31,10 @@ def test_every_attempt_adds_the_first_request_and_more_tiles_never_request_less(
     assert by_tiles == sorted(by_tiles)
 
 
-def test_the_time_of_a_training_follows_the_epochs_of_its_family():
-    own = {"organs": ["Skin"], "training": {"epochs": 500}}
-    graph = Graph(load_settings({"families": {"digestive": ["Colon"], "epidermal": own}}))
-    minutes = graph.minutes("train_hovernet", times=lambda settings: settings.training.epochs)
+def test_the_time_of_a_training_follows_the_steps_of_its_family():
+    own = {"organs": ["Skin"], "training": {"steps": 20_000}}
+    graph = Graph(load_settings({"families": {"digestive": ["Colon"], "epidermal": own}, "training": {"steps": 2000}}))
+    minutes = graph.minutes("train_hovernet", tiles=graph.tiles_trained)
 
     short, long = (minutes(SimpleNamespace(family=family, split="1"), 1) for family in ("digestive", "epidermal"))
 
