@@ -117,6 +117,11 @@ def sampled_batches(
     features: Rows, tiles: Rows, plan: Iterable[SampledRows], *, blocks: Sequence[int]
 ) -> Generator[DecoderBatch]:
     """As `decoder_batches`, with the tokens of the view that was sampled for each tile; no other view is read."""
+    return read_ahead(sampled_reader(features, tiles, blocks=blocks), plan)
+
+
+def sampled_reader(features: Rows, tiles: Rows, *, blocks: Sequence[int]) -> Callable[[SampledRows], DecoderBatch]:
+    """Reads tiles with the tokens of the view that was sampled for each; raises as `decoder_batches`."""
     _check_lengths(features, tiles)
     grid = features.shape("tokens")[3:]
 
@@ -129,7 +134,7 @@ def sampled_batches(
                 features.read_into("tokens", rows[one], tokens[one, place], (view, block))
         return DecoderBatch(tokens, read_tiles(tiles, rows), views)
 
-    return read_ahead(read, plan)
+    return read
 
 
 def read_ahead(read: Callable[[Item], Read], plan: Iterable[Item]) -> Generator[Read]:

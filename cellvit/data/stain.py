@@ -38,11 +38,20 @@ def recoloured(
     chosen = [place for place, colour in enumerate(colours) if colour]
     if not chosen:
         return images
-    mixes = [stain_mix(tile_ids[place], colours[place], seed=seed, sigma=sigma) for place in chosen]
-    mix = torch.from_numpy(np.stack(mixes).astype(np.float32)).to(images.device)
+    mixes = stain_mixes(
+        [tile_ids[place] for place in chosen], [colours[place] for place in chosen], seed=seed, sigma=sigma
+    )
     coloured = images.clone()
-    coloured[chosen] = mixed(images[chosen], mix)
+    coloured[chosen] = mixed(images[chosen], torch.from_numpy(mixes).to(images.device))
     return coloured
+
+
+def stain_mixes(
+    tile_ids: Sequence[str], colours: Sequence[int], *, seed: int, sigma: float
+) -> Float32[np.ndarray, "k 4 3"]:
+    """`stain_mix` of each of some tiles, at least one, as `mixed` takes them."""
+    mixes = [stain_mix(*one, seed=seed, sigma=sigma) for one in zip(tile_ids, colours, strict=True)]
+    return np.stack(mixes).astype(np.float32)
 
 
 def stain_mix(tile_id: str, colour: int, *, seed: int, sigma: float) -> Float64[np.ndarray, "4 3"]:

@@ -5,12 +5,14 @@ a ViT is not equivariant, so that the rotated tokens are only similar to the tok
 and the targets, which are computed after the rotation, are exact.
 """
 
+import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped, UInt8
+from jaxtyping import Int, Int64, Shaped, UInt8
 from torch import Tensor
 
 from cellvit.config.encoders import FeaturesSettings
@@ -75,13 +77,48 @@ def apply_view(array: Shaped[Tensor, "..."], geometry: int, *, axes: tuple[int, 
 
 
 def apply_views(
-    batch: Shaped[Tensor, "b ..."], geometries: Int[np.ndarray, " b"], *, axes: tuple[int, int]
+    batch: Shaped[Tensor, "b ..."], geometries: Int64[Tensor, " b"], *, axes: tuple[int, int]
 ) -> Shaped[Tensor, "b ..."]:
-    """Each entry of a batch in its own geometry; `axes` count the batch axis."""
-    if not geometries.any():
-        return batch
-    inner = (axes[0] - 1, axes[1] - 1)
-    return torch.stack([apply_view(*pair, axes=inner) for pair in zip(batch, geometries.tolist(), strict=True)])
+    """Each entry of a batch in its own geometry, with one gather on the device of both.
+
+    Args:
+        axes: The vertical axis and, directly after it, the horizontal one, of equal size; they count the batch axis.
+    """
+    vertical, horizontal = axes
+    side, before, after = batch.shape[vertical], batch.shape[1:vertical], batch.shape[horizontal + 1 :]
+    places = index_maps(side, batch.device)[geometries].unsqueeze(1)  # (b, 1, p)
+    grids = torch.arange(math.prod(batch.shape[:vertical]), device=batch.device).view(len(batch), math.prod(before), 1)
+    rows = batch.reshape(-1, math.prod(after))  # (b * before * p, after): one row for each pixel of each grid
+    return rows.index_select(0, (grids * side**2 + places).flatten()).view(batch.shape)
+
+
+@cache
+def index_maps(side: int, device: torch.device) -> Int64[Tensor, "8 p"]:
+    """For each geometry, the pixel of a square grid that comes to each place, both row by row."""
+    with torch.inference_mode(False):  # a tensor that is made in inference mode could never be used in training
+        grid = torch.arange(side**2, device=device).view(side, side)
+        return torch.stack([apply_view(grid, number, axes=(0, 1)).flatten() for number in range(len(GEOMETRIES))])
+
+
+def composed(first: Int[np.ndarray, " b"], then: Int[np.ndarray, " b"]) -> Int64[np.ndarray, " b"]:
+    """The geometry that is equal to the geometry `first`, followed by the geometry `then`.
+
+    Examples:
+        >>> quarter, half = GEOMETRIES.index("rotate90"), GEOMETRIES.index("rotate180")
+        >>> GEOMETRIES[composed(np.array([quarter]), np.array([half]))[0]]
+        'rotate270'
+    """
+    both: Int64[np.ndarray, " b"] = _compositions()[first, then]
+    return both
+
+
+@cache
+def _compositions() -> Int64[np.ndarray, "8 8"]:
+    """Number of each composition, from what it does to the corners of a square."""
+    corners = index_maps(2, torch.device("cpu")).numpy()  # (8, 4)
+    both = corners[:, corners]  # entry (a, b): the corners in geometry a, moved by geometry b
+    number: Int64[np.ndarray, "8 8"] = (both[:, :, None] == corners).all(axis=-1).argmax(axis=-1)
+    return number
 
 
 def random_views(n: int, rng: np.random.Generator) -> Int[np.ndarray, " n"]:

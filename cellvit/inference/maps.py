@@ -3,19 +3,19 @@
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-from cellvit.data.batches import DecoderBatch, decoder_batches, sequential_rows
+from cellvit.data.batches import decoder_batches, sequential_rows
 from cellvit.formats.hdf5 import Rows
 from cellvit.formats.tiles import TileBatch
 from cellvit.inference.blocks import block_positions, check_same_encoder
 from cellvit.inference.loading import Loaded, load_module
 from cellvit.inference.predictions import MapBatch
-from cellvit.inference.tensors import on_device
+from cellvit.inference.tensors import TensorBatch, on_device
 from cellvit.models.device import half_precision
 from cellvit.models.hovernet import HoverMaps, HoVerNetDecoder
 
@@ -26,6 +26,18 @@ PREDICTED_TILES: Final = 16
 def load_decoder(path: Path, device: torch.device) -> Loaded[HoVerNetDecoder]:
     """The decoder of a checkpoint; raises as `load_module`."""
     return load_module(path, "hovernet", HoVerNetDecoder, device)
+
+
+class Predicted(NamedTuple):
+    """Tiles, and raw maps of them on the device that computed them.
+
+    Attributes:
+        tensors: The tiles on that device.
+    """
+
+    tiles: TileBatch
+    tensors: TensorBatch
+    maps: HoverMaps
 
 
 def predict_maps(
@@ -44,19 +56,32 @@ def predict_maps(
         StaleFileError: The features come from another encoder, or lack a block that the decoder reads.
         ContractError: `features` and `tiles` do not belong together.
     """
+    for predicted in predict_on_device(decoder, features, tiles, rows, batch_size=batch_size):
+        yield as_map_batch(predicted.tiles, predicted.maps)
+
+
+def predict_on_device(
+    decoder: Loaded[HoVerNetDecoder],
+    features: Rows,
+    tiles: Rows,
+    rows: Int[np.ndarray, " r"],
+    *,
+    batch_size: int = PREDICTED_TILES,
+) -> Iterator[Predicted]:
+    """As `predict_maps`, with the maps left where they are computed."""
     check_same_encoder(features, decoder.header.encoder)
     positions = block_positions(features, decoder.header.encoder["blocks"])
     plan = sequential_rows(rows, batch_size)
     with closing(decoder_batches(features, tiles, plan, blocks=positions)) as batches:
         for batch in batches:
-            yield as_map_batch(batch.tiles, forward(decoder.module, batch, decoder.device))
+            tensors = on_device(batch, decoder.device)
+            yield Predicted(batch.tiles, tensors, forward(decoder.module, tensors))
 
 
 @torch.inference_mode()
-def forward(module: HoVerNetDecoder, batch: DecoderBatch, device: torch.device) -> HoverMaps:
+def forward(module: HoVerNetDecoder, tensors: TensorBatch) -> HoverMaps:
     """Raw maps of a batch, without gradients."""
-    tensors = on_device(batch, device)
-    with half_precision(device):
+    with half_precision(tensors.tokens.device):
         maps: HoverMaps = module(tensors.tokens, tensors.image if module.reads_image else None)
     return maps
 

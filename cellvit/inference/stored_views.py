@@ -1,13 +1,8 @@
 """Which views of its tiles a feature store holds."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jaxtyping import UInt8
-from torch import Tensor
-
-from cellvit.data.stain import recoloured
 from cellvit.data.views import View, views_of
 from cellvit.errors import StaleFileError
 from cellvit.formats.hdf5 import Rows
@@ -34,13 +29,6 @@ class StoredViews:
     def geometries(self) -> frozenset[int]:
         """Flips and rotations that are stored."""
         return frozenset(view.geometry for view in self.views)
-
-    def in_colours(
-        self, images: UInt8[Tensor, "b h w 3"], tile_ids: Sequence[str], views: Sequence[View]
-    ) -> UInt8[Tensor, "b h w 3"]:
-        """Tiles in the identity geometry, in the colours that the encoder saw in each tile's view."""
-        colours = [view.colour for view in views]
-        return recoloured(images, tile_ids, colours, seed=self.colour_seed, sigma=self.colour_sigma)
 
 
 IDENTITY_ONLY: Final = StoredViews((View(0, 0),))

@@ -42,6 +42,10 @@ class Transfer:
         moved.record_stream(computing)
         return moved
 
+    def sent(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+        """As `up`, from memory that need not be pinned: its copy is."""
+        return self.up(tensor.pin_memory() if self.pinned else tensor)
+
     def down(self, tensors: tuple[Tensor, ...]) -> Landing:
         """The tensors on their way to the host, after everything that computes them; the host does not wait."""
         if self._down is None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from cellvit.config.messages import settings_error
 from cellvit.config.models import LossSettings
 from cellvit.errors import SettingsError
+from cellvit.models.device import full_precision
 from cellvit.models.hovernet import HoverMaps
 from cellvit.taxonomy import NucleusClass
 
@@ -102,7 +103,7 @@ class HoVerNetLoss(nn.Module):
     ) -> LossParts:
         """Loss of a batch of maps; `hv_target` is `cellvit.hover.encode.hv_maps` of `instances`."""
         mask, chosen = instances != 0, self.settings
-        with torch.autocast(mask.device.type, enabled=False):
+        with full_precision(mask.device):
             logits, hv, types, target = maps.np.float(), maps.hv.float(), maps.nt.float(), hv_target.float()
             loss_np = F.cross_entropy(logits, mask.long()) + dice_loss(logits.softmax(dim=1)[:, 1], mask)
             hv_l1 = regression_loss(hv, target, mask, kind=chosen.regression)

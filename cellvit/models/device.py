@@ -1,6 +1,6 @@
 """The device that torch computes on, and its arithmetic."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Final
 
@@ -56,5 +56,12 @@ def half_precision(device: torch.device) -> AbstractContextManager[None]:
     bfloat16 has the range of float32, so that no loss scaling and no skipped steps are needed. Older GPUs use float32,
     because float16 would need both and the decoder is small. On a CPU, results must not depend on its type.
     """
-    enabled = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Inside the block, autocast is off."""
+    supported = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if supported else nullcontext()

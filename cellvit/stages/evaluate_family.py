@@ -10,7 +10,7 @@ import numpy as np
 
 from cellvit.config.steps import EvaluateSettings
 from cellvit.evaluation.gallery import choose_tiles, gallery_tiles
-from cellvit.evaluation.map_sums import sums_of_all
+from cellvit.evaluation.map_sums import predicted_sums
 from cellvit.evaluation.scoring import COLUMNS
 from cellvit.evaluation.system_scores import perfect_maps, scores_of_classical, scores_of_maps
 from cellvit.evaluation.systems import Decoder, read_decoder, shown, system_values
@@ -81,6 +81,12 @@ class _Test:
         loaded = load_decoder(decoder.path, resolve_device(self.arguments.device))
         yield from reported(predict_maps(loaded, self.data.features, self.data.tiles, rows), what, len(rows))
 
+    def sums(self, decoder: Decoder, rows: np.ndarray, what: str) -> MapSums:
+        """Sums of the maps of the tiles at `rows`."""
+        loaded = load_decoder(decoder.path, resolve_device(self.arguments.device))
+        of_batches = reported(predicted_sums(loaded, self.data.features, self.data.tiles, rows), what, len(rows))
+        return MapSums(np.concatenate([MapSums.empty().rows, *of_batches]))
+
     def tiles(self, what: str) -> Iterator[TileBatch]:
         """The test tiles in blocks."""
         blocks = (self.rows[start : start + _BLOCK_TILES] for start in range(0, len(self.rows), _BLOCK_TILES))
@@ -108,7 +114,7 @@ def run(arguments: Arguments) -> None:
         )
         if not reason:
             train_rows = data.rows_of_folds(arguments.train_folds)
-            sums = sums_of_all(test.maps(decoder, train_rows, "mapped system=decoder of=training"))
+            sums = test.sums(decoder, train_rows, "mapped system=decoder of=training")
             scores = _scores(test, decoder, majority_class(sums))
             fields = _values(scores, sums, data.tiles.names("patient", train_rows))
             evaluation = evaluation.model_copy(update=fields)

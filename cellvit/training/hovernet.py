@@ -17,17 +17,17 @@ from tqdm import tqdm
 
 from cellvit.config.models import DecoderSettings, LossSettings, TrainingSettings
 from cellvit.config.steps import TrainHovernetSettings
-from cellvit.data.batches import DecoderBatch, SampledRows, decoder_batches, sampled_batches, sequential_rows
+from cellvit.data.batches import SampledRows, decoder_batches, sequential_rows
 from cellvit.formats.checkpoints import Arrays
 from cellvit.formats.family import FamilyData
 from cellvit.formats.hdf5 import Rows
 from cellvit.formats.history import HOVERNET_HISTORY, RoundRecord
 from cellvit.formats.training_state import StateFile
-from cellvit.hover.encode import hv_maps
 from cellvit.inference.blocks import block_positions, stored_blocks
 from cellvit.inference.parallel import Workers, workers
 from cellvit.inference.stored_views import stored_views
-from cellvit.inference.tensors import on_device
+from cellvit.inference.tensors import StoredBatch, shown
+from cellvit.inference.tile_source import TileSource, TrainingTiles, tile_source
 from cellvit.losses.hover import HoVerNetLoss, LossParts
 from cellvit.models.device import half_precision
 from cellvit.models.hovernet import HoVerNetDecoder
@@ -98,15 +98,15 @@ def fit_decoder(  # seven arguments: where a training starts, resumes and comput
     blocks = block_positions(data.features, blocks_read(settings.decoder, data.features))
     plan = Plan(rows.train, options.batch_size, settings.seed, n_steps, options.record_every)
     with seeded(settings.seed, device), workers(threads, len(rows.validate)) as pool:
-        decoder = HoVerNetDecoder(**architecture_of(settings.decoder, data.features)).to(device)
-        if start is not None:
-            decoder.load_state_dict(as_tensors(start), strict=True)
+        decoder = _decoder(settings.decoder, data.features, start).to(device)
         loss = _loss(options.loss, data.tiles, rows.train).to(device)
         optimizer = adamw((decoder, loss), learning_rate=options.learning_rate, weight_decay=options.weight_decay)
         average = WeightAverage(decoder, options.ema) if options.ema else None
         trainable = Trainable(decoder, {"loss": loss}, optimizer, device, settings.seed, average)
-        training = _Training(decoder, loss, trainable, options, data, rows.validate, blocks, augmentation, plan)
-        rounds_after = partial(training.rounds, pool)
+        read = TrainingTiles(data, rows.train, blocks, augmentation.stored, augmentation.n_sampled)
+        source = tile_source(read, device)
+        fit = _Training(decoder, loss, trainable, options, data, rows.validate, blocks, augmentation, plan, source)
+        rounds_after = partial(fit.rounds, pool)
         return train_to_end(trainable, rounds_after, metric=_SELECTED_BY, states=states, patience=options.patience)
 
 
@@ -127,12 +127,12 @@ class _Training:
     blocks: tuple[int, ...]
     augmentation: Augmentation
     plan: Plan
+    source: TileSource
 
     def rounds(self, pool: Workers, after: int) -> Generator[RoundRecord]:
         """Train the rounds after the first `after` steps; yield the record of each."""
         n_steps = self.plan.n_steps
-        stores = self.data.features, self.data.tiles
-        with closing(sampled_batches(*stores, self._sampled(after), blocks=self.blocks)) as batches:
+        with closing(self.source.batches(self._sampled(after))) as batches:
             for steps in self.plan.rounds(after):
                 started = time.perf_counter()
                 rate, means = self._trained(steps, batches)
@@ -148,7 +148,7 @@ class _Training:
         for step, rows in self.plan.batches(first):
             yield self.augmentation.sampled(rows, rng_of(self.plan.seed, Stream.VIEWS, step))
 
-    def _trained(self, steps: range, batches: Iterator[DecoderBatch]) -> tuple[float, dict[str, float]]:
+    def _trained(self, steps: range, batches: Iterator[StoredBatch]) -> tuple[float, dict[str, float]]:
         """Train one round; return the last learning rate and the mean of each part of the loss."""
         settings, n_steps = self.settings, self.plan.n_steps
         rate_of = partial(rate_at, peak=settings.learning_rate, steps=n_steps, warmup=settings.warmup)
@@ -163,14 +163,8 @@ class _Training:
         )
         return averaged(tqdm(taken, f"steps to {steps.stop}/{n_steps}", len(steps), leave=False, disable=None))
 
-    def _parts(self, batch: DecoderBatch) -> LossParts:
-        """Loss of a training batch; the HV target is computed from the transformed instances."""
-        tensors = on_device(batch, self.trainable.device, self.augmentation.stored)
-        tokens = self.augmentation.with_noise(tensors.tokens)
-        with half_precision(self.trainable.device):
-            maps = self.decoder(tokens, tensors.image if self.decoder.reads_image else None)
-        parts: LossParts = self.loss(maps, tensors.instances, tensors.classes, hv_maps(tensors.instances))
-        return parts
+    def _parts(self, batch: StoredBatch) -> LossParts:
+        return loss_of(self.decoder, self.loss, batch, self.augmentation)
 
     def _validated(self, pool: Workers) -> dict[str, float]:
         """Values of the weights that would be selected now."""
@@ -178,6 +172,24 @@ class _Training:
         decoder = cast(HoVerNetDecoder, self.trainable.result)
         with closing(decoder_batches(self.data.features, self.data.tiles, plan, blocks=self.blocks)) as batches:
             return validate(decoder, self.loss, batches, device=self.trainable.device, bpq_by=pool)
+
+
+def loss_of(decoder: HoVerNetDecoder, loss: HoVerNetLoss, batch: StoredBatch, augmentation: Augmentation) -> LossParts:
+    """Loss of a training batch, without waiting for its device; HV is computed from the instances in their view."""
+    tensors = shown(batch)
+    tokens = augmentation.with_noise(tensors.tokens)
+    with half_precision(tokens.device):
+        maps = decoder(tokens, tensors.image if decoder.reads_image else None)
+    parts: LossParts = loss(maps, tensors.instances, tensors.classes, tensors.hv_maps())
+    return parts
+
+
+def _decoder(settings: DecoderSettings, features: Rows, start: Arrays | None) -> HoVerNetDecoder:
+    """A decoder of random weights, or of those to start from."""
+    decoder = HoVerNetDecoder(**architecture_of(settings, features))
+    if start is not None:
+        decoder.load_state_dict(as_tensors(start), strict=True)
+    return decoder
 
 
 def _loss(settings: LossSettings, tiles: Rows, train: Int[np.ndarray, " r"]) -> HoVerNetLoss:

@@ -128,7 +128,8 @@ def adamw(modules: Iterable[nn.Module], *, learning_rate: float, weight_decay: f
         {"params": [p for p in parameters if p.ndim > _VECTOR_DIMS], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= _VECTOR_DIMS], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=learning_rate)
+    fused = all(parameter.device.type == "cuda" for parameter in parameters)  # one kernel for all parameters
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
 
 
 def log_round(record: RoundRecord, n_steps: int, **timing: float) -> None:

@@ -10,13 +10,13 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from cellvit.data.batches import DecoderBatch
-from cellvit.evaluation.map_sums import map_sums
+from cellvit.evaluation.map_sums import sums_on_device
 from cellvit.formats.history import HOVERNET_HISTORY, LOSS_PARTS, VALIDATION_METRICS
-from cellvit.hover.encode import hv_maps
-from cellvit.inference.maps import as_map_batch, forward
+from cellvit.formats.tiles import TileBatch
+from cellvit.inference.maps import forward
 from cellvit.inference.parallel import Workers
-from cellvit.inference.predictions import MapBatch
 from cellvit.inference.tensors import on_device
+from cellvit.inference.transfer import Landing, Transfer
 from cellvit.losses.hover import HoVerNetLoss, LossParts
 from cellvit.metrics.maps import MapSums
 from cellvit.metrics.pannuke import mean_over_organs
@@ -39,9 +39,7 @@ def validate(
     """
     decoder.eval()
     validation = _Validation(decoder, loss, device)
-    stream = validation.maps_of(batches)
-    tasks = (BpqTask(*one) for p in stream for one in zip(p.tiles.instances, p.np_prob, p.hv, strict=True))
-    values = np.array(list(bpq_by.map(tile_bpq, tasks)))
+    values = np.array(list(bpq_by.map(tile_bpq, validation.tasks(batches))))
     if not len(values):
         return dict.fromkeys(HOVERNET_HISTORY.validate, math.nan)
     return {**validation.values(), "bpq": mean_over_organs(values, np.array(validation.organs, object))}
@@ -55,28 +53,42 @@ class _Validation:
     loss: HoVerNetLoss
     device: torch.device
     losses: list[Float32[Tensor, " k"]] = field(default_factory=list)
+    sums: list[Float64[Tensor, "b k"]] = field(default_factory=list)
     n: list[int] = field(default_factory=list)
-    rows: list[Float64[np.ndarray, "b k"]] = field(default_factory=list)
     organs: list[str] = field(default_factory=list)
 
-    def maps_of(self, batches: Iterable[DecoderBatch]) -> Iterator[MapBatch]:
-        """Yield the maps of each batch after adding up its values."""
+    def tasks(self, batches: Iterable[DecoderBatch]) -> Iterator[BpqTask]:
+        """Yield the maps of each tile; while those of a batch are segmented, a GPU computes the next batch."""
+        transfer, before = Transfer(self.device), None
         for batch in batches:
-            maps = forward(self.decoder, batch, self.device)
-            with torch.inference_mode():
-                truth = on_device(batch, self.device)
-                parts: LossParts = self.loss(maps, truth.instances, truth.classes, hv_maps(truth.instances))
-            self.losses.append(torch.stack(parts))
-            self.n.append(len(batch))
-            predicted = as_map_batch(batch.tiles, maps)
-            self.rows.append(map_sums(predicted).rows)
-            self.organs.extend(batch.tiles.organ)
-            yield predicted
+            maps = batch.tiles, transfer.down(self._predicted(batch))
+            if before is not None:
+                yield from _tasks(*before)
+            before = maps
+        if before is not None:
+            yield from _tasks(*before)
 
     def values(self) -> dict[str, float]:
         """Mean of each part of the loss, and the metrics of the maps except bPQ."""
         losses = np.average(torch.stack(self.losses).double().cpu().numpy(), axis=0, weights=self.n)
-        sums = MapSums(np.concatenate(self.rows))
+        sums = MapSums(torch.cat(self.sums).cpu().numpy())
         return dict(zip(LOSS_PARTS, losses.tolist(), strict=True)) | {
             name: sums.value(name) for name in VALIDATION_METRICS if name != "bpq"
         }
+
+    @torch.inference_mode()
+    def _predicted(self, batch: DecoderBatch) -> tuple[Tensor, Tensor]:
+        """NP probability and HV of a batch on the device, after adding up its values."""
+        truth = on_device(batch, self.device)
+        maps, hv_true = forward(self.decoder, truth), truth.hv_maps()
+        parts: LossParts = self.loss(maps, truth.instances, truth.classes, hv_true)
+        self.losses.append(torch.stack(parts))
+        self.sums.append(sums_on_device(maps, truth, hv_true))
+        self.n.append(len(batch))
+        self.organs.extend(batch.tiles.organ)
+        return maps.np.float().softmax(dim=1)[:, 1].contiguous(), maps.hv.float().contiguous()
+
+
+def _tasks(tiles: TileBatch, maps: Landing) -> Iterator[BpqTask]:
+    np_prob, hv = maps.arrays()
+    return map(BpqTask, tiles.instances, np_prob, hv)

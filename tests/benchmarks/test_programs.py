@@ -23,6 +23,10 @@ SMALLEST = {
     ),
     "extract.py": (("--tiles", "2", "--rounds", "1", "--read-tiles", "2"), "| the same with images and ground truth |"),
     "memory.py": (("--tiles", "2", "--batch", "2"), "2 training tiles"),
+    "train.py": (
+        ("--tiles", "2", "--batch", "2", "--epochs", "1", "--rounds", "1", "--widths", "4", "4", "4", "4", "4"),
+        "| this |",
+    ),
 }
 
 

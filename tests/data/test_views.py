@@ -8,7 +8,7 @@ from skimage.color import rgb_from_hed
 from cellvit.config.views import GEOMETRIES
 from cellvit.data import stain
 from cellvit.data.stain import recoloured, stain_mix
-from cellvit.data.views import View, apply_view, apply_views, random_views, seen
+from cellvit.data.views import View, apply_view, apply_views, composed, random_views, seen
 from cellvit.hover.encode import hv_maps
 
 IDS = ("f1-00000", "f1-00001")
@@ -68,9 +68,41 @@ def test_image_tokens_and_instances_are_rotated_alike(view):
 def test_each_tile_of_a_batch_gets_its_own_view():
     batch = torch.arange(8).view(2, 2, 2)
 
-    found = apply_views(batch, np.array([0, 4]), axes=(1, 2))
+    found = apply_views(batch, torch.tensor([0, 4]), axes=(1, 2))
 
     assert found.tolist() == [[[0, 1], [2, 3]], [[5, 4], [7, 6]]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((9, 16, 16), (1, 2)), ((9, 16, 16, 3), (1, 2)), ((9, 2, 6, 6, 5), (2, 3)), ((0, 4, 4), (1, 2))],
+    ids=["instances", "image", "tokens", "no_tiles"],
+)
+def test_a_gather_gives_the_bits_of_flipping_and_rotating_tile_by_tile(shape, axes):
+    rng = np.random.default_rng(0)
+    batch = torch.from_numpy(rng.integers(0, 100, shape))
+    geometries = torch.arange(shape[0]) % len(GEOMETRIES)
+    inner = (axes[0] - 1, axes[1] - 1)
+
+    found = apply_views(batch, geometries, axes=axes)
+
+    assert found.is_contiguous()
+    assert found.shape == batch.shape
+    assert all(
+        torch.equal(tile, apply_view(before, int(geometry), axes=inner))
+        for tile, before, geometry in zip(found, batch, geometries, strict=True)
+    )
+
+
+def test_a_composed_geometry_is_both_one_after_the_other():
+    first, then = (values.ravel() for values in np.mgrid[:8, :8])
+    tile = torch.arange(9).view(3, 3)
+
+    both = composed(first, then)
+
+    for one, other, number in zip(first, then, both, strict=True):
+        expected = apply_view(apply_view(tile, one, axes=(0, 1)), other, axes=(0, 1))
+        assert torch.equal(apply_view(tile, number, axes=(0, 1)), expected)
 
 
 def test_random_views_cover_all_eight_and_repeat_with_the_seed():

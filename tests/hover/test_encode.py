@@ -9,7 +9,8 @@ from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
 from cellvit.errors import ContractError
-from cellvit.hover.encode import _encode, hv_maps
+from cellvit.hover.encode import hv_maps, hv_of_any_ids
+from cellvit.hover.encode_tensors import hv_by_tables
 
 VIEWS = [(turns, flip) for turns in range(4) for flip in (False, True)]
 
@@ -81,17 +82,71 @@ def test_tiles_of_a_batch_do_not_mix(instances: np.ndarray) -> None:
     assert np.array_equal(encoded(instances), np.stack([encoded(tile) for tile in instances]))
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.int64, (2, 6, 5), elements=st.integers(0, 3)), st.sampled_from([2, 251, 40_001, 2**40]))
 def test_values_and_types_of_the_ids_and_the_device_do_not_matter(instances: np.ndarray, spread: int) -> None:
-    expected, hv = encoded(instances), torch.zeros(2, 2, 6, 5)
+    expected = encoded(instances)
 
-    _encode(torch.from_numpy(instances * spread), hv)  # hv_maps encodes CPU tensors with numpy; a GPU runs this code
+    of_device = hv_of_any_ids(torch.from_numpy(instances * spread))  # hv_maps encodes tensors of a CPU with numpy
 
-    assert np.array_equal(hv.numpy(), expected)
+    assert np.array_equal(of_device.numpy(), expected)
     assert np.array_equal(encoded(instances * spread), expected)
     for dtype in (np.uint8, np.int16, np.uint16, np.int32, np.uint32):
         assert np.array_equal(encoded(instances.astype(dtype)), expected)
         assert np.array_equal(hv_maps(torch.from_numpy(instances.astype(dtype))).numpy(), expected)
+
+
+def random_tiles() -> np.ndarray:
+    """Tiles of 256 px: cut and touching nuclei of several parts, pixels alone, a nucleus that covers the tile, none."""
+    rng, tiles = np.random.default_rng(0), np.zeros((4, 256, 256), np.int32)
+    for label in range(1, 201):
+        row, column = rng.integers(-8, 256, 2)
+        tiles[0, max(row, 0) : row + rng.integers(1, 24), max(column, 0) : column + rng.integers(1, 24)] = label
+    tiles[1] = rng.integers(0, 90, (256, 256))
+    tiles[2] = 1
+    return tiles
+
+
+@pytest.mark.parametrize("largest_id", [200, 256 * 256])
+def test_tables_of_a_device_give_the_bits_of_numpy_for_tiles_of_a_store(largest_id: int) -> None:
+    tiles = random_tiles()
+
+    found = hv_by_tables(torch.from_numpy(tiles), largest_id)
+
+    assert found.is_contiguous()
+    assert np.array_equal(found.numpy(), hv_maps(tiles))
+
+
+@settings(deadline=None)
+@given(hnp.arrays(np.int32, (2, 9, 9), elements=st.integers(0, 5)), st.integers(5, 90))
+@example(large_map(), 2)
+def test_tables_of_a_device_give_the_bits_of_numpy_whatever_the_largest_id(
+    instances: np.ndarray, largest_id: int
+) -> None:
+    found = hv_by_tables(torch.from_numpy(instances), largest_id)
+
+    assert np.array_equal(found.numpy(), hv_maps(instances))
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: f"{90 * view[0]}{'_flipped' if view[1] else ''}")
+def test_flips_and_rotations_commute_with_the_tables_of_a_device_bit_for_bit(view: tuple[int, bool]) -> None:
+    tiles = torch.from_numpy(random_tiles())
+
+    assert torch.equal(hv_by_tables(rotated(tiles, *view), 200), rotated_vectors(hv_by_tables(tiles, 200), *view))
+
+
+def test_a_device_computes_without_reading_a_value_where_the_largest_id_is_given() -> None:
+    instances = torch.zeros(2, 8, 8, dtype=torch.int32, device="meta")
+
+    assert hv_maps(instances, largest_id=64).shape == (2, 2, 8, 8)
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        hv_maps(instances)
+
+
+@pytest.mark.parametrize("ids", [torch.full((1, 2, 2), -3), torch.tensor([[[2, -1]]])])
+def test_negative_ids_of_a_device_are_refused_where_they_are_read(ids: Tensor) -> None:
+    with pytest.raises(ContractError, match="0 or more"):
+        hv_of_any_ids(ids)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 4), (0, 4, 4)])

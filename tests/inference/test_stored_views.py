@@ -11,7 +11,7 @@ from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.config.views import GEOMETRIES
 from cellvit.data.batches import SampledRows, SampledViews, sampled_batches
-from cellvit.data.blur import blurred
+from cellvit.data.blur import blurred, gaussian_kernels
 from cellvit.data.stain import mixed, stain_mix
 from cellvit.data.views import View, apply_view, seen, views_of
 from cellvit.errors import StaleFileError
@@ -140,7 +140,9 @@ def test_changes_of_the_image_come_after_the_view_and_change_nothing_else(marked
     (batch,) = sampled_batches(marked.features, marked.tiles, [sampled], blocks=(0,))
     shown, plain = on_device(batch, CPU, stored_views(marked.features)), marked.shown(3)
 
-    expected = blurred(mixed(plain.image.permute(0, 2, 3, 1), torch.from_numpy(mixes)), blur_px)
+    expected = blurred(
+        mixed(plain.image.permute(0, 2, 3, 1), torch.from_numpy(mixes)), torch.from_numpy(gaussian_kernels(blur_px))
+    )
     assert torch.equal(shown.image.permute(0, 2, 3, 1), expected)
     assert not torch.equal(shown.image, plain.image)
     for name in ("tokens", "instances", "classes"):

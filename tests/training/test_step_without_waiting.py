@@ -1,0 +1,146 @@
+"""A whole training step on torch's meta device, whose tensors have shapes and no values.
+
+Whoever reads a value there fails, as `item`, `tolist`, `nonzero` and indexing with a mask do: on a GPU the host would wait
+for it. `OneDevice` also finds tensors that are made on the CPU, or copied from there, in the middle of a step.
+"""
+
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from cellvit.config.models import DecoderSettings
+from cellvit.data.batches import SampledViews
+from cellvit.data.stain import random_mix
+from cellvit.data.views import View
+from cellvit.evaluation.map_sums import sums_on_device
+from cellvit.inference.maps import forward
+from cellvit.inference.stored_views import StoredViews
+from cellvit.inference.tensors import Changes, StoredBatch, changes_of, shown
+from cellvit.inference.tile_source import ResidentTiles
+from cellvit.losses.hover import HoVerNetLoss
+from cellvit.metrics.maps import COLUMNS
+from cellvit.models.hovernet import HoVerNetDecoder
+from cellvit.training.augmentation import Augmentation
+from cellvit.training.averaging import WeightAverage
+from cellvit.training.hovernet import loss_of
+from cellvit.training.loop import adamw, train_steps
+from cellvit.training.trainable import Trainable
+
+META = torch.device("meta")
+B, BLOCKS, GRID, DIM = 3, 2, 16, 6
+STORED = StoredViews((View(0, 0), View(5, 0), View(0, 1)), colour_seed=3, colour_sigma=0.1)
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuse tensors of another device than meta; single numbers of the CPU are arguments of kernels, not copies."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in tensors_in((args, kwargs or {}, result)):
+            assert tensor.device == META or not tensor.ndim, f"{func} in a step on {META}: a tensor of {tensor.device}"
+        return result
+
+
+def tensors_in(values) -> list[Tensor]:
+    if isinstance(values, Tensor):
+        return [values]
+    inner = list(values.values()) if isinstance(values, dict) else values
+    return list(chain.from_iterable(map(tensors_in, inner))) if isinstance(inner, list | tuple) else []
+
+
+def changes() -> Changes:
+    """Every change that there is, of different tiles."""
+    rng = np.random.default_rng(0)
+    sampled = SampledViews(
+        stored=np.array([1, 2, 0]),
+        transforms=np.array([0, 3, 6]),
+        stain_mixes=np.stack([random_mix(rng, sigma=0.2) for _ in range(B)]).astype(np.float32),
+        blur_px=np.array([0.0, 1.0, 2.0], np.float32),
+    )
+    return changes_of(sampled, [f"f1-{row:05d}" for row in range(B)], STORED)
+
+
+def batch() -> StoredBatch:
+    """A batch that has just arrived on the device."""
+    return StoredBatch(
+        tokens=torch.empty(B, BLOCKS, GRID, GRID, DIM, dtype=torch.float16, device=META),
+        image=torch.empty(B, 256, 256, 3, dtype=torch.uint8, device=META),
+        instances=torch.empty(B, 256, 256, dtype=torch.int32, device=META),
+        classes=torch.empty(B, 256, 256, dtype=torch.uint8, device=META),
+        changes=changes().moved(lambda tensor: tensor.to(META)),
+    )
+
+
+def trainable(weighting: str) -> Trainable:
+    settings = DecoderSettings(widths=(8, 8, 8, 8, 8), stem_widths=(4, 6))
+    decoder = HoVerNetDecoder(
+        DIM, blocks=BLOCKS, grid=GRID, widths=settings.widths, image_stem="rgb", stem_widths=settings.stem_widths
+    )
+    loss = HoVerNetLoss(class_weights=torch.ones(6), weighting=weighting)
+    modules = decoder.to(META).train(), loss.to(META)
+    optimizer = adamw(modules, learning_rate=1e-3, weight_decay=1e-2)
+    return Trainable(modules[0], {"loss": modules[1]}, optimizer, META, seed=0, average=WeightAverage(modules[0], 0.9))
+
+
+@pytest.mark.parametrize("weighting", ["fixed", "adaptive"])
+def test_a_training_step_never_waits_for_the_device_and_sends_nothing_to_it(weighting):
+    training, augmentation = trainable(weighting), Augmentation(STORED, image_jitter=0.2, image_blur=2, token_noise=0.1)
+    loss, one = training.others["loss"], batch()
+
+    with OneDevice():
+        steps = train_steps(
+            training,
+            [one, one],
+            lambda tiles: loss_of(training.model, loss, tiles, augmentation),
+            lambda _: 1e-3,
+            max_norm=1.0,
+        )
+        taken = list(steps)
+
+    assert [step.values.device for step in taken] == [META, META]
+    assert [step.n for step in taken] == [B, B]
+
+
+def test_validation_values_are_computed_without_waiting_for_the_device():
+    decoder, one = trainable("fixed").model.eval(), batch()
+
+    with OneDevice():
+        truth = shown(one)
+        sums = sums_on_device(forward(decoder, truth), truth, truth.hv_maps())
+
+    assert sums.shape == (B, len(COLUMNS))
+
+
+def test_resident_tiles_are_gathered_without_waiting_for_the_device():
+    one = batch()
+    tokens = torch.empty(B, 3, BLOCKS, GRID, GRID, DIM, dtype=torch.float16, device=META)
+    tiles = ResidentTiles(tokens, one.image, one.instances, one.classes, np.arange(B), ("a", "b", "c"), STORED)
+    at, view = torch.tensor([2, 0], device=META), torch.tensor([1, 1], device=META)
+
+    with OneDevice():
+        gathered = tiles.gathered(at, view, Changes())
+
+    assert gathered.tokens.shape == (2, BLOCKS, GRID, GRID, DIM)
+    assert len(gathered) == 2
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        pytest.param(lambda values: float(values.sum()), id="reads_a_value"),
+        pytest.param(lambda values: values[values > 0], id="mask"),
+        pytest.param(lambda values: values.nonzero(), id="nonzero"),
+        pytest.param(lambda values: values + torch.ones(2).to(META), id="copy_from_the_host"),
+        pytest.param(lambda values: values.add(torch.zeros(2)), id="made_on_the_host"),
+        pytest.param(lambda values: values.cpu(), id="copy_to_the_host"),
+    ],
+)
+def test_the_check_finds_what_waits_or_copies(waits):
+    values = torch.empty(2, device=META)
+
+    with pytest.raises((RuntimeError, NotImplementedError, AssertionError), match="meta"), OneDevice():
+        waits(values)
