@@ -29,7 +29,7 @@ from cellvit.taxonomy import NUCLEUS_CLASSES
 
 Measure = Callable[[TileScores, np.random.Generator], Interval]
 
-MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy")
+MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_angle", "hv_length", "nt_accuracy")
 """Metrics of the maps before any watershed."""
 
 GAP_METRICS: Final = ("np_dice", "hv_mse", "nt_accuracy")

@@ -6,7 +6,8 @@ from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cellvit.evaluation.grading import advice_by_fix, grade_counts
+from cellvit.evaluation.advice import advice_by_fix
+from cellvit.evaluation.grading import grade_counts
 from cellvit.evaluation.images import CLASS_COLOURS, HV_COLOURS, NP_COLOURS, colour_bar_png, svg_uri
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.gallery import Gallery, GalleryTile, Rank
@@ -69,7 +70,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "headlines": _headline_parts(data),
         "gate_counts": grade_counts(data.summary),
         "gates": verdict.gate_tables(data.summary, data.settings),
-        "advice": advice_by_fix(data.summary, family_label),
+        "advice": advice_by_fix(data.summary, data.training_records, family_label),
         "galleries": shown_galleries(data),
         "swatches": {CLASS_NAMES[member]: CLASS_COLOURS[member] for member in _LEGEND},
         "np_bar": colour_bar_png(NP_COLOURS),
@@ -105,16 +106,11 @@ def _check_parts(data: ReportData) -> tuple[Part, ...]:
     """Integrity checks and what was chosen before the test."""
     targets = integrity.target_table(data.target_checks), integrity.upper_bound_table(data.target_checks)
     folds = integrity.fold_table(data.fold_summaries), integrity.class_count_table(data.fold_summaries)
-    warnings = "; ".join(integrity.watershed_warnings(data.watersheds))
     parts = (
         Part("Targets and upper bound: the best that a decoder can reach", _with_rows(targets)),
         Part("Folds as read", _with_rows(folds)),
         Part("Feature checks", _with_rows([integrity.feature_table(data.feature_checks)])),
-        Part(
-            "Watershed parameters",
-            _with_rows([integrity.watershed_table(data.watersheds)]),
-            note=f"Warnings: {warnings}." if warnings else "",
-        ),
+        Part("Watershed parameters", _with_rows([integrity.watershed_table(data.watersheds)])),
     )
     return tuple(part for part in parts if part.tables)
 
