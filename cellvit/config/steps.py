@@ -11,7 +11,7 @@ from pydantic import Field
 from cellvit.config.base import Section
 from cellvit.config.data import Families, SimulatedData
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
-from cellvit.config.evaluation import QualityGates, WatershedSettings
+from cellvit.config.evaluation import QualityGates, SelectionSettings, WatershedSettings
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
 from cellvit.config.settings import Settings
 
@@ -46,6 +46,7 @@ class TrainHovernetSettings(Section):
 
     decoder: DecoderSettings
     training: TrainingSettings
+    selection: SelectionSettings = Field(default_factory=SelectionSettings, description="how an epoch is selected")
     seed: int
 
 
@@ -99,7 +100,8 @@ def _extract_features(settings: Settings, _: str) -> Section:
 def _train_hovernet(settings: Settings, _: str) -> Section:
     """Without `shared_decoder`, which decides which decoders are trained, but not how."""
     training = settings.training.model_copy(update={"shared_decoder": TrainingSettings().shared_decoder})
-    return TrainHovernetSettings(decoder=settings.decoder, training=training, seed=settings.seed)
+    selection = settings.watershed.selection
+    return TrainHovernetSettings(decoder=settings.decoder, training=training, selection=selection, seed=settings.seed)
 
 
 def _build_report(settings: Settings, _: str) -> Section:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Int
 from tqdm import tqdm
 
+from cellvit.config.evaluation import SelectionSettings
 from cellvit.config.models import DecoderSettings, LossSettings, TrainingSettings
 from cellvit.config.steps import TrainHovernetSettings
 from cellvit.data.batches import DecoderBatch, decoder_batches, sampled_batches, sequential_rows, shuffled_rows
@@ -73,7 +74,7 @@ def fit_decoder(
     threads: int = 1,
     states: StateFile | None = None,
 ) -> SelectedModel:
-    """Train a decoder; select the epoch of the best validation bPQ, or the last one without validation tiles.
+    """Train a decoder; select the epoch of the best validation metric, or the last one without validation tiles.
 
     Args:
         rows: At least one training tile.
@@ -93,8 +94,9 @@ def fit_decoder(
         loss = _loss(options.loss, data.tiles, rows.train).to(device)
         optimizer = adamw((decoder, loss), learning_rate=options.learning_rate, weight_decay=options.weight_decay)
         trainable = Trainable(decoder, {"loss": loss}, optimizer, generators(settings.seed), device)
-        training = _Training(decoder, loss, trainable, options, data, rows, blocks, augmentation)
-        return train_to_end(trainable, partial(training.epochs, pool), metric="bpq", states=states)
+        training = _Training(decoder, loss, trainable, options, data, rows, blocks, augmentation, settings.selection)
+        metric = settings.selection.select_by
+        return train_to_end(trainable, partial(training.epochs, pool), metric=metric, states=states)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class _Training:
     rows: RowsByRole
     blocks: tuple[int, ...]
     augmentation: Augmentation
+    selection: SelectionSettings
 
     def epochs(self, pool: Workers, after: int) -> Iterator[EpochRecord]:
         """Train the epochs after number `after`; yield the record of each after its validation."""
@@ -156,7 +159,8 @@ class _Training:
     def _validated(self, bpq_by: Workers | None) -> dict[str, float]:
         plan = sequential_rows(self.rows.validate, self.settings.batch_size)
         with closing(decoder_batches(self.data.features, self.data.tiles, plan, blocks=self.blocks)) as batches:
-            return validate(self.decoder, self.loss, batches, device=self.trainable.device, bpq_by=bpq_by)
+            device, selection = self.trainable.device, self.selection
+            return validate(self.decoder, self.loss, batches, device=device, selection=selection, bpq_by=bpq_by)
 
 
 def _loss(settings: LossSettings, tiles: Rows, train: Int[np.ndarray, " r"]) -> HoVerNetLoss:

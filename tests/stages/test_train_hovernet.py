@@ -50,6 +50,7 @@ def arguments(small_run: Any, family: str = "digestive", **decoder: object) -> A
         features=tuple(map(small_run.features, folds)),
         checkpoint=out.with_suffix(".safetensors"),
         history=out.with_suffix(".csv"),
+        maps=out.with_suffix(".h5"),
         device="cpu",
         code="abc123",
     )

@@ -51,7 +51,7 @@ def test_intervals_sample_the_patients_of_the_folds(with_patients) -> None:
     by_hand = bootstrap_mean(classical.column("dice"), rng=np.random.default_rng(0), groups=groups)
     assert (value.value, value.low, value.high, value.n) == by_hand
     assert value.low < value.high
-    assert not math.isnan(choice.grid[0].aji.low)
+    assert not math.isnan(choice.tried[0].value.low)
 
 
 def test_without_patients_values_are_the_same_and_intervals_sample_tiles(with_patients, evaluated) -> None:
@@ -87,7 +87,7 @@ def test_a_single_patient_gives_values_without_intervals_everywhere(evaluated) -
     parts = [
         *(*family.systems.values(), *routed.systems.values(), *targets.upper_bound.values()),
         *(family.train, family.gaps, family.differences, routed.organ_head, head.values, head.recall),
-        *(targets.upper_bound_aji_by_organ, {"grid": choice.grid[0].aji}),
+        *(targets.upper_bound_aji_by_organ, {"tried": choice.tried[0].value, "classical": choice.classical_value}),
     ]
     values = [value for part in parts for value in part.values()]
     assert (family.n_patients, routed.n_patients, family.n_patients_trained_on) == (1, 1, 1)
