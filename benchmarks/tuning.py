@@ -65,6 +65,8 @@ def main() -> None:
     parser.add_argument("--split", default="1", help="split whose decoders are used")
     parser.add_argument("--families", nargs="+", default=["all", "digestive", "glandular"], help="decoders to use")
     parser.add_argument("--select-by", nargs="+", default=["bpq"], choices=["bpq", "mpq", "aji"], help="metrics")
+    about = "degraded perfect maps, by the standard deviation of their noise"
+    parser.add_argument("--noises", nargs="*", type=float, default=NOISES[1:], help=about)
     parser.add_argument("--every", type=int, default=2, help="use every n-th tile for degraded maps")
     args = parser.parse_args()
     cv2.setNumThreads(1)
@@ -73,7 +75,7 @@ def main() -> None:
     for select_by in args.select_by:
         for family in args.families:
             compare(family, Tiles(*decoder_maps(args.results, args.split, family), select_by))
-        for noise in NOISES[1:]:
+        for noise in args.noises:
             compare(f"perfect, noise {noise:g}", Tiles(*degraded_maps(args.results, noise, args.every), select_by))
 
 

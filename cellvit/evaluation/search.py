@@ -51,6 +51,8 @@ class Axis:
         """Value at a place, within the limits of the parameter."""
         place, is_between = divmod(half_steps, WHOLE_STEP)
         value = self._value(place)
+        if not is_between and value in self.values:
+            return value  # as listed
         if is_between:
             other = self._value(place + 1)
             value = math.sqrt(value * other) if self._by_ratio else (value + other) / 2
@@ -68,15 +70,11 @@ class Axis:
 
     def _value(self, place: int) -> float:
         inside = min(max(place, 0), len(self.values) - 1)
-        if inside == place:
-            return self.values[place]
-        first, second = self.values[:2] if place < 0 else self.values[-2:]
-        beyond = place - inside
-        return (
-            self.values[inside] * (second / first) ** beyond
-            if self._by_ratio
-            else self.values[inside] + beyond * (second - first)
-        )
+        value, beyond = self.values[inside], place - inside
+        if not beyond:
+            return value
+        first, second = self.values[:2] if beyond < 0 else self.values[-2:]
+        return value * (second / first) ** beyond if self._by_ratio else value + beyond * (second - first)
 
 
 @dataclass(frozen=True, slots=True)

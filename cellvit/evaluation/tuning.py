@@ -43,13 +43,12 @@ CLASSICAL: Final = Space(
         Classical,
         {
             "otsu_factor": (0.8, 1.0, 1.2),
-            "smoothing_px": (1.0, 2.0),
             "min_object_px": (30, 60),
             "min_distance_px": (5, 8),
         },
     ),
 )
-"""Where the search for the parameters of the classical baseline starts; the opening has its default."""
+"""Where the search for the parameters of the classical baseline starts; the others have their defaults."""
 
 _STAGES: Final = ((WHOLE_STEP, 1 / 16, 16), (1, 1 / 6, 32))
 """Step, share of the tiles, and least number of tiles of each stage before the comparison on all tiles."""
@@ -57,8 +56,11 @@ _STAGES: Final = ((WHOLE_STEP, 1 / 16, 16), (1, 1 / 6, 32))
 _CLOSE: Final = 0.02
 """A method that is further behind the best after a stage is not searched on: twice the noise of a difference on 32 tiles."""
 
-_FINALISTS: Final = 4
+FINALISTS: Final = 4
 """Points that are compared on all tiles: with fewer, the noise of a part of the tiles decides."""
+
+CLASSICAL_FINALISTS: Final = 2
+"""Of the classical baseline, which takes five times as long for a point (15 ms per tile)."""
 
 
 def spaces_of(settings: WatershedSettings) -> tuple[Space[Watershed], ...]:
@@ -148,8 +150,14 @@ class Tried(NamedTuple, Generic[Point]):
     value: Value
 
 
-def tuned(spaces: Iterable[Space[Point]], trials: Trials[Point]) -> tuple[Tried[Point], ...]:
-    """Every point that was tried: those on all tiles first, best first; then the others in the order in which they were tried."""
+def tuned(
+    spaces: Iterable[Space[Point]], trials: Trials[Point], *, finalists: int = FINALISTS
+) -> tuple[Tried[Point], ...]:
+    """Every point that was tried: those on all tiles first, best first; then the others in the order in which they were tried.
+
+    Args:
+        finalists: Points that are compared on all tiles.
+    """
     places = [Place(space, space.start) for space in spaces]
     rows = np.arange(len(trials.organs))
     for step, share, least in _STAGES:
@@ -159,7 +167,7 @@ def tuned(spaces: Iterable[Space[Point]], trials: Trials[Point]) -> tuple[Tried[
         places = _contenders(places, score([place.space.at(place.position) for place in places]))
     known = [point for point in trials.points if trials.covers(point, rows)]
     everything = np.arange(len(trials.organs))
-    trials.means(_best_first(known, trials.means(known, rows))[:_FINALISTS], everything)
+    trials.means(_best_first(known, trials.means(known, rows))[:finalists], everything)
     complete = [point for point in trials.points if trials.covers(point, everything)]
     ranked = _best_first(complete, trials.means(complete, everything))
     others = [point for point in trials.points if point not in complete]

@@ -14,7 +14,7 @@ from cellvit.config.evaluation import SelectBy
 from cellvit.config.steps import TuneWatershedSettings
 from cellvit.evaluation.selection import ImageOfTile, MapsOfTile, values_of_image, values_of_maps
 from cellvit.evaluation.systems import check_belongs
-from cellvit.evaluation.tuning import CLASSICAL, SEARCHED, Trial, Trials, Tried, spaces_of, tuned
+from cellvit.evaluation.tuning import CLASSICAL, CLASSICAL_FINALISTS, SEARCHED, Trial, Trials, Tried, spaces_of, tuned
 from cellvit.formats.checkpoints import read_header
 from cellvit.formats.content import provenance_of
 from cellvit.formats.documents import write_document
@@ -88,7 +88,7 @@ def _best(arguments: Arguments, tiles: Rows, maps: Rows) -> dict[str, Any]:
         trials: Trials[Watershed] = Trials(settings.select_by, validation.of_maps, organs, groups, seed)
         tried = tuned(spaces_of(settings), trials)
         images: Trials[Classical] = Trials(settings.select_by, validation.of_images, organs, groups, seed)
-        classical = tuned([CLASSICAL], images)[0]
+        classical = tuned([CLASSICAL], images, finalists=CLASSICAL_FINALISTS)[0]
     best, value = tried[0]
     if not value.n:
         return _default(arguments, f"{settings.select_by} is not defined on any validation tile")

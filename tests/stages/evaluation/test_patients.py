@@ -50,7 +50,8 @@ def test_intervals_sample_the_patients_of_the_folds(with_patients) -> None:
     groups = np.array([0, 0, 1, 1, 2])
     by_hand = bootstrap_mean(classical.column("dice"), rng=np.random.default_rng(0), groups=groups)
     assert (value.value, value.low, value.high, value.n) == by_hand
-    assert value.low < value.high
+    maps = evaluations[0].systems["decoder"]["hv_skill"]
+    assert maps.low < maps.high
     assert not math.isnan(choice.tried[0].value.low)
 
 
@@ -65,7 +66,7 @@ def test_without_patients_values_are_the_same_and_intervals_sample_tiles(with_pa
             {name: value.value for name, value in theirs.items()}, nan_ok=True
         )
         assert ends(ours) != ends(theirs), part
-    for system in ("decoder", "classical", "trivial"):
+    for system in ("decoder", "trivial"):  # the tuned classical baseline finds every disc: its intervals have no width
         assert ends(family.systems[system]) != ends(family_without.systems[system]), system
     assert ends(routed.organ_head) != ends(routed_without.organ_head)
     assert ends(head.recall) != ends(head_without.recall)
