@@ -13,18 +13,7 @@ from cellvit.evaluation.training_record import TrainingRecord
 from cellvit.formats.evaluations import ORGAN_PREDICTED
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 
-COLUMNS: Final = (
-    "np_dice",
-    "hv_skill",
-    "hv_angle",
-    "hv_length",
-    "nt_accuracy",
-    "dice",
-    "aji",
-    "bpq",
-    "mpq",
-    "detection_f1",
-)
+COLUMNS: Final = ("np_dice", "hv_skill", "hv_length", "nt_accuracy", "dice", "aji", "bpq", "mpq", "detection_f1")
 """Metrics of the table; summary.csv has all."""
 
 SYSTEMS: Final = ("shared", "classical", "trivial", "upper_bound")

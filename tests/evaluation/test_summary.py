@@ -190,7 +190,7 @@ def test_the_text_starts_with_a_short_conclusion_of_the_whole_workflow() -> None
     assert max(map(len, conclusion)) <= 100
     assert "  aji 0.500 (0.450 to 0.550)   bpq 0.400" in conclusion
     assert any("4 pass, 2 partial" in line for line in conclusion)
-    assert any("training.epochs" in line for line in conclusion)
+    assert any("training.loss.hv_weight" in line for line in conclusion)
 
 
 def test_a_conclusion_without_values_says_so() -> None:
