@@ -19,6 +19,7 @@ writes CoNSeP or MoNuSeg): so a decoder can be judged on another laboratory. Cla
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -50,7 +51,7 @@ from cellvit.models.device import half_precision, resolve_device
 from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.taxonomy import TILE_MPP, TILE_PX
 from cellvit.training.hovernet import RowsByRole, architecture_of, blocks_read, fit_decoder
-from cellvit.training.resuming import as_tensors
+from cellvit.training.trainable import as_tensors
 
 FAMILY: Final = "all"
 PAIRED: Final = ("aji", "bpq", "mpq")
@@ -263,11 +264,12 @@ def _wait(device: torch.device) -> None:
 def quality_cells(runs: Sequence[TileScores], first: TileScores) -> list[str]:
     """Values and differences as cells of Markdown, in the order of `QUALITY_COLUMNS`, then NT accuracy."""
     values = [values_of(run) for run in runs]
-    change, cells = differences(mean_of(runs), {"first": first}, seed=0), []
+    change, cells = differences(mean_of(runs), {"first": first}), []
     for name in PAIRED:
         interval = change[f"{name}_minus_first"]
         cells += [_spread([value[name] for value in values])]
-        cells += [f"{interval.value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"]
+        ends = "no interval" if math.isnan(interval.low) else f"{interval.low:+.3f} to {interval.high:+.3f}"
+        cells += [f"{interval.value:+.3f} ({ends})"]
     return [*cells, _spread([value["nt_accuracy"] for value in values])]
 
 
