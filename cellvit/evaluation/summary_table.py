@@ -22,7 +22,7 @@ SYSTEMS: Final = ("shared", "classical", "trivial", "upper_bound")
 
 _MARKS: Final = {"pass": "+", "partial": "~", "fail": "!", "undefined": "?", "": " "}
 _LEGEND: Final = "+ pass   ~ partial   ! fail   ? undefined;  95 % intervals and all other metrics: summary.csv"
-_NO_INTERVAL: Final = f"no interval: fewer than {MIN_UNITS} patients (or tiles), or all of them agree"
+_NO_INTERVAL: Final = f"No interval: fewer than {MIN_UNITS} patients (or tiles), or all of them agree."
 _SIMULATED: Final = "These values show that the pipeline runs; they say nothing about tissue."
 _NO_PATHOLOGY: Final = "These values say nothing about the features of a foundation model of pathology."
 _CONCLUDED: Final = ("aji", "bpq", "mpq")
@@ -77,6 +77,8 @@ def _conclusion(keyed: Keyed, marks: Sequence[str], fixes: Sequence[str], n_warn
         place = "mean and range of the splits" if split == MEAN_SPLIT else f"{shown[0].n} test tiles of split {split}"
         yield f"Each tile with the decoder of the organ that OrganHead predicts ({place}):"
         yield "  " + "   ".join(map(_with_range, shown))
+        if any(map(_lacks_interval, shown)):
+            yield f"  {_NO_INTERVAL}"
     else:
         yield "No value of the whole workflow is defined."
     counts = ", ".join(f"{count} {grade}" for grade, count in grade_counts(keyed).items() if count)
@@ -110,9 +112,13 @@ def _line(name: str, rows: Mapping[str, SummaryRow], suffix: str) -> str:
 
 def _with_range(row: SummaryRow) -> str:
     low, high = (row.split_min, row.split_max) if row.split == MEAN_SPLIT else (row.low, row.high)
-    no_interval = f" ({_NO_INTERVAL})" if row.units else ""
-    ends = no_interval if math.isnan(low) else f" ({low:.3f} to {high:.3f})"
-    return f"{row.metric} {row.value:.3f}{ends}"
+    ends = "" if math.isnan(low) else f" ({low:.3f} to {high:.3f})"
+    return f"{row.metric} {row.value:.3f}{' (no interval)' if _lacks_interval(row) else ends}"
+
+
+def _lacks_interval(row: SummaryRow) -> bool:
+    """True for a value of one split without interval; rows of means have a range instead."""
+    return row.units > 0 and math.isnan(row.low)
 
 
 def _cell(row: SummaryRow | None) -> str:

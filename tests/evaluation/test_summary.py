@@ -201,6 +201,17 @@ def test_the_text_starts_with_a_short_conclusion_of_the_whole_workflow() -> None
     assert any("training.loss.hv_weight" in line for line in conclusion)
 
 
+def test_a_conclusion_says_once_why_values_have_no_interval() -> None:
+    metrics = ("aji", "bpq", "mpq")
+    found = {name: SummaryRow("1", "organ_predicted", name, 0.5, *[math.nan] * 4, 2, 2) for name in metrics}
+
+    conclusion = summary_text({("1", "organ_predicted"): found}, absent={}).split("\n\n")[0].splitlines()
+
+    assert "  aji 0.500 (no interval)   bpq 0.500 (no interval)   mpq 0.500 (no interval)" in conclusion
+    assert sum("fewer than 3 patients" in line for line in conclusion) == 1
+    assert max(map(len, conclusion)) <= 100
+
+
 def test_a_conclusion_without_values_says_so() -> None:
     conclusion = summary_text({}, absent={"split 1, organ_predicted": "no tiles"}).split("\n\n")[0]
 
