@@ -4,13 +4,14 @@
 
 Perfect maps are computed from the ground truth in the tile stores of a finished run. Degraded maps are blurred by one pixel
 and contain noise that is correlated between neighbouring pixels. Both methods decode them with their default parameters.
-The decoders of the run predict their validation folds, where each method uses its best parameters of the run's grid; the
-differences are paired by tile. Metrics are means over tiles, times are medians over tiles on one thread.
+The decoders of the run predict their validation folds, where each method uses the best combination (by AJI) of the
+listed values of its parameters; the differences are paired by tile. Metrics are means over tiles, times are medians over tiles on one thread.
 """
 
 import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,8 +20,9 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int32
 
+from cellvit.config.evaluation import WatershedSettings
 from cellvit.config.steps import TuneWatershedSettings
-from cellvit.evaluation.tuning import grid_of
+from cellvit.evaluation.tuning import SEARCHED
 from cellvit.formats.documents import read_document
 from cellvit.formats.family import open_family
 from cellvit.formats.tiles import open_tiles
@@ -123,10 +125,8 @@ def print_decoders(results: Path, split: str) -> None:
 
 
 def print_decoder(results: Path, choice: WatershedChoice) -> None:
-    record = dict(choice.provenance.settings)
-    folds = record.pop("validate_folds")
-    grid = grid_of(TuneWatershedSettings.model_validate(record).watershed)
-    scores = scores_of(validation_maps(results, choice, folds), grid)
+    grid = full_grid(TuneWatershedSettings.model_validate(choice.provenance.settings).watershed)
+    scores = scores_of(validation_maps(results, choice), grid)
     best = {method: best_of(scores, grid, lambda point, m=method: method_of(point) == m) for method in METHODS}
     cells = [choice.family, str(len(scores))]
     for metric in (0, 1):
@@ -137,6 +137,15 @@ def print_decoder(results: Path, choice: WatershedChoice) -> None:
     print(f"| {' | '.join(cells)} |", flush=True)
 
 
+def full_grid(settings: WatershedSettings) -> tuple[Watershed, ...]:
+    """Every combination of the listed values of each method."""
+    return tuple(
+        METHODS[method](**dict(zip(SEARCHED[method], values, strict=True)))
+        for method in settings.method
+        for values in product(*(getattr(settings, name) for name in SEARCHED[method]))
+    )
+
+
 def best_of(
     scores: Float64[np.ndarray, "n p 5"], grid: Sequence[Watershed], wanted: Callable[[Watershed], bool]
 ) -> int:
@@ -145,9 +154,10 @@ def best_of(
     return max((place for place, point in enumerate(grid) if wanted(point)), key=lambda place: means[place])
 
 
-def validation_maps(results: Path, choice: WatershedChoice, folds: Sequence[int]) -> Iterator[Maps]:
+def validation_maps(results: Path, choice: WatershedChoice) -> Iterator[Maps]:
     checkpoint = results / f"checkpoints/split{choice.split}/hovernet_{choice.family}.safetensors"
     decoder = load_decoder(checkpoint, torch.device("cpu"))
+    folds = decoder.header.folds["validate"]
     files = (
         [results / f"{kind}/fold{fold}.h5" for fold in folds]
         for kind in (f"families/{choice.family}", "tiles", "features")

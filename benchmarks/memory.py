@@ -56,6 +56,7 @@ def print_host(n: int, batch: int) -> None:
             validate_folds=VALIDATE,
             checkpoint=folder / "decoder.safetensors",
             history=folder / "history.csv",
+            maps=folder / "maps.h5",
             device="cpu",
         )
     print(f"  {n:6d} training tiles ({stored:.2f} GB of stores): {peak:.2f} GB", flush=True)

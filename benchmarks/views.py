@@ -191,6 +191,7 @@ def trained(args: argparse.Namespace, files: Family, way: str, seed: int) -> Pat
             **files._asdict(),
             checkpoint=checkpoint,
             history=checkpoint.with_suffix(".csv"),
+            maps=checkpoint.with_suffix(".h5"),
             device=args.device,
             threads=args.threads,
         )

@@ -15,6 +15,7 @@ rule train_hovernet:
             category="Training",
             labels={"split": "{split}", "what": "{family}"},
         ),
+        maps="<results>/maps/split{split}/{family}.h5",
         timing="<results>/timings/train_hovernet/split{split}_{family}.json",
     log:
         "<results>/logs/train_hovernet/split{split}_{family}.log",
@@ -39,41 +40,37 @@ rule train_hovernet:
         "python -m cellvit train_hovernet --settings {params.settings:q} --split {wildcards.split} "
         "--family {wildcards.family} --train-folds {params.train} --validate-folds {params.validate} "
         "--members {input.members:q} --tiles {input.tiles:q} --features {input.features:q} --start {input.start:q} "
-        "--checkpoint {output.checkpoint:q} --history {output.history:q} --device {resources.device} --threads {threads} "
-        "--code {params.code} --timing {output.timing:q} --cache {resources.cache:q} --cache-gb {resources.cache_gb} "
-        "> {log:q} 2>&1"
+        "--checkpoint {output.checkpoint:q} --history {output.history:q} --maps {output.maps:q} "
+        "--device {resources.device} --threads {threads} --code {params.code} --timing {output.timing:q} "
+        "--cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"
 
 
 rule tune_watershed:
     input:
         checkpoint="<results>/checkpoints/split{split}/hovernet_{family}.safetensors",
+        maps="<results>/maps/split{split}/{family}.h5",
         members=of_folds("<results>/families/{family}/fold{fold}.h5", "validate"),
         tiles=of_folds("<results>/tiles/fold{fold}.h5", "validate"),
-        features=of_folds("<results>/features/fold{fold}.h5", "validate"),
     output:
         watershed="<results>/watershed/split{split}/{family}.json",
         timing="<results>/timings/tune_watershed/split{split}_{family}.json",
     log:
         "<results>/logs/tune_watershed/split{split}_{family}.log",
     conda:
-        "../envs/gpu.yaml"
+        "../envs/cpu.yaml"
     threads: 4
     resources:
-        gpu=1,
         mem_mb=memory("tune_watershed"),
         runtime=minutes("tune_watershed"),
-        device=DEVICE,
         cache=CACHE,
         cache_gb=CACHE_GB,
     params:
         settings=settings("tune_watershed"),
         code=code("tune_watershed"),
-        validate=folds("validate"),
     message:
         "Tune the decoding of family {wildcards.family} on the validation folds, split {wildcards.split}"
     shell:
         "python -m cellvit tune_watershed --settings {params.settings:q} --split {wildcards.split} "
-        "--family {wildcards.family} --validate-folds {params.validate} --checkpoint {input.checkpoint:q} "
-        "--members {input.members:q} --tiles {input.tiles:q} --features {input.features:q} "
-        "--watershed {output.watershed:q} --device {resources.device} --threads {threads} --code {params.code} "
+        "--family {wildcards.family} --checkpoint {input.checkpoint:q} --maps {input.maps:q} --members {input.members:q} "
+        "--tiles {input.tiles:q} --watershed {output.watershed:q} --threads {threads} --code {params.code} "
         "--timing {output.timing:q} --cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"

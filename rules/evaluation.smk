@@ -100,6 +100,12 @@ rule summarize:
         routed=expand("<results>/evaluation/split{split}/routed.json", split=SPLITS),
         organ_heads=expand("<results>/evaluation/split{split}/organ_head.json", split=SPLITS),
         watersheds=expand("<results>/watershed/split{split}/{family}.json", split=SPLITS, family=FAMILIES),
+        checkpoints=expand(
+            "<results>/checkpoints/split{split}/hovernet_{family}.safetensors", split=SPLITS, family=FAMILIES
+        ),
+        histories=expand(
+            "<results>/checkpoints/split{split}/hovernet_{family}_history.csv", split=SPLITS, family=FAMILIES
+        ),
     output:
         summary=report(
             "<results>/summary.csv",
@@ -134,8 +140,9 @@ rule summarize:
     shell:
         "python -m cellvit summarize --settings {params.settings:q} --evaluations {input.evaluations:q} "
         "--routed {input.routed:q} --organ-heads {input.organ_heads:q} --watersheds {input.watersheds:q} "
-        "--summary {output.summary:q} --table {output.table:q} --origin {output.origin:q} --code {params.code} "
-        "--timing {output.timing:q} --cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"
+        "--checkpoints {input.checkpoints:q} --histories {input.histories:q} --summary {output.summary:q} "
+        "--table {output.table:q} --origin {output.origin:q} --code {params.code} --timing {output.timing:q} "
+        "--cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"
 
 
 rule build_report:

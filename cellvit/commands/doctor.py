@@ -28,8 +28,11 @@ _TOKEN_BYTES: Final = 2
 _TILE_BYTES: Final = TILE_PX**2 * 4
 """Approximate size of a prepared tile: the image has 3 bytes per pixel, the compressed maps less than 1."""
 
-_PANNUKE_TILES: Final = 7901
-"""Tiles of the three PanNuke folds, for the estimate where the data are missing."""
+_MAP_BYTES: Final = TILE_PX**2 * 6
+"""Maps of a validation tile of a decoder: NP and HV are float16, compressed classes take little."""
+
+_FOLD_TILES: Final = 2634
+"""Mean number of tiles of the three PanNuke folds, for the estimate where the data are missing."""
 
 _HOST_GB: Final = 12
 """Memory that is enough for all of PanNuke with the default settings (docs/resources.md)."""
@@ -186,12 +189,17 @@ def _needed_bytes(settings: Settings) -> int:
     spec, features = settings.encoder.spec, settings.features
     cells = (features.input_px // spec.patch_px) ** 2 * len(settings.stored_blocks) * features.n_views
     tokens = cells * spec.width(features.blocks) * _TOKEN_BYTES
-    tile_bytes = tokens + _TILE_BYTES
+    tiles = {fold: _fold_tiles(settings, fold) for fold in settings.data.folds}
+    validated = sum(tiles[fold] for split in settings.splits.values() for fold in split.roles["validate"])
+    n_maps = validated * (2 if settings.training.shared_decoder else 1)
+    return sum(tiles.values()) * (tokens + _TILE_BYTES) + n_maps * _MAP_BYTES
+
+
+def _fold_tiles(settings: Settings, fold: int) -> int:
     if settings.data.simulated:
-        return len(settings.data.folds) * settings.data.simulated.tiles_per_fold * tile_bytes
-    paths = [fold_files(Path(settings.data.root or ""), fold).types for fold in settings.data.folds]
-    n_tiles = sum(len(np.load(path, allow_pickle=False)) for path in paths if path.is_file()) or _PANNUKE_TILES
-    return n_tiles * tile_bytes
+        return settings.data.simulated.tiles_per_fold
+    path = fold_files(Path(settings.data.root or ""), fold).types
+    return len(np.load(path, allow_pickle=False)) if path.is_file() else _FOLD_TILES
 
 
 _CHECKS: Final[tuple[Callable[[Settings], Check], ...]] = (_data, _weights, _gpu, _devices, _memory, _disk)

@@ -1,4 +1,4 @@
-"""Settings of the watershed grid, of the integrity checks and of the quality gates."""
+"""Settings of the search for watershed parameters, of the integrity checks and of the quality gates."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -9,14 +9,29 @@ from cellvit.config.base import Section
 Share = Annotated[float, Field(ge=0, le=1)]
 Shares = Annotated[tuple[Share, ...], Field(min_length=1)]
 Thresholds = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)]
+SelectBy = Literal["bpq", "mpq", "aji"]
+Methods = Annotated[tuple[Literal["hovernet", "hv_flow"], ...], Field(min_length=1)]
+
+_METHODS: Methods = ("hovernet", "hv_flow")
+_METHOD = "methods that decode maps into nuclei; validation chooses one for each decoder"
+_SELECT_BY = (
+    "metric on the validation folds that selects the weights of each decoder and the parameters of its decoding: bpq or mpq "
+    "(PanNuke's, means over organs) or aji (mean over tiles)"
+)
+
+
+class SelectionSettings(Section):
+    """What the training selects the weights by: the part of `WatershedSettings` that it reads."""
+
+    select_by: SelectBy = Field(default="bpq", description=_SELECT_BY)
+    method: Methods = Field(default=_METHODS, description=_METHOD)
 
 
 class WatershedSettings(Section):
-    """Grid that `tune_watershed` searches; each list holds the values to try."""
+    """Where `tune_watershed` searches; a list of several values is where it starts, one value is used as it is."""
 
-    method: tuple[Literal["hovernet", "hv_flow"], ...] = Field(
-        default=("hovernet", "hv_flow"), min_length=1, description="methods that decode maps into nuclei"
-    )
+    select_by: SelectBy = Field(default="bpq", description=_SELECT_BY)
+    method: Methods = Field(default=_METHODS, description=_METHOD)
     np_threshold: Thresholds = Field(
         default=(0.4, 0.5, 0.6), description="NP probability from which a pixel is nuclear"
     )
@@ -36,7 +51,11 @@ class WatershedSettings(Section):
         default=(0.3, 0.5, 0.7),
         description="hv_flow: lowest fit of a nucleus to HV, as a share of the mean of its tile",
     )
-    warn_at_border: bool = Field(default=True, description="warn if the best value is the first or last of its list")
+
+    @property
+    def selection(self) -> SelectionSettings:
+        """What the training reads of these settings."""
+        return SelectionSettings(select_by=self.select_by, method=self.method)
 
 
 class IntegrityGates(Section):
@@ -81,10 +100,15 @@ class QualityGates(Section):
         0.90,
         0.85,
     )
-    hv_length: Gate = _gate("mean length of the predicted HV vectors on nuclear pixels, above this", 0.40, 0.20)
+    hv_length: Gate = _gate(
+        "mean length of the predicted HV vectors on nuclear pixels, above this; says little without hv_angle",
+        0.40,
+        0.20,
+    )
     aji: Gate = _gate("AJI, above this", 0.50, 0.30)
     hv_mse: Gate = _gate("HV MSE, below this", 0.30)
     hv_skill: Gate = _gate("HV skill, above this", 0.0)
+    hv_angle: Gate = _gate("mean angle error of the HV vectors in degrees (signal to noise), below this", 30.0, 45.0)
     np_dice: Gate = _gate("NP Dice, above this", 0.70)
     gap_np_dice: Gate = _gate("(train - test) / train of NP Dice, below this", 0.02)
     gap_hv_mse: Gate = _gate("(test - train) / train of HV MSE, below this", 0.20)

@@ -128,8 +128,8 @@ class TrainingSettings(Section):
     )
     validate_every: PositiveInt = Field(
         default=500,
-        description="steps between two measurements on the validation folds (loss, metrics of the maps, bPQ), a multiple of "
-        "training.record_every; the last step is always measured. The weights of the best measurement are selected",
+        description="steps between two measurements on the validation folds (loss, metrics of the maps, watershed.select_by), a "
+        "multiple of training.record_every; the last step is always measured. The weights of the best measurement are selected",
     )
     patience: PositiveInt | None = Field(
         default=None,

@@ -47,7 +47,9 @@ class Settings(Section):
     )
     decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="HoVer-Net decoder of each family")
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="training of the decoders")
-    watershed: WatershedSettings = Field(default_factory=WatershedSettings, description="grid of watershed parameters")
+    watershed: WatershedSettings = Field(
+        default_factory=WatershedSettings, description="where the parameters of the decoding are searched"
+    )
     gates: GatesSettings = Field(default_factory=GatesSettings, description="integrity checks and quality gates")
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the training; intervals need none")
     device: Device = Field(default="auto", description="where torch computes; auto: on a GPU if there is one")

@@ -11,7 +11,7 @@ from pydantic import Field
 from cellvit.config.base import Section
 from cellvit.config.data import SimulatedData
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
-from cellvit.config.evaluation import QualityGates, WatershedSettings
+from cellvit.config.evaluation import QualityGates, SelectionSettings, WatershedSettings
 from cellvit.config.families import Organs
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
 from cellvit.config.settings import Settings
@@ -48,6 +48,7 @@ class TrainHovernetSettings(Section):
 
     decoder: DecoderSettings
     training: TrainingSettings
+    selection: SelectionSettings = Field(default_factory=SelectionSettings, description="how the weights are selected")
     seed: int
 
 
@@ -102,7 +103,8 @@ def _train_hovernet(settings: Settings, family: str) -> Section:
     if family == SHARED_FAMILY:
         unread.append("start_from")
     training = own.training.model_copy(update={name: getattr(defaults, name) for name in unread})
-    return TrainHovernetSettings(decoder=own.decoder, training=training, seed=settings.seed)
+    selection = own.watershed.selection
+    return TrainHovernetSettings(decoder=own.decoder, training=training, selection=selection, seed=settings.seed)
 
 
 def _build_report(settings: Settings, _: str) -> Section:

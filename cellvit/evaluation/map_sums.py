@@ -47,6 +47,9 @@ def sums_on_device(maps: HoverMaps, truth: TensorBatch, hv_true: Tensor) -> Floa
     positive = maps.np.float().softmax(dim=1)[:, 1] >= NP_THRESHOLD
     hv, hv_true = (torch.where(nuclear.unsqueeze(1), m.double(), 0) for m in (maps.hv.float(), hv_true))
 
+    length, length_true = (torch.hypot(*vectors.unbind(1)) for vectors in (hv, hv_true))
+    has_angle = length_true > 0
+
     def total(values: Tensor) -> Float64[Tensor, " b"]:
         return values.flatten(1).sum(dim=1, dtype=torch.float64)
 
@@ -57,9 +60,18 @@ def sums_on_device(maps: HoverMaps, truth: TensorBatch, hv_true: Tensor) -> Floa
         "np_shared_px": total(positive & nuclear),
         "hv_square_error": total((hv - hv_true).square()),
         "hv_true_square": total(hv_true.square()),
-        "hv_length": total(torch.hypot(*hv.unbind(1))),
-        "hv_length_true": total(torch.hypot(*hv_true.unbind(1))),
+        "hv_length": total(length),
+        "hv_length_true": total(length_true),
+        "hv_angle": total(torch.where(has_angle, _angle_error(hv, hv_true), 0)),
+        "hv_angle_px": total(has_angle),
         "nt_correct_px": total((maps.nt.argmax(dim=1) == classes) & nuclear),
         **{f"class_{number}_px": total((classes == number) & nuclear) for number in range(N_CLASSES)},
     }
     return torch.stack([sums[name] for name in COLUMNS], dim=1)
+
+
+def _angle_error(hv: Float64[Tensor, "b 2 h w"], hv_true: Float64[Tensor, "b 2 h w"]) -> Float64[Tensor, "b h w"]:
+    """As `cellvit.metrics.maps.angle_error`, where the true vector is not 0."""
+    (h, v), (h_true, v_true) = hv.unbind(1), hv_true.unbind(1)
+    degrees = torch.rad2deg(torch.atan2((h * v_true - v * h_true).abs(), h * h_true + v * v_true))
+    return torch.where((h != 0) | (v != 0), degrees, 90)

@@ -3,17 +3,18 @@
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from cellvit.hover.classical import segment_classical
-from cellvit.hover.decode import Watershed, segment_grid
+from cellvit.hover.decode import Watershed
+from cellvit.hover.parameters import Classical
 from cellvit.inference.predictions import Segmentation
 from cellvit.inference.segment import one_class, segment_tile
 from cellvit.metrics.classification import CALIBRATION_BINS, calibration_sums
 from cellvit.metrics.detection import UNPAIRED, CentroidPairs, detection_counts, pair_table, pair_within
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 from cellvit.metrics.outlines import borders, outline_distances_of, tolerant_panoptic_of
-from cellvit.metrics.overlap import aji, aji_of, aji_plus_of, as_rows, dice_of
+from cellvit.metrics.overlap import aji_of, aji_plus_of, as_rows, dice_of
 from cellvit.metrics.pannuke import TileScores, tile_scores
 from cellvit.taxonomy import CLASS_NAMES, NUCLEUS_CLASSES, TILE_MPP, NucleusClass
 
@@ -74,29 +75,16 @@ class ImageTask(NamedTuple):
     image: UInt8[np.ndarray, "h w 3"]
 
 
-class GridTask(NamedTuple):
-    """Maps of one tile that are to be segmented with every point of a grid."""
-
-    instances: Int32[np.ndarray, "h w"]
-    np_prob: Float32[np.ndarray, "h w"]
-    hv: Float32[np.ndarray, "2 h w"]
-
-
 def score_maps(watershed: Watershed, task: MapsTask) -> Float64[np.ndarray, " k"]:
     """Scores of the maps of a tile, predicted or perfect, in the order of `COLUMNS`."""
     prediction = segment_tile(task.np_prob, task.hv, task.nt_prob, watershed)
     return np.concatenate([score_segmentation(task.truth, prediction), task.map_sums])
 
 
-def score_classical(majority_class: int, task: ImageTask) -> Float64[np.ndarray, " k"]:
+def score_classical(chosen: Classical, majority_class: int, task: ImageTask) -> Float64[np.ndarray, " k"]:
     """Scores of the classical baseline on a tile; it has no maps, so their columns are NaN."""
-    prediction = one_class(segment_classical(task.image), majority_class)
+    prediction = one_class(segment_classical(task.image, chosen), majority_class)
     return np.concatenate([score_segmentation(task.truth, prediction), np.full(len(MAP_COLUMNS), np.nan)])
-
-
-def score_grid(grid: tuple[Watershed, ...], task: GridTask) -> Float64[np.ndarray, " p"]:
-    """AJI of a tile with each point of the grid, in its order; NaN if neither ground truth nor prediction has nuclei."""
-    return np.array([aji(task.instances, predicted) for _, predicted in segment_grid(task.np_prob, task.hv, grid)])
 
 
 def score_segmentation(truth: Segmentation, prediction: Segmentation) -> Float64[np.ndarray, " k"]:

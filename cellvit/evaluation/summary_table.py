@@ -3,10 +3,13 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
+from types import MappingProxyType
 from typing import Final
 
-from cellvit.evaluation.grading import advice_by_fix, grade_counts
+from cellvit.evaluation.advice import advice_by_fix
+from cellvit.evaluation.grading import grade_counts
 from cellvit.evaluation.summary import ORGAN_HEAD, Keyed
+from cellvit.evaluation.training_record import TrainingRecord
 from cellvit.formats.evaluations import ORGAN_PREDICTED
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.metrics.intervals import MIN_UNITS
@@ -19,7 +22,7 @@ SYSTEMS: Final = ("shared", "classical", "trivial", "upper_bound")
 
 _MARKS: Final = {"pass": "+", "partial": "~", "fail": "!", "undefined": "?", "": " "}
 _LEGEND: Final = "+ pass   ~ partial   ! fail   ? undefined;  95 % intervals and all other metrics: summary.csv"
-_NO_INTERVAL: Final = f"no interval: fewer than {MIN_UNITS} patients (or tiles), or all of them agree"
+_NO_INTERVAL: Final = f"No interval: fewer than {MIN_UNITS} patients (or tiles), or all of them agree."
 _SIMULATED: Final = "These values show that the pipeline runs; they say nothing about tissue."
 _NO_PATHOLOGY: Final = "These values say nothing about the features of a foundation model of pathology."
 _CONCLUDED: Final = ("aji", "bpq", "mpq")
@@ -31,23 +34,29 @@ _WIDTH: Final = 13
 
 
 def summary_text(
-    keyed: Keyed, *, marks: Sequence[str] = (), warnings: Sequence[str] = (), absent: Mapping[str, str]
+    keyed: Keyed,
+    *,
+    records: Mapping[tuple[str, str], TrainingRecord] = MappingProxyType({}),
+    marks: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+    absent: Mapping[str, str],
 ) -> str:
     """The whole text: the conclusion, a table for each split, OrganHead, what to try, and what is missing.
 
     The conclusion is the first paragraph: at most 12 lines of at most 100 characters.
 
     Args:
+        records: How the decoders were trained, by split and family; the advice depends on it.
         marks: What must be shown with every value: simulated data, the mark of the encoder.
-        warnings: Lines about what to check, as a watershed that was chosen at the border of its grid.
+        warnings: Lines about what to check, as a watershed that was not tuned.
         absent: Why there are no values, by what is absent.
     """
-    lines = [*_conclusion(keyed, marks, len(warnings) + len(absent)), ""]
+    advised = advice_by_fix(keyed, records)
+    lines = [*_conclusion(keyed, marks, list(advised), len(warnings) + len(absent)), ""]
     for split in dict.fromkeys(split for split, _ in keyed):
         of_split = {family: rows for (name, family), rows in keyed.items() if name == split}
         lines += [*_table(split, of_split), ""]
     lines += [_LEGEND, ""]
-    advised = advice_by_fix(keyed)
     lines += _section(
         "What to try", [line for fix, at in advised.items() for line in (fix, *(f"    {one}" for one in at))]
     )
@@ -56,7 +65,7 @@ def summary_text(
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _conclusion(keyed: Keyed, marks: Sequence[str], n_warnings: int) -> Iterable[str]:
+def _conclusion(keyed: Keyed, marks: Sequence[str], fixes: Sequence[str], n_warnings: int) -> Iterable[str]:
     if marks:
         yield f"MARKED: {', '.join(marks)}."
         yield _SIMULATED if "simulated data" in marks else _NO_PATHOLOGY
@@ -68,11 +77,13 @@ def _conclusion(keyed: Keyed, marks: Sequence[str], n_warnings: int) -> Iterable
         place = "mean and range of the splits" if split == MEAN_SPLIT else f"{shown[0].n} test tiles of split {split}"
         yield f"Each tile with the decoder of the organ that OrganHead predicts ({place}):"
         yield "  " + "   ".join(map(_with_range, shown))
+        if any(map(_lacks_interval, shown)):
+            yield f"  {_NO_INTERVAL}"
     else:
         yield "No value of the whole workflow is defined."
     counts = ", ".join(f"{count} {grade}" for grade, count in grade_counts(keyed).items() if count)
     yield f"Grades of all values: {counts or 'none'}."
-    for fix in list(advice_by_fix(keyed))[:1]:
+    for fix in fixes[:1]:
         yield fill(f"Try first: {fix}.", _TERMINAL, subsequent_indent="  ")
     yield f"All values, more advice and the warnings ({n_warnings}) are in summary.txt and in the report."
 
@@ -101,9 +112,13 @@ def _line(name: str, rows: Mapping[str, SummaryRow], suffix: str) -> str:
 
 def _with_range(row: SummaryRow) -> str:
     low, high = (row.split_min, row.split_max) if row.split == MEAN_SPLIT else (row.low, row.high)
-    no_interval = f" ({_NO_INTERVAL})" if row.units else ""
-    ends = no_interval if math.isnan(low) else f" ({low:.3f} to {high:.3f})"
-    return f"{row.metric} {row.value:.3f}{ends}"
+    ends = "" if math.isnan(low) else f" ({low:.3f} to {high:.3f})"
+    return f"{row.metric} {row.value:.3f}{' (no interval)' if _lacks_interval(row) else ends}"
+
+
+def _lacks_interval(row: SummaryRow) -> bool:
+    """True for a value of one split without interval; rows of means have a range instead."""
+    return row.units > 0 and math.isnan(row.low)
 
 
 def _cell(row: SummaryRow | None) -> str:

@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from cellvit.evaluation.map_sums import map_sums
-from cellvit.evaluation.scoring import COLUMNS, GridTask, ImageTask, MapsTask, score_classical, score_maps
+from cellvit.evaluation.scoring import COLUMNS, ImageTask, MapsTask, score_classical, score_maps
 from cellvit.formats.tile_table import TileScores
 from cellvit.formats.tiles import TileBatch
 from cellvit.hover.decode import Watershed
 from cellvit.hover.encode import hv_maps
+from cellvit.hover.parameters import Classical
 from cellvit.inference.parallel import Workers
 from cellvit.inference.predictions import MapBatch, Segmentation
 from cellvit.taxonomy import NucleusClass
@@ -30,10 +31,12 @@ def scores_of_maps(batches: Iterable[MapBatch], watershed: Watershed, *, family:
     return _scores(partial(score_maps, watershed), stream, family, pool)
 
 
-def scores_of_classical(blocks: Iterable[TileBatch], majority_class: int, *, family: str, pool: Workers) -> TileScores:
-    """Scores of the classical baseline, whose nuclei all are of `majority_class`."""
+def scores_of_classical(
+    blocks: Iterable[TileBatch], chosen: Classical, majority_class: int, *, family: str, pool: Workers
+) -> TileScores:
+    """Scores of the classical baseline with the parameters `chosen`; its nuclei all are of `majority_class`."""
     stream = ((tiles, map(ImageTask, _truths(tiles), tiles.image)) for tiles in blocks)
-    return _scores(partial(score_classical, majority_class), stream, family, pool)
+    return _scores(partial(score_classical, chosen, majority_class), stream, family, pool)
 
 
 def perfect_maps(tiles: TileBatch) -> MapBatch:
@@ -45,12 +48,6 @@ def perfect_maps(tiles: TileBatch) -> MapBatch:
         hv=hv_maps(tiles.instances),
         nt_prob=(tiles.classes[:, None] == numbers[:, None, None]).astype(np.float32),
     )
-
-
-def grid_tasks(batches: Iterable[MapBatch]) -> Iterator[GridTask]:
-    """Tiles of a stream as tasks of `cellvit.evaluation.scoring.score_grid`."""
-    for batch in batches:
-        yield from map(GridTask, batch.tiles.instances, batch.np_prob, batch.hv)
 
 
 def _scores(

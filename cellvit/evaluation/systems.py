@@ -21,6 +21,7 @@ from cellvit.formats.evaluations import FamilyEvaluation
 from cellvit.formats.tile_table import TileScores
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.decode import Watershed, watershed_of_method
+from cellvit.hover.parameters import Classical, parameters_of
 
 COMPARED: Final = ("organ_given", "shared", "classical")
 """Systems that a decoder is compared with tile by tile."""
@@ -38,6 +39,11 @@ class Decoder:
     def watershed(self) -> Watershed:
         """What turns its maps into nuclei; parameters that the choice does not name have their defaults."""
         return watershed_of_method(self.choice.method, self.choice.parameters)
+
+    @property
+    def classical(self) -> Classical:
+        """The classical baseline, tuned on the same validation tiles."""
+        return parameters_of(Classical, "classical", self.choice.classical)
 
 
 def read_decoder(checkpoint: Path, watershed: Path, *, split: str, family: str, test_folds: Sequence[int]) -> Decoder:

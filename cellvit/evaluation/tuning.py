@@ -1,18 +1,33 @@
-"""Choice of the decoding method and its parameters from a grid, by AJI on validation tiles."""
+"""Choice of decoding parameters on validation tiles: coarse to fine in the parameters and in the number of tiles.
 
-from itertools import product
+Each method is searched on its own. The search starts at the listed values that are nearest to the defaults and moves to
+better neighbours: first by whole steps of the lists on a sixteenth of the tiles, then by half steps on a sixth; a method
+that is far behind after the first stage is left there. The best points are then compared on all tiles. Tiles are taken
+evenly from each organ.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64, Shaped
 
-from cellvit.config.evaluation import WatershedSettings
+from cellvit.config.evaluation import SelectBy, WatershedSettings
+from cellvit.evaluation.search import WHOLE_STEP, Position, Space, axes_of, climb
+from cellvit.evaluation.selection import mean_value
 from cellvit.evaluation.values import value_of
+from cellvit.formats.documents import Value
 from cellvit.formats.tiles import Groups
-from cellvit.formats.watershed import GridPoint
-from cellvit.hover.decode import METHODS, Watershed, method_of
-from cellvit.metrics.intervals import interval_of_mean
+from cellvit.hover.decode import METHODS, Watershed
+from cellvit.hover.parameters import Classical
+from cellvit.metrics.intervals import interval_of_mean, interval_of_organ_mean
+
+Point = TypeVar("Point")
+Rows = Int64[np.ndarray, " r"]
 
 SEARCHED: Final = MappingProxyType(
     {
@@ -20,50 +35,165 @@ SEARCHED: Final = MappingProxyType(
         "hv_flow": ("np_threshold", "min_gain_px", "min_object_px", "min_fit"),
     }
 )
-"""Parameters that the grid of each method varies, named as their settings; the others have their defaults."""
+"""Parameters of each method that are searched, named as their settings; the others have their defaults."""
+
+CLASSICAL: Final = Space(
+    Classical,
+    axes_of(
+        Classical,
+        {
+            "otsu_factor": (0.8, 1.0, 1.2),
+            "min_object_px": (30, 60),
+            "min_distance_px": (5, 8),
+        },
+    ),
+)
+"""Where the search for the parameters of the classical baseline starts; the others have their defaults."""
+
+_STAGES: Final = ((WHOLE_STEP, 1 / 16, 16), (1, 1 / 6, 32))
+"""Step, share of the tiles, and least number of tiles of each stage before the comparison on all tiles."""
+
+_CLOSE: Final = 0.02
+"""A method that is further behind the best after a stage is not searched on: twice the noise of a difference on 32 tiles."""
+
+FINALISTS: Final = 4
+"""Points that are compared on all tiles: with fewer, the noise of a part of the tiles decides."""
+
+CLASSICAL_FINALISTS: Final = 2
+"""Of the classical baseline, which takes five times as long for a point (15 ms per tile)."""
 
 
-def grid_of(settings: WatershedSettings) -> tuple[Watershed, ...]:
-    """Every combination of the listed values of each method; the last list varies fastest."""
-    return tuple(
-        METHODS[method](**dict(zip(SEARCHED[method], values, strict=True)))
-        for method in settings.method
-        for values in product(*(getattr(settings, name) for name in SEARCHED[method]))
-    )
+def spaces_of(settings: WatershedSettings) -> tuple[Space[Watershed], ...]:
+    """Where each method of the settings is searched."""
+    spaces: list[Space[Watershed]] = []
+    for method in settings.method:
+        listed = {name: getattr(settings, name) for name in SEARCHED[method]}
+        spaces.append(Space(METHODS[method], axes_of(METHODS[method], listed)))
+    return tuple(spaces)
 
 
-def ranked(
-    grid: tuple[Watershed, ...], aji: Float64[np.ndarray, "n p"], *, groups: Groups
-) -> tuple[tuple[Watershed, GridPoint], ...]:
-    """Points of the grid with their mean AJI, best first; equal ones in the order of the grid, undefined ones last.
+class Trial(NamedTuple, Generic[Point]):
+    """Points that are to be tried on the tile at `row`."""
 
-    Args:
-        aji: AJI of each tile (row) with each point (column); NaN where undefined.
+    row: int
+    points: tuple[Point, ...]
+
+
+@dataclass(eq=False, slots=True)
+class Trials(Generic[Point]):
+    """Values of points on tiles; each pair of a point and a tile is computed once.
+
+    Attributes:
+        compute: Values of the points of each trial, in that order.
+        organs: Organ of each tile.
         groups: Group of each tile; intervals are over groups.
     """
-    means = [interval_of_mean(column, groups=groups) for column in aji.T]
-    points = [
-        GridPoint(
-            method=method_of(point),
-            parameters={name: getattr(point, name) for name in SEARCHED[method_of(point)]},
-            aji=value_of(mean),
-        )
-        for point, mean in zip(grid, means, strict=True)
-    ]
-    values = np.array([mean.value for mean in means])
-    order = np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")
-    return tuple((grid[place], points[place]) for place in order)
+
+    select_by: SelectBy
+    compute: Callable[[Sequence[Trial[Point]]], Iterable[Float64[np.ndarray, " p"]]]
+    organs: Shaped[np.ndarray, " n"]
+    groups: Groups = None
+    _values: dict[Point, Float64[np.ndarray, " n"]] = field(default_factory=dict)
+    _done: dict[Point, Shaped[np.ndarray, " n"]] = field(default_factory=dict)
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Every point that was tried, in order."""
+        return tuple(self._values)
+
+    def means(self, points: Sequence[Point], rows: Rows) -> Float64[np.ndarray, " p"]:
+        """The metric of each point over the tiles at `rows`; NaN where undefined."""
+        for point in points:
+            self._values.setdefault(point, np.full(len(self.organs), np.nan))
+            self._done.setdefault(point, np.zeros(len(self.organs), bool))
+        # All points of a tile are decoded together, because they share steps of the decoding.
+        missing = {row: tuple(point for point in dict.fromkeys(points) if not self._done[point][row]) for row in rows}
+        trials = [Trial(int(row), new) for row, new in missing.items() if new]
+        for trial, values in zip(trials, self.compute(trials), strict=True):
+            for point, value in zip(trial.points, values, strict=True):
+                self._values[point][trial.row], self._done[point][trial.row] = value, True
+        return np.array([mean_value(self.select_by, self._values[point][rows], self.organs[rows]) for point in points])
+
+    def covers(self, point: Point, rows: Rows) -> bool:
+        """Whether the point was tried on all tiles at `rows`."""
+        return point in self._done and bool(self._done[point][rows].all())
+
+    def of(self, point: Point) -> Float64[np.ndarray, " n"]:
+        """Value of a point on each tile; NaN where undefined, or where it was not tried."""
+        return self._values[point]
+
+    def value(self, point: Point) -> Value:
+        """The metric of a point over the tiles on which it was tried, with its interval if those are all."""
+        values = self._values[point]
+        if not self._done[point].all():
+            rows = np.flatnonzero(self._done[point])
+            mean = mean_value(self.select_by, values[rows], self.organs[rows])
+            return Value(value=mean, n=int(np.isfinite(values[rows]).sum()))
+        if self.select_by == "aji":
+            return value_of(interval_of_mean(values, groups=self.groups))
+        return value_of(interval_of_organ_mean(values, self.organs, groups=self.groups))
 
 
-def border_warnings(best: Watershed, settings: WatershedSettings) -> tuple[str, ...]:
-    """One line for each list of two or more values whose first or last value is best: a better one may be outside."""
-    lines = []
-    for name in SEARCHED[method_of(best)]:
-        values, value = sorted(getattr(settings, name)), getattr(best, name)
-        if len(values) < 2 or value not in (values[0], values[-1]) or value in (0, 1):
-            continue  # no parameter goes below 0, and no share above 1
-        side = "smaller" if value == values[0] else "larger"
-        lines.append(
-            f"the best {name}, {value:g}, is at the border of its list {[*values]}; add a {side} value to watershed.{name}"
-        )
-    return tuple(lines)
+class Place(NamedTuple, Generic[Point]):
+    """Where the search is in a space."""
+
+    space: Space[Point]
+    position: Position
+
+
+class Tried(NamedTuple, Generic[Point]):
+    """A point that was tried, and its value."""
+
+    point: Point
+    value: Value
+
+
+def tuned(
+    spaces: Iterable[Space[Point]], trials: Trials[Point], *, finalists: int = FINALISTS
+) -> tuple[Tried[Point], ...]:
+    """Every point that was tried: those on all tiles first, best first; then the others in the order in which they were tried.
+
+    Args:
+        finalists: Points that are compared on all tiles.
+    """
+    places = [Place(space, space.start) for space in spaces]
+    rows = np.arange(len(trials.organs))
+    for step, share, least in _STAGES:
+        rows = part_of_each_organ(trials.organs, share, least=least)
+        score = partial(trials.means, rows=rows)
+        places = [Place(space, climb(space, position, step, score)) for space, position in places]
+        places = _contenders(places, score([place.space.at(place.position) for place in places]))
+    known = [point for point in trials.points if trials.covers(point, rows)]
+    everything = np.arange(len(trials.organs))
+    trials.means(_best_first(known, trials.means(known, rows))[:finalists], everything)
+    complete = [point for point in trials.points if trials.covers(point, everything)]
+    ranked = _best_first(complete, trials.means(complete, everything))
+    others = [point for point in trials.points if point not in complete]
+    return tuple(Tried(point, trials.value(point)) for point in (*ranked, *others))
+
+
+def part_of_each_organ(organs: Shaped[np.ndarray, " n"], share: float, *, least: int) -> Rows:
+    """Rows of a share of the tiles, at least `least` (or all): evenly spaced among those of each organ, at least one.
+
+    Examples:
+        >>> part_of_each_organ(np.array(["Colon"] * 6 + ["Liver"] * 2), 0.5, least=1)
+        array([1, 3, 5, 7])
+    """
+    share = min(1.0, max(share, least / max(len(organs), 1)))
+    rows = []
+    for organ in np.unique(organs):
+        of_organ = np.flatnonzero(organs == organ)
+        n = int(np.ceil(len(of_organ) * share))
+        rows.append(of_organ[(2 * np.arange(n) + 1) * len(of_organ) // (2 * n)])
+    return np.sort(np.concatenate(rows)) if rows else np.zeros(0, np.int64)
+
+
+def _contenders(places: list[Place[Point]], means: Float64[np.ndarray, " p"]) -> list[Place[Point]]:
+    """The places that are not far behind the best one; all of them where none is defined."""
+    best = np.nanmax(means) if np.isfinite(means).any() else math.nan
+    return [place for place, mean in zip(places, means, strict=True) if not mean < best - _CLOSE]
+
+
+def _best_first(points: Sequence[Point], means: Float64[np.ndarray, " p"]) -> list[Point]:
+    """The points, best first; equal ones in their order, undefined ones last."""
+    return [points[place] for place in np.argsort(np.where(np.isnan(means), np.inf, -means), kind="stable")]

@@ -49,7 +49,7 @@ from cellvit.taxonomy import NUCLEUS_CLASSES
 
 Measure = Callable[[TileScores], Interval]
 
-MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy")
+MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_angle", "hv_length", "nt_accuracy")
 """Metrics of the maps before any watershed."""
 
 GAP_METRICS: Final = ("np_dice", "hv_mse", "nt_accuracy")
@@ -62,7 +62,7 @@ PAIRED_METRICS: Final = ("aji", "bpq", "mpq")
 """Metrics whose difference from another system on the same tiles is reported."""
 
 _MAP_SCALES: Final = MappingProxyType[str, Scale](
-    {"hv_mse": "positive", "hv_length": "positive", "hv_skill": "at_most_one"}
+    {"hv_mse": "positive", "hv_angle": "positive", "hv_length": "positive", "hv_skill": "at_most_one"}
 )
 """Values that metrics of maps can have, unless they are shares."""
 

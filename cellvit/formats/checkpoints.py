@@ -38,7 +38,7 @@ class CheckpointHeader(Document):
     """
 
     format: Literal["cellvit-checkpoint"] = "cellvit-checkpoint"
-    version: int = 3
+    version: int = 4
     kind: Literal["organ_head", "hovernet"]
     split: str
     family: str = ""

@@ -24,7 +24,7 @@ class Evaluation(Document):
         n_tiles_without_patient: Tiles whose patient is unknown; beside patients, each counts as a patient of its own.
     """
 
-    version: int = 2
+    version: int = 3
     split: str
     status: Literal["evaluated", "absent"]
     reason: str = ""

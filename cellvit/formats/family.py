@@ -70,18 +70,30 @@ def open_family(members: Sequence[Path], tiles: Sequence[Path], features: Sequen
     """
     with ExitStack() as stack:
         lists = [stack.enter_context(Store(path, MEMBERS)) for path in members]
-        tile_stores = [stack.enter_context(open_tiles(path)) for path in tiles]
         feature_stores = [stack.enter_context(open_features(path)) for path in features]
-        rows = [listed.all("row") for listed in lists]
-        for listed, tile_store, feature_store in zip(lists, tile_stores, feature_stores, strict=True):
-            _check_rows(listed, "tile_sha256", tile_store)
+        for listed, feature_store in zip(lists, feature_stores, strict=True):
             _check_rows(listed, "features_sha256", feature_store)
             _check_same_encoder(feature_stores[0], feature_store)
         yield FamilyData(
-            tiles=Selection(members[0], tile_stores, rows),
-            features=Selection(members[0], feature_stores, rows),
+            tiles=stack.enter_context(open_family_tiles(members, tiles)),
+            features=Selection(members[0], feature_stores, [listed.all("row") for listed in lists]),
             fold=np.concatenate([listed.all("fold") for listed in lists]),
         )
+
+
+@contextmanager
+def open_family_tiles(members: Sequence[Path], tiles: Sequence[Path]) -> Iterator[Selection]:
+    """Tiles of a family over several folds without their features, in the order given (one entry a fold in each list).
+
+    Raises:
+        StaleFileError: The stores hold other rows than those that the members list.
+    """
+    with ExitStack() as stack:
+        lists = [stack.enter_context(Store(path, MEMBERS)) for path in members]
+        stores = [stack.enter_context(open_tiles(path)) for path in tiles]
+        for listed, store in zip(lists, stores, strict=True):
+            _check_rows(listed, "tile_sha256", store)
+        yield Selection(members[0], stores, [listed.all("row") for listed in lists])
 
 
 def _check_rows(members: Store, column: str, store: Store) -> None:

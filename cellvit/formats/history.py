@@ -15,8 +15,14 @@ _WEIGHTS: Final = ("weight_np", "weight_hv", "weight_nt")
 LOSS_PARTS: Final = ("np", "hv", "hv_l1", "hv_gradient", "hv_magnitude", "nt", "total", *_WEIGHTS)
 """Parts of the decoder's loss, in the order of `cellvit.losses.hover.LossParts`."""
 
-VALIDATION_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy", "bpq")
-"""Metrics of the decoder's maps on the validation tiles (hv_length: mean length of the predicted HV on nuclei)."""
+MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_angle", "hv_length", "nt_accuracy")
+"""Metrics of the decoder's maps (hv_angle, hv_length: mean error of direction, mean length of the predicted HV on nuclei)."""
+
+SELECTION_METRICS: Final = ("bpq", "mpq", "aji")
+"""Metrics of segmented nuclei; the one that selects the step (`watershed.select_by`) is measured."""
+
+VALIDATION_METRICS: Final = (*MAP_METRICS, *SELECTION_METRICS)
+"""Metrics on the validation tiles."""
 
 _NINE_DIGITS: Final = "%.9g"
 """Format of the numbers: nine significant digits represent a float32 exactly."""
@@ -42,7 +48,8 @@ class HistoryFormat:
         return ("step", "epochs", "rate", *train, *validate, "selected")
 
 
-HOVERNET_HISTORY: Final = HistoryFormat(LOSS_PARTS, (*LOSS_PARTS, *VALIDATION_METRICS))
+HOVERNET_HISTORY: Final = HistoryFormat((*LOSS_PARTS, "clipped"), (*LOSS_PARTS, *VALIDATION_METRICS))
+"""History of a decoder; `clipped` is the share of the steps whose gradient was clipped."""
 
 ORGAN_HEAD_HISTORY: Final = HistoryFormat(("total",), ("total", "accuracy", "balanced_accuracy"))
 

@@ -23,7 +23,7 @@ from cellvit.formats.writing import PARTIAL
 
 log = logging.getLogger(__name__)
 
-_VERSION: Final = "3"
+_VERSION: Final = "4"
 
 
 @dataclass(frozen=True, slots=True)

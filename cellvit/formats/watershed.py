@@ -1,16 +1,23 @@
-"""The decoding method and its parameters that were chosen for a family."""
+"""The decoding method and its parameters that were chosen for a family, and those of the classical baseline."""
 
 from typing import Literal
+
+from pydantic import Field
 
 from cellvit.formats.documents import Document, Record, Value
 
 
-class GridPoint(Record):
-    """A method with one set of parameters, and its AJI on the validation folds."""
+class TriedPoint(Record):
+    """A method with one set of parameters, and its value on the validation folds.
+
+    Attributes:
+        value: Of the metric of the choice; with an interval where all validation tiles were tried, and without where the
+            search tried a part of them (n).
+    """
 
     method: str
     parameters: dict[str, float]
-    aji: Value
+    value: Value
 
 
 class WatershedChoice(Document):
@@ -19,17 +26,25 @@ class WatershedChoice(Document):
     Attributes:
         status: tuned on validation tiles; default if there are none; absent if there is no decoder.
         reason: Why the status is not tuned.
+        select_by: Metric by which the points were compared: bpq, mpq or aji.
         method: hovernet or hv_flow.
         parameters: All parameters of the method.
-        grid: Every point with the parameters that its grid varies, best first; empty unless tuned.
+        tried: Every point that was tried, with the parameters that the search varied: those that were tried on all
+            validation tiles first, best first; empty unless tuned.
+        classical: All parameters of the classical baseline, chosen by the same metric on the same tiles; its defaults
+            unless tuned.
+        classical_value: Its value with them.
     """
 
     format: Literal["cellvit-watershed"] = "cellvit-watershed"
+    version: int = 3
     split: str
     family: str
     status: Literal["tuned", "default", "absent"]
     reason: str = ""
+    select_by: str = ""
     method: str
     parameters: dict[str, float]
-    grid: tuple[GridPoint, ...] = ()
-    warnings: tuple[str, ...] = ()
+    tried: tuple[TriedPoint, ...] = ()
+    classical: dict[str, float] = Field(default_factory=dict)
+    classical_value: Value | None = None

@@ -5,6 +5,9 @@ References:
     Otsu, A threshold selection method from gray-level histograms, 1979.
 """
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, UInt8
 from scipy import ndimage
@@ -14,34 +17,47 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.morphology import disk
 from skimage.segmentation import watershed
 
-from cellvit.hover.relabel import relabel
+from cellvit.hover.parameters import Classical
+from cellvit.hover.relabel import Labels, relabel
+
+Density = Float64[np.ndarray, "h w"]
 
 
-def segment_classical(
-    image: UInt8[np.ndarray, "h w 3"],
-    *,
-    smoothing_px: float = 1.0,
-    opening_px: int = 2,
-    min_object_px: int = 30,
-    min_distance_px: int = 5,
-) -> Int32[np.ndarray, "h w"]:
+def segment_classical(image: UInt8[np.ndarray, "h w 3"], chosen: Classical | None = None) -> Int32[np.ndarray, "h w"]:
     """Nuclei of one H&E tile at 0.25 um per pixel: labels 1..n without gaps, 0 is background.
 
-    Otsu's threshold on the hematoxylin density, then a watershed on the distance to the edge that separates touching
-    nuclei. The defaults are common choices for 40x; they were not tuned on test tiles.
+    A threshold on the hematoxylin density (a multiple of Otsu's), then a watershed on the distance to the edge that
+    separates touching nuclei.
 
     Args:
         image: RGB, 0..255.
-        smoothing_px: Standard deviation of the Gaussian filter of the density and of the distance.
-        opening_px: Radius of the disc of the morphological opening, which removes threads and specks from the mask.
-        min_object_px: Smaller pieces of the mask are dropped, and smaller holes are filled; area in pixels.
-        min_distance_px: Smallest distance between two seeds, about half the diameter of the smallest nucleus.
+        chosen: Parameters; None takes the defaults.
     """
-    density = gaussian(rgb2hed(image)[..., 0], smoothing_px)
-    opened = ndimage.binary_opening(density > threshold_otsu(density), disk(opening_px))
-    mask = ~_without_small(~_without_small(opened, min_object_px), min_object_px)
-    distance = gaussian(ndimage.distance_transform_edt(mask), smoothing_px)
-    return relabel(watershed(-distance, _seeds(distance, mask, min_distance_px), mask=mask))
+    return classical_decoder(image)(chosen or Classical())
+
+
+def classical_decoder(image: UInt8[np.ndarray, "h w 3"]) -> Callable[[Classical], Labels]:
+    """`segment_classical` of one tile as a function of the parameters; steps that several sets share run once."""
+    hematoxylin = rgb2hed(image)[..., 0]
+
+    @cache
+    def density(smoothing_px: float) -> Density:
+        smoothed: Density = gaussian(hematoxylin, smoothing_px)
+        return smoothed
+
+    @cache
+    def otsu(smoothing_px: float) -> float:
+        return float(threshold_otsu(density(smoothing_px)))
+
+    def decode(chosen: Classical) -> Labels:
+        smoothing_px = chosen.smoothing_px
+        dense = density(smoothing_px) > chosen.otsu_factor * otsu(smoothing_px)
+        opened = ndimage.binary_opening(dense, disk(chosen.opening_px))
+        mask = ~_without_small(~_without_small(opened, chosen.min_object_px), chosen.min_object_px)
+        distance = gaussian(ndimage.distance_transform_edt(mask), smoothing_px)
+        return relabel(watershed(-distance, _seeds(distance, mask, chosen.min_distance_px), mask=mask))
+
+    return decode
 
 
 def _without_small(mask: Bool[np.ndarray, "h w"], min_px: int) -> Bool[np.ndarray, "h w"]:

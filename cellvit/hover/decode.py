@@ -1,9 +1,8 @@
 """NP and HV maps of a tile -> nuclei, by one of two methods."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, cast
 
 import numpy as np
 from jaxtyping import Float, Int32
@@ -12,7 +11,7 @@ from cellvit.errors import SettingsError
 from cellvit.hover.checks import check_maps
 from cellvit.hover.flow import flow_decoder
 from cellvit.hover.hovernet import hovernet_decoder
-from cellvit.hover.parameters import HoverNetWatershed, HvFlow
+from cellvit.hover.parameters import HoverNetWatershed, HvFlow, parameters_of
 
 Method = Literal["hovernet", "hv_flow"]
 """HoVer-Net's published post-processing, or the following of the HV maps to centres."""
@@ -84,17 +83,7 @@ def watershed_of_method(method: str, parameters: Mapping[str, float]) -> Watersh
     """
     if method not in METHODS:
         raise SettingsError(f"unknown watershed method {method!r}; the methods are {', '.join(METHODS)}.")
-    kind = METHODS[cast(Method, method)]
-    types = {field.name: field.type for field in dataclasses.fields(kind)}
-    if unknown := sorted(set(parameters) - set(types)):
-        raise SettingsError(f"unknown {method} parameters {', '.join(unknown)}; the parameters are {', '.join(types)}.")
-    given: dict[str, Any] = dict(parameters)
-    for name, value in parameters.items():
-        if types[name] is int:
-            given[name] = int(value)
-            if value != given[name]:
-                raise SettingsError(f"watershed parameter {name} must be a whole number, found {value}.")
-    return kind(**given)
+    return parameters_of(METHODS[cast(Method, method)], method, parameters)
 
 
 def method_of(watershed: Watershed) -> Method:

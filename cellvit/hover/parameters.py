@@ -1,13 +1,14 @@
-"""Parameters of the two methods that decode nuclei from maps, with their limits."""
+"""Parameters of the two methods that decode nuclei from maps, and of the classical baseline, with their limits."""
 
 import dataclasses
+from collections.abc import Mapping
 from math import inf
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from cellvit.errors import SettingsError
 
-_LIMITS: Final = MappingProxyType(
+LIMITS: Final = MappingProxyType(
     {
         "np_threshold": (0, 1),
         "hv_threshold": (0, 1),
@@ -18,6 +19,9 @@ _LIMITS: Final = MappingProxyType(
         "opening_px": (1, inf),
         "window_px": (3, inf),
         "sobel_px": (3, 31),  # the largest Sobel kernel of OpenCV
+        "otsu_factor": (0, inf),
+        "smoothing_px": (0, inf),
+        "min_distance_px": (1, inf),
     }
 )
 """Smallest and largest value of each parameter."""
@@ -86,10 +90,62 @@ class HvFlow:
         _check_limits(self)
 
 
-def _check_limits(parameters: HoverNetWatershed | HvFlow) -> None:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Classical:
+    """Parameters of the classical baseline; the defaults are common choices for 40x.
+
+    Attributes:
+        otsu_factor: A pixel is nuclear from this multiple of Otsu's threshold of the hematoxylin density on. A higher
+            value gives fewer and smaller nuclei.
+        smoothing_px: Standard deviation of the Gaussian filter of the density and of the distance to the edge. A larger
+            value gives smoother outlines and fewer cuts.
+        opening_px: Radius of the disc of the morphological opening, which removes threads and specks from the mask.
+        min_object_px: Smaller pieces of the mask are dropped, and smaller holes are filled; area in pixels.
+        min_distance_px: Smallest distance between two seeds, about half the diameter of the smallest nucleus. A larger
+            value gives fewer cuts.
+
+    Raises:
+        SettingsError: A parameter is out of its limits.
+    """
+
+    otsu_factor: float = 1.0
+    smoothing_px: float = 1.0
+    opening_px: int = 2
+    min_object_px: int = 30
+    min_distance_px: int = 5
+
+    def __post_init__(self) -> None:
+        _check_limits(self)
+
+
+Parameters = TypeVar("Parameters", bound=HoverNetWatershed | HvFlow | Classical)
+
+
+def parameters_of(kind: type[Parameters], method: str, given: Mapping[str, float]) -> Parameters:
+    """Parameters of a kind by name, as documents record them; the others have their defaults.
+
+    Args:
+        method: Name of the method in messages.
+
+    Raises:
+        SettingsError: A parameter is unknown, not a whole number where it must be one, or out of its limits.
+    """
+    types = {field.name: field.type for field in dataclasses.fields(kind)}
+    if unknown := sorted(set(given) - set(types)):
+        raise SettingsError(f"unknown {method} parameters {', '.join(unknown)}; the parameters are {', '.join(types)}.")
+    parameters: dict[str, Any] = dict(given)
+    for name, value in given.items():
+        if types[name] is int:
+            parameters[name] = int(value)
+            if value != parameters[name]:
+                raise SettingsError(f"watershed parameter {name} must be a whole number, found {value}.")
+    return kind(**parameters)
+
+
+def _check_limits(parameters: HoverNetWatershed | HvFlow | Classical) -> None:
     for field in dataclasses.fields(parameters):
         name, value = field.name, getattr(parameters, field.name)
-        (low, high), odd = _LIMITS[name], name in _ODD
+        (low, high), odd = LIMITS[name], name in _ODD
         if not low <= value <= high or (odd and value % 2 != 1):  # NaN fails the first comparison
             expected = "odd, " * odd + (f"{low} or more" if high == inf else f"from {low} to {high}")
             raise SettingsError(f"watershed parameter {name} must be {expected}, found {value}.")

@@ -36,6 +36,12 @@ class MapBatch:
     def __len__(self) -> int:
         return len(self.tiles)
 
+    @property
+    def most_probable_class(self) -> UInt8[np.ndarray, "b h w"]:
+        """`NucleusClass` with the highest NT probability at each pixel."""
+        most: UInt8[np.ndarray, "b h w"] = self.nt_prob.argmax(axis=1).astype(np.uint8)
+        return most
+
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:

@@ -31,10 +31,13 @@ COLUMNS: Final = (
     "hv_true_square",
     "hv_length",
     "hv_length_true",
+    "hv_angle",
+    "hv_angle_px",
     "nt_correct_px",
     *CLASS_COLUMNS,
 )
-"""Columns of `MapSums`; those of HV and NT are sums over nuclear pixels (and over both channels for squares)."""
+"""Columns of `MapSums`; those of HV and NT are sums over nuclear pixels (and over both channels for squares). The angles
+are in degrees, over the `hv_angle_px` nuclear pixels whose true vector has a direction."""
 
 Sums = Float64[np.ndarray, "*batch k"]
 Value = Float64[np.ndarray, "*batch"]
@@ -77,6 +80,7 @@ class MapSums:
         hv_at, hv_true_at = (np.stack([m[tile, c, pixel] for c in (0, 1)]).astype(np.float64) for m in planes)
         true_class, nt_class = (checked_classes(m.reshape(n_tiles, tile_px)[tile, pixel]) for m in (classes, nt))
         nuclear = np_prob.reshape(n_tiles, tile_px) >= NP_THRESHOLD
+        angle = angle_error(hv_at, hv_true_at)
 
         def by_tile(values: Float64[np.ndarray, " p"] | None = None) -> Float64[np.ndarray, " b"]:
             return np.bincount(tile, values, minlength=n_tiles).astype(np.float64)
@@ -90,6 +94,8 @@ class MapSums:
             by_tile(np.square(hv_true_at).sum(axis=0)),
             by_tile(np.hypot(*hv_at)),
             by_tile(np.hypot(*hv_true_at)),
+            by_tile(np.nan_to_num(angle)),
+            by_tile((~np.isnan(angle)).astype(np.float64)),
             by_tile((true_class == nt_class).astype(np.float64)),
             *(by_tile((true_class == number).astype(np.float64)) for number in range(N_CLASSES)),
         ]
@@ -98,6 +104,23 @@ class MapSums:
     def value(self, name: str) -> float:
         """A metric of `METRICS` from the sums over all tiles; NaN if undefined."""
         return float(METRICS[name](self.rows.sum(axis=0)))
+
+
+def angle_error(hv: Float64[np.ndarray, "2 p"], hv_true: Float64[np.ndarray, "2 p"]) -> Float64[np.ndarray, " p"]:
+    """Angle between predicted and true vectors in degrees, 0..180; NaN where the true vector is 0.
+
+    A predicted vector of 0 has no direction and counts as 90 degrees, the mean of a random direction.
+
+    Examples:
+        >>> angle_error(np.array([[1.0, 0, 0]] * 2), np.array([[1.0, 1, 0], [0, 0, 0]])).round()
+        array([45., 90., nan])
+    """
+    (h, v), (h_true, v_true) = hv, hv_true
+    # The arctangent is exact for small angles, where the cosine is flat.
+    degrees = np.rad2deg(np.arctan2(np.abs(h * v_true - v * h_true), h * h_true + v * v_true))
+    degrees = np.where((h != 0) | (v != 0), degrees, 90)
+    angle: Float64[np.ndarray, " p"] = np.where((h_true != 0) | (v_true != 0), degrees, np.nan)
+    return angle
 
 
 def nt_accuracy_of_class(sums: Sums, nucleus_class: int) -> Value:
@@ -119,6 +142,9 @@ METRICS: Final[Mapping[str, Callable[[Sums], Value]]] = MappingProxyType(
         "hv_mse_zero": lambda sums: ratio(_column(sums, "hv_true_square"), 2 * _column(sums, "nuclear_px")),
         # 1 - MSE / MSE of zero: 1 is perfect, 0 is no better than zero, negative is worse.
         "hv_skill": lambda sums: 1 - ratio(_column(sums, "hv_square_error"), _column(sums, "hv_true_square")),
+        # Mean angle between predicted and true HV vectors in degrees; a random direction has 90. Unlike the length, it does
+        # not change with the scale of HV, and noise raises it: a measure of signal to noise.
+        "hv_angle": lambda sums: ratio(_column(sums, "hv_angle"), _column(sums, "hv_angle_px")),
         # Mean length sqrt(h^2 + v^2) of the predicted and the true HV vectors; a perfect disc has about 0.67.
         "hv_length": lambda sums: _per_nuclear_px(sums, "hv_length"),
         "hv_length_true": lambda sums: _per_nuclear_px(sums, "hv_length_true"),

@@ -74,12 +74,16 @@ PANELS: Final = {
     "HV part: gradient": "hv_gradient",
     "HV part: magnitude": "hv_magnitude",
     "Learning rate": "rate",
+    "Gradients clipped, share of steps": "clipped",
     "NP Dice": "np_dice",
     "HV MSE": "hv_mse",
     "HV skill (0: HV of zero)": "hv_skill",
+    "HV angle error on nuclei, degrees": "hv_angle",
     "HV length on nuclei": "hv_length",
     "NT accuracy on nuclei": "nt_accuracy",
     "bPQ (selects the step)": "bpq",
+    "mPQ (selects the step)": "mpq",
+    "AJI (selects the step)": "aji",
     "Weight of NP in the total": "train_weight_np",
     "Weight of HV in the total": "train_weight_hv",
     "Weight of NT in the total": "train_weight_nt",
@@ -149,9 +153,9 @@ def _draw_systems(axis: Axes, metric: str, row: int, systems: Mapping[str, Value
 
 
 def _has_values(name: str, history: pd.DataFrame) -> bool:
-    """False without a column in the history, and for weights that stay at their values in the settings."""
+    """False without a value in the history, and for weights that stay at their values in the settings."""
     columns = [column for column in (name, f"train_{name}", f"validate_{name}") if column in history]
-    return any(history[column].nunique() > 1 or "_weight_" not in column for column in columns)
+    return any(history[column].nunique() > ("_weight_" in column) for column in columns)
 
 
 def _draw_panel(axis: Axes, name: str, history: pd.DataFrame, selected: int) -> None:

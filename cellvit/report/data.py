@@ -9,6 +9,7 @@ import pandas as pd
 from cellvit.config.settings import Settings
 from cellvit.errors import ContractError
 from cellvit.evaluation.summary import Keyed
+from cellvit.evaluation.training_record import TrainingRecord, training_record
 from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.features import FeatureCheck
@@ -65,6 +66,13 @@ class ReportData:
     def evaluations(self) -> tuple[FamilyEvaluation, ...]:
         """Evaluations of decoders, absent ones included."""
         return tuple(decoder.evaluation for decoder in self.decoders if decoder.evaluation is not None)
+
+    @property
+    def training_records(self) -> dict[Key, TrainingRecord]:
+        """How the decoders were trained, by split and family."""
+        return {
+            (one.header.split, one.header.family): training_record(one.header, one.history) for one in self.decoders
+        }
 
     @property
     def watersheds(self) -> tuple[WatershedChoice, ...]:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from cellvit.formats.features import FeatureCheck
 from cellvit.formats.tiles import FoldSummary, TargetCheck
-from cellvit.formats.watershed import GridPoint, WatershedChoice
+from cellvit.formats.watershed import TriedPoint, WatershedChoice
 from cellvit.report.cells import ABSENT, Cell, Row, Table, absent_row, count_cell, number, number_cell, value_cell
-from cellvit.report.wording import counted, decoder_label
+from cellvit.report.wording import counted, decoder_label, metric_of
 from cellvit.taxonomy import CLASS_NAMES
 
 _INTERVALS = "intervals over patients where they are known, else over tiles"
@@ -86,43 +86,41 @@ def feature_table(checks: Sequence[FeatureCheck]) -> Table:
 
 
 def watershed_table(choices: Sequence[WatershedChoice]) -> Table:
-    """Chosen watershed method and parameters with the runner-up, by split and family."""
+    """Chosen watershed method and parameters with the runner-up, and the classical baseline, by split and family."""
     names = tuple(dict.fromkeys(name for choice in choices for name in _searched(choice)))
-    columns = ("Status", "Method", *names, "AJI on validation tiles", "Runner-up", "Its AJI")
+    metrics = dict.fromkeys(metric_of(choice.select_by).label for choice in choices if choice.select_by)
+    metric = " or ".join(metrics) or "Value"
+    columns = ("Status", "Method", *names, f"{metric} on validation tiles", "Runner-up", f"Its {metric}")
+    columns += (f"Classical baseline, {metric}",)
     rows: list[Row] = []
     for choice in choices:
         label = decoder_label(choice.split, choice.family)
         if choice.status == "absent":
             rows.append(absent_row(label, choice.reason, len(columns)))
             continue
-        best, second = (*choice.grid[:2], None, None)[:2]
+        best, second = (*choice.tried[:2], None, None)[:2]
+        classical = "; ".join(f"{name} {value:g}" for name, value in choice.classical.items())
         cells = (
             Cell(choice.status, hint=choice.reason),
             Cell(choice.method),
             *(number_cell(_parameter(choice.parameters.get(name))) for name in names),
-            value_cell(best.aji if best else None),
+            value_cell(best.value if best else None),
             _runner_up(best, second),
-            value_cell(second.aji if second else None),
+            value_cell(second.value if second else None),
+            value_cell(choice.classical_value)._replace(hint=classical),
         )
         rows.append(Row(label, cells, note=choice.reason))
     note = (
-        "Probability thresholds in 0..1, sizes and gains in pixels of 0.25 µm. Parameters outside the grid have their "
+        "Probability thresholds in 0..1, sizes and gains in pixels of 0.25 µm. Parameters that are not searched have their "
         "defaults (hovernet: the published ones). The runner-up is described by its differences from the best. "
-        f"AJI: mean over tiles; {_INTERVALS}."
+        f"The metric is that of watershed.select_by, over all validation tiles; {_INTERVALS}."
     )
     return Table("Watershed parameters, chosen on the validation folds", "Decoder", columns, tuple(rows), note)
 
 
-def watershed_warnings(choices: Iterable[WatershedChoice]) -> tuple[str, ...]:
-    """Warnings of the search, each with its decoder."""
-    return tuple(
-        f"{decoder_label(choice.split, choice.family)}: {warning}" for choice in choices for warning in choice.warnings
-    )
-
-
 def _searched(choice: WatershedChoice) -> tuple[str, ...]:
-    """Parameters of the method that differ within its part of the grid; all of them where none does."""
-    tried = [point.parameters for point in choice.grid if point.method == choice.method]
+    """Parameters of the method that differ within the points that were tried; all of them where none does."""
+    tried = [point.parameters for point in choice.tried if point.method == choice.method]
     varied = tuple(name for name in choice.parameters if len({point.get(name) for point in tried}) > 1)
     return (varied or tuple(choice.parameters)) if tried else ()
 
@@ -134,7 +132,7 @@ def _patients_cell(summary: FoldSummary) -> Cell:
     return number_cell(f"{summary.n_patients:,}" + (f" ({counted(n_without, 'tile')} unknown)" if n_without else ""))
 
 
-def _runner_up(best: GridPoint | None, second: GridPoint | None) -> Cell:
+def _runner_up(best: TriedPoint | None, second: TriedPoint | None) -> Cell:
     if best is None or second is None:
         return ABSENT
     changed = {name: value for name, value in second.parameters.items() if best.parameters.get(name) != value}

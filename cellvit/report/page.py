@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from cellvit.evaluation.grading import advice_by_fix, grade_counts
+from cellvit.evaluation.advice import advice_by_fix
+from cellvit.evaluation.grading import grade_counts
 from cellvit.evaluation.images import CLASS_COLOURS, HV_COLOURS, NP_COLOURS, colour_bar_png, svg_uri
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.gallery import Gallery, GalleryTile, Rank
@@ -62,7 +63,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "headlines": _headline_parts(data),
         "gate_counts": grade_counts(data.summary),
         "gates": verdict.gate_tables(data.summary, data.settings),
-        "advice": advice_by_fix(data.summary, family_label),
+        "advice": advice_by_fix(data.summary, data.training_records, family_label),
         "galleries": shown_galleries(data),
         "swatches": {CLASS_NAMES[member]: CLASS_COLOURS[member] for member in _LEGEND},
         "np_bar": colour_bar_png(NP_COLOURS),
@@ -98,16 +99,11 @@ def _check_parts(data: ReportData) -> tuple[Part, ...]:
     """Integrity checks and what was chosen before the test."""
     targets = integrity.target_table(data.target_checks), integrity.upper_bound_table(data.target_checks)
     folds = integrity.fold_table(data.fold_summaries), integrity.class_count_table(data.fold_summaries)
-    warnings = "; ".join(integrity.watershed_warnings(data.watersheds))
     parts = (
         Part("Targets and upper bound: the best that a decoder can reach", _with_rows(targets)),
         Part("Folds as read", _with_rows(folds)),
         Part("Feature checks", _with_rows([integrity.feature_table(data.feature_checks)])),
-        Part(
-            "Watershed parameters",
-            _with_rows([integrity.watershed_table(data.watersheds)]),
-            note=f"Warnings: {warnings}." if warnings else "",
-        ),
+        Part("Watershed parameters", _with_rows([integrity.watershed_table(data.watersheds)])),
     )
     return tuple(part for part in parts if part.tables)
 
@@ -211,6 +207,7 @@ def _training(decoder: Decoder) -> Part:
     note = f"{steps}; step {header.step} was selected ({header.selection})."
     alt = (
         f"Training curves, {heading}: every part of the loss on training and validation folds, and NP Dice, HV MSE, HV "
-        f"skill, HV length, NT accuracy and bPQ on validation folds, over {steps}. {note}"
+        f"skill, HV angle error and length, NT accuracy and the metric that selects the step on validation folds, over "
+        f"{steps}. {note}"
     )
     return Part(heading, chart=svg_uri(training_curves(decoder.history, selected=header.step)), alt=alt, note=note)

@@ -65,6 +65,9 @@ METRICS: Final = {
     "np_dice": Metric("NP Dice", f"map before the watershed, {_PIXELS}"),
     "hv_mse": Metric("HV MSE", f"{_NUCLEAR_PIXELS}, both channels"),
     "hv_skill": Metric("HV skill", "1 - MSE / MSE of an HV of zero; 0: no better than zero, 1: perfect"),
+    "hv_angle": Metric(
+        "HV angle error", f"degrees, mean {_NUCLEAR_PIXELS}; a random direction has 90 (signal to noise)"
+    ),
     "hv_length": Metric("HV length", f"mean of sqrt(h² + v²) {_NUCLEAR_PIXELS}; a perfect disc has 0.67"),
     "nt_accuracy": Metric("NT accuracy", f"share of pixels with the right class, {_NUCLEAR_PIXELS}"),
     "accuracy": Metric("Accuracy", "share of tiles whose organ is right"),

@@ -159,7 +159,7 @@ def _scores(test: _Test, decoder: Decoder, majority: int) -> dict[str, TileScore
             maps = test.maps(shared, rows, "scored system=shared")
             scores["shared"] = scores_of_maps(maps, shared.watershed, family=SHARED_FAMILY, pool=pool)
         tiles = test.tiles("scored system=classical")
-        scores["classical"] = scores_of_classical(tiles, majority, family=family, pool=pool)
+        scores["classical"] = scores_of_classical(tiles, decoder.classical, majority, family=family, pool=pool)
         maps = map(perfect_maps, test.tiles("scored system=upper_bound"))
         scores["upper_bound"] = scores_of_maps(maps, decoder.watershed, family=family, pool=pool)
     return scores

@@ -9,9 +9,11 @@ from typing import Annotated
 from cellvit.config.steps import SummarizeSettings
 from cellvit.evaluation.summary import ORGAN_HEAD, summary_rows
 from cellvit.evaluation.summary_table import summary_text
+from cellvit.evaluation.training_record import TrainingRecord, training_record
 from cellvit.formats.atomic import write_text
+from cellvit.formats.checkpoints import read_header
 from cellvit.formats.content import provenance_of
-from cellvit.formats.digests import sha256_of
+from cellvit.formats.digests import check_table, sha256_of
 from cellvit.formats.documents import read_document, write_document
 from cellvit.formats.evaluations import (
     ORGAN_PREDICTED,
@@ -20,10 +22,11 @@ from cellvit.formats.evaluations import (
     OrganHeadEvaluation,
     RoutedEvaluation,
 )
+from cellvit.formats.history import read_history
 from cellvit.formats.summary import SummaryOrigin, write_summary
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.metrics.intervals import MIN_UNITS
-from cellvit.workflow.arguments import Code, Input, Output, Setting
+from cellvit.workflow.arguments import Code, Input, Output, Setting, check_paired
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,8 @@ class Arguments:
     routed: Annotated[tuple[Path, ...], Input("JSONs of evaluate_routed, one per split")]
     organ_heads: Annotated[tuple[Path, ...], Input("JSONs of evaluate_organ_head, one per split")]
     watersheds: Annotated[tuple[Path, ...], Input("JSONs of tune_watershed, of every split and family")] = ()
+    checkpoints: Annotated[tuple[Path, ...], Input("decoders, of every split and family")] = ()
+    histories: Annotated[tuple[Path, ...], Input("histories of their trainings, in the same order")] = ()
     summary: Annotated[Path, Output("CSV to write")]
     table: Annotated[Path, Output("text to write: conclusion, main values, advice and warnings")]
     origin: Annotated[Path, Output("JSON to write: what both were made from")]
@@ -45,6 +50,7 @@ class Arguments:
 
 def run(arguments: Arguments) -> None:
     """Write table and text, graded by the quality gates, then their origin; a grade never stops a run."""
+    check_paired(checkpoints=arguments.checkpoints, histories=arguments.histories)
     families = [read_document(path, FamilyEvaluation) for path in arguments.evaluations]
     routed = [read_document(path, RoutedEvaluation) for path in arguments.routed]
     organ_heads = [read_document(path, OrganHeadEvaluation) for path in arguments.organ_heads]
@@ -55,6 +61,7 @@ def run(arguments: Arguments) -> None:
     keyed = summary_rows(families, routed, organ_heads, arguments.settings.quality)
     text = summary_text(
         keyed,
+        records=dict(map(_record, arguments.checkpoints, arguments.histories)),
         marks=list(dict.fromkeys(mark for _, document in named for mark in document.provenance.marks)),
         warnings=list(_warnings(families, watersheds, routed)),
         absent={name: document.reason for name, document in named if document.status == "absent"},
@@ -62,12 +69,20 @@ def run(arguments: Arguments) -> None:
     write_text(arguments.table, text)
     write_summary(arguments.summary, [row for rows in keyed.values() for row in rows.values()])
     inputs = [*arguments.evaluations, *arguments.routed, *arguments.organ_heads, *arguments.watersheds]
+    inputs += [*arguments.checkpoints, *arguments.histories]
     origin = SummaryOrigin(
         provenance=provenance_of(arguments.origin, inputs, arguments.settings.model_dump(mode="json")),
         tables={path.name: sha256_of(path) for path in (arguments.summary, arguments.table)},
     )
     write_document(arguments.origin, origin)
     log.info("summary splits=%d rows=%d", len(routed), sum(map(len, keyed.values())))
+
+
+def _record(checkpoint: Path, history: Path) -> tuple[tuple[str, str], TrainingRecord]:
+    """How a decoder was trained, by split and family."""
+    header = read_header(checkpoint)
+    check_table(history, header.tables, "history")
+    return (header.split, header.family), training_record(header, read_history(history))
 
 
 def _warnings(
@@ -82,8 +97,6 @@ def _warnings(
                 "patients also trained the decoder, so that its values are too good: make the folds by patient"
             )
     for choice in watersheds:
-        for line in choice.warnings:
-            yield f"split {choice.split}, {choice.family}: {line}"
         if choice.status == "default":
             yield f"split {choice.split}, {choice.family}: the watershed is not tuned: {choice.reason}"
     for overall in routed:

@@ -1,4 +1,4 @@
-"""Stage `train_hovernet`: tiles and features of a family -> its decoder, and the history of the training."""
+"""Stage `train_hovernet`: tiles and features of a family -> its decoder, its history, and maps of the validation tiles."""
 
 import logging
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from cellvit.formats.content import provenance_of
 from cellvit.formats.family import FamilyData, open_family
 from cellvit.formats.training_state import resuming
 from cellvit.inference.blocks import encoder_record
+from cellvit.inference.map_stores import store_maps
 from cellvit.models.device import resolve_device
 from cellvit.taxonomy import CLASS_NAMES, ORGANS, TILE_MPP
 from cellvit.training.hovernet import RowsByRole, architecture_of, blocks_read, fit_decoder
@@ -31,7 +32,7 @@ _SAME: Final = ("kind", "split", "folds", "encoder", "classes", "architecture")
 class Arguments:
     """What the step reads and writes; names match the rule's input, output and params."""
 
-    settings: Annotated[TrainHovernetSettings, Setting("JSON: decoder, training and seed")]
+    settings: Annotated[TrainHovernetSettings, Setting("JSON: decoder, training, selection and seed")]
     split: Annotated[str, Setting("name of the split")]
     family: Annotated[str, Setting("name of the family")]
     train_folds: Annotated[tuple[int, ...], Setting("folds that train")]
@@ -41,6 +42,7 @@ class Arguments:
     features: Annotated[tuple[Path, ...], Through("feature stores of the folds, in the same order")]
     checkpoint: Annotated[Path, Output("checkpoint to write")]
     history: Annotated[Path, Output("CSV to write: a row for each round of steps")]
+    maps: Annotated[Path, Output("store to write: maps of the validation tiles, from which the decoding is tuned")]
     start: Annotated[Path | None, Input("checkpoint of the shared decoder to start from (training.start_from)")] = None
     device: DeviceChoice = "auto"
     threads: Threads = 1
@@ -48,7 +50,7 @@ class Arguments:
 
 
 def run(arguments: Arguments) -> None:
-    """Write checkpoint and history; without training tiles, the checkpoint records the reason and holds no weights.
+    """Write checkpoint, history and maps; without training tiles, the checkpoint records the reason and holds no weights.
 
     If an earlier run of the same training was stopped, it resumes after its last round.
     """
@@ -57,16 +59,18 @@ def run(arguments: Arguments) -> None:
     with open_family(arguments.members, arguments.tiles, arguments.features) as data:
         train, validate = (data.rows_of_folds(folds) for folds in (arguments.train_folds, arguments.validate_folds))
         rows = RowsByRole(train, validate)
-        header = _header(arguments, data, rows)
+        header, device = _header(arguments, data, rows), resolve_device(arguments.device)
         if header.status == "absent":
             write_outputs(arguments.checkpoint, arguments.history, header)
+            store_maps(arguments.maps, arguments.checkpoint, data, validate, device=device)
             return
-        settings, device = arguments.settings, resolve_device(arguments.device)
+        settings = arguments.settings
         identity = made_by(header, arguments.members, device)
         with resuming(arguments.checkpoint, arguments.history, identity) as states:
             threads, start = arguments.threads, _start(arguments, header)
             model = fit_decoder(data, rows, settings, device=device, threads=threads, states=states, start=start)
             write_outputs(arguments.checkpoint, arguments.history, header, model)
+            store_maps(arguments.maps, arguments.checkpoint, data, validate, device=device)
 
 
 def _start(arguments: Arguments, header: CheckpointHeader) -> Arrays | None:

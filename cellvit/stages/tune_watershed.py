@@ -1,101 +1,155 @@
-"""Stage `tune_watershed`: a family's decoder on the validation folds -> the decoding parameters of the best AJI."""
+"""Stage `tune_watershed`: maps of a family's validation tiles -> the decoding and the classical baseline that are best there."""
 
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import numpy as np
+from jaxtyping import Float64
 
+from cellvit.config.evaluation import SelectBy
 from cellvit.config.steps import TuneWatershedSettings
-from cellvit.evaluation.scoring import score_grid
-from cellvit.evaluation.system_scores import grid_tasks
+from cellvit.evaluation.selection import ImageOfTile, MapsOfTile, values_of_image, values_of_maps
 from cellvit.evaluation.systems import check_belongs
-from cellvit.evaluation.tuning import border_warnings, grid_of, ranked
+from cellvit.evaluation.tuning import CLASSICAL, CLASSICAL_FINALISTS, SEARCHED, Trial, Trials, Tried, spaces_of, tuned
 from cellvit.formats.checkpoints import read_header
 from cellvit.formats.content import provenance_of
 from cellvit.formats.documents import write_document
-from cellvit.formats.family import FamilyData, open_family
+from cellvit.formats.family import open_family_tiles
+from cellvit.formats.hdf5 import Rows
+from cellvit.formats.maps import open_maps
 from cellvit.formats.tiles import groups_of
-from cellvit.formats.watershed import WatershedChoice
-from cellvit.hover.decode import METHODS, method_of
-from cellvit.inference.maps import load_decoder, predict_maps
-from cellvit.inference.parallel import workers
-from cellvit.inference.progress import reported
-from cellvit.models.device import resolve_device
-from cellvit.workflow.arguments import Code, DeviceChoice, Input, Output, Setting, Threads, Through, check_paired
+from cellvit.formats.watershed import TriedPoint, WatershedChoice
+from cellvit.hover.decode import METHODS, Watershed, method_of
+from cellvit.hover.parameters import Classical
+from cellvit.inference.parallel import Workers, workers
+from cellvit.inference.predictions import Segmentation
+from cellvit.taxonomy import CLASS_NAMES, NUCLEUS_CLASSES
+from cellvit.workflow.arguments import Code, Input, Output, Setting, Threads, Through, check_paired
 
 log = logging.getLogger(__name__)
+
+_BLOCK_TILES: Final = 64
+"""Tiles whose class maps are in memory at the same time: 4 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
     """What the step reads and writes; names match the rule's input, output and params."""
 
-    settings: Annotated[TuneWatershedSettings, Setting("JSON: grid")]
+    settings: Annotated[TuneWatershedSettings, Setting("JSON: where to search")]
     split: Annotated[str, Setting("name of the split")]
     family: Annotated[str, Setting("name of the family")]
-    validate_folds: Annotated[tuple[int, ...], Setting("folds on which the parameters are tuned")]
     checkpoint: Annotated[Path, Input("the family's decoder")]
-    members: Annotated[tuple[Path, ...], Input("members of the family, one file per fold")]
+    maps: Annotated[Path, Input("its maps of the validation tiles")]
+    members: Annotated[tuple[Path, ...], Input("members of the family, one file per validation fold")]
     tiles: Annotated[tuple[Path, ...], Through("tile stores of these folds")]
-    features: Annotated[tuple[Path, ...], Through("feature stores of these folds")]
     watershed: Annotated[Path, Output("JSON to write")]
-    device: DeviceChoice = "auto"
     threads: Threads = 1
     code: Code = ""
 
 
 def run(arguments: Arguments) -> None:
     """Write the choice: tuned; the first method's defaults without validation tiles; absent without a decoder."""
-    check_paired(members=arguments.members, tiles=arguments.tiles, features=arguments.features)
+    check_paired(members=arguments.members, tiles=arguments.tiles)
     header = read_header(arguments.checkpoint)
     check_belongs(arguments.checkpoint, header, arguments.split, arguments.family)
-    with open_family(arguments.members, arguments.tiles, arguments.features) as data:
-        rows = data.rows_of_folds(arguments.validate_folds)
-        if header.status == "absent":
-            fields = _default(arguments, "") | {"status": "absent", "reason": header.reason}
-        elif not len(rows):
-            fields = _default(arguments, f"no tiles in validation folds {list(arguments.validate_folds)}")
-        else:
-            fields = _best(arguments, data, rows)
+    if header.status == "absent":
+        fields = _default(arguments, "") | {"status": "absent", "reason": header.reason}
+    else:
+        with (
+            open_family_tiles(arguments.members, arguments.tiles) as tiles,
+            open_maps(arguments.maps, tiles, np.arange(len(tiles))) as maps,
+        ):
+            fields = _best(arguments, tiles, maps) if len(tiles) else _default(arguments, "no validation tiles")
+    inputs = [arguments.checkpoint, arguments.maps, *arguments.members]
     choice = WatershedChoice(
-        provenance=provenance_of(
-            arguments.watershed,
-            [arguments.checkpoint, *arguments.members],
-            {**arguments.settings.model_dump(mode="json"), "validate_folds": arguments.validate_folds},
-        ),
+        provenance=provenance_of(arguments.watershed, inputs, arguments.settings.model_dump(mode="json")),
         split=arguments.split,
         family=arguments.family,
+        select_by=arguments.settings.watershed.select_by,
         **fields,
     )
     write_document(arguments.watershed, choice)
     where = f"watershed split={choice.split} family={choice.family}"
-    for warning in (*choice.warnings, *([choice.reason] if choice.reason else [])):
-        log.warning("%s %s", where, warning)
+    if choice.reason:
+        log.warning("%s %s", where, choice.reason)
     log.info("%s status=%s method=%s %s", where, choice.status, choice.method, choice.parameters)
 
 
-def _best(arguments: Arguments, data: FamilyData, rows: np.ndarray) -> dict[str, Any]:
+def _best(arguments: Arguments, tiles: Rows, maps: Rows) -> dict[str, Any]:
     settings = arguments.settings.watershed
-    grid, groups = grid_of(settings), groups_of(data.tiles.names("patient", rows))
-    decoder = load_decoder(arguments.checkpoint, resolve_device(arguments.device))
-    batches = predict_maps(decoder, data.features, data.tiles, rows)
-    tasks = grid_tasks(reported(batches, f"grid tried points={len(grid)}", len(rows)))
-    with workers(arguments.threads, len(rows) * len(grid)) as pool:
-        aji = np.array(list(pool.map(partial(score_grid, grid), tasks)))
-    points = ranked(grid, aji, groups=groups)
-    best, point = points[0]
-    if not point.aji.n:
-        return _default(arguments, "no validation tile has a nucleus in ground truth or prediction")
+    organs, groups = np.array(tiles.names("organ"), object), groups_of(tiles.names("patient"))
+    with workers(arguments.threads, len(tiles) * len(settings.method)) as pool:
+        validation = _Validation(tiles, maps, settings.select_by, _majority_class(tiles), pool)
+        trials: Trials[Watershed] = Trials(settings.select_by, validation.of_maps, organs, groups)
+        tried = tuned(spaces_of(settings), trials)
+        images: Trials[Classical] = Trials(settings.select_by, validation.of_images, organs, groups)
+        classical = tuned([CLASSICAL], images, finalists=CLASSICAL_FINALISTS)[0]
+    best, value = tried[0]
+    if not value.n:
+        return _default(arguments, f"{settings.select_by} is not defined on any validation tile")
     return {
         "status": "tuned",
         "method": method_of(best),
         "parameters": asdict(best),
-        "grid": tuple(point for _, point in points),
-        "warnings": border_warnings(best, settings) if settings.warn_at_border else (),
+        "tried": tuple(_recorded(one) for one in tried),
+        "classical": asdict(classical.point),
+        "classical_value": classical.value,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Validation:
+    """The validation tiles of the family with their maps, row by row."""
+
+    tiles: Rows
+    maps: Rows
+    select_by: SelectBy
+    majority_class: int
+    pool: Workers
+
+    def of_maps(self, trials: Sequence[Trial[Watershed]]) -> Iterator[Float64[np.ndarray, " p"]]:
+        """Values of the points of each trial on the decoder's maps."""
+        tasks = (
+            MapsOfTile(
+                truth=self._truth(row),
+                np_prob=self.maps.read("np_prob", np.array([row]))[0].astype(np.float32),
+                hv=self.maps.read("hv", np.array([row]))[0].astype(np.float32),
+                nt_class=self.maps.read("nt_class", np.array([row]))[0],
+                points=points,
+            )
+            for row, points in trials
+        )
+        return self.pool.map(partial(values_of_maps, self.select_by), tasks)
+
+    def of_images(self, trials: Sequence[Trial[Classical]]) -> Iterator[Float64[np.ndarray, " p"]]:
+        """Values of the points of each trial of the classical baseline."""
+        tasks = (
+            ImageOfTile(self._truth(row), self.tiles.read("image", np.array([row]))[0], self.majority_class, points)
+            for row, points in trials
+        )
+        return self.pool.map(partial(values_of_image, self.select_by), tasks)
+
+    def _truth(self, row: int) -> Segmentation:
+        return Segmentation(*(self.tiles.read(name, np.array([row]))[0] for name in ("instances", "classes")))
+
+
+def _majority_class(tiles: Rows) -> int:
+    """Nuclear class of the most nuclear pixels, which the classical baseline gives to all nuclei."""
+    counts = np.zeros(len(CLASS_NAMES), np.int64)
+    for rows in tiles.blocks(_BLOCK_TILES):
+        counts += np.bincount(tiles.read("classes", rows).ravel(), minlength=len(counts))
+    return int(NUCLEUS_CLASSES[int(counts[list(NUCLEUS_CLASSES)].argmax())])
+
+
+def _recorded(tried: Tried[Watershed]) -> TriedPoint:
+    method = method_of(tried.point)
+    parameters = {name: getattr(tried.point, name) for name in SEARCHED[method]}
+    return TriedPoint(method=method, parameters=parameters, value=tried.value)
 
 
 def _default(arguments: Arguments, cause: str) -> dict[str, Any]:
@@ -105,4 +159,5 @@ def _default(arguments: Arguments, cause: str) -> dict[str, Any]:
         "reason": f"{cause}; {method}, the first method of the settings, is used with its default parameters",
         "method": method,
         "parameters": asdict(METHODS[method]()),
+        "classical": asdict(Classical()),
     }

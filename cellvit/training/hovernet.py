@@ -8,13 +8,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from tqdm import tqdm
 
+from cellvit.config.evaluation import SelectionSettings
 from cellvit.config.models import DecoderSettings, LossSettings, TrainingSettings
 from cellvit.config.steps import TrainHovernetSettings
 from cellvit.data.batches import SampledRows, decoder_batches, sequential_rows
@@ -42,9 +43,6 @@ from cellvit.training.trainable import Trainable, as_tensors
 from cellvit.training.validation import validate
 
 log = logging.getLogger(__name__)
-
-_SELECTED_BY: Final = "bpq"
-"""Metric on the validation tiles whose best value selects the weights."""
 
 
 class RowsByRole(NamedTuple):
@@ -80,11 +78,11 @@ def fit_decoder(  # seven arguments: where a training starts, resumes and comput
     states: StateFile | None = None,
     start: Arrays | None = None,
 ) -> SelectedModel:
-    """Train a decoder; select the weights of the best validation bPQ, or the last ones without validation tiles.
+    """Train a decoder; select the weights of the best validation metric, or the last ones without validation tiles.
 
     Args:
         rows: At least one training tile.
-        threads: Processes that segment the validation tiles for bPQ.
+        threads: Processes that segment the validation tiles for this metric.
         states: Where the training resumes from, and where each round is stored; None stores nothing.
         start: Weights of a decoder of the same architecture to start from; None starts from random ones.
 
@@ -105,9 +103,10 @@ def fit_decoder(  # seven arguments: where a training starts, resumes and comput
         trainable = Trainable(decoder, {"loss": loss}, optimizer, device, settings.seed, average)
         read = TrainingTiles(data, rows.train, blocks, augmentation.stored, augmentation.n_sampled)
         source = tile_source(read, device)
-        fit = _Training(decoder, loss, trainable, options, data, rows.validate, blocks, augmentation, plan, source)
-        rounds_after = partial(fit.rounds, pool)
-        return train_to_end(trainable, rounds_after, metric=_SELECTED_BY, states=states, patience=options.patience)
+        of_steps = blocks, augmentation, plan, source
+        fit = _Training(decoder, loss, trainable, options, data, rows.validate, settings.selection, *of_steps)
+        rounds_after, metric = partial(fit.rounds, pool), settings.selection.select_by
+        return train_to_end(trainable, rounds_after, metric=metric, states=states, patience=options.patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +123,7 @@ class _Training:
     settings: TrainingSettings
     data: FamilyData
     validate: Int[np.ndarray, " r"]
+    selection: SelectionSettings
     blocks: tuple[int, ...]
     augmentation: Augmentation
     plan: Plan
@@ -171,7 +171,8 @@ class _Training:
         plan = sequential_rows(self.validate, self.settings.batch_size)
         decoder = cast(HoVerNetDecoder, self.trainable.result)
         with closing(decoder_batches(self.data.features, self.data.tiles, plan, blocks=self.blocks)) as batches:
-            return validate(decoder, self.loss, batches, device=self.trainable.device, bpq_by=pool)
+            device, selection = self.trainable.device, self.selection
+            return validate(decoder, self.loss, batches, device=device, selection=selection, pool=pool)
 
 
 def loss_of(decoder: HoVerNetDecoder, loss: HoVerNetLoss, batch: StoredBatch, augmentation: Augmentation) -> LossParts:

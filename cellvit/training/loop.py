@@ -40,8 +40,8 @@ class Step(NamedTuple):
 
     Attributes:
         n: Number of tiles in its batch.
-        names: Names of the parts of the loss.
-        values: Parts of the loss, and last the norm of the gradient before clipping.
+        names: Names of the parts of the loss, and "clipped" where gradients are.
+        values: Parts of the loss, 1 or 0 for whether the gradient was clipped, and last its norm before that.
     """
 
     number: int
@@ -84,11 +84,13 @@ def train_steps(
         if trainable.average is not None:
             trainable.average.update(number)
         parts = loss._asdict()
+        if math.isfinite(max_norm):
+            parts["clipped"] = (norm > max_norm).to(norm.dtype)
         yield Step(number, len(batch), rate, tuple(parts), torch.stack([*parts.values(), norm]).detach())
 
 
 def averaged(steps: Iterable[Step]) -> tuple[float, dict[str, float]]:
-    """Take all steps, at least one; return the learning rate of the last one, and the mean of each part over the tiles.
+    """Take all steps, at least one; return the learning rate of the last one, and the mean of each value over the tiles.
 
     Raises:
         TrainingDivergedError: Loss or gradient of a step was not finite; the weights must not be used.

@@ -1,27 +1,30 @@
 """Values of a decoder in training on the validation tiles."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
+from cellvit.config.evaluation import SelectionSettings
 from cellvit.data.batches import DecoderBatch
 from cellvit.evaluation.map_sums import sums_on_device
-from cellvit.formats.history import HOVERNET_HISTORY, LOSS_PARTS, VALIDATION_METRICS
+from cellvit.evaluation.selection import MapsOfTile, mean_value, values_of_maps
+from cellvit.formats.history import HOVERNET_HISTORY, LOSS_PARTS, MAP_METRICS
 from cellvit.formats.tiles import TileBatch
+from cellvit.hover.decode import METHODS
 from cellvit.inference.maps import forward
 from cellvit.inference.parallel import Workers
+from cellvit.inference.predictions import Segmentation
 from cellvit.inference.tensors import on_device
 from cellvit.inference.transfer import Landing, Transfer
 from cellvit.losses.hover import HoVerNetLoss, LossParts
 from cellvit.metrics.maps import MapSums
-from cellvit.metrics.pannuke import mean_over_organs
 from cellvit.models.hovernet import HoVerNetDecoder
-from cellvit.training.tile_bpq import BpqTask, tile_bpq
 
 
 def validate(
@@ -30,19 +33,31 @@ def validate(
     batches: Iterable[DecoderBatch],
     *,
     device: torch.device,
-    bpq_by: Workers,
+    selection: SelectionSettings,
+    pool: Workers,
 ) -> dict[str, float]:
     """Loss parts and metrics of the maps over all tiles of `batches`, NaN without tiles; leaves the decoder in eval mode.
 
     Args:
-        bpq_by: Workers that segment the tiles for bPQ, the mean over organs (published watershed).
+        selection: Which metric of segmented nuclei is measured, and the methods that decode them; other such metrics are NaN.
+        pool: Workers that segment the tiles for this metric.
     """
     decoder.eval()
-    validation = _Validation(decoder, loss, device)
-    values = np.array(list(bpq_by.map(tile_bpq, validation.tasks(batches))))
-    if not len(values):
-        return dict.fromkeys(HOVERNET_HISTORY.validate, math.nan)
-    return {**validation.values(), "bpq": mean_over_organs(values, np.array(validation.organs, object))}
+    validation, undefined = _Validation(decoder, loss, device), dict.fromkeys(HOVERNET_HISTORY.validate, math.nan)
+    tasks = validation.tasks(batches, selection)
+    values = list(pool.map(partial(values_of_maps, selection.select_by), tasks))
+    if not values:
+        return undefined
+    return {**undefined, **validation.values(), selection.select_by: _best_mean(selection, values, validation.organs)}
+
+
+def _best_mean(
+    selection: SelectionSettings, values: Sequence[Float64[np.ndarray, " p"]], organs: Sequence[str]
+) -> float:
+    """The metric with the method that is best, as tuning chooses among the same methods; NaN if it is undefined."""
+    columns = zip(*values, strict=True)
+    means = [mean_value(selection.select_by, np.array(column), np.array(organs, object)) for column in columns]
+    return max((mean for mean in means if not math.isnan(mean)), default=math.nan)
 
 
 @dataclass
@@ -57,28 +72,27 @@ class _Validation:
     n: list[int] = field(default_factory=list)
     organs: list[str] = field(default_factory=list)
 
-    def tasks(self, batches: Iterable[DecoderBatch]) -> Iterator[BpqTask]:
+    def tasks(self, batches: Iterable[DecoderBatch], selection: SelectionSettings) -> Iterator[MapsOfTile]:
         """Yield the maps of each tile; while those of a batch are segmented, a GPU computes the next batch."""
         transfer, before = Transfer(self.device), None
         for batch in batches:
             maps = batch.tiles, transfer.down(self._predicted(batch))
             if before is not None:
-                yield from _tasks(*before)
+                yield from _tasks(*before, selection)
             before = maps
         if before is not None:
-            yield from _tasks(*before)
+            yield from _tasks(*before, selection)
 
     def values(self) -> dict[str, float]:
-        """Mean of each part of the loss, and the metrics of the maps except bPQ."""
+        """Mean of each part of the loss, and the metrics of the maps."""
         losses = np.average(torch.stack(self.losses).double().cpu().numpy(), axis=0, weights=self.n)
         sums = MapSums(torch.cat(self.sums).cpu().numpy())
-        return dict(zip(LOSS_PARTS, losses.tolist(), strict=True)) | {
-            name: sums.value(name) for name in VALIDATION_METRICS if name != "bpq"
-        }
+        parts = dict(zip(LOSS_PARTS, losses.tolist(), strict=True))
+        return parts | {name: sums.value(name) for name in MAP_METRICS}
 
     @torch.inference_mode()
-    def _predicted(self, batch: DecoderBatch) -> tuple[Tensor, Tensor]:
-        """NP probability and HV of a batch on the device, after adding up its values."""
+    def _predicted(self, batch: DecoderBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """NP probability, HV and most probable class of a batch on the device, after adding up its values."""
         truth = on_device(batch, self.device)
         maps, hv_true = forward(self.decoder, truth), truth.hv_maps()
         parts: LossParts = self.loss(maps, truth.instances, truth.classes, hv_true)
@@ -86,9 +100,12 @@ class _Validation:
         self.sums.append(sums_on_device(maps, truth, hv_true))
         self.n.append(len(batch))
         self.organs.extend(batch.tiles.organ)
-        return maps.np.float().softmax(dim=1)[:, 1].contiguous(), maps.hv.float().contiguous()
+        np_prob = maps.np.float().softmax(dim=1)[:, 1]
+        return np_prob.contiguous(), maps.hv.float().contiguous(), maps.nt.argmax(dim=1).to(torch.uint8)
 
 
-def _tasks(tiles: TileBatch, maps: Landing) -> Iterator[BpqTask]:
-    np_prob, hv = maps.arrays()
-    return map(BpqTask, tiles.instances, np_prob, hv)
+def _tasks(tiles: TileBatch, maps: Landing, selection: SelectionSettings) -> Iterator[MapsOfTile]:
+    """The tiles of a batch, to be decoded by each method with its default parameters."""
+    points = tuple(METHODS[method]() for method in selection.method)
+    truths = map(Segmentation, tiles.instances, tiles.classes)
+    return map(partial(MapsOfTile, points=points), truths, *maps.arrays())

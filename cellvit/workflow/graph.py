@@ -159,8 +159,8 @@ class Graph:
 
 
 def is_archived(product: str) -> bool:
-    """True for the products of a finished run that `archive` copies: all but times of jobs."""
-    return "timings" not in Path(product).parts
+    """True for the products of a finished run that `archive` copies: all but times of jobs, and maps, which are large."""
+    return not {"timings", "maps"} & set(Path(product).parts)
 
 
 def removed_marker(results: Path) -> Path:

@@ -24,7 +24,7 @@ from cellvit.formats.writing import row_sha256
 OUTSIDE: Final = "data:"
 """Begin of the names of data from outside the results, such as raw arrays and weights."""
 
-_FOLDERS: Final = ("tiles", "features", "families", "checkpoints", "watershed", "evaluation", "report")
+_FOLDERS: Final = ("tiles", "features", "families", "checkpoints", "maps", "watershed", "evaluation", "report")
 _SUFFIXES: Final = frozenset({".h5", ".json", ".safetensors", ".html"})
 
 

@@ -30,8 +30,11 @@ def maps_of(n: int, dtype: torch.dtype) -> HoverMaps:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_sums_of_a_device_are_those_of_numpy(truth: TensorBatch, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("right", [None, 1.0, 0.5, 0.0], ids=["random", "perfect", "too_short", "zero"])
+def test_sums_of_a_device_are_those_of_numpy(truth: TensorBatch, dtype: torch.dtype, right: float | None) -> None:
     maps, hv_true = maps_of(len(truth.instances), dtype), truth.hv_maps()
+    if right is not None:
+        maps = maps._replace(hv=(right * hv_true).to(dtype))
 
     found = sums_on_device(maps, truth, hv_true).numpy()
 

@@ -3,7 +3,8 @@ import math
 import pytest
 
 from cellvit.config.evaluation import QualityGates
-from cellvit.evaluation.grading import advice, advice_by_fix, grade_counts, grade_of, graded
+from cellvit.evaluation.advice import advice_by_fix
+from cellvit.evaluation.grading import grade_counts, grade_of, graded
 from cellvit.evaluation.summary import summary_rows
 from cellvit.evaluation.summary_table import summary_text
 from cellvit.formats.documents import Value
@@ -29,6 +30,9 @@ def rows(**values: float) -> dict[str, SummaryRow]:
         ("hv_mse", 0.29, "pass"),
         ("hv_mse", 0.30, "fail"),
         ("hv_skill", 0.0, "fail"),
+        ("hv_angle", 29.0, "pass"),
+        ("hv_angle", 30.0, "partial"),
+        ("hv_angle", 45.0, "fail"),
         ("gap_hv_mse", 0.19, "pass"),
         ("gap_np_dice", 0.03, "fail"),
         ("aji", math.nan, "undefined"),
@@ -59,34 +63,16 @@ def test_a_value_that_is_not_better_than_its_baseline_fails(values, metric, grad
     assert grade_of(metric, rows(**values), GATES) == grade
 
 
-@pytest.mark.parametrize(
-    ("values", "result", "fix"),
-    [
-        pytest.param({"hv_length": 0.1}, "hv_length 0.100 fail", "raise the magnitude weight", id="short_vectors"),
-        pytest.param({"hv_length": 0.6, "aji": 0.2}, "aji 0.200 fail", "tune the watershed", id="strong_hv_low_aji"),
-        pytest.param({"np_dice": 0.5}, "np_dice 0.500 fail", "lower the magnitude weight", id="low_dice"),
-        pytest.param(
-            {"bpq": 0.25, "bpq__classical": 0.27}, "not better than bpq.classical, 0.270", "train longer", id="baseline"
-        ),
-    ],
-)
-def test_advice_names_the_result_and_what_to_try(values, result, fix) -> None:
-    (one,) = advice(graded(rows(**values), GATES))
-
-    assert result in one.result
-    assert fix in one.fix
-
-
 def test_results_with_the_same_advice_are_grouped_and_means_are_left_out() -> None:
     failed = graded(rows(aji=0.1, bpq=0.1, bpq__classical=0.2), GATES)
     low_dice = graded(rows(np_dice=0.5), GATES)
 
     grouped = advice_by_fix({("1", "a"): low_dice, ("1", "b"): failed, ("mean", "b"): failed})
 
-    longer, lower = grouped
-    assert longer.startswith("train longer")
-    assert lower.startswith("lower the magnitude weight")
-    assert [line.split(" fail")[0] for line in grouped[longer]] == ["split 1, b: aji 0.100", "split 1, b: bpq 0.100"]
+    separated, weak = grouped
+    assert separated.startswith("nuclei are not separated well")
+    assert weak == "NP is weak: raise training.loss.np_weight from 1 to 1.5"
+    assert [line.split(" fail")[0] for line in grouped[separated]] == ["split 1, b: aji 0.100", "split 1, b: bpq 0.100"]
     assert grade_counts({("1", "b"): failed, ("mean", "b"): failed}) == {
         "pass": 0,
         "partial": 0,
@@ -212,7 +198,18 @@ def test_the_text_starts_with_a_short_conclusion_of_the_whole_workflow() -> None
     assert max(map(len, conclusion)) <= 100
     assert "  aji 0.500 (0.450 to 0.550)   bpq 0.400" in conclusion
     assert any("4 pass, 2 partial" in line for line in conclusion)
-    assert any("training.steps" in line for line in conclusion)
+    assert any("training.loss.hv_weight" in line for line in conclusion)
+
+
+def test_a_conclusion_says_once_why_values_have_no_interval() -> None:
+    metrics = ("aji", "bpq", "mpq")
+    found = {name: SummaryRow("1", "organ_predicted", name, 0.5, *[math.nan] * 4, 2, 2) for name in metrics}
+
+    conclusion = summary_text({("1", "organ_predicted"): found}, absent={}).split("\n\n")[0].splitlines()
+
+    assert "  aji 0.500 (no interval)   bpq 0.500 (no interval)   mpq 0.500 (no interval)" in conclusion
+    assert sum("fewer than 3 patients" in line for line in conclusion) == 1
+    assert max(map(len, conclusion)) <= 100
 
 
 def test_a_conclusion_without_values_says_so() -> None:

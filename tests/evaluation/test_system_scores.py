@@ -1,16 +1,15 @@
 import dataclasses
-from functools import partial
 
 import numpy as np
 import pytest
 
 from cellvit.evaluation.map_sums import map_sums
-from cellvit.evaluation.scoring import CALIBRATION_COLUMNS, COLUMNS, score_grid
-from cellvit.evaluation.system_scores import grid_tasks, perfect_maps, scores_of_classical, scores_of_maps
+from cellvit.evaluation.scoring import CALIBRATION_COLUMNS, COLUMNS
+from cellvit.evaluation.system_scores import perfect_maps, scores_of_classical, scores_of_maps
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.decode import method_of, watershed_of_method
-from cellvit.hover.parameters import HoverNetWatershed, HvFlow
+from cellvit.hover.parameters import Classical, HoverNetWatershed, HvFlow
 from cellvit.inference.parallel import Workers
 from cellvit.inference.predictions import MapBatch
 from cellvit.inference.segment import one_class, segment_tile
@@ -49,7 +48,7 @@ def test_a_tile_without_nuclei_is_undefined_not_zero_or_one(disc_tiles) -> None:
 
 
 def test_the_classical_baseline_gives_all_nuclei_one_class_and_has_no_maps(disc_tiles) -> None:
-    scores = scores_of_classical([disc_tiles([TOUCHING])], 1, family="digestive", pool=INLINE)
+    scores = scores_of_classical([disc_tiles([TOUCHING])], Classical(), 1, family="digestive", pool=INLINE)
 
     assert scores.column("dice")[0] > 0.8
     assert scores.column("pq_neoplastic")[0] > 0.5
@@ -87,17 +86,6 @@ def test_sums_of_perfect_maps_are_perfect(disc_tiles) -> None:
 
     assert [sums.value(name) for name in ("np_dice", "hv_mse", "nt_accuracy")] == [1, 0, 1]
     assert sums.value("hv_length") == pytest.approx(0.67, abs=0.03)
-
-
-def test_each_point_of_the_grid_has_its_aji(disc_tiles) -> None:
-    batch = perfect_maps(disc_tiles([TOUCHING, []]))
-    grid = (PUBLISHED, HoverNetWatershed(min_object_px=100_000))
-
-    aji = np.array(list(map(partial(score_grid, grid), grid_tasks([batch]))))
-
-    assert aji[0, 0] > 0.95
-    assert aji[0, 1] == 0
-    assert np.isnan(aji[1]).all()
 
 
 def test_a_segmented_tile_has_one_class_per_nucleus(disc_tiles) -> None:

@@ -142,7 +142,7 @@ def test_metrics_of_maps_exist_only_with_maps(scored) -> None:
     assert not has_maps(without)
     assert "np_dice" not in metric_values(without)
     assert set(map_values(MapSums.empty(), groups=None)) == {
-        *("np_dice", "hv_mse", "hv_skill", "hv_length", "nt_accuracy")
+        *("np_dice", "hv_mse", "hv_skill", "hv_angle", "hv_length", "nt_accuracy")
     }
 
 

@@ -14,7 +14,7 @@ from cellvit.formats.provenance import Provenance
 from cellvit.formats.summary import SummaryRow
 from cellvit.formats.tiles import FoldSummary, TargetCheck
 from cellvit.formats.timing import Timing
-from cellvit.formats.watershed import GridPoint, WatershedChoice
+from cellvit.formats.watershed import TriedPoint, WatershedChoice
 
 NAN = float("nan")
 REASON = "no tiles of Skin in training fold 1"
@@ -81,10 +81,10 @@ def evaluation(family: str, *, evaluated: bool = True, split: str = "1") -> Fami
 def watershed(family: str) -> WatershedChoice:
     parameters = {"np_threshold": 0.5, "sobel_px": 21}
     points = ((parameters, 0.55), (parameters | {"np_threshold": 0.4}, 0.52))
-    grid = tuple(GridPoint(method="hovernet", parameters=tried, aji=values(aji=aji)["aji"]) for tried, aji in points)
-    warnings = ("np_threshold: best value 0.5 is the last of its list",)
+    tried = tuple(TriedPoint(method="hovernet", parameters=of, value=values(bpq=bpq)["bpq"]) for of, bpq in points)
     of = {"provenance": PROVENANCE, "split": "1", "family": family, "status": "tuned", "method": "hovernet"}
-    return WatershedChoice(**of, parameters=parameters, grid=grid, warnings=warnings)
+    classical = {"classical": {"otsu_factor": 0.9}, "classical_value": values(bpq=0.31)["bpq"]}
+    return WatershedChoice(**of, select_by="bpq", parameters=parameters, tried=tried, **classical)
 
 
 def gallery(family: str, *, split: str = "1", tiles_per_rank: int = 2) -> Gallery:

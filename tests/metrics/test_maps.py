@@ -45,8 +45,21 @@ def test_trivial_predictions_score_exactly_the_baselines(truth: Truth) -> None:
 
     assert values(sums, "np_dice", "np_dice_all_foreground") == [2 * 8 / (8 + 48)] * 2
     assert sums.value("hv_mse") == sums.value("hv_mse_zero")
-    assert values(sums, "hv_skill", "hv_length") == [0.0, 0.0]
+    assert values(sums, "hv_skill", "hv_length", "hv_angle") == [0.0, 0.0, 90.0]
     assert values(sums, "nt_accuracy", "nt_accuracy_majority") == [6 / 8] * 2
+
+
+def test_the_angle_error_ignores_the_scale_of_hv_and_sees_its_direction(truth: Truth) -> None:
+    instances, classes, hv = truth
+    scaled, turned, opposite = (
+        MapSums.of(instances > 0, predicted, classes, *truth)
+        for predicted in (0.1 * hv, np.stack([-hv[:, 1], hv[:, 0]], axis=1), -hv)
+    )
+
+    angles = [sums.value("hv_angle") for sums in (scaled, turned, opposite)]
+
+    assert angles == pytest.approx([0, 90, 180], abs=1e-3)
+    assert scaled.value("hv_length") == pytest.approx(0.1 * scaled.value("hv_length_true"))
 
 
 def test_a_probability_of_exactly_a_half_is_nuclear_and_hv_skill_without_true_hv_is_undefined() -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from itertools import pairwise
-from math import hypot, nan
+from math import atan2, degrees, hypot, nan
 
 import numpy as np
 
@@ -14,6 +14,7 @@ def map_metrics(
     shared = nuclear = predicted = pixels = right = 0
     error = zero = length = length_true = 0.0
     by_class: Counter[int] = Counter()
+    angles: list[float] = []
     for b, r, c in np.ndindex(instances.shape):
         pixels += 1
         predicted += np_prob[b, r, c] >= 0.5
@@ -26,6 +27,9 @@ def map_metrics(
         error += (h - h_true) ** 2 + (v - v_true) ** 2
         zero += h_true**2 + v_true**2
         length += hypot(h, v)
+        if hypot(h_true, v_true) > 0:
+            along, across = h * h_true + v * v_true, h * v_true - v * h_true
+            angles.append(abs(degrees(atan2(across, along))) if hypot(h, v) > 0 else 90.0)
         length_true += hypot(h_true, v_true)
         right += nt[b, r, c] == classes[b, r, c]
         by_class[int(classes[b, r, c])] += 1
@@ -35,6 +39,7 @@ def map_metrics(
         "hv_mse": error / (2 * nuclear) if nuclear else nan,
         "hv_mse_zero": zero / (2 * nuclear) if nuclear else nan,
         "hv_skill": 1 - error / zero if zero else nan,
+        "hv_angle": sum(angles) / len(angles) if angles else nan,
         "hv_length": length / nuclear if nuclear else nan,
         "hv_length_true": length_true / nuclear if nuclear else nan,
         "nt_accuracy": right / nuclear if nuclear else nan,

@@ -72,7 +72,7 @@ def test_the_legend_names_every_class_and_the_page_what_the_reader_must_know(pag
     names = re.findall(r'<span class="swatch" style="background:#[0-9a-f]{6}"></span>(\w+)', page)
 
     expected = (
-        f"{documents.REASON}|undefined (n = 0)|CC BY-NC-SA|training.steps|Fix: train longer|Calibration error (ECE)|"
+        f"{documents.REASON}|undefined (n = 0)|CC BY-NC-SA|training.steps|Fix: only 600 steps were taken|Calibration error (ECE)|"
         "Settings in full|cellvit-optimus 0|then over organs|step 400 was selected|also where its result was reused"
     ).split("|")
 

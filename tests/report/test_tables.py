@@ -6,11 +6,12 @@ import pytest
 import run_documents as documents
 
 from cellvit.errors import ContractError
-from cellvit.evaluation.grading import advice_by_fix, grade_counts
+from cellvit.evaluation.advice import advice_by_fix
+from cellvit.evaluation.grading import grade_counts
 from cellvit.evaluation.values import MAP_METRICS, ORGAN_METRICS
 from cellvit.formats.documents import Value
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
-from cellvit.formats.watershed import GridPoint
+from cellvit.formats.watershed import TriedPoint
 from cellvit.report import integrity, origin, results, verdict
 from cellvit.report.cells import Table, value_cell
 from cellvit.report.data import Decoder, ReportData, keyed, pair_decoders
@@ -123,7 +124,7 @@ def test_grades_come_with_limit_and_baseline_and_failures_with_a_fix_and_its_cau
     assert grade_counts(data.summary) == {"pass": 0, "partial": 1, "fail": 1, "undefined": 1}
 
     advice = advice_by_fix(data.summary)
-    (causes,) = (causes for fix, causes in advice.items() if "training.steps" in fix)
+    (causes,) = (causes for fix, causes in advice.items() if "training.loss.hv_weight" in fix)
     assert causes == ("split 1, digestive: aji 0.400 partial",)
 
 
@@ -137,16 +138,20 @@ def test_confusion_is_normalised_by_rows_and_an_empty_row_is_undefined() -> None
     assert "Liver" in table.note
 
 
-def test_the_watershed_table_shows_searched_parameters_runner_up_and_warnings(data: ReportData) -> None:
+def test_the_watershed_table_shows_searched_parameters_runner_up_and_classical_baseline(data: ReportData) -> None:
     choice = data.watersheds[0]
-    other = GridPoint(method="hv_flow", parameters={"np_threshold": 0.5, "min_gain_px": 5}, aji=choice.grid[1].aji)
-    two_methods = choice.model_copy(update={"grid": (choice.grid[0], other)})
+    parameters = {"np_threshold": 0.5, "min_gain_px": 5}
+    other = TriedPoint(method="hv_flow", parameters=parameters, value=choice.tried[1].value)
+    two_methods = choice.model_copy(update={"tried": (choice.tried[0], other)})
 
     table = integrity.watershed_table(data.watersheds)
 
-    assert table.columns == ("Status", "Method", "np_threshold", "AJI on validation tiles", "Runner-up", "Its AJI")
-    assert texts(table)["split 1 · digestive"] == ["tuned", "hovernet", "0.5", "0.550", "np_threshold 0.4", "0.520"]
-    assert "last of its list" in integrity.watershed_warnings(data.watersheds)[0]
+    *searched, value, _, its_value, classical = table.columns
+    assert searched == ["Status", "Method", "np_threshold"]
+    assert (value, its_value, classical) == ("bPQ on validation tiles", "Its bPQ", "Classical baseline, bPQ")
+    shown = ["tuned", "hovernet", "0.5", "0.550", "np_threshold 0.4", "0.520", "0.310"]
+    assert texts(table)["split 1 · digestive"] == shown
+    assert table.rows[0].cells[-1].hint == "otsu_factor 0.9"
     assert "hv_flow, min_gain_px 5" in texts(integrity.watershed_table([two_methods]))["split 1 · digestive"]
 
 

@@ -16,7 +16,6 @@ GPU_STEPS = {
     "check_features",
     "train_organ_head",
     "train_hovernet",
-    "tune_watershed",
     "evaluate_family",
     "evaluate_organ_head",
     "evaluate_routed",

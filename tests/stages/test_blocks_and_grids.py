@@ -38,6 +38,7 @@ def extracted(tmp_path: Path, write_tile_store: Callable[..., Path]) -> Callable
             extract_features.run(extract_features.Arguments(settings=settings, **stores, device="cpu"))
             write_members(members, fold=fold, organs=["Colon"], tiles=tiles, features=store)
         outputs = {"checkpoint": tmp_path / "hovernet.safetensors", "history": tmp_path / "history.csv"}
+        outputs["maps"] = tmp_path / "maps.h5"
         folds = {"train_folds": (1,), "validate_folds": (2,)}
         return train_hovernet.Arguments(
             settings=asked(), split="1", family="digestive", **folds, **paths, **outputs, device="cpu"

@@ -108,7 +108,8 @@ def hovernet(write_small_run: Callable[..., Any]) -> Training:
 def hovernet_of(run: Any) -> Training:
     run.gather("digestive", ["Colon", "Stomach"])
     members = tuple(run.members("digestive", fold) for fold in run.folds)
-    arguments = train_hovernet.Arguments(settings=DECODER, family="digestive", members=members, **_common(run))
+    outside = {"family": "digestive", "members": members, "maps": run.root / "maps/digestive.h5"}
+    arguments = train_hovernet.Arguments(settings=DECODER, **outside, **_common(run))
     return Training(train_hovernet, arguments)
 
 

@@ -18,6 +18,7 @@ from cellvit.formats.content import content_of
 from cellvit.formats.family import open_family
 from cellvit.formats.features import open_features
 from cellvit.formats.history import HOVERNET_HISTORY, read_history
+from cellvit.formats.maps import open_maps
 from cellvit.formats.tiles import open_tiles
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.stages.train_hovernet import Arguments, run
@@ -51,6 +52,7 @@ def arguments(small_run: Any, family: str = "digestive", **decoder: object) -> A
         features=tuple(map(small_run.features, folds)),
         checkpoint=out.with_suffix(".safetensors"),
         history=out.with_suffix(".csv"),
+        maps=out.with_suffix(".h5"),
         device="cpu",
         code="abc123",
     )
@@ -79,6 +81,32 @@ def test_the_header_says_what_the_weights_are_and_have_seen(small_run):
     }
     assert (header.mpp, header.code) == (0.25, "abc123")
     assert {"train_hv_magnitude", "validate_bpq"} <= set(header.metrics)
+
+
+def test_the_maps_are_those_of_the_validation_tiles_in_half_precision(small_run):
+    given, _ = trained(small_run)
+
+    decoder = load_decoder(given.checkpoint, CPU)
+    with open_family(given.members, given.tiles, given.features) as data:
+        rows = data.rows_of_folds((2,))
+        (expected,) = predict_maps(decoder, data.features, data.tiles, rows)
+        with open_maps(given.maps, data.tiles, rows) as maps:
+            np_prob, hv, nt_class = (maps.all(name) for name in ("np_prob", "hv", "nt_class"))
+    assert np.array_equal(np_prob, expected.np_prob.astype(np.float16))
+    assert np.array_equal(hv, expected.hv.astype(np.float16))
+    assert np.array_equal(nt_class, expected.nt_prob.argmax(axis=1))
+
+
+def test_the_step_is_selected_by_the_metric_of_the_settings(small_run):
+    given = arguments(small_run)
+    selection = given.settings.selection.model_copy(update={"select_by": "aji", "method": ("hv_flow",)})
+
+    run(replace(given, settings=given.settings.model_copy(update={"selection": selection})))
+
+    table = read_history(given.history)
+    assert table["validate_aji"].notna().all()
+    assert table["validate_bpq"].isna().all()
+    assert read_header(given.checkpoint).selection == "best validation aji"
 
 
 def test_the_history_marks_the_step_of_the_checkpoint(small_run):

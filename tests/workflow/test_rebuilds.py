@@ -18,7 +18,7 @@ from cellvit.workflow.cache import FOLDER
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
-GPU_STEPS = {"extract_features", "check_features", "train_organ_head", "train_hovernet", "tune_watershed"}
+GPU_STEPS = {"extract_features", "check_features", "train_organ_head", "train_hovernet"}
 OTHER_LOSS = "training={'loss': {'hv_magnitude_weight': 0.5}}"
 
 

@@ -18,12 +18,13 @@ from cellvit.formats.checkpoints import CheckpointHeader, write_checkpoint
 from cellvit.formats.content import provenance_of
 from cellvit.formats.documents import read_document
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
-from cellvit.formats.family import write_members
+from cellvit.formats.family import open_family, write_members
 from cellvit.formats.features import FEATURES, FeatureBatch, append_features
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import TILES, TileBatch, append_tiles
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.formats.writing import writing
+from cellvit.inference.map_stores import store_maps
 from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.models.organ_head import OrganHead
 from cellvit.stages import evaluate_family, evaluate_organ_head, evaluate_routed, tune_watershed
@@ -66,17 +67,23 @@ class Run:
     def evaluated(self, name: str) -> Path:
         return self.root / f"evaluation/{name}"
 
+    def maps(self, family: str) -> Path:
+        """Maps of the validation tiles, as train_hovernet writes them."""
+        path = self.root / f"maps/{family}.h5"
+        with open_family(self.members(family, 2), self.tiles(2), self.features(2)) as data:
+            store_maps(path, self.checkpoint(family), data, np.arange(len(data.tiles)), device=torch.device("cpu"))
+        return path
+
     def tune(self, family: str, settings: WatershedSettings = ONE_POINT, *, threads: int = 1) -> WatershedChoice:
         arguments = tune_watershed.Arguments(
             settings=TuneWatershedSettings(watershed=settings),
             split="1",
             family=family,
-            validate_folds=(2,),
             checkpoint=self.checkpoint(family),
+            maps=self.maps(family),
             members=self.members(family, 2),
-            **self.stores(2),
+            tiles=self.tiles(2),
             watershed=self.watershed(family),
-            device="cpu",
             threads=threads,
         )
         tune_watershed.run(arguments)

@@ -42,7 +42,6 @@ DOCUMENTS = {
         status="tuned",
         method="hovernet",
         parameters={},
-        warnings=("the best np_threshold is at the border",),
     ),
 }
 
@@ -90,7 +89,6 @@ def test_the_text_names_marks_warnings_and_what_is_missing(summarized) -> None:
         "simulated data, untrained encoder",
         "split 1, epidermal: no tiles in test folds [3]",
         "split 1, organ_predicted: 2 test tiles left out: their organ belongs to no family",
-        "the best np_threshold is at the border",
         "organ_accuracy 0.900 partial",
         "split 1, digestive: 2 of 5 test patients also trained the decoder",
     ):

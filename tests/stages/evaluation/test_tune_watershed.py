@@ -1,13 +1,22 @@
 import logging
+import math
+import subprocess
+import sys
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 from cellvit.config.evaluation import WatershedSettings
-from cellvit.hover.parameters import HoverNetWatershed
+from cellvit.errors import StaleFileError
+from cellvit.evaluation.systems import read_decoder
+from cellvit.formats.maps import MAPS
+from cellvit.formats.provenance import Provenance
+from cellvit.formats.writing import writing
+from cellvit.hover.parameters import Classical, HoverNetWatershed
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",)}
-GRID = WatershedSettings(
+LISTS = WatershedSettings(
     np_threshold=(0.4, 0.5), hv_threshold=(0.4, 0.5), min_gain_px=(5,), min_object_px=(10,), min_fit=(0.5,)
 )
 
@@ -25,19 +34,31 @@ def run(written, copy_run):
     return copy_run(written)
 
 
-def test_every_point_of_the_grid_is_scored_on_the_validation_tiles(run) -> None:
-    choice = run.tune("digestive", GRID)
+@pytest.mark.parametrize("select_by", ["bpq", "mpq", "aji"])
+def test_the_best_point_of_both_methods_is_chosen_on_the_validation_tiles(run, select_by) -> None:
+    choice = run.tune("digestive", LISTS.model_copy(update={"select_by": select_by}))
 
-    assert choice.status == "tuned"
-    assert sorted(point.method for point in choice.grid) == 4 * ["hovernet"] + 2 * ["hv_flow"]
-    assert choice.method == choice.grid[0].method
-    values = [point.aji.value for point in choice.grid]
-    assert values == sorted(values, reverse=True)
-    assert choice.grid[0].parameters.items() <= choice.parameters.items()
-    assert 2 <= choice.grid[0].aji.n <= 3
-    assert any("np_threshold" in warning for warning in choice.warnings)
+    assert (choice.status, choice.select_by) == ("tuned", select_by)
+    assert {point.method for point in choice.tried} == {"hovernet", "hv_flow"}
+    best = choice.tried[0]
+    assert choice.method == best.method
+    assert best.parameters.items() <= choice.parameters.items()
+    on_all = [point.value.value for point in choice.tried if not math.isnan(point.value.low)]
+    assert on_all == sorted(on_all, reverse=True)
+    assert 2 <= best.value.n <= 3
     assert choice.provenance.marks == ("simulated data", "untrained encoder")
-    assert run.tune("digestive", GRID.model_copy(update={"warn_at_border": False})).warnings == ()
+
+
+def test_the_classical_baseline_is_tuned_on_the_same_tiles_and_read_with_the_decoder(run) -> None:
+    choice = run.tune("digestive", LISTS)
+
+    decoder = read_decoder(
+        run.checkpoint("digestive"), run.watershed("digestive"), split="1", family="digestive", test_folds=(3,)
+    )
+    assert asdict(decoder.classical) == choice.classical
+    assert choice.classical_value is not None
+    assert choice.classical_value.n == choice.tried[0].value.n == 2
+    assert choice.classical_value.value > 0.5
 
 
 def test_without_validation_tiles_the_defaults_of_the_first_method_are_used(run, caplog) -> None:
@@ -46,7 +67,8 @@ def test_without_validation_tiles_the_defaults_of_the_first_method_are_used(run,
 
     assert choice.status == "default"
     assert choice.parameters == asdict(HoverNetWatershed())
-    assert "no tiles in validation folds [2]; hovernet, the first method" in choice.reason
+    assert choice.classical == asdict(Classical())
+    assert "no validation tiles; hovernet, the first method" in choice.reason
     assert choice.reason in caplog.text
 
 
@@ -62,6 +84,27 @@ def test_without_a_decoder_the_choice_is_absent_with_its_reason(run) -> None:
 def test_several_processes_make_the_same_choice(run, monkeypatch) -> None:
     monkeypatch.setattr("cellvit.inference.parallel.WORTH_A_POOL", 1)
 
-    alone, together = (run.tune("digestive", GRID, threads=threads) for threads in (1, 2))
+    alone, together = (run.tune("digestive", LISTS, threads=threads) for threads in (1, 2))
 
     assert alone == together
+
+
+def test_maps_of_other_tiles_are_refused(run, monkeypatch) -> None:
+    path = run.root / "maps/other.h5"
+    with writing(path, MAPS, 3, {}, Provenance()) as writer:
+        writer.append(
+            np_prob=np.zeros((3, 256, 256), np.float16),
+            hv=np.zeros((3, 2, 256, 256), np.float16),
+            nt_class=np.zeros((3, 256, 256), np.uint8),
+            tile_sha256=np.zeros((3, 32), np.uint8),
+        )
+    monkeypatch.setattr(type(run), "maps", lambda *_: path)
+
+    with pytest.raises(StaleFileError, match=r"found 3 maps, or maps of other tiles\. Fix: .*snakemake"):
+        run.tune("digestive")
+
+
+def test_the_step_loads_no_torch() -> None:
+    code = "import sys, cellvit.stages.tune_watershed; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

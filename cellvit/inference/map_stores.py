@@ -1,0 +1,35 @@
+"""Trained decoder -> store of its maps, so that what reads them needs neither features nor a GPU."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from cellvit.formats.checkpoints import read_header
+from cellvit.formats.content import provenance_of
+from cellvit.formats.family import FamilyData
+from cellvit.formats.hdf5 import ROW_SHA256
+from cellvit.formats.maps import MAPS, append_maps
+from cellvit.formats.writing import writing
+from cellvit.inference.maps import PREDICTED_TILES, load_decoder, predict_maps
+
+
+def store_maps(
+    path: Path, checkpoint: Path, data: FamilyData, rows: Int[np.ndarray, " r"], *, device: torch.device
+) -> None:
+    """Write the maps of the tiles at `rows`; none if the checkpoint holds no decoder."""
+    absent = read_header(checkpoint).status == "absent"
+    rows = rows[:0] if absent else rows
+    with writing(path, MAPS, len(rows), {}, provenance_of(path, [checkpoint], {})) as writer:
+        if not len(rows):
+            return
+        batches = predict_maps(load_decoder(checkpoint, device), data.features, data.tiles, rows)
+        for start, batch in zip(range(0, len(rows), PREDICTED_TILES), batches, strict=True):
+            append_maps(
+                writer,
+                np_prob=batch.np_prob.astype(np.float16),
+                hv=batch.hv.astype(np.float16),
+                nt_class=batch.most_probable_class,
+                tile_sha256=data.tiles.read(ROW_SHA256, rows[start : start + len(batch)]),
+            )
