@@ -46,7 +46,7 @@ from cellvit.inference.loading import Loaded
 from cellvit.inference.maps import predict_maps
 from cellvit.inference.parallel import workers
 from cellvit.metrics.pannuke import mean_over_organs
-from cellvit.models.device import half_precision, resolve_device
+from cellvit.models.device import autocast, resolve_device
 from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.taxonomy import TILE_MPP, TILE_PX
 from cellvit.training.hovernet import RowsByRole, architecture_of, blocks_read, fit_decoder
@@ -233,7 +233,7 @@ def milliseconds(decoder: HoVerNetDecoder, batch: int, device: torch.device, *, 
     decoder.train(backward)
     _wait(device)
     started = clock()
-    with gradients, half_precision(device):
+    with gradients, autocast(device):
         maps = decoder(*inputs)
         if backward:
             torch.stack([part.float().square().mean() for part in maps]).sum().backward()

@@ -38,7 +38,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from cellvit.config.models import DecoderSettings, TrainingSettings
 from cellvit.config.steps import TrainHovernetSettings
 from cellvit.formats.family import FamilyData, open_family
-from cellvit.models.device import half_precision, resolve_device
+from cellvit.models.device import resolve_device
 from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.training.hovernet import RowsByRole, architecture_of, fit_decoder
 from cellvit.training.loop import adamw
@@ -102,6 +102,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="trainings of each checkout")
     parser.add_argument("--widths", type=int, nargs=5, default=[256, 128, 64, 64, 64], help="as decoder.widths")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    about = "as training.precision, where a checkout has this setting"
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"], help=about)
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
@@ -154,7 +156,8 @@ def settings_of(args: argparse.Namespace, epochs: int) -> TrainHovernetSettings:
         counted = {"steps": n_steps(args, epochs)}
     else:
         counted = {"epochs": epochs, "bpq_every": epochs}
-    training = TrainingSettings.model_validate({"batch_size": args.batch, **counted})
+    chosen = {"precision": args.precision} if "precision" in TrainingSettings.model_fields else {}
+    training = TrainingSettings.model_validate({"batch_size": args.batch, **counted, **chosen})
     return TrainHovernetSettings(decoder=DecoderSettings(widths=tuple(args.widths)), training=training, seed=0)
 
 
@@ -164,12 +167,14 @@ def bare_step_s(data: FamilyData, settings: TrainHovernetSettings, device: torch
     optimizer, b = adamw((decoder,), learning_rate=1e-4, weight_decay=1e-2), settings.training.batch_size
     tokens = torch.randn(b, *decoder.token_shape, device=device).half()
     image = torch.rand(b, 256, 256, 3, device=device).permute(0, 3, 1, 2)
+    precision = getattr(settings.training, "precision", "auto")  # a checkout from before this setting has none
+    half = device.type == "cuda" if precision == "auto" else precision == "bfloat16"
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     seconds = []
     for _ in range(1 + BARE_STEPS):
         started = clock()
         optimizer.zero_grad(set_to_none=True)
-        with half_precision(device):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
             maps = decoder(tokens, image)
         sum(branch.float().square().mean() for branch in maps).backward()
         nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)

@@ -16,7 +16,7 @@ from cellvit.inference.blocks import block_positions, check_same_encoder
 from cellvit.inference.loading import Loaded, load_module
 from cellvit.inference.predictions import MapBatch
 from cellvit.inference.tensors import TensorBatch, on_device
-from cellvit.models.device import half_precision
+from cellvit.models.device import autocast
 from cellvit.models.hovernet import HoverMaps, HoVerNetDecoder
 
 PREDICTED_TILES: Final = 16
@@ -81,7 +81,7 @@ def predict_on_device(
 @torch.inference_mode()
 def forward(module: HoVerNetDecoder, tensors: TensorBatch) -> HoverMaps:
     """Raw maps of a batch, without gradients."""
-    with half_precision(tensors.tokens.device):
+    with autocast(tensors.tokens.device):
         maps: HoverMaps = module(tensors.tokens, tensors.image if module.reads_image else None)
     return maps
 

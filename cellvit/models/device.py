@@ -6,6 +6,7 @@ from typing import Final
 
 import torch
 
+from cellvit.config.models import Precision
 from cellvit.config.settings import Device
 from cellvit.errors import MissingInputError
 
@@ -50,15 +51,17 @@ def settle_vector_math() -> None:
             getattr(torch, name)(one)
 
 
-def half_precision(device: torch.device) -> AbstractContextManager[None]:
-    """Autocast to bfloat16 on GPUs with hardware support for it (Ampere and later); float32 on all other devices.
+def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[None]:
+    """Autocast to bfloat16 where `precision` asks for it; "auto" does on GPUs that compute in it (Ampere and later).
 
     bfloat16 has the range of float32, so that no loss scaling and no skipped steps are needed. Older GPUs use float32,
-    because float16 would need both and the decoder is small. On a CPU, results must not depend on its type.
+    because float16 would need both and the decoder is small. On a CPU, "auto" is float32: the arithmetic must not
+    depend on the type of the processor.
     """
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+    if precision == "auto":
+        computes_in_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bfloat16" if computes_in_it else "float32"
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[None]:

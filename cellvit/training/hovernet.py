@@ -16,7 +16,7 @@ from jaxtyping import Int
 from tqdm import tqdm
 
 from cellvit.config.evaluation import SelectionSettings
-from cellvit.config.models import DecoderSettings, LossSettings, TrainingSettings
+from cellvit.config.models import DecoderSettings, LossSettings, Precision, TrainingSettings
 from cellvit.config.steps import TrainHovernetSettings
 from cellvit.data.batches import SampledRows, decoder_batches, sequential_rows
 from cellvit.formats.checkpoints import Arrays
@@ -30,7 +30,7 @@ from cellvit.inference.stored_views import stored_views
 from cellvit.inference.tensors import StoredBatch, shown
 from cellvit.inference.tile_source import TileSource, TrainingTiles, tile_source
 from cellvit.losses.hover import HoVerNetLoss, LossParts
-from cellvit.models.device import half_precision
+from cellvit.models.device import autocast
 from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.training.augmentation import Augmentation, augmentation_of
 from cellvit.training.averaging import WeightAverage
@@ -164,7 +164,7 @@ class _Training:
         return averaged(tqdm(taken, f"steps to {steps.stop}/{n_steps}", len(steps), leave=False, disable=None))
 
     def _parts(self, batch: StoredBatch) -> LossParts:
-        return loss_of(self.decoder, self.loss, batch, self.augmentation)
+        return loss_of(self.decoder, self.loss, batch, self.augmentation, precision=self.settings.precision)
 
     def _validated(self, pool: Workers) -> dict[str, float]:
         """Values of the weights that would be selected now."""
@@ -175,11 +175,22 @@ class _Training:
             return validate(decoder, self.loss, batches, device=device, selection=selection, pool=pool)
 
 
-def loss_of(decoder: HoVerNetDecoder, loss: HoVerNetLoss, batch: StoredBatch, augmentation: Augmentation) -> LossParts:
-    """Loss of a training batch, without waiting for its device; HV is computed from the instances in their view."""
+def loss_of(
+    decoder: HoVerNetDecoder,
+    loss: HoVerNetLoss,
+    batch: StoredBatch,
+    augmentation: Augmentation,
+    *,
+    precision: Precision = "auto",
+) -> LossParts:
+    """Loss of a training batch, without waiting for its device; HV is computed from the instances in their view.
+
+    Args:
+        precision: Arithmetic of the decoder; the loss is computed in float32.
+    """
     tensors = shown(batch)
     tokens = augmentation.with_noise(tensors.tokens)
-    with half_precision(tokens.device):
+    with autocast(tokens.device, precision):
         maps = decoder(tokens, tensors.image if decoder.reads_image else None)
     parts: LossParts = loss(maps, tensors.instances, tensors.classes, tensors.hv_maps())
     return parts

@@ -46,6 +46,17 @@ def test_weights_repeat_bit_for_bit_with_the_seed_and_differ_with_another(family
     assert not np.array_equal(first.weights["hv.weight"], other.weights["hv.weight"])
 
 
+def test_a_training_in_16_bits_repeats_bit_for_bit_and_keeps_weights_in_32(family_data, rows, small_settings):
+    settings = changed(small_settings, precision="bfloat16")
+
+    single, half, again = (fit_decoder(family_data, rows, one, device=CPU) for one in (small_settings, settings, settings))
+
+    assert equal(half.weights, again.weights)
+    assert not equal(half.weights, single.weights)
+    assert {values.dtype for values in half.weights.values() if values.dtype.kind == "f"} == {np.dtype(np.float32)}
+    assert half.history[0].train["total"] == pytest.approx(single.history[0].train["total"], rel=0.05)
+
+
 def test_training_leaves_the_random_numbers_of_torch_as_they_were(family_data, rows, small_settings):
     torch.manual_seed(7)
     expected = torch.rand(3)
