@@ -106,7 +106,10 @@ class FeaturesSettings(Section):
         "store grow with their number: [identity] where the disk is too small",
     )
     colour_views: int = Field(
-        default=0, ge=0, le=16, description="further views: the identity view in other stain colours (HED jitter)"
+        default=0,
+        ge=0,
+        le=16,
+        description="further views in other stain colours (HED jitter), each in the next orientation of features.views",
     )
     colour_sigma: float = Field(
         default=0.05,

@@ -8,6 +8,7 @@ and the targets, which are computed after the rotation, are exact.
 import math
 from collections.abc import Sequence
 from functools import cache
+from itertools import cycle
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -35,14 +36,19 @@ class View(NamedTuple):
 
 
 def views_of(features: FeaturesSettings) -> tuple[View, ...]:
-    """The views axis of a feature store: geometries in their order, then the identity view in sampled colours.
+    """The views axis of a feature store: geometries in their order, then sampled colours in the same geometries, in turn.
 
     Examples:
-        >>> views_of(FeaturesSettings(views=("identity", "flip"), colour_views=1))
-        (View(geometry=0, colour=0), View(geometry=4, colour=0), View(geometry=0, colour=1))
+        >>> views_of(FeaturesSettings(views=("identity",), colour_views=1))
+        (View(geometry=0, colour=0), View(geometry=0, colour=1))
+        >>> views_of(FeaturesSettings(views=("identity", "flip"), colour_views=3))[2:]
+        (View(geometry=0, colour=1), View(geometry=4, colour=2), View(geometry=0, colour=3))
     """
-    geometric = tuple(View(geometry, 0) for geometry in geometries_named(features.views))
-    return geometric + tuple(View(0, colour) for colour in range(1, features.colour_views + 1))
+    geometries, colours = geometries_named(features.views), range(1, features.colour_views + 1)
+    return (
+        *(View(geometry, 0) for geometry in geometries),
+        *map(View, cycle(geometries), colours),
+    )
 
 
 def named(view: View) -> str:

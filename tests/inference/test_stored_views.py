@@ -160,11 +160,11 @@ def test_true_views_differ_from_rotated_tokens(marked: Marked) -> None:
 
 
 def test_the_views_axis_has_geometries_and_then_colours() -> None:
-    features = FeaturesSettings(views=("identity", "rotate180"), colour_views=2)
+    features = FeaturesSettings(views=("identity", "rotate180"), colour_views=3)
 
-    assert views_of(features) == (View(0, 0), View(2, 0), View(0, 1), View(0, 2))
+    assert views_of(features) == (View(0, 0), View(2, 0), View(0, 1), View(2, 2), View(0, 3))
     assert views_of(FeaturesSettings(views=("identity",))) == IDENTITY_ONLY.views
-    assert features.n_views == 4
+    assert features.n_views == 5
 
 
 def test_a_store_with_other_views_than_its_settings_name_is_stale(feature_store) -> None:

@@ -49,7 +49,9 @@ def test_weights_repeat_bit_for_bit_with_the_seed_and_differ_with_another(family
 def test_a_training_in_16_bits_repeats_bit_for_bit_and_keeps_weights_in_32(family_data, rows, small_settings):
     settings = changed(small_settings, precision="bfloat16")
 
-    single, half, again = (fit_decoder(family_data, rows, one, device=CPU) for one in (small_settings, settings, settings))
+    single, half, again = (
+        fit_decoder(family_data, rows, one, device=CPU) for one in (small_settings, settings, settings)
+    )
 
     assert equal(half.weights, again.weights)
     assert not equal(half.weights, single.weights)
