@@ -9,50 +9,44 @@ Costs: parameters, the operations of a forward pass (a multiplication and an add
 forward pass and of one with its backward pass, as a ratio to the first variant in the same round (median of the rounds).
 On a CPU the times are processor times of one thread.
 
-Quality, with the tiles and features of a finished run: each variant is trained with every seed on the fold `--train`, with
-the settings `training`, and the weights after the last step predict the fold `--test`. No tile selects anything, and the
-maps are decoded by HoVer-Net's watershed with its default parameters. Values are means over the seeds, with their range
-in brackets. Differences from the first variant are paired by tile, with 95 % intervals over patients where they are
-known. `--train-source` and `--test-source` keep the tiles whose patient begins with this word (`benchmarks/real_patients.py`
-writes CoNSeP or MoNuSeg): so a decoder can be judged on another laboratory. Classes are annotated in CoNSeP alone.
+Quality, with the tiles and features of a finished run (`benchmarks/trainings.py` says how): the maps are decoded by HoVer-Net's
+watershed with its default parameters. Values are means over the seeds, with their range in brackets. Differences from the
+first variant are paired by tile, with 95 % intervals over patients where they are known. On the real tiles, classes are
+annotated in CoNSeP alone.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from trainings import (
+    Experiment,
+    add_training_arguments,
+    changed,
+    difference_cell,
+    mean_and_range,
+    mean_of,
+    opened,
+    segmentation_means,
+)
 
 from cellvit.config.files import add_settings_arguments, given_settings
 from cellvit.config.models import DecoderSettings
 from cellvit.config.settings import Settings
-from cellvit.config.steps import TrainHovernetSettings
-from cellvit.evaluation.scoring import COLUMNS
-from cellvit.evaluation.system_scores import scores_of_maps
 from cellvit.evaluation.values import differences, map_sums_of
-from cellvit.formats.checkpoints import CheckpointHeader
-from cellvit.formats.family import FamilyData, open_family
-from cellvit.formats.provenance import Provenance
 from cellvit.formats.tile_table import TileScores
 from cellvit.hover.parameters import HoverNetWatershed
-from cellvit.inference.blocks import encoder_record
-from cellvit.inference.loading import Loaded
-from cellvit.inference.maps import predict_maps
-from cellvit.inference.parallel import workers
-from cellvit.metrics.pannuke import mean_over_organs
 from cellvit.models.device import autocast, resolve_device
 from cellvit.models.hovernet import HoVerNetDecoder
-from cellvit.taxonomy import TILE_MPP, TILE_PX
-from cellvit.training.hovernet import RowsByRole, architecture_of, blocks_read, fit_decoder
-from cellvit.training.trainable import as_tensors
+from cellvit.taxonomy import TILE_PX
+from cellvit.training.hovernet import architecture_of
 
-FAMILY: Final = "all"
 PAIRED: Final = ("aji", "bpq", "mpq")
 COST_COLUMNS: Final = ("parameters (M)", "GFLOP", "forward, ms", "ratio", "forward and backward, ms", "ratio")
 QUALITY_COLUMNS: Final = tuple(column for name in ("AJI", "bPQ", "mPQ") for column in (name, "difference"))
@@ -88,47 +82,13 @@ def variants(base: DecoderSettings) -> dict[str, Changes]:
     }
 
 
-class Experiment(NamedTuple):
-    """Tiles and settings that all trainings share."""
-
-    data: FamilyData
-    rows: RowsByRole
-    test: np.ndarray
-    settings: Settings
-    device: torch.device
-    threads: int
-
-    def scores(self, changes: Changes, seed: int) -> TileScores:
-        """Scores of the tiles that are kept back, after a training of the variant."""
-        decoder = changed(self.settings.decoder, changes)
-        settings = TrainHovernetSettings(decoder=decoder, training=self.settings.training, seed=seed)
-        model = fit_decoder(self.data, self.rows, settings, device=self.device, threads=self.threads)
-        architecture = architecture_of(decoder, self.data.features)
-        module = HoVerNetDecoder(**architecture)
-        module.load_state_dict(as_tensors(model.weights))
-        blocks = {"blocks": list(blocks_read(decoder, self.data.features))}
-        header = CheckpointHeader(
-            provenance=Provenance(),
-            kind="hovernet",
-            split="benchmark",
-            status="trained",
-            architecture=architecture,
-            encoder=encoder_record(self.data.features) | blocks,
-            mpp=TILE_MPP,
-        )
-        loaded = Loaded(module.to(self.device).eval(), header, self.device)
-        with workers(self.threads, len(self.test)) as pool:
-            maps = predict_maps(loaded, self.data.features, self.data.tiles, self.test)
-            return scores_of_maps(maps, HoverNetWatershed(), family=FAMILY, pool=pool)
-
-
 def main() -> None:
     args = _arguments()
     torch.set_num_threads(args.threads)
     settings, device = given_settings(args), resolve_device(args.device)
     chosen = variants(settings.decoder)
     chosen = {name: changes for name, changes in chosen.items() if name in (args.variants or chosen)}
-    with opened(args, settings, device) as experiment:
+    with opened(args) as experiment:
         architectures = [architecture_for(args, settings, changes, experiment) for changes in chosen.values()]
         costs = costs_of(architectures, args.rounds, args.batch, device)
         columns = ("variant", "changed settings", *COST_COLUMNS)
@@ -140,7 +100,9 @@ def main() -> None:
         for (name, changes), cost in zip(chosen.items(), costs, strict=True):
             cells = [name, _yaml(changes), *cost]
             if experiment is not None:
-                runs = [experiment.scores(changes, seed) for seed in args.seeds]
+                decoder = changed(settings.decoder, changes)
+                trained = (experiment.trained(decoder, settings.training, seed) for seed in args.seeds)
+                runs = [experiment.scores(one, HoverNetWatershed()) for one in trained]
                 first = first or mean_of(runs)
                 cells += quality_cells(runs, first)
             print(f"| {' | '.join(cells)} |", flush=True)
@@ -150,49 +112,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_settings_arguments(parser)
     parser.add_argument("--variants", nargs="+", choices=variants(DecoderSettings()), help="default: all of them")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
     costs = parser.add_argument_group("costs")
     costs.add_argument("--dim", type=int, default=1536, help="width of a token; with --run, that of the features")
     costs.add_argument("--blocks", type=int, default=1, help="blocks that the decoder reads, likewise")
     costs.add_argument("--batch", type=int, default=2, help="tiles per pass")
     costs.add_argument("--rounds", type=int, default=7, help="measurements of the times, after one that is not counted")
-    quality = parser.add_argument_group("quality")
-    quality.add_argument("--run", type=Path, help="output folder of a finished run, whose features are used")
-    quality.add_argument("--train", type=int, nargs="+", default=[1], help="folds that train")
-    quality.add_argument("--test", type=int, nargs="+", default=[3], help="folds that are kept back")
-    quality.add_argument("--train-source", default="", metavar="WORD", help="first word of the patients that train")
-    quality.add_argument("--test-source", default="", metavar="WORD", help="first word of the patients of the test")
-    quality.add_argument("--seeds", type=int, nargs="+", default=[0])
+    add_training_arguments(parser.add_argument_group("quality"))
     return parser.parse_args()
-
-
-@contextmanager
-def opened(args: argparse.Namespace, settings: Settings, device: torch.device) -> Iterator[Experiment | None]:
-    """The tiles of the run; None if only costs are asked for."""
-    if args.run is None:
-        yield None
-        return
-    names = [f"fold{fold}.h5" for fold in sorted({*args.train, *args.test})]
-    folders = (args.run / folder for folder in (f"families/{FAMILY}", "tiles", "features"))
-    with open_family(*([folder / name for name in names] for folder in folders)) as data:
-        train, test = (
-            rows_of(data, folds, source)
-            for folds, source in ((args.train, args.train_source), (args.test, args.test_source))
-        )
-        rows = RowsByRole(train, validate=test[:0])
-        yield Experiment(data, rows, test, settings, device, args.threads)
-
-
-def rows_of(data: FamilyData, folds: Sequence[int], source: str) -> np.ndarray:
-    """Tiles of these folds whose patient begins with `source`."""
-    rows = data.rows_of_folds(folds)
-    return rows[[patient.startswith(source) for patient in data.tiles.names("patient", rows)]]
-
-
-def changed(base: DecoderSettings, changes: Changes) -> DecoderSettings:
-    """The settings of a variant, checked."""
-    return DecoderSettings.model_validate(base.model_dump() | dict(changes))
 
 
 def architecture_for(
@@ -265,28 +191,13 @@ def quality_cells(runs: Sequence[TileScores], first: TileScores) -> list[str]:
     values = [values_of(run) for run in runs]
     change, cells = differences(mean_of(runs), {"first": first}), []
     for name in PAIRED:
-        interval = change[f"{name}_minus_first"]
-        cells += [_spread([value[name] for value in values])]
-        ends = "" if np.isnan(interval.low) else f" ({interval.low:+.3f} to {interval.high:+.3f})"
-        cells += [f"{interval.value:+.3f}{ends}"]
-    return [*cells, _spread([value["nt_accuracy"] for value in values])]
+        cells += [mean_and_range([value[name] for value in values]), difference_cell(change[f"{name}_minus_first"])]
+    return [*cells, mean_and_range([value["nt_accuracy"] for value in values])]
 
 
 def values_of(tiles: TileScores) -> dict[str, float]:
-    """AJI (mean over tiles), bPQ and mPQ (over tiles, then organs), NT accuracy on nuclei."""
-    organs = {"aji": np.zeros(len(tiles), np.int64), "bpq": tiles.organs, "mpq": tiles.organs}
-    values = {name: mean_over_organs(tiles.column(name), organs[name]) for name in PAIRED}
-    return values | {"nt_accuracy": map_sums_of(tiles).value("nt_accuracy")}
-
-
-def mean_of(runs: Sequence[TileScores]) -> TileScores:
-    """Scores of the same tiles, averaged over the seeds."""
-    texts = {name: runs[0].text(name) for name in ("tile_id", "organ", "patient", "family")}
-    return TileScores.of(texts, COLUMNS, np.mean([run.block(COLUMNS) for run in runs], axis=0))
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.3f}" + (f" [{min(values):.3f}, {max(values):.3f}]" if len(values) > 1 else "")
+    """AJI, bPQ and mPQ, and NT accuracy on nuclei."""
+    return segmentation_means(tiles) | {"nt_accuracy": map_sums_of(tiles).value("nt_accuracy")}
 
 
 def _yaml(changes: Changes) -> str:

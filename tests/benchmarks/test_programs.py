@@ -108,3 +108,21 @@ def test_decoders_compares_variants_on_the_tiles_of_another_source(repository, f
     assert columns.count("|") == default.count("|") == normalised.count("|") == 16
     assert default.count("| +0.000 |") == 3
     assert normalised.startswith("| layer_norm | `token_norm: layer` |")
+
+
+def test_loss_weights_compares_the_parts_of_the_hv_loss_with_both_decodings(repository, finished_run):
+    settings = ("--config", SMALL_DECODER, "training={steps: 2, record_every: 1, validate_every: 1, batch_size: 2}")
+    chosen = ("--weights", "default", "magnitude 0", "--seeds", "0", "1")
+    program = repository / "benchmarks/loss_weights.py"
+    command = [sys.executable, program, "--run", finished_run, *settings, *chosen]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=repository)
+
+    assert done.returncode == 0, done.stderr
+    heading, _, columns, _, default, without = done.stdout.splitlines()
+    assert heading == "4 training tiles, 4 tiles kept back"
+    assert "AJI, hovernet" in columns
+    assert "bPQ, hv_flow" in columns
+    assert columns.count("|") == default.count("|") == without.count("|") == 13
+    assert default.count("| +0.000") == 4
+    assert without.startswith("| magnitude 0 |")
