@@ -91,7 +91,7 @@ def main() -> None:
     with opened(args) as experiment:
         architectures = [architecture_for(args, settings, changes, experiment) for changes in chosen.values()]
         costs = costs_of(architectures, args.rounds, args.batch, device)
-        columns = ("variant", "changed settings", *COST_COLUMNS)
+        columns: tuple[str, ...] = ("variant", "changed settings", *COST_COLUMNS)
         if experiment is not None:
             print(f"{len(experiment.rows.train)} training tiles, {len(experiment.test)} tiles kept back\n")
             columns += (*QUALITY_COLUMNS, "NT accuracy")

@@ -51,7 +51,10 @@ def write_features(path: Path, n: int) -> Path:
     """A feature store of random tokens of one view and block."""
     rng = np.random.default_rng(0)
     tokens = rng.standard_normal((_DISTINCT, 1, 1, GRID, GRID, DIM), dtype=np.float32).astype(np.float16)
-    encoder = {"encoder": {"preset": "h-optimus-0"}, "features": {"blocks": [39], "views": ["identity"]}}
+    encoder = {
+        "encoder": {"preset": "h-optimus-0"},
+        "features": {"input_px": 224, "blocks": [39], "views": ["identity"]},
+    }
     sizes = {"views": 1, "blocks": 1, "g": GRID, "dim": DIM}
     with writing(path, FEATURES, n, sizes, Provenance(settings=encoder)) as writer:
         for row in range(n):
