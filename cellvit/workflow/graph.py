@@ -139,6 +139,19 @@ class Graph:
 
         return found
 
+    @property
+    def averaged(self) -> list[str]:
+        """Families whose maps are averaged over the views of a tile, the shared decoder included."""
+        families = self.settings.decoder_families
+        return [family for family in families if self.settings.of_family(family).watershed.average_views]
+
+    def maps(self, folder: str) -> ForJob:
+        """Maps from which the decoding of a job is tuned, in the `folder` of a split; for `input`."""
+        averaged = self.averaged
+        return lambda wildcards: (
+            f"{folder}/averaged/{{family}}.h5" if wildcards.family in averaged else f"{folder}/{{family}}.h5"
+        ).format(**dict(wildcards.items()))
+
     def _n_tiles(self, wildcards: Any) -> int:
         """Tiles that a job reads at most: of its fold, of the folds of its split or of all; of its family if it has one."""
         family, split = getattr(wildcards, "family", None), getattr(wildcards, "split", None)
