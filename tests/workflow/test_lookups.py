@@ -46,3 +46,14 @@ def test_a_training_asks_for_time_by_its_steps_and_validations(tmp_path: Path):
     assert graph.minutes("train_hovernet", tiles=graph.tiles_trained)(job("all"), 2) == runtime_min(
         "train_hovernet", of_all, 2
     )
+
+
+def test_maps_are_averaged_for_the_families_that_ask_for_it():
+    own = {"organs": ["Skin"], "watershed": {"average_views": True}}
+    graph = Graph(load_settings({"families": {"digestive": ["Colon"], "epidermal": own}}))
+    every = Graph(load_settings({"watershed": {"average_views": True}, "training": {"shared_decoder": False}}))
+
+    assert graph.averaged == ["epidermal"]
+    assert graph.maps("maps/split{split}")(job("epidermal")) == "maps/split1/averaged/epidermal.h5"
+    assert graph.maps("maps/split{split}")(job("all")) == "maps/split1/all.h5"
+    assert every.averaged == list(every.settings.families)
