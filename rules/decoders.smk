@@ -81,7 +81,9 @@ rule average_maps:
 rule tune_watershed:
     input:
         checkpoint="<results>/checkpoints/split{split}/hovernet_{family}.safetensors",
-        maps=graph.maps("<results>/maps/split{split}"),
+        maps=graph.maps(
+            "<results>/maps/split{split}/{family}.h5", averaged="<results>/maps/split{split}/averaged/{family}.h5"
+        ),
         members=of_folds("<results>/families/{family}/fold{fold}.h5", "validate"),
         tiles=of_folds("<results>/tiles/fold{fold}.h5", "validate"),
     output:

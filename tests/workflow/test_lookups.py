@@ -53,7 +53,9 @@ def test_maps_are_averaged_for_the_families_that_ask_for_it():
     graph = Graph(load_settings({"families": {"digestive": ["Colon"], "epidermal": own}}))
     every = Graph(load_settings({"watershed": {"average_views": True}, "training": {"shared_decoder": False}}))
 
+    paths = "maps/{split}/{family}.h5", "averaged/{split}/{family}.h5"
+
     assert graph.averaged == ["epidermal"]
-    assert graph.maps("maps/split{split}")(job("epidermal")) == "maps/split1/averaged/epidermal.h5"
-    assert graph.maps("maps/split{split}")(job("all")) == "maps/split1/all.h5"
+    assert graph.maps(paths[0], averaged=paths[1])(job("epidermal")) == "averaged/1/epidermal.h5"
+    assert graph.maps(paths[0], averaged=paths[1])(job("all")) == "maps/1/all.h5"
     assert every.averaged == list(every.settings.families)
