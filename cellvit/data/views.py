@@ -100,9 +100,7 @@ def apply_view_to_vectors(vectors: Float[Tensor, "b 2 h w"], geometry: int) -> F
     right, down = apply_view(vectors, geometry, axes=(2, 3)).unbind(1)
     if flips:
         right = -right
-    for _ in range(
-        quarters
-    ):  # a quarter turn, counterclockwise: what pointed down points right, what pointed right, up
+    for _ in range(quarters):  # counterclockwise: what pointed down now points right, and what pointed right, up
         right, down = down, -right
     return torch.stack((right, down), dim=1)
 

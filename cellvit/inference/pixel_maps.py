@@ -44,9 +44,8 @@ def turned_back(maps: PixelMaps, geometry: int) -> PixelMaps:
 
 @torch.inference_mode()
 def mean_of(views: Iterator[PixelMaps]) -> PixelMaps:
-    """Mean of the maps of several views of the same tiles, added up one after another; those of one view as they are."""
-    n, first = 1, next(views)
-    total = first
+    """Mean of the maps of several views of the same tiles, added up one after another; those of one view bit by bit."""
+    total, n = next(views), 1
     for maps in views:
-        n, total = n + 1, PixelMaps(*(before + of_view for before, of_view in zip(total, maps, strict=True)))
-    return PixelMaps(*(values / n for values in total)) if n > 1 else first
+        total, n = PixelMaps(*map(torch.add, total, maps)), n + 1
+    return PixelMaps(*(values / n for values in total))

@@ -94,7 +94,8 @@ def runtime_min(step: str, n_tiles: int, attempt: int = 1, *, percent: int = 100
     """Time to request, in minutes; every attempt requests as much more as the first requested.
 
     Args:
-        n_tiles: Tiles that the step reads, each counted once per view (`extract_features`, `average_maps`), step or validation (`train_hovernet`).
+        n_tiles: Tiles that the step reads, each counted once per view (`extract_features`, `average_maps`), step or
+            validation (`train_hovernet`).
         percent: Percentage to request of that, as set for a cluster.
     """
     demand = DEMANDS[step]
