@@ -27,7 +27,10 @@ FEATURES = [] if graph.features_removed else expand(rules.extract_features.outpu
 CHECKED = TILES + FEATURES + expand(rules.check_features.output, fold=FOLDS)
 MEMBERS = CHECKED + expand(rules.gather_families.output, family=FAMILIES, fold=FOLDS)
 ORGAN_HEADS = CHECKED + expand(rules.train_organ_head.output, split=SPLITS)
-DECODERS = expand([*rules.train_hovernet.output, *rules.tune_watershed.output], split=SPLITS, family=FAMILIES)
+DECODERS = [
+    *expand([*rules.train_hovernet.output, *rules.tune_watershed.output], split=SPLITS, family=FAMILIES),
+    *expand(rules.average_maps.output, split=SPLITS, family=AVERAGED),
+]
 EVALUATIONS = [
     *expand(rules.evaluate_family.output, split=SPLITS, family=FAMILIES),
     *expand([*rules.evaluate_organ_head.output, *rules.evaluate_routed.output], split=SPLITS),

@@ -23,6 +23,9 @@ FOLDS = SETTINGS.data.folds
 SPLITS = list(SETTINGS.splits)
 FAMILIES = list(SETTINGS.decoder_families)
 OWN_FAMILIES = list(SETTINGS.families)
+AVERAGED = graph.averaged
+# All views of a tile take about as long to predict as its scores to compute (cellvit/workflow/resources.py).
+PASSES = 2 if AVERAGED else 1
 DEVICE = SETTINGS.device
 CACHE, CACHE_GB = graph.cache
 

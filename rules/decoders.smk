@@ -45,10 +45,45 @@ rule train_hovernet:
         "--cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"
 
 
+rule average_maps:
+    input:
+        checkpoint="<results>/checkpoints/split{split}/hovernet_{family}.safetensors",
+        members=of_folds("<results>/families/{family}/fold{fold}.h5", "validate"),
+        tiles=of_folds("<results>/tiles/fold{fold}.h5", "validate"),
+        features=of_folds("<results>/features/fold{fold}.h5", "validate"),
+    output:
+        maps="<results>/maps/split{split}/averaged/{family}.h5",
+        timing="<results>/timings/average_maps/split{split}_{family}.json",
+    log:
+        "<results>/logs/average_maps/split{split}_{family}.log",
+    conda:
+        "../envs/gpu.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=memory("average_maps"),
+        runtime=minutes("average_maps", times=len(SETTINGS.features.views)),
+        device=DEVICE,
+        cache=CACHE,
+        cache_gb=CACHE_GB,
+    params:
+        code=code("average_maps"),
+    message:
+        "Average the maps of the validation tiles of family {wildcards.family} over their views, split {wildcards.split}"
+    shell:
+        "python -m cellvit average_maps --split {wildcards.split} --family {wildcards.family} "
+        "--checkpoint {input.checkpoint:q} --members {input.members:q} --tiles {input.tiles:q} "
+        "--features {input.features:q} --maps {output.maps:q} --device {resources.device} --threads {threads} "
+        "--code {params.code} --timing {output.timing:q} --cache {resources.cache:q} "
+        "--cache-gb {resources.cache_gb} > {log:q} 2>&1"
+
+
 rule tune_watershed:
     input:
         checkpoint="<results>/checkpoints/split{split}/hovernet_{family}.safetensors",
-        maps="<results>/maps/split{split}/{family}.h5",
+        maps=graph.maps(
+            "<results>/maps/split{split}/{family}.h5", averaged="<results>/maps/split{split}/averaged/{family}.h5"
+        ),
         members=of_folds("<results>/families/{family}/fold{fold}.h5", "validate"),
         tiles=of_folds("<results>/tiles/fold{fold}.h5", "validate"),
     output:

@@ -28,7 +28,7 @@ rule evaluate_family:
     resources:
         gpu=1,
         mem_mb=memory("evaluate_family"),
-        runtime=minutes("evaluate_family"),
+        runtime=minutes("evaluate_family", times=PASSES),
         device=DEVICE,
         cache=CACHE,
         cache_gb=CACHE_GB,
@@ -75,7 +75,7 @@ rule evaluate_routed:
     resources:
         gpu=1,
         mem_mb=memory("evaluate_routed"),
-        runtime=minutes("evaluate_routed"),
+        runtime=minutes("evaluate_routed", times=PASSES),
         device=DEVICE,
         cache=CACHE,
         cache_gb=CACHE_GB,
@@ -191,6 +191,7 @@ rule build_report:
                 split=SPLITS,
                 family=FAMILIES,
             ),
+            *expand(rules.average_maps.output.timing, split=SPLITS, family=AVERAGED),
         ],
     output:
         page=report(

@@ -191,7 +191,7 @@ def _needed_bytes(settings: Settings) -> int:
     tokens = cells * spec.width(features.blocks) * _TOKEN_BYTES
     tiles = {fold: _fold_tiles(settings, fold) for fold in settings.data.folds}
     validated = sum(tiles[fold] for split in settings.splits.values() for fold in split.roles["validate"])
-    n_maps = validated * (2 if settings.training.shared_decoder else 1)
+    n_maps = validated * (1 + settings.training.shared_decoder) * (1 + settings.watershed.average_views)
     return sum(tiles.values()) * (tokens + _TILE_BYTES) + n_maps * _MAP_BYTES
 
 

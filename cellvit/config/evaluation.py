@@ -51,6 +51,12 @@ class WatershedSettings(Section):
         default=(0.3, 0.5, 0.7),
         description="hv_flow: lowest fit of a nucleus to HV, as a share of the mean of its tile",
     )
+    average_views: bool = Field(
+        default=False,
+        description="average the maps over all stored flips and rotations of a tile before decoding, in tuning and "
+        "evaluation; costs as many forward passes. Needs features.views with more than identity. Colour views are not "
+        "averaged, and training selects its weights by maps of the identity view",
+    )
 
     @property
     def selection(self) -> SelectionSettings:

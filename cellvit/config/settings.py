@@ -103,6 +103,15 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _averaged_views_are_extracted(self) -> Self:
+        if self.watershed.average_views and len(self.features.views) == 1:
+            raise ValueError(
+                "watershed.average_views=true: averages over the extracted flips and rotations, but features.views has "
+                "identity alone; set features.views: [dihedral8], which extracts again, or watershed.average_views: false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _own_settings_of_families_are_valid(self) -> Self:
         faults: list[str] = []
         for family in self.families:

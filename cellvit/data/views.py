@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int, Int64, Shaped, UInt8
+from jaxtyping import Float, Int, Int64, Shaped, UInt8
 from torch import Tensor
 
 from cellvit.config.encoders import FeaturesSettings
@@ -80,6 +80,35 @@ def apply_view(array: Shaped[Tensor, "..."], geometry: int, *, axes: tuple[int, 
     flips, quarters = divmod(geometry, _QUARTERS)
     flipped = array.flip(axes[1]) if flips else array
     return torch.rot90(flipped, quarters, axes)
+
+
+def inverse_view(geometry: int) -> int:
+    """The geometry that takes back `geometry`. A flip with a rotation is a reflection, which takes itself back.
+
+    Examples:
+        >>> GEOMETRIES[inverse_view(GEOMETRIES.index("rotate90"))], GEOMETRIES[inverse_view(GEOMETRIES.index("flip"))]
+        ('rotate270', 'flip')
+    """
+    return geometry if geometry >= _QUARTERS else -geometry % _QUARTERS
+
+
+def apply_view_to_vectors(vectors: Float[Tensor, "b 2 h w"], geometry: int) -> Float[Tensor, "b 2 h w"]:
+    """A map of vectors (right, down) flipped and rotated: each vector moves with its pixel, and turns as the tile does.
+
+    Examples:
+        >>> right = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
+        >>> apply_view_to_vectors(right, GEOMETRIES.index("rotate90")).flatten().tolist()  # now it points up
+        [0.0, -1.0]
+    """
+    if not geometry:
+        return vectors
+    flips, quarters = divmod(geometry, _QUARTERS)
+    right, down = apply_view(vectors, geometry, axes=(2, 3)).unbind(1)
+    if flips:
+        right = -right
+    for _ in range(quarters):  # counterclockwise: what pointed down now points right, and what pointed right, up
+        right, down = down, -right
+    return torch.stack((right, down), dim=1)
 
 
 def apply_views(

@@ -11,11 +11,12 @@ from cellvit.formats.hdf5 import Rows
 from cellvit.hover.encode import hv_maps
 from cellvit.inference.loading import Loaded
 from cellvit.inference.maps import predict_on_device
+from cellvit.inference.pixel_maps import PixelMaps
 from cellvit.inference.predictions import MapBatch
 from cellvit.inference.tensors import TensorBatch
 from cellvit.metrics.instances import N_CLASSES
 from cellvit.metrics.maps import COLUMNS, NP_THRESHOLD, MapSums
-from cellvit.models.hovernet import HoverMaps, HoVerNetDecoder
+from cellvit.models.hovernet import HoVerNetDecoder
 
 
 def map_sums(batch: MapBatch) -> MapSums:
@@ -26,16 +27,25 @@ def map_sums(batch: MapBatch) -> MapSums:
 
 
 def predicted_sums(
-    decoder: Loaded[HoVerNetDecoder], features: Rows, tiles: Rows, rows: Int[np.ndarray, " r"]
+    decoder: Loaded[HoVerNetDecoder],
+    features: Rows,
+    tiles: Rows,
+    rows: Int[np.ndarray, " r"],
+    *,
+    average_views: bool = False,
 ) -> Iterator[Float64[np.ndarray, "b k"]]:
-    """Yield the rows of `MapSums` of the tiles at `rows`, batch by batch; their maps do not leave the device."""
-    for predicted in predict_on_device(decoder, features, tiles, rows):
+    """Yield the rows of `MapSums` of the tiles at `rows`, batch by batch; the maps do not leave the device.
+
+    Args:
+        average_views: As of `cellvit.inference.maps.predict_maps`.
+    """
+    for predicted in predict_on_device(decoder, features, tiles, rows, average_views=average_views):
         truth = predicted.tensors
         yield sums_on_device(predicted.maps, truth, truth.hv_maps()).cpu().numpy()
 
 
 @torch.inference_mode()
-def sums_on_device(maps: HoverMaps, truth: TensorBatch, hv_true: Tensor) -> Float64[Tensor, "b k"]:
+def sums_on_device(maps: PixelMaps, truth: TensorBatch, hv_true: Tensor) -> Float64[Tensor, "b k"]:
     """Rows of `MapSums`, computed where the maps are, without waiting for the device.
 
     Counts are equal to those of `MapSums.of`, and other sums up to the rounding of float64 (a relative 1e-12).
@@ -44,8 +54,8 @@ def sums_on_device(maps: HoverMaps, truth: TensorBatch, hv_true: Tensor) -> Floa
         hv_true: HV maps of the ground truth.
     """
     nuclear, classes = truth.instances > 0, truth.classes
-    positive = maps.np.float().softmax(dim=1)[:, 1] >= NP_THRESHOLD
-    hv, hv_true = (torch.where(nuclear.unsqueeze(1), m.double(), 0) for m in (maps.hv.float(), hv_true))
+    positive = maps.np_prob >= NP_THRESHOLD
+    hv, hv_true = (torch.where(nuclear.unsqueeze(1), m.double(), 0) for m in (maps.hv, hv_true))
 
     length, length_true = (torch.hypot(*vectors.unbind(1)) for vectors in (hv, hv_true))
     has_angle = length_true > 0
@@ -64,7 +74,7 @@ def sums_on_device(maps: HoverMaps, truth: TensorBatch, hv_true: Tensor) -> Floa
         "hv_length_true": total(length_true),
         "hv_angle": total(torch.where(has_angle, _angle_error(hv, hv_true), 0)),
         "hv_angle_px": total(has_angle),
-        "nt_correct_px": total((maps.nt.argmax(dim=1) == classes) & nuclear),
+        "nt_correct_px": total((maps.nt_prob.argmax(dim=1) == classes) & nuclear),
         **{f"class_{number}_px": total((classes == number) & nuclear) for number in range(N_CLASSES)},
     }
     return torch.stack([sums[name] for name in COLUMNS], dim=1)

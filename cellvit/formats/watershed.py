@@ -27,6 +27,8 @@ class WatershedChoice(Document):
         status: tuned on validation tiles; default if there are none; absent if there is no decoder.
         reason: Why the status is not tuned.
         select_by: Metric by which the points were compared: bpq, mpq or aji.
+        average_views: Whether the maps were averaged over all stored flips and rotations of a tile. The method and its
+            parameters fit such maps alone, so that whatever uses them must predict in the same way.
         method: hovernet or hv_flow.
         parameters: All parameters of the method.
         tried: Every point that was tried, with the parameters that the search varied: those that were tried on all
@@ -37,12 +39,13 @@ class WatershedChoice(Document):
     """
 
     format: Literal["cellvit-watershed"] = "cellvit-watershed"
-    version: int = 3
+    version: int = 4
     split: str
     family: str
     status: Literal["tuned", "default", "absent"]
     reason: str = ""
     select_by: str = ""
+    average_views: bool = False
     method: str
     parameters: dict[str, float]
     tried: tuple[TriedPoint, ...] = ()

@@ -16,20 +16,32 @@ from cellvit.inference.maps import PREDICTED_TILES, load_decoder, predict_maps
 
 
 def store_maps(
-    path: Path, checkpoint: Path, data: FamilyData, rows: Int[np.ndarray, " r"], *, device: torch.device
+    path: Path,
+    checkpoint: Path,
+    data: FamilyData,
+    rows: Int[np.ndarray, " r"],
+    *,
+    device: torch.device,
+    average_views: bool = False,
 ) -> None:
-    """Write the maps of the tiles at `rows`; none if the checkpoint holds no decoder."""
+    """Write the maps of the tiles at `rows`; none if the checkpoint holds no decoder.
+
+    Args:
+        average_views: As of `cellvit.inference.maps.predict_maps`.
+    """
     absent = read_header(checkpoint).status == "absent"
     rows = rows[:0] if absent else rows
     with writing(path, MAPS, len(rows), {}, provenance_of(path, [checkpoint], {})) as writer:
         if not len(rows):
             return
-        batches = predict_maps(load_decoder(checkpoint, device), data.features, data.tiles, rows)
+        decoder = load_decoder(checkpoint, device)
+        batches = predict_maps(decoder, data.features, data.tiles, rows, average_views=average_views)
         for start, batch in zip(range(0, len(rows), PREDICTED_TILES), batches, strict=True):
             append_maps(
                 writer,
                 np_prob=batch.np_prob.astype(np.float16),
                 hv=batch.hv.astype(np.float16),
                 nt_class=batch.most_probable_class,
+                averaged=average_views,
                 tile_sha256=data.tiles.read(ROW_SHA256, rows[start : start + len(batch)]),
             )

@@ -1,21 +1,27 @@
 """Trained decoder: checkpoint -> module, features and images -> maps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float16, Int
 
-from cellvit.data.batches import decoder_batches, sequential_rows
+from cellvit.data.batches import RowNumbers, decoder_batches, read_ahead, sequential_rows
+from cellvit.data.views import apply_view
+from cellvit.errors import StaleFileError
+from cellvit.formats.features import read_tokens
 from cellvit.formats.hdf5 import Rows
 from cellvit.formats.tiles import TileBatch
 from cellvit.inference.blocks import block_positions, check_same_encoder
 from cellvit.inference.loading import Loaded, load_module
+from cellvit.inference.pixel_maps import PixelMaps, mean_of, pixel_maps, turned_back
 from cellvit.inference.predictions import MapBatch
-from cellvit.inference.tensors import TensorBatch, on_device
+from cellvit.inference.stored_views import stored_views
+from cellvit.inference.tensors import TensorBatch, on_device, sent
 from cellvit.models.device import autocast
 from cellvit.models.hovernet import HoverMaps, HoVerNetDecoder
 
@@ -29,7 +35,7 @@ def load_decoder(path: Path, device: torch.device) -> Loaded[HoVerNetDecoder]:
 
 
 class Predicted(NamedTuple):
-    """Tiles, and raw maps of them on the device that computed them.
+    """Tiles, and maps of them on the device that computed them.
 
     Attributes:
         tensors: The tiles on that device.
@@ -37,7 +43,7 @@ class Predicted(NamedTuple):
 
     tiles: TileBatch
     tensors: TensorBatch
-    maps: HoverMaps
+    maps: PixelMaps
 
 
 def predict_maps(
@@ -46,18 +52,25 @@ def predict_maps(
     tiles: Rows,
     rows: Int[np.ndarray, " r"],
     *,
+    average_views: bool = False,
     batch_size: int = PREDICTED_TILES,
 ) -> Iterator[MapBatch]:
     """Yield the maps of the tiles at `rows`, in order, as they are computed, with the memory of a few batches.
 
     Row i must be the same tile in `features` and `tiles`.
 
+    Args:
+        average_views: Show the decoder each tile in every stored flip and rotation, turn the maps back and average them.
+            Views in other colours are not among them: they stand for other laboratories, not for the tile.
+
     Raises:
-        StaleFileError: The features come from another encoder, or lack a block that the decoder reads.
+        StaleFileError: The features come from another encoder, lack a block that the decoder reads, or hold the identity
+            view alone where views are to be averaged.
         ContractError: `features` and `tiles` do not belong together.
     """
-    for predicted in predict_on_device(decoder, features, tiles, rows, batch_size=batch_size):
-        yield as_map_batch(predicted.tiles, predicted.maps)
+    batches = predict_on_device(decoder, features, tiles, rows, average_views=average_views, batch_size=batch_size)
+    for batch in batches:
+        yield as_map_batch(batch.tiles, batch.maps)
 
 
 def predict_on_device(
@@ -66,16 +79,56 @@ def predict_on_device(
     tiles: Rows,
     rows: Int[np.ndarray, " r"],
     *,
+    average_views: bool = False,
     batch_size: int = PREDICTED_TILES,
 ) -> Iterator[Predicted]:
     """As `predict_maps`, with the maps left where they are computed."""
     check_same_encoder(features, decoder.header.encoder)
-    positions = block_positions(features, decoder.header.encoder["blocks"])
-    plan = sequential_rows(rows, batch_size)
-    with closing(decoder_batches(features, tiles, plan, blocks=positions)) as batches:
+    blocks = block_positions(features, decoder.header.encoder["blocks"])
+    plan, others = sequential_rows(rows, batch_size), _other_views(features) if average_views else {}
+
+    def read(item: tuple[RowNumbers, int]) -> Float16[np.ndarray, "b blocks g g dim"]:
+        return read_tokens(features, item[0], view=item[1], blocks=blocks)
+
+    with (
+        closing(decoder_batches(features, tiles, plan, blocks=blocks)) as batches,
+        closing(read_ahead(read, ((rows, place) for rows in plan for place in others))) as tokens,
+    ):
         for batch in batches:
             tensors = on_device(batch, decoder.device)
-            yield Predicted(batch.tiles, tensors, forward(decoder.module, tensors))
+            of_views = zip(others.values(), islice(tokens, len(others)), strict=True)
+            yield Predicted(batch.tiles, tensors, mean_of(_of_each_view(decoder, tensors, of_views)))
+
+
+def _other_views(features: Rows) -> dict[int, int]:
+    """Geometry by place in the store, of all stored flips and rotations but the identity view.
+
+    Raises:
+        StaleFileError: There are none.
+    """
+    _, *others = stored_views(features).in_own_colours.items()
+    if not others:
+        raise StaleFileError(
+            f"{features.path}: watershed.average_views needs tokens of other views than the identity, the features hold the "
+            "identity only. Fix: set features.views: [dihedral8] and extract the features again, or set "
+            "watershed.average_views: false"
+        )
+    return dict(others)
+
+
+@torch.inference_mode()
+def _of_each_view(
+    decoder: Loaded[HoVerNetDecoder],
+    tensors: TensorBatch,
+    others: Iterable[tuple[int, Float16[np.ndarray, "b blocks g g dim"]]],
+) -> Iterator[PixelMaps]:
+    """Maps of the tiles as they are, then those of the tiles in each other geometry and its tokens, turned back."""
+    yield pixel_maps(forward(decoder.module, tensors))
+    pixels = tensors.image.permute(0, 2, 3, 1)  # channels last, as the decoder is given them
+    for geometry, tokens in others:
+        image = apply_view(pixels, geometry, axes=(1, 2)).contiguous().permute(0, 3, 1, 2)
+        seen = tensors._replace(tokens=sent(torch.from_numpy(tokens), decoder.device), image=image)
+        yield turned_back(pixel_maps(forward(decoder.module, seen)), geometry)
 
 
 @torch.inference_mode()
@@ -87,11 +140,7 @@ def forward(module: HoVerNetDecoder, tensors: TensorBatch) -> HoverMaps:
 
 
 @torch.inference_mode()
-def as_map_batch(tiles: TileBatch, maps: HoverMaps) -> MapBatch:
-    """Probabilities and vectors as float32 arrays on the CPU, with their tiles."""
-    return MapBatch(
-        tiles=tiles,
-        np_prob=maps.np.float().softmax(dim=1)[:, 1].cpu().numpy(),
-        hv=np.ascontiguousarray(maps.hv.float().cpu().numpy()),
-        nt_prob=np.ascontiguousarray(maps.nt.float().softmax(dim=1).cpu().numpy()),
-    )
+def as_map_batch(tiles: TileBatch, maps: PixelMaps) -> MapBatch:
+    """The maps as arrays on the CPU, with their tiles."""
+    np_prob, hv, nt_prob = (np.ascontiguousarray(values.cpu().numpy()) for values in maps)
+    return MapBatch(tiles=tiles, np_prob=np_prob, hv=hv, nt_prob=nt_prob)

@@ -26,9 +26,9 @@ class StoredViews:
     colour_sigma: float = 0.0
 
     @property
-    def geometries(self) -> frozenset[int]:
-        """Flips and rotations that are stored."""
-        return frozenset(view.geometry for view in self.views)
+    def in_own_colours(self) -> dict[int, int]:
+        """Geometry by place in the axis, of the views in the original colours; the identity view is the first."""
+        return {place: view.geometry for place, view in enumerate(self.views) if not view.colour}
 
 
 IDENTITY_ONLY: Final = StoredViews((View(0, 0),))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -144,13 +145,14 @@ def on_device(batch: DecoderBatch, device: torch.device, stored: StoredViews = I
     Args:
         stored: Views of the store that the tokens were read from.
     """
+    return shown(StoredBatch.of(batch, stored).moved(partial(sent, device=device)))
 
-    def sent(tensor: Tensor) -> Tensor:
-        if device.type != "cuda":
-            return tensor.to(device)
-        return tensor.pin_memory().to(device, non_blocking=True)  # from other memory, the host waits for the device
 
-    return shown(StoredBatch.of(batch, stored).moved(sent))
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on `device`, without waiting for it."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)  # from other memory, the host waits for the device
 
 
 def _moved(tiles: Tensor, geometries: Int64[Tensor, " b"] | None, axes: tuple[int, int]) -> Tensor:

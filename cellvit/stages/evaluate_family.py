@@ -79,13 +79,16 @@ class _Test:
     def maps(self, decoder: Decoder, rows: np.ndarray, what: str) -> Iterator[MapBatch]:
         """Maps of the tiles at `rows`."""
         loaded = load_decoder(decoder.path, resolve_device(self.arguments.device))
-        yield from reported(predict_maps(loaded, self.data.features, self.data.tiles, rows), what, len(rows))
+        averages = decoder.choice.average_views
+        maps = predict_maps(loaded, self.data.features, self.data.tiles, rows, average_views=averages)
+        yield from reported(maps, what, len(rows))
 
     def sums(self, decoder: Decoder, rows: np.ndarray, what: str) -> MapSums:
         """Sums of the maps of the tiles at `rows`."""
         loaded = load_decoder(decoder.path, resolve_device(self.arguments.device))
-        of_batches = reported(predicted_sums(loaded, self.data.features, self.data.tiles, rows), what, len(rows))
-        return MapSums(np.concatenate([MapSums.empty().rows, *of_batches]))
+        averages = decoder.choice.average_views
+        sums = predicted_sums(loaded, self.data.features, self.data.tiles, rows, average_views=averages)
+        return MapSums(np.concatenate([MapSums.empty().rows, *reported(sums, what, len(rows))]))
 
     def tiles(self, what: str) -> Iterator[TileBatch]:
         """The test tiles in blocks."""

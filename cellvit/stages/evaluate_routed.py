@@ -175,7 +175,8 @@ def _routed(
             log.info("family=%s tiles=%d of other families=%d", family, routes.family.count(family), len(rows))
             if rows:
                 loaded = load_decoder(decoder.path, resolve_device(arguments.device))
-                maps = predict_maps(loaded, data.features, data.tiles, np.array(rows, np.int64))
+                averages = decoder.choice.average_views
+                maps = predict_maps(loaded, data.features, data.tiles, np.array(rows), average_views=averages)
                 maps = reported(maps, f"scored system={ORGAN_PREDICTED} family={family}", len(rows))
                 scores += scores_of_maps(maps, decoder.watershed, family=family, pool=pool)
     return scores

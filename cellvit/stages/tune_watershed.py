@@ -55,14 +55,14 @@ class Arguments:
 def run(arguments: Arguments) -> None:
     """Write the choice: tuned; the first method's defaults without validation tiles; absent without a decoder."""
     check_paired(members=arguments.members, tiles=arguments.tiles)
-    header = read_header(arguments.checkpoint)
+    header, settings = read_header(arguments.checkpoint), arguments.settings.watershed
     check_belongs(arguments.checkpoint, header, arguments.split, arguments.family)
     if header.status == "absent":
         fields = _default(arguments, "") | {"status": "absent", "reason": header.reason}
     else:
         with (
             open_family_tiles(arguments.members, arguments.tiles) as tiles,
-            open_maps(arguments.maps, tiles, np.arange(len(tiles))) as maps,
+            open_maps(arguments.maps, tiles, np.arange(len(tiles)), average_views=settings.average_views) as maps,
         ):
             fields = _best(arguments, tiles, maps) if len(tiles) else _default(arguments, "no validation tiles")
     inputs = [arguments.checkpoint, arguments.maps, *arguments.members]
@@ -70,7 +70,8 @@ def run(arguments: Arguments) -> None:
         provenance=provenance_of(arguments.watershed, inputs, arguments.settings.model_dump(mode="json")),
         split=arguments.split,
         family=arguments.family,
-        select_by=arguments.settings.watershed.select_by,
+        select_by=settings.select_by,
+        average_views=settings.average_views,
         **fields,
     )
     write_document(arguments.watershed, choice)

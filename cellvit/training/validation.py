@@ -19,6 +19,7 @@ from cellvit.formats.tiles import TileBatch
 from cellvit.hover.decode import METHODS
 from cellvit.inference.maps import forward
 from cellvit.inference.parallel import Workers
+from cellvit.inference.pixel_maps import pixel_maps
 from cellvit.inference.predictions import Segmentation
 from cellvit.inference.tensors import on_device
 from cellvit.inference.transfer import Landing, Transfer
@@ -96,12 +97,13 @@ class _Validation:
         truth = on_device(batch, self.device)
         maps, hv_true = forward(self.decoder, truth), truth.hv_maps()
         parts: LossParts = self.loss(maps, truth.instances, truth.classes, hv_true)
+        of_pixels = pixel_maps(maps)
         self.losses.append(torch.stack(parts))
-        self.sums.append(sums_on_device(maps, truth, hv_true))
+        self.sums.append(sums_on_device(of_pixels, truth, hv_true))
         self.n.append(len(batch))
         self.organs.extend(batch.tiles.organ)
-        np_prob = maps.np.float().softmax(dim=1)[:, 1]
-        return np_prob.contiguous(), maps.hv.float().contiguous(), maps.nt.argmax(dim=1).to(torch.uint8)
+        np_prob, hv, nt_prob = of_pixels
+        return np_prob.contiguous(), hv.contiguous(), nt_prob.argmax(dim=1).to(torch.uint8)
 
 
 def _tasks(tiles: TileBatch, maps: Landing, selection: SelectionSettings) -> Iterator[MapsOfTile]:

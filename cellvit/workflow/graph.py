@@ -139,6 +139,22 @@ class Graph:
 
         return found
 
+    @property
+    def averaged(self) -> list[str]:
+        """Families whose maps are averaged over the views of a tile, the shared decoder included."""
+        families = self.settings.decoder_families
+        return [family for family in families if self.settings.of_family(family).watershed.average_views]
+
+    def maps(self, path: str, *, averaged: str) -> ForJob:
+        """Maps from which the decoding of a job is tuned: `path`, or `averaged` for these families; for `input`."""
+        families = self.averaged
+
+        def found(wildcards: Any) -> str:
+            chosen = averaged if wildcards.family in families else path
+            return chosen.format(split=wildcards.split, family=wildcards.family)
+
+        return found
+
     def _n_tiles(self, wildcards: Any) -> int:
         """Tiles that a job reads at most: of its fold, of the folds of its split or of all; of its family if it has one."""
         family, split = getattr(wildcards, "family", None), getattr(wildcards, "split", None)

@@ -58,6 +58,8 @@ DEMANDS: Final[Mapping[str, Demand]] = {
     "gather_families": Demand(mb=1_000, minutes=5, mb_per_thousand=0.2, minutes_per_thousand=0.2),
     # 1.5 GB, streamed; tiles are counted once per step and validation; 12 tiles per second (assumed: an old GPU)
     "train_hovernet": Demand(mb=3_000 + _CUDA_MB, minutes=30, minutes_per_thousand=1.4),
+    # as the training, which also has a backward pass (assumed: 36 tiles per second); tiles are counted once per view
+    "average_maps": Demand(mb=3_000 + _CUDA_MB, minutes=15, minutes_per_thousand=0.5),
     # without torch; about 0.05 s per tile on one CPU core, and as much for the classical baseline
     "tune_watershed": Demand(mb=2_000, minutes=10, mb_per_thousand=10, minutes_per_thousand=6),
     # 1.1 GB; 0.3 s per tile on one CPU core for the decoder, the upper bound and the baselines
@@ -92,7 +94,8 @@ def runtime_min(step: str, n_tiles: int, attempt: int = 1, *, percent: int = 100
     """Time to request, in minutes; every attempt requests as much more as the first requested.
 
     Args:
-        n_tiles: Tiles that the step reads, each counted once per view (`extract_features`), step or validation (`train_hovernet`).
+        n_tiles: Tiles that the step reads, each counted once per view (`extract_features`, `average_maps`), step or
+            validation (`train_hovernet`).
         percent: Percentage to request of that, as set for a cluster.
     """
     demand = DEMANDS[step]

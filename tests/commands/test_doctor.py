@@ -105,6 +105,15 @@ def test_every_view_and_block_counts_for_the_disk_space(doctor: Doctor) -> None:
     assert needed[2] - needed[0] == pytest.approx(9 * grid, abs=0.11)
 
 
+def test_averaged_maps_need_as_much_space_again_as_those_of_the_training(doctor: Doctor) -> None:
+    needed = [
+        float(re.search(r"about ([\d.]+) GB needed", doctor(**SMALL, watershed={"average_views": average})[1])[1])
+        for average in (False, True)
+    ]
+
+    assert needed[1] - needed[0] == pytest.approx(2 * 7901 * 256**2 * 6 / 1e9, abs=0.11)
+
+
 def test_a_disk_that_is_too_small_for_all_views_is_a_fault_with_what_one_view_needs(
     doctor: Doctor, raw: str, monkeypatch
 ) -> None:

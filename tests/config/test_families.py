@@ -45,6 +45,7 @@ def test_own_settings_are_merged_with_the_settings_of_all_key_by_key():
         ({"training": {"loss": {"hv_magnitude_weight": 2.0}}}, "train_hovernet"),
         ({"decoder": {"widths": [64, 32, 16, 16, 16]}}, "train_hovernet"),
         ({"watershed": {"min_object_px": [20]}}, "tune_watershed"),
+        ({"watershed": {"average_views": True}}, "tune_watershed"),
     ],
 )
 def test_own_settings_reach_one_step_of_their_family_and_nothing_else(own, step):

@@ -137,6 +137,11 @@ SPLIT = {"train": 1, "validate": 2, "test": 3}
             "which is not trained; set training.shared_decoder: true",
             id="start_without_shared_decoder",
         ),
+        pytest.param(
+            {"watershed": {"average_views": True}, "features": {"views": ["identity"], "colour_views": 2}},
+            "set features.views: [dihedral8], which extracts again, or watershed.average_views: false",
+            id="average_of_one_view",
+        ),
         pytest.param({"cache": {"max_gb": 0}}, "cache.max_gb: input should be greater than 0", id="cache_of_nothing"),
     ],
 )
@@ -224,6 +229,9 @@ def test_the_shared_decoder_is_the_same_whether_others_start_from_it_or_not():
         pytest.param({}, {"training": {"views": "rotated"}}, {"train_hovernet", "build_report"}, id="training_views"),
         pytest.param({}, {"training": {"shared_decoder": False}}, {"build_report"}, id="shared_decoder"),
         pytest.param({}, {"watershed": {"min_object_px": [20]}}, {"tune_watershed", "build_report"}, id="watershed"),
+        pytest.param(
+            {}, {"watershed": {"average_views": True}}, {"tune_watershed", "build_report"}, id="average_views"
+        ),
         pytest.param({}, {"gates": {"quality": {"aji": {"pass": 0.6}}}}, {"summarize", "build_report"}, id="gate"),
         pytest.param({}, {"organ_head": {"epochs": 3}}, {"train_organ_head", "build_report"}, id="organ_head"),
         pytest.param({}, {"device": "cpu", "results": "elsewhere", "cache": {"enabled": False}}, set(), id="how"),

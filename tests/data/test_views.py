@@ -8,7 +8,16 @@ from skimage.color import rgb_from_hed
 from cellvit.config.views import GEOMETRIES
 from cellvit.data import stain
 from cellvit.data.stain import recoloured, stain_mix
-from cellvit.data.views import View, apply_view, apply_views, composed, random_views, seen
+from cellvit.data.views import (
+    View,
+    apply_view,
+    apply_view_to_vectors,
+    apply_views,
+    composed,
+    inverse_view,
+    random_views,
+    seen,
+)
 from cellvit.hover.encode import hv_maps
 
 IDS = ("f1-00000", "f1-00001")
@@ -25,20 +34,10 @@ def instances() -> torch.Tensor:
     return maps
 
 
-def rotated_vectors(hv: torch.Tensor, view: int) -> torch.Tensor:
-    """HV maps of tiles in the identity view, moved and with rotated vectors: the maps of the rotated tiles."""
-    horizontal, vertical = apply_view(hv, view, axes=(2, 3)).unbind(1)
-    if GEOMETRIES[view].startswith("flip"):
-        horizontal = -horizontal
-    for _ in range(view % 4):  # a counterclockwise quarter turn: right becomes up
-        horizontal, vertical = vertical, -horizontal
-    return torch.stack((horizontal, vertical), dim=1)
-
-
 @in_each_geometry
 def test_encoding_a_rotated_tile_gives_the_rotated_encoding(view):
     rotated_first = hv_maps(apply_view(instances(), view, axes=(1, 2)))
-    rotated_last = rotated_vectors(hv_maps(instances()), view)
+    rotated_last = apply_view_to_vectors(hv_maps(instances()), view)
 
     torch.testing.assert_close(rotated_first, rotated_last, atol=0, rtol=0)
 
@@ -51,6 +50,17 @@ def test_the_eight_views_of_a_tile_differ():
     assert len({tuple(view.flatten().tolist()) for view in views}) == len(GEOMETRIES) == 8
     assert torch.equal(views[GEOMETRIES.index("identity")], tile)
     assert torch.equal(views[GEOMETRIES.index("flip")][:, 0], tile[:, -1])
+
+
+@in_each_geometry
+def test_the_inverse_takes_back_a_flip_or_rotation_of_pixels_and_vectors(view):
+    tiles = instances()
+
+    there_and_back = apply_view(apply_view(tiles, view, axes=(1, 2)), inverse_view(view), axes=(1, 2))
+    vectors = apply_view_to_vectors(apply_view_to_vectors(hv_maps(tiles), view), inverse_view(view))
+
+    assert torch.equal(there_and_back, tiles)
+    torch.testing.assert_close(vectors, hv_maps(tiles), atol=0, rtol=0)
 
 
 @in_each_geometry

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from cellvit.evaluation.map_sums import sums_on_device
+from cellvit.inference.pixel_maps import PixelMaps, pixel_maps
 from cellvit.inference.tensors import TensorBatch
 from cellvit.metrics.maps import COLUMNS, MapSums
 from cellvit.models.hovernet import HoverMaps
@@ -24,9 +25,9 @@ def truth(request: pytest.FixtureRequest) -> TensorBatch:
     return TensorBatch(*unread, torch.from_numpy(instances), torch.from_numpy(classes))
 
 
-def maps_of(n: int, dtype: torch.dtype) -> HoverMaps:
+def maps_of(n: int, dtype: torch.dtype) -> PixelMaps:
     generator = torch.Generator().manual_seed(0)
-    return HoverMaps(*(torch.randn(n, c, 256, 256, generator=generator).to(dtype) for c in (2, 2, 6)))
+    return pixel_maps(HoverMaps(*(torch.randn(n, c, 256, 256, generator=generator).to(dtype) for c in (2, 2, 6))))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -34,14 +35,14 @@ def maps_of(n: int, dtype: torch.dtype) -> HoverMaps:
 def test_sums_of_a_device_are_those_of_numpy(truth: TensorBatch, dtype: torch.dtype, right: float | None) -> None:
     maps, hv_true = maps_of(len(truth.instances), dtype), truth.hv_maps()
     if right is not None:
-        maps = maps._replace(hv=(right * hv_true).to(dtype))
+        maps = maps._replace(hv=(right * hv_true).to(dtype).float())
 
     found = sums_on_device(maps, truth, hv_true).numpy()
 
     expected = MapSums.of(
-        maps.np.float().softmax(dim=1)[:, 1].numpy(),
-        maps.hv.float().numpy(),
-        maps.nt.float().argmax(dim=1).numpy(),
+        maps.np_prob.numpy(),
+        maps.hv.numpy(),
+        maps.nt_prob.argmax(dim=1).numpy(),
         truth.instances.numpy(),
         truth.classes.numpy(),
         hv_true.numpy(),

@@ -90,7 +90,7 @@ def test_the_maps_are_those_of_the_validation_tiles_in_half_precision(small_run)
     with open_family(given.members, given.tiles, given.features) as data:
         rows = data.rows_of_folds((2,))
         (expected,) = predict_maps(decoder, data.features, data.tiles, rows)
-        with open_maps(given.maps, data.tiles, rows) as maps:
+        with open_maps(given.maps, data.tiles, rows, average_views=False) as maps:
             np_prob, hv, nt_class = (maps.all(name) for name in ("np_prob", "hv", "nt_class"))
     assert np.array_equal(np_prob, expected.np_prob.astype(np.float16))
     assert np.array_equal(hv, expected.hv.astype(np.float16))

@@ -18,6 +18,7 @@ from cellvit.data.stain import random_mix
 from cellvit.data.views import View
 from cellvit.evaluation.map_sums import sums_on_device
 from cellvit.inference.maps import forward
+from cellvit.inference.pixel_maps import pixel_maps
 from cellvit.inference.stored_views import StoredViews
 from cellvit.inference.tensors import Changes, StoredBatch, changes_of, shown
 from cellvit.inference.tile_source import ResidentTiles
@@ -110,7 +111,7 @@ def test_validation_values_are_computed_without_waiting_for_the_device():
 
     with OneDevice():
         truth = shown(one)
-        sums = sums_on_device(forward(decoder, truth), truth, truth.hv_maps())
+        sums = sums_on_device(pixel_maps(forward(decoder, truth)), truth, truth.hv_maps())
 
     assert sums.shape == (B, len(COLUMNS))
 

@@ -46,3 +46,16 @@ def test_a_training_asks_for_time_by_its_steps_and_validations(tmp_path: Path):
     assert graph.minutes("train_hovernet", tiles=graph.tiles_trained)(job("all"), 2) == runtime_min(
         "train_hovernet", of_all, 2
     )
+
+
+def test_maps_are_averaged_for_the_families_that_ask_for_it():
+    own = {"organs": ["Skin"], "watershed": {"average_views": True}}
+    graph = Graph(load_settings({"families": {"digestive": ["Colon"], "epidermal": own}}))
+    every = Graph(load_settings({"watershed": {"average_views": True}, "training": {"shared_decoder": False}}))
+
+    paths = "maps/{split}/{family}.h5", "averaged/{split}/{family}.h5"
+
+    assert graph.averaged == ["epidermal"]
+    assert graph.maps(paths[0], averaged=paths[1])(job("epidermal")) == "averaged/1/epidermal.h5"
+    assert graph.maps(paths[0], averaged=paths[1])(job("all")) == "maps/1/all.h5"
+    assert every.averaged == list(every.settings.families)

@@ -70,6 +70,41 @@ def test_another_loss_weight_in_a_second_output_folder_trains_alone(finished: Wo
     assert shared[0].read_bytes() == shared[1].read_bytes()
 
 
+def test_averaging_over_views_in_a_second_output_folder_repeats_no_training(finished: Workshop) -> None:
+    average = "watershed={'average_views': true}"
+
+    jobs = finished.ran("--config", "results=averaged", average, results="averaged")
+    compared = finished.cellvit("compare", "results", "averaged")
+    unchanged = finished.planned("--config", "results=averaged", average)
+    shutil.rmtree(finished.home / "averaged")
+
+    assert steps(jobs, "computed") == {
+        "average_maps",
+        "tune_watershed",
+        "evaluate_family",
+        "evaluate_routed",
+        "summarize",
+        "build_report",
+    }
+    assert jobs["train_hovernet/split1_digestive"] == jobs["train_hovernet/split1_all"] == "reused"
+    assert compared.returncode == 0, compared.stderr
+    assert "watershed.average_views" in compared.stdout
+    assert not unchanged
+
+
+def test_averaging_over_views_for_one_family_reruns_what_reads_its_maps_alone(finished: Workshop) -> None:
+    planned = finished.planned("--config", "families={'digestive': {'watershed': {'average_views': true}}}")
+
+    assert planned == {
+        "average_maps": 1,
+        "tune_watershed": 1,
+        "evaluate_family": 1,
+        "evaluate_routed": 1,
+        "summarize": 1,
+        "build_report": 1,
+    }
+
+
 def test_settings_changed_back_are_reused_with_equal_results(finished: Workshop) -> None:
     jobs = finished.ran("--config", "results=second", results="second")
     second = digests(finished.home / "second")

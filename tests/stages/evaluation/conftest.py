@@ -27,7 +27,7 @@ from cellvit.formats.writing import writing
 from cellvit.inference.map_stores import store_maps
 from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.models.organ_head import OrganHead
-from cellvit.stages import evaluate_family, evaluate_organ_head, evaluate_routed, tune_watershed
+from cellvit.stages import average_maps, evaluate_family, evaluate_organ_head, evaluate_routed, tune_watershed
 from cellvit.taxonomy import ORGANS
 
 GRID, DIM = 16, 8
@@ -67,6 +67,20 @@ class Run:
     def evaluated(self, name: str) -> Path:
         return self.root / f"evaluation/{name}"
 
+    def averaged_maps(self, family: str) -> Path:
+        """Maps of the validation tiles, averaged over the stored views."""
+        arguments = average_maps.Arguments(
+            split="1",
+            family=family,
+            checkpoint=self.checkpoint(family),
+            members=self.members(family, 2),
+            **self.stores(2),
+            maps=self.root / f"maps/averaged/{family}.h5",
+            device="cpu",
+        )
+        average_maps.run(arguments)
+        return arguments.maps
+
     def maps(self, family: str) -> Path:
         """Maps of the validation tiles, as train_hovernet writes them."""
         path = self.root / f"maps/{family}.h5"
@@ -80,7 +94,7 @@ class Run:
             split="1",
             family=family,
             checkpoint=self.checkpoint(family),
-            maps=self.maps(family),
+            maps=self.averaged_maps(family) if settings.average_views else self.maps(family),
             members=self.members(family, 2),
             tiles=self.tiles(2),
             watershed=self.watershed(family),
@@ -204,19 +218,24 @@ def copy_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Run], Run]:
 
 @pytest.fixture(scope="session")
 def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
-    """Write folds of tiles with the given organs and patients, and list the members of the families."""
+    """Write folds of tiles with the given organs and patients, and list the members of the families.
+
+    Args:
+        extracted: Settings of the extraction, which name the views; without them, features are of one view.
+    """
 
     def write(
         organs_by_fold: dict[int, Sequence[str]],
         families: dict[str, tuple[str, ...]],
         patients: Mapping[int, Sequence[str]] = MappingProxyType({}),
+        extracted: Mapping[str, Any] = MappingProxyType({}),
     ) -> Run:
         run = Run(tmp_path_factory.mktemp("run"), families)
         for fold, organs in organs_by_fold.items():
             (tiles,), (features,) = run.tiles(fold), run.features(fold)
             with writing(tiles, TILES, len(organs), {}, Provenance(simulated=True)) as writer:
                 append_tiles(writer, tile_batch(fold, organs, patients.get(fold, ())))
-            _write_features(tiles, features, fold, len(organs))
+            _write_features(tiles, features, fold, len(organs), extracted)
             for family, of_family in families.items():
                 (members,) = run.members(family, fold)
                 write_members(members, fold=fold, organs=of_family, tiles=tiles, features=features)
@@ -225,12 +244,12 @@ def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     return write
 
 
-def _write_features(tiles: Path, features: Path, fold: int, n: int) -> None:
-    rng = np.random.default_rng(fold)
+def _write_features(tiles: Path, features: Path, fold: int, n: int, extracted: Mapping[str, Any]) -> None:
+    rng, views = np.random.default_rng(fold), len(extracted["features"]["views"]) if extracted else 1
     batch = FeatureBatch(
-        cls=rng.normal(size=(n, 1, DIM)).astype(np.float32),
-        tokens=rng.normal(size=(n, 1, 1, GRID, GRID, DIM)).astype(np.float16),
+        cls=rng.normal(size=(n, views, DIM)).astype(np.float32),
+        tokens=rng.normal(size=(n, views, 1, GRID, GRID, DIM)).astype(np.float16),
     )
-    origin = provenance_of(features, [tiles], {}).model_copy(update={"encoder_mark": "untrained encoder"})
-    with writing(features, FEATURES, n, {"views": 1, "blocks": 1, "g": GRID, "dim": DIM}, origin) as writer:
+    origin = provenance_of(features, [tiles], extracted).model_copy(update={"encoder_mark": "untrained encoder"})
+    with writing(features, FEATURES, n, {"views": views, "blocks": 1, "g": GRID, "dim": DIM}, origin) as writer:
         append_features(writer, batch)

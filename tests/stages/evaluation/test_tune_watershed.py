@@ -96,6 +96,7 @@ def test_maps_of_other_tiles_are_refused(run, monkeypatch) -> None:
             np_prob=np.zeros((3, 256, 256), np.float16),
             hv=np.zeros((3, 2, 256, 256), np.float16),
             nt_class=np.zeros((3, 256, 256), np.uint8),
+            averaged=np.zeros(3, np.uint8),
             tile_sha256=np.zeros((3, 32), np.uint8),
         )
     monkeypatch.setattr(type(run), "maps", lambda *_: path)
