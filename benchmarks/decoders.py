@@ -13,8 +13,8 @@ Quality, with the tiles and features of a finished run: each variant is trained 
 the settings `training`, and the weights after the last step predict the fold `--test`. No tile selects anything, and the
 maps are decoded by HoVer-Net's watershed with its default parameters. Values are means over the seeds, with their range
 in brackets. Differences from the first variant are paired by tile, with 95 % intervals over patients where they are
-known. `--train-source` and `--test-source` keep the tiles whose patient begins with this word (`benchmarks/real_patients.py`
-writes CoNSeP or MoNuSeg): so a decoder can be judged on another laboratory. Classes are annotated in CoNSeP alone.
+known. `--train-source` and `--test-source` keep the tiles of this source (sources.npy; `benchmarks/real_folds.py` writes
+CoNSeP or MoNuSeg): so a decoder can be judged on another laboratory. Classes are annotated in CoNSeP alone.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from cellvit.evaluation.values import differences, map_sums_of
 from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.family import FamilyData, open_family
 from cellvit.formats.provenance import Provenance
-from cellvit.formats.tile_table import TileScores
+from cellvit.formats.tile_table import TEXTS, TileScores
 from cellvit.hover.parameters import HoverNetWatershed
 from cellvit.inference.blocks import encoder_record
 from cellvit.inference.loading import Loaded
@@ -161,8 +161,10 @@ def _arguments() -> argparse.Namespace:
     quality.add_argument("--run", type=Path, help="output folder of a finished run, whose features are used")
     quality.add_argument("--train", type=int, nargs="+", default=[1], help="folds that train")
     quality.add_argument("--test", type=int, nargs="+", default=[3], help="folds that are kept back")
-    quality.add_argument("--train-source", default="", metavar="WORD", help="first word of the patients that train")
-    quality.add_argument("--test-source", default="", metavar="WORD", help="first word of the patients of the test")
+    quality.add_argument(
+        "--train-source", default="", metavar="NAME", help="source of the tiles that train; default: all"
+    )
+    quality.add_argument("--test-source", default="", metavar="NAME", help="source of the test tiles; default: all")
     quality.add_argument("--seeds", type=int, nargs="+", default=[0])
     return parser.parse_args()
 
@@ -185,9 +187,9 @@ def opened(args: argparse.Namespace, settings: Settings, device: torch.device) -
 
 
 def rows_of(data: FamilyData, folds: Sequence[int], source: str) -> np.ndarray:
-    """Tiles of these folds whose patient begins with `source`."""
+    """Tiles of these folds that come from `source`; all of them where it is empty."""
     rows = data.rows_of_folds(folds)
-    return rows[[patient.startswith(source) for patient in data.tiles.names("patient", rows)]]
+    return rows[[source in ("", found) for found in data.tiles.names("source", rows)]]
 
 
 def changed(base: DecoderSettings, changes: Changes) -> DecoderSettings:
@@ -281,7 +283,7 @@ def values_of(tiles: TileScores) -> dict[str, float]:
 
 def mean_of(runs: Sequence[TileScores]) -> TileScores:
     """Scores of the same tiles, averaged over the seeds."""
-    texts = {name: runs[0].text(name) for name in ("tile_id", "organ", "patient", "family")}
+    texts = {name: runs[0].text(name) for name in TEXTS}
     return TileScores.of(texts, COLUMNS, np.mean([run.block(COLUMNS) for run in runs], axis=0))
 
 
