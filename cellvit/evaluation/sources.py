@@ -14,6 +14,9 @@ from cellvit.metrics.intervals import Interval, Scale, interval_of_difference
 _OF_NUCLEI: Final = ("aji", "bpq", "mpq", "detection_f1", "boundary_um")
 _OF_MAPS: Final = ("np_dice", "nt_accuracy")
 
+SOURCE_METRICS: Final = (*_OF_NUCLEI, *_OF_MAPS)
+"""Metrics that are reported by source."""
+
 
 def values_by_source(tiles: TileScores, trained_on: Sequence[str]) -> SourceValues | None:
     """Values of a system with maps on the tiles of each source; None if no tile names its source.
