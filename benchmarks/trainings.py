@@ -2,7 +2,7 @@
 
 Each setting is trained with every seed on the folds `--train`, and the weights after the last step predict the folds
 `--test`. No tile selects anything, and the decoding has its default parameters. `--train-source` and `--test-source` keep
-the tiles whose patient begins with this word, so that a decoder can be judged on another laboratory.
+the tiles of this source (sources.npy), so that a decoder can be judged on another laboratory.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.documents import Value
 from cellvit.formats.family import FamilyData, open_family
 from cellvit.formats.provenance import Provenance
-from cellvit.formats.tile_table import TileScores
+from cellvit.formats.tile_table import TEXTS, TileScores
 from cellvit.hover.decode import Watershed
 from cellvit.inference.blocks import encoder_record
 from cellvit.inference.loading import Loaded
@@ -80,8 +80,10 @@ def add_training_arguments(group: Any, *, seeds: Sequence[int] = (0,)) -> None:
     group.add_argument("--run", type=Path, help="output folder of a finished run, whose features are used")
     group.add_argument("--train", type=int, nargs="+", default=[1], help="folds that train")
     group.add_argument("--test", type=int, nargs="+", default=[3], help="folds that are kept back")
-    group.add_argument("--train-source", default="", metavar="WORD", help="first word of the patients that train")
-    group.add_argument("--test-source", default="", metavar="WORD", help="first word of the patients of the test")
+    group.add_argument(
+        "--train-source", default="", metavar="NAME", help="source of the tiles that train; default: all"
+    )
+    group.add_argument("--test-source", default="", metavar="NAME", help="source of the test tiles; default: all")
     group.add_argument("--seeds", type=int, nargs="+", default=list(seeds))
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu")
     group.add_argument("--threads", type=int, default=1)
@@ -104,9 +106,9 @@ def opened(args: argparse.Namespace) -> Iterator[Experiment | None]:
 
 
 def rows_of(data: FamilyData, folds: Sequence[int], source: str) -> np.ndarray:
-    """Tiles of these folds whose patient begins with `source`."""
+    """Tiles of these folds that come from `source`; all of them where it is empty."""
     rows = data.rows_of_folds(folds)
-    return rows[[patient.startswith(source) for patient in data.tiles.names("patient", rows)]]
+    return rows[[source in ("", found) for found in data.tiles.names("source", rows)]]
 
 
 def changed(base: S, changes: Mapping[str, Any]) -> S:
@@ -116,7 +118,7 @@ def changed(base: S, changes: Mapping[str, Any]) -> S:
 
 def mean_of(runs: Sequence[TileScores]) -> TileScores:
     """Scores of the same tiles, averaged over the seeds."""
-    texts = {name: runs[0].text(name) for name in ("tile_id", "organ", "patient", "family")}
+    texts = {name: runs[0].text(name) for name in TEXTS}
     return TileScores.of(texts, COLUMNS, np.mean([run.block(COLUMNS) for run in runs], axis=0))
 
 

@@ -1,6 +1,6 @@
 """What rotated tokens lose compared with the tokens of rotated tiles, and what a finer token grid gains.
 
-    python ../shared/real_tiles/make_folds.py data/real_tiles
+    python benchmarks/real_folds.py data/real_tiles
     python benchmarks/views.py data/real_tiles                                            # rotated, stored, none
     python benchmarks/views.py data/real_tiles --ways none --input-px 224 336 448         # resolutions
 

@@ -32,7 +32,7 @@ if SETTINGS.data.simulated:
 rule prepare_fold:
     input:
         **graph.raw,
-        patients=graph.where_present(graph.patients),
+        **graph.names,
         mark=graph.simulated_mark if SETTINGS.data.simulated else graph.where_present(graph.simulated_mark),
     output:
         tiles="<results>/tiles/fold{fold}.h5",
@@ -54,8 +54,8 @@ rule prepare_fold:
         "Prepare fold {wildcards.fold}: check the raw data and write its tiles"
     shell:
         "python -m cellvit prepare_fold --fold {wildcards.fold} --images {input.images:q} --masks {input.masks:q} "
-        "--types {input.types:q} --patients {input.patients:q} --mark {input.mark:q} --tiles {output.tiles:q} "
-        "--summary {output.summary:q} --code {params.code} --timing {output.timing:q} --cache {resources.cache:q} "
+        "--types {input.types:q} --patients {input.patients:q} --sources {input.sources:q} --mark {input.mark:q} "
+        "--tiles {output.tiles:q} --summary {output.summary:q} --code {params.code} --timing {output.timing:q} --cache {resources.cache:q} "
         "--cache-gb {resources.cache_gb} > {log:q} 2>&1"
 
 

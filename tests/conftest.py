@@ -59,11 +59,17 @@ WriteFold = Callable[..., Path]
 def write_raw_fold(small_masks: Callable[[int], np.ndarray]) -> WriteFold:
     """Write a fold in the official layout: one tile an organ, the last one without nuclei where `empty_last`.
 
-    `patients` is written where it is given; the official folds have no such file.
+    `patients` and `sources` are written where they are given; the official folds have no such files.
     """
 
     def write(
-        root: Path, fold: int, organs: Sequence[str], *, empty_last: bool = False, patients: Sequence[str] = ()
+        root: Path,
+        fold: int,
+        organs: Sequence[str],
+        *,
+        empty_last: bool = False,
+        patients: Sequence[str] = (),
+        sources: Sequence[str] = (),
     ) -> Path:
         files = fold_files(root, fold)
         for path in files.by_name.values():
@@ -81,6 +87,8 @@ def write_raw_fold(small_masks: Callable[[int], np.ndarray]) -> WriteFold:
         np.save(files.types, np.array(organs, dtype=np.str_))
         if patients:
             np.save(files.patients, np.array(patients, dtype=np.str_))
+        if sources:
+            np.save(files.sources, np.array(sources, dtype=np.str_))
         return root
 
     return write
@@ -91,7 +99,13 @@ def write_tile_store() -> Callable[..., Path]:
     """Write a tile store with one square nucleus a tile."""
 
     def write(
-        path: Path, fold: int, organs: Sequence[str], *, simulated: bool = False, patients: Sequence[str] = ()
+        path: Path,
+        fold: int,
+        organs: Sequence[str],
+        *,
+        simulated: bool = False,
+        patients: Sequence[str] = (),
+        sources: Sequence[str] = (),
     ) -> Path:
         n = len(organs)
         instances = np.zeros((n, 256, 256), np.int32)
@@ -100,7 +114,7 @@ def write_tile_store() -> Callable[..., Path]:
         classes = (instances > 0).astype(np.uint8)
         image = np.random.default_rng(fold).integers(0, 256, (n, 256, 256, 3), dtype=np.uint8)
         tile_id = tuple(f"f{fold}-{row:05d}" for row in range(n))
-        batch = TileBatch(image, instances, classes, tuple(organs), tile_id, tuple(patients))
+        batch = TileBatch(image, instances, classes, tuple(organs), tile_id, tuple(patients), tuple(sources))
         origin = Provenance(made_from={"images": f"{fold}" * 64}, simulated=simulated)
         with writing(path, TILES, n, {}, origin) as writer:
             append_tiles(writer, batch)

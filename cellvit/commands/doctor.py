@@ -17,7 +17,7 @@ import numpy as np
 from cellvit.config.encoders import PUBLISHED, EncoderSettings, FeaturesSettings
 from cellvit.config.files import add_settings_arguments, given_settings
 from cellvit.config.settings import Settings
-from cellvit.data.pannuke import fold_files, read_patients, read_types
+from cellvit.data.pannuke import fold_files, read_names, read_types
 from cellvit.errors import CellvitError, MissingInputError, SettingsError
 from cellvit.taxonomy import TILE_PX
 from cellvit.workflow.gpu import allowed_gpus, lock_folder, usage
@@ -85,7 +85,8 @@ def _data(settings: Settings) -> Check:
         for fold in settings.data.folds:
             files = fold_files(root, fold)
             n = len(read_types(files))
-            read_patients(files, n)
+            read_names(files, "patients", n)
+            read_names(files, "sources", n)
             counts.append(f"fold {fold}: {n} tiles")
     except CellvitError as error:
         fix = "follow the message above; docs/pannuke.md describes the official download"

@@ -10,13 +10,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Num, UInt8
 
 from cellvit.errors import ContractError, MissingInputError
-from cellvit.formats.tiles import PATIENT_BYTES
+from cellvit.formats.tiles import NAME_BYTES
 from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS, TILE_PX
 
 SIMULATED_MARK: Final = "SIMULATED.json"
@@ -31,10 +31,17 @@ _DOWNLOAD: Final = f"Fix: download the fold again, or convert your tiles to PanN
 _CHANNEL_ORDER: Final = (
     "Fix: check the order of the channels: Neoplastic, Inflammatory, Connective, Dead, Epithelial, background."
 )
-_NAME_PATIENTS: Final = (
+_NAME_TILES: Final = (
     "Fix: save one name for each tile, in the order of types.npy, empty where unknown: "
-    "numpy.save(path, numpy.array(names, dtype=str)); or remove the file: intervals are then over tiles."
+    "numpy.save(path, numpy.array(names, dtype=str)); or remove the file: "
 )
+_WITHOUT_FILE: Final = {
+    "patients": "intervals are then over tiles.",
+    "sources": "there are then no values by source.",
+}
+
+Names = Literal["patients", "sources"]
+"""What an optional file names for each tile of a fold: its patient or slide, or the laboratory or data set it comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,8 @@ class FoldFiles:
     """The files of a fold.
 
     Attributes:
-        patients: Names of patients, which the official download does not have; None, or a missing file, where unknown.
+        patients, sources: `Names` of the tiles, which the official download does not have; None, or a missing file, where
+            unknown.
     """
 
     fold: int | str
@@ -50,6 +58,7 @@ class FoldFiles:
     types: Path
     masks: Path
     patients: Path | None = None
+    sources: Path | None = None
 
     @property
     def by_name(self) -> dict[str, Path]:
@@ -57,9 +66,15 @@ class FoldFiles:
         return {"images": self.images, "types": self.types, "masks": self.masks}
 
     @property
+    def names(self) -> dict[str, Path]:
+        """The files with `Names` of the tiles that exist."""
+        given = {"patients": self.patients, "sources": self.sources}
+        return {name: path for name, path in given.items() if path is not None and path.exists()}
+
+    @property
     def inputs(self) -> dict[str, Path]:
-        """All files that are read: those of the official layout, and `patients` if it exists."""
-        return self.by_name | ({"patients": self.patients} if self.patients and self.patients.exists() else {})
+        """All files that are read: those of the official layout, and those with names of the tiles."""
+        return self.by_name | self.names
 
     @property
     def mark(self) -> Path:
@@ -77,7 +92,8 @@ def fold_files(root: Path, fold: int | str) -> FoldFiles:
     home = root / f"Fold {fold}"
     images = home / "images" / f"fold{fold}"
     masks = home / "masks" / f"fold{fold}"
-    return FoldFiles(fold, images / "images.npy", images / "types.npy", masks / "masks.npy", images / "patients.npy")
+    official = images / "images.npy", images / "types.npy", masks / "masks.npy"
+    return FoldFiles(fold, *official, patients=images / "patients.npy", sources=images / "sources.npy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,25 +136,26 @@ def read_types(files: FoldFiles) -> tuple[str, ...]:
     return names
 
 
-def read_patients(files: FoldFiles, n: int) -> tuple[str, ...]:
-    """Patient (or slide) of each of the `n` tiles of the fold; empty where unknown, as for all tiles without the file.
+def read_names(files: FoldFiles, kind: Names, n: int) -> tuple[str, ...]:
+    """Patient or source of each of the `n` tiles of the fold; empty where unknown, as for all tiles without the file.
 
     Raises:
         ContractError: The file does not have one name for each tile, or a name is too long or not printable.
     """
-    if files.patients is None or not files.patients.exists():
+    path, fix = files.names.get(kind), _NAME_TILES + _WITHOUT_FILE[kind]
+    if path is None:
         return ("",) * n
-    names = _load(files.patients, mapped=False, fix=_NAME_PATIENTS)
+    names = _load(path, mapped=False, fix=fix)
     if names.dtype.kind not in "US" or names.shape != (n,):
         raise ContractError(
-            f"{files.patients}: expected names of patients ({n},) as text, one for each tile of types.npy, "
-            f"found {names.dtype} {names.shape}. {_NAME_PATIENTS}"
+            f"{path}: expected names of {kind} ({n},) as text, one for each tile of types.npy, "
+            f"found {names.dtype} {names.shape}. {fix}"
         )
     # Bytes are read as UTF-8; invalid ones become characters that are not printable, and are refused.
     decoded = (name.decode(errors="surrogateescape") if isinstance(name, bytes) else name for name in names.tolist())
-    patients = tuple(decoded)
-    _check_patients(files.patients, patients)
-    return patients
+    named = tuple(decoded)
+    _check_names(path, named, f"Shorten or clean the names, and keep them different for different {kind}. {fix}")
+    return named
 
 
 def read_blocks(files: FoldFiles, *, tiles: int = 16) -> Iterator[RawBlock]:
@@ -217,14 +234,13 @@ def _check_organs(path: Path, names: tuple[str, ...]) -> None:
             )
 
 
-def _check_patients(path: Path, names: tuple[str, ...]) -> None:
+def _check_names(path: Path, names: tuple[str, ...], fix: str) -> None:
     for row, name in enumerate(names):
-        if not name.isprintable() or name != name.strip() or len(name.encode()) > PATIENT_BYTES:
+        if not name.isprintable() or name != name.strip() or len(name.encode()) > NAME_BYTES:
             size = len(name.encode(errors="replace"))
             raise ContractError(
-                f"{path}: row {row} is {json.dumps(name[: 2 * PATIENT_BYTES])} ({size} bytes); "
-                f"expected at most {PATIENT_BYTES} bytes of printable UTF-8 without spaces around it. "
-                f"Shorten or clean the names, and keep them different for different patients. {_NAME_PATIENTS}"
+                f"{path}: row {row} is {json.dumps(name[: 2 * NAME_BYTES])} ({size} bytes); "
+                f"expected at most {NAME_BYTES} bytes of printable UTF-8 without spaces around it. {fix}"
             )
 
 

@@ -15,6 +15,7 @@ from cellvit.formats.evaluations import (
     FamilyEvaluation,
     OrganHeadEvaluation,
     RoutedEvaluation,
+    SourceValues,
 )
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.metrics.ratio import mean_defined
@@ -64,7 +65,8 @@ def _rows_of_family(evaluation: FamilyEvaluation) -> dict[str, SummaryRow]:
     values = _by_system(evaluation.systems, "decoder")
     values |= {f"{name}.train": value for name, value in evaluation.train.items()}
     values |= {f"gap_{name}": value for name, value in evaluation.gaps.items()}
-    return _rows(evaluation.split, evaluation.family, values | evaluation.differences)
+    values |= evaluation.differences | _by_source(evaluation.sources)
+    return _rows(evaluation.split, evaluation.family, values)
 
 
 def _values_of_routed(overall: RoutedEvaluation) -> dict[str, Values]:
@@ -87,6 +89,18 @@ def _by_system(systems: Mapping[str, Values], own: str) -> Values:
         for system in ordered
         for name, value in systems[system].items()
     }
+
+
+def _by_source(sources: Mapping[str, SourceValues]) -> Values:
+    """Values by source, as ``aji[CoNSeP seen]`` and ``aji.shared[MoNuSeg unseen]``, and gaps, as ``source_gap_aji``."""
+    found: Values = {}
+    for system, of_system in sources.items():
+        suffix = "" if system == "decoder" else f".{system}"
+        for source, values in of_system.values.items():
+            place = f"{suffix}[{source} {of_system.trained_on[source]}]"
+            found |= {f"{name}{place}": value for name, value in values.items()}
+        found |= {f"source_gap_{name}{suffix}": value for name, value in of_system.gaps.items()}
+    return found
 
 
 def _rows(split: str, family: str, values: Values) -> dict[str, SummaryRow]:

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from cellvit.evaluation.map_sums import map_sums
 from cellvit.evaluation.scoring import COLUMNS, ImageTask, MapsTask, score_classical, score_maps
-from cellvit.formats.tile_table import TileScores
+from cellvit.formats.tile_table import TEXTS, TileScores
 from cellvit.formats.tiles import TileBatch
 from cellvit.hover.decode import Watershed
 from cellvit.hover.encode import hv_maps
@@ -56,8 +56,8 @@ def _scores(
     family: str,
     pool: Workers,
 ) -> TileScores:
-    """Scores of each task of a stream, with the id, organ and patient of its tile."""
-    texts = {name: list[str]() for name in ("tile_id", "organ", "patient")}
+    """Scores of each task of a stream, with the names of its tile."""
+    texts = {name: list[str]() for name in TEXTS if name != "family"}
 
     def tasks() -> Iterator[Task]:
         for tiles, of_tiles in stream:

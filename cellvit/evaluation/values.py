@@ -8,7 +8,7 @@ tiles.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -83,9 +83,12 @@ def metric_values(tiles: TileScores) -> Values:
 def values_by_organ(tiles: TileScores) -> dict[str, Values]:
     """The main metrics of each organ that has tiles."""
     parts = {organ: tiles.where(tiles.organs == organ) for organ in sorted(set(tiles.text("organ")))}
-    return {
-        organ: {name: value_of(_SEGMENTATION[name](part)) for name in ORGAN_METRICS} for organ, part in parts.items()
-    }
+    return {organ: segmentation_values(part, ORGAN_METRICS) for organ, part in parts.items()}
+
+
+def segmentation_values(tiles: TileScores, names: Iterable[str]) -> Values:
+    """The metrics `names` of segmented nuclei."""
+    return {name: value_of(_SEGMENTATION[name](tiles)) for name in names}
 
 
 def map_values(sums: MapSums, *, groups: Groups) -> Values:

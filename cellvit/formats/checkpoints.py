@@ -29,6 +29,8 @@ class CheckpointHeader(Document):
         organs: Organs in the order of the outputs of OrganHead.
         folds: Folds by role (train, validate); `tiles` counts their tiles.
         trained_organs: Organs of the training tiles.
+        sources: Sources of the tiles that trained a decoder, or the decoder that it started from; "" is among them if some
+            of these tiles name none.
         step: Number of optimizer steps after which the weights were selected.
         selection: How they were selected.
         metrics: Values of that step.
@@ -38,7 +40,7 @@ class CheckpointHeader(Document):
     """
 
     format: Literal["cellvit-checkpoint"] = "cellvit-checkpoint"
-    version: int = 4
+    version: int = 5
     kind: Literal["organ_head", "hovernet"]
     split: str
     family: str = ""
@@ -52,6 +54,7 @@ class CheckpointHeader(Document):
     folds: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     tiles: dict[str, int] = Field(default_factory=dict)
     trained_organs: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     code: str = ""
     step: int = 0
     selection: str = ""

@@ -5,13 +5,30 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from cellvit.formats.documents import Digests, Document, Number, Values
+from cellvit.formats.documents import Digests, Document, Number, Record, Values
 
 ORGAN_PREDICTED: Final = "organ_predicted"
 """System that decodes each tile by the family of its predicted organ, and the family of its rows in summary.csv."""
 
 ORGAN_GIVEN: Final = "organ_given"
 """System that decodes each tile by the family of its own organ, likewise."""
+
+
+class SourceValues(Record):
+    """Values of a system by the source of the test tiles, which is the laboratory or data set that they come from.
+
+    Attributes:
+        trained_on: Whether tiles of each source trained the system: unknown if some training tiles name no source.
+        n_tiles: Test tiles of each source; tiles that name no source are left out.
+        values: The main values by source.
+        gaps: Each metric over all tiles of seen sources minus the same over all tiles of unseen ones; empty unless there
+            are tiles of both.
+    """
+
+    trained_on: dict[str, Literal["seen", "unseen", "unknown"]]
+    n_tiles: dict[str, int]
+    values: dict[str, Values]
+    gaps: Values = Field(default_factory=dict)
 
 
 class Evaluation(Document):
@@ -24,7 +41,7 @@ class Evaluation(Document):
         n_tiles_without_patient: Tiles whose patient is unknown; beside patients, each counts as a patient of its own.
     """
 
-    version: int = 3
+    version: int = 4
     split: str
     status: Literal["evaluated", "absent"]
     reason: str = ""
@@ -40,6 +57,7 @@ class FamilyEvaluation(Evaluation):
         n_patients_trained_on: Patients of whom other tiles trained the decoder: the values are then too good.
         systems: Values by system: decoder, shared (one decoder for all organs), classical, upper_bound, trivial.
         organs: The main values by organ, then by system.
+        sources: Values by source, of the decoder and of the shared decoder; empty where no test tile names a source.
         gaps: Relative gap from training to test: np_dice, hv_mse, nt_accuracy (positive: the test is worse).
         train: Values of the decoder's maps on its own training tiles.
         differences: The decoder minus another system on the same tiles: aji_minus_classical, bpq_minus_shared ...
@@ -54,6 +72,7 @@ class FamilyEvaluation(Evaluation):
     n_nuclei: int = 0
     systems: dict[str, Values] = Field(default_factory=dict)
     organs: dict[str, dict[str, Values]] = Field(default_factory=dict)
+    sources: dict[str, SourceValues] = Field(default_factory=dict)
     train: Values = Field(default_factory=dict)
     gaps: Values = Field(default_factory=dict)
     differences: Values = Field(default_factory=dict)

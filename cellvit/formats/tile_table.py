@@ -15,10 +15,11 @@ from cellvit.formats.atomic import write_text
 from cellvit.formats.tables import read_table
 from cellvit.formats.tiles import Groups, fold_of, groups_of, n_patients
 
-KEYS: Final = ("tile_id", "organ", "fold", "patient", "family", "system")
+KEYS: Final = ("tile_id", "organ", "fold", "patient", "source", "family", "system")
 """Columns of text that come first in the file; fold follows from the id, system names the set of scores."""
 
-_TEXTS: Final = ("tile_id", "organ", "patient", "family")
+TEXTS: Final = ("tile_id", "organ", "patient", "source", "family")
+"""Columns of text of `TileScores`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,16 +27,16 @@ class TileScores:
     """Scores of one system, a row per tile.
 
     Attributes:
-        table: tile_id, organ (true), patient (empty if unknown) and family (whose decoder was used) as text, then the
-            scores, NaN where undefined.
+        table: tile_id, organ (true), patient and source (empty if unknown) and family (whose decoder was used) as text,
+            then the scores, NaN where undefined.
     """
 
     table: pd.DataFrame
 
     def __post_init__(self) -> None:
-        if tuple(self.table.columns[: len(_TEXTS)]) != _TEXTS or len(set(self.columns)) < len(self.columns):
+        if tuple(self.table.columns[: len(TEXTS)]) != TEXTS or len(set(self.columns)) < len(self.columns):
             raise ContractError(
-                f"tile scores: expected the columns {', '.join(_TEXTS)}, then every score once, found "
+                f"tile scores: expected the columns {', '.join(TEXTS)}, then every score once, found "
                 f"{', '.join(self.table.columns)}"
             )
         if self.table["tile_id"].duplicated().any():
@@ -45,14 +46,14 @@ class TileScores:
     def of(
         cls, texts: Mapping[str, Sequence[str]], columns: Sequence[str], values: Float64[np.ndarray, "n k"]
     ) -> "TileScores":
-        """Scores from arrays; `texts` holds tile_id, organ, patient and family."""
-        left = pd.DataFrame({name: np.array(texts[name], object) for name in _TEXTS})
+        """Scores from arrays; `texts` holds the columns of `TEXTS`."""
+        left = pd.DataFrame({name: np.array(texts[name], object) for name in TEXTS})
         return cls(pd.concat([left, pd.DataFrame(values, columns=pd.Index(columns))], axis=1))
 
     @classmethod
     def none(cls, columns: Sequence[str]) -> "TileScores":
         """No tile, the start of a sum."""
-        return cls.of(dict.fromkeys(_TEXTS, ()), columns, np.zeros((0, len(columns))))
+        return cls.of(dict.fromkeys(TEXTS, ()), columns, np.zeros((0, len(columns))))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -66,10 +67,10 @@ class TileScores:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the scores."""
-        return tuple(self.table.columns[len(_TEXTS) :])
+        return tuple(self.table.columns[len(TEXTS) :])
 
     def text(self, name: str) -> tuple[str, ...]:
-        """tile_id, organ, patient or family of every tile."""
+        """One of the columns of `TEXTS`."""
         return tuple(self.table[name].tolist())
 
     @property
@@ -127,13 +128,13 @@ def read_tile_scores(path: Path, columns: Sequence[str]) -> dict[str, TileScores
     """
     table = read_table(path, (*KEYS, *columns), columns)
     by_system = table.groupby("system", sort=False)
-    return {str(system): TileScores(rows[[*_TEXTS, *columns]].reset_index(drop=True)) for system, rows in by_system}
+    return {str(system): TileScores(rows[[*TEXTS, *columns]].reset_index(drop=True)) for system, rows in by_system}
 
 
 def _lines(system: str, tiles: TileScores) -> str:
     scores = tiles.table[list(tiles.columns)].map(_cell)
     fold = [fold_of(tile_id) for tile_id in tiles.text("tile_id")]
-    table = tiles.table[list(_TEXTS)].assign(fold=fold, system=system)[list(KEYS)].join(scores)
+    table = tiles.table[list(TEXTS)].assign(fold=fold, system=system)[list(KEYS)].join(scores)
     return str(table.to_csv(index=False, header=False, lineterminator="\n"))
 
 

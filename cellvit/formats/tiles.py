@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
+from pydantic import Field
 
 from cellvit.errors import ContractError
 from cellvit.formats.documents import Check, Document, Number, Values
@@ -17,21 +18,22 @@ from cellvit.taxonomy import ORGANS, NucleusClass
 ID_DTYPE: Final = "S16"
 """Tile ids ``f{fold}-{row:05d}`` and names of organs as fixed ASCII."""
 
-PATIENT_BYTES: Final = 64
-"""Longest name of a patient or slide in UTF-8; a slide of TCGA with its UUID takes 60."""
+NAME_BYTES: Final = 64
+"""Longest name of a patient, slide or source in UTF-8; a slide of TCGA with its UUID takes 60."""
 
-_PATIENT_DTYPE: Final = f"S{PATIENT_BYTES}"
+_NAME_DTYPE: Final = f"S{NAME_BYTES}"
 
 TILES: Final = Format(
     "cellvit-tiles",
-    5,
+    6,
     (
         Column("image", "uint8", (256, 256, 3)),
         Column("instances", "int32", (256, 256), compressed=True),
         Column("classes", "uint8", (256, 256), compressed=True),
         Column("organ", ID_DTYPE),
         Column("tile_id", ID_DTYPE),
-        Column("patient", _PATIENT_DTYPE),
+        Column("patient", _NAME_DTYPE),
+        Column("source", _NAME_DTYPE),
         ROW_COLUMN,
     ),
 )
@@ -48,6 +50,7 @@ class TileBatch:
         organ: Organ of each tile, as `cellvit.taxonomy.ORGANS` spells it.
         tile_id: ``f{fold}-{row:05d}``; unique over all folds and stable across runs.
         patient: Patient (or slide) of each tile; empty where unknown, as all are where it is left out.
+        source: Laboratory or data set that each tile comes from; likewise.
     """
 
     image: UInt8[np.ndarray, "b 256 256 3"]
@@ -56,11 +59,13 @@ class TileBatch:
     organ: tuple[str, ...]
     tile_id: tuple[str, ...]
     patient: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.tile_id)
-        if not self.patient:
-            object.__setattr__(self, "patient", ("",) * n)
+        for name in ("patient", "source"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, ("",) * n)
         where = f"tiles {self.tile_id[0]} to {self.tile_id[-1]}" if n else "empty batch of tiles"
         for column in TILES.columns[:3]:
             array, shape = getattr(self, column.name), (n, *column.axes)
@@ -74,8 +79,10 @@ class TileBatch:
             raise ContractError(
                 f"{where}: {n} organs of PanNuke's 19 expected, found {len(self.organ)}, unknown {unknown}"
             )
-        if len(self.patient) != n:
-            raise ContractError(f"{where}: one patient for each of {n} tiles expected, found {len(self.patient)}")
+        for name in ("patient", "source"):
+            if len(getattr(self, name)) != n:
+                found = len(getattr(self, name))
+                raise ContractError(f"{where}: one {name} for each of {n} tiles expected, found {found}")
         if n and (self.instances.min() < 0 or self.classes.max() > max(NucleusClass)):
             raise ContractError(f"{where}: instance labels are 0 and up, classes 0..{max(NucleusClass)}")
         if not np.array_equal(self.instances > 0, self.classes > 0):
@@ -94,6 +101,7 @@ class FoldSummary(Document):
     Attributes:
         n_patients: Patients that patients.npy names; 0 without that file.
         n_tiles_without_patient: Tiles whose patient is unknown.
+        tiles_by_source: Tiles of each source that sources.npy names; empty without that file.
         coverage: Share of nuclear pixels.
         empty_tiles: Ids of tiles without a nucleus.
         overlap_px: Pixels that more than one class channel claims; the later channel has them.
@@ -102,11 +110,13 @@ class FoldSummary(Document):
     """
 
     format: Literal["cellvit-fold-summary"] = "cellvit-fold-summary"
+    version: int = 3
     fold: int
     n_tiles: int
     n_patients: int = 0
     n_tiles_without_patient: int = 0
     tiles_by_organ: dict[str, int]
+    tiles_by_source: dict[str, int] = Field(default_factory=dict)
     nuclei_by_class: dict[str, int]
     coverage: Number
     empty_tiles: tuple[str, ...]
@@ -188,6 +198,7 @@ def read_tiles(store: Rows, rows: np.ndarray) -> TileBatch:
         organ=store.names("organ", rows),
         tile_id=store.names("tile_id", rows),
         patient=store.names("patient", rows),
+        source=store.names("source", rows),
     )
 
 
@@ -199,5 +210,6 @@ def append_tiles(writer: StoreWriter, batch: TileBatch) -> None:
         classes=batch.classes,
         organ=as_names(batch.organ, ID_DTYPE),
         tile_id=as_names(batch.tile_id, ID_DTYPE),
-        patient=as_names(batch.patient, _PATIENT_DTYPE),
+        patient=as_names(batch.patient, _NAME_DTYPE),
+        source=as_names(batch.source, _NAME_DTYPE),
     )

@@ -11,6 +11,8 @@ References:
     Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11 (jackknife).
     Bell and McCaffrey, Bias reduction in standard errors for linear regression with multi-stage samples, Survey
     Methodology 2002 (CR3; t with the number of groups minus one).
+    Welch, The generalization of "Student's" problem when several different population variances are involved, Biometrika
+    1947; Satterthwaite, Biometrics Bulletin 1946 (degrees of freedom of a difference between independent groups).
     Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 1979.
 """
 
@@ -137,6 +139,30 @@ def interval_of_organ_mean(
     return interval_of_sums(_mean_of_ratios, rows, scale=scale, groups=groups)
 
 
+def interval_of_difference(first: Interval, second: Interval, *, scale: Scale = "share") -> Interval:
+    """Interval of `first` minus `second`, two values of one metric on different tiles, of patients that are independent.
+
+    The standard errors of both add in squares, and Student's t has Welch's degrees of freedom. There is no interval where
+    one of both has none. `units` is the smaller number of patients of the two.
+
+    Args:
+        scale: Values that the metric can have, as both intervals were computed with.
+
+    Examples:
+        >>> seen, unseen = Interval(0.6, 0.5, 0.7, 9, 5), Interval(0.5, 0.4, 0.6, 9, 5)
+        >>> found = interval_of_difference(seen, unseen, scale="real")
+        >>> round(found.value, 3), round(found.low, 3), round(found.high, 3), found.n, found.units
+        (0.1, -0.017, 0.217, 18, 5)
+    """
+    value, n, units = first.value - second.value, first.n + second.n, min(first.units, second.units)
+    variances = np.square([_error(first, scale), _error(second, scale)])
+    if not np.isfinite(variances).all():
+        return Interval(value, float("nan"), float("nan"), n, units)
+    total, parts = variances.sum(), np.square(variances) / (first.units - 1, second.units - 1)
+    half = float(_quantile(total**2 / parts.sum()) * np.sqrt(total))
+    return Interval(value, value - half, value + half, n, units)
+
+
 def p_value(difference: float, low: float, high: float, units: int) -> float:
     """Two-sided p-value of a difference whose interval has the scale "real"; NaN without interval.
 
@@ -146,7 +172,7 @@ def p_value(difference: float, low: float, high: float, units: int) -> float:
     """
     if not high > low:
         return float("nan")
-    error = (high - low) / 2 / _quantile(units)
+    error = (high - low) / 2 / _quantile(units - 1)
     return float(2 * student.sf(abs(difference) / error, units - 1))
 
 
@@ -188,12 +214,21 @@ def _ends(value: float, error: float, n_units: int, scale: Scale) -> tuple[float
         centre = float(to_real(np.float64(value)))
         if n_units < MIN_UNITS or not error > _NO_SPREAD or not np.isfinite(centre):
             return float("nan"), float("nan")
-        half = float(_quantile(n_units) * error * slope(np.float64(value)))
+        half = float(_quantile(n_units - 1) * error * slope(np.float64(value)))
         return float(from_real(np.float64(centre - half))), float(from_real(np.float64(centre + half)))
 
 
-def _quantile(n_units: int) -> float:
-    return float(student.ppf((1 + LEVEL) / 2, n_units - 1))
+def _error(interval: Interval, scale: Scale) -> float:
+    """Standard error from which `_ends` made an interval; NaN or infinite where there is none."""
+    to_real, _, slope = _SCALES[scale]
+    with np.errstate(all="ignore"):
+        low, high = (float(to_real(np.float64(end))) for end in (interval.low, interval.high))
+        return (high - low) / 2 / float(_quantile(interval.units - 1) * slope(np.float64(interval.value)))
+
+
+def _quantile(freedom: float) -> float:
+    """Quantile of Student's t by its degrees of freedom."""
+    return float(student.ppf((1 + LEVEL) / 2, freedom))
 
 
 def _mean_of_ratios(sums: Float64[np.ndarray, "r 2*o"]) -> Float64[np.ndarray, " r"]:

@@ -9,7 +9,7 @@ from cellvit.evaluation.grading import grade_counts
 from cellvit.evaluation.images import CLASS_COLOURS, HV_COLOURS, NP_COLOURS, colour_bar_png, svg_uri
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.gallery import Gallery, GalleryTile, Rank
-from cellvit.report import integrity, origin, results, verdict
+from cellvit.report import integrity, origin, results, sources, verdict
 from cellvit.report.cells import Table
 from cellvit.report.charts import comparison_chart, training_curves
 from cellvit.report.data import Decoder, ReportData
@@ -68,6 +68,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "swatches": {CLASS_NAMES[member]: CLASS_COLOURS[member] for member in _LEGEND},
         "np_bar": colour_bar_png(NP_COLOURS),
         "hv_bar": colour_bar_png(HV_COLOURS),
+        "sources": _source_parts(data),
         "families": tuple(map(_family, data.evaluations)),
         "organs": _organ_parts(data),
         "training": tuple(map(_training, data.decoders)),
@@ -93,6 +94,12 @@ def _organ_parts(data: ReportData) -> tuple[Part, ...]:
     routed = {document.split: document for document in data.routed}
     splits = dict.fromkeys((*heads, *routed))
     return tuple(_organs(split, heads.get(split), routed.get(split)) for split in splits)
+
+
+def _source_parts(data: ReportData) -> tuple[Part, ...]:
+    """Values by source of the tiles; nothing where no tile names its source."""
+    tables = _with_rows([sources.source_table(data.evaluations)])
+    return (Part(sources.HEADING, tables, note=sources.EXPLANATION),) if tables else ()
 
 
 def _check_parts(data: ReportData) -> tuple[Part, ...]:

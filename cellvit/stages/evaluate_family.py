@@ -12,13 +12,14 @@ from cellvit.config.steps import EvaluateSettings
 from cellvit.evaluation.gallery import choose_tiles, gallery_tiles
 from cellvit.evaluation.map_sums import predicted_sums
 from cellvit.evaluation.scoring import COLUMNS
+from cellvit.evaluation.sources import values_by_source
 from cellvit.evaluation.system_scores import perfect_maps, scores_of_classical, scores_of_maps
 from cellvit.evaluation.systems import Decoder, read_decoder, shown, system_values
 from cellvit.evaluation.values import gaps, majority_class, map_sums_of, map_values
 from cellvit.formats.content import provenance_of
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import write_document
-from cellvit.formats.evaluations import FamilyEvaluation
+from cellvit.formats.evaluations import FamilyEvaluation, SourceValues
 from cellvit.formats.family import FamilyData, open_family
 from cellvit.formats.gallery import Gallery, GalleryTile
 from cellvit.formats.provenance import Provenance
@@ -118,9 +119,10 @@ def run(arguments: Arguments) -> None:
         if not reason:
             train_rows = data.rows_of_folds(arguments.train_folds)
             sums = test.sums(decoder, train_rows, "mapped system=decoder of=training")
-            scores = _scores(test, decoder, majority_class(sums))
+            decoders = {"decoder": decoder, **_shared(arguments)}
+            scores = _scores(test, decoders, majority_class(sums))
             fields = _values(scores, sums, data.tiles.names("patient", train_rows))
-            evaluation = evaluation.model_copy(update=fields)
+            evaluation = evaluation.model_copy(update=fields | {"sources": _sources(scores, decoders)})
             pictures = _pictures(test, decoder, scores)
     write_tile_scores(arguments.table, scores, COLUMNS)
     tables = {"tiles": sha256_of(arguments.table)}
@@ -140,27 +142,24 @@ def _decoder(arguments: Arguments, checkpoint: Path, watershed: Path, family: st
     return read_decoder(checkpoint, watershed, split=arguments.split, family=family, test_folds=arguments.test_folds)
 
 
-def _shared(arguments: Arguments) -> Decoder | None:
-    """The decoder for all organs; None if it is not given or could not be trained."""
+def _shared(arguments: Arguments) -> dict[str, Decoder]:
+    """The decoder for all organs as the system "shared"; nothing if it is not given or could not be trained."""
     if arguments.shared_checkpoint is None or arguments.shared_watershed is None:
-        return None
+        return {}
     decoder = _decoder(arguments, arguments.shared_checkpoint, arguments.shared_watershed, SHARED_FAMILY)
     if decoder.header.status == "absent":
         log.warning("split=%s has no shared decoder: %s", arguments.split, decoder.header.reason)
-        return None
-    return decoder
+        return {}
+    return {"shared": decoder}
 
 
-def _scores(test: _Test, decoder: Decoder, majority: int) -> dict[str, TileScores]:
+def _scores(test: _Test, decoders: dict[str, Decoder], majority: int) -> dict[str, TileScores]:
     """Scores of every system on the test tiles; the upper bound uses the decoder's watershed."""
-    family, rows, scores = test.arguments.family, test.rows, {}
-    shared = _shared(test.arguments)
+    family, rows, scores, decoder = test.arguments.family, test.rows, dict[str, TileScores](), decoders["decoder"]
     with workers(test.arguments.threads, _SYSTEMS * len(rows)) as pool:
-        maps = test.maps(decoder, rows, "scored system=decoder")
-        scores["decoder"] = scores_of_maps(maps, decoder.watershed, family=family, pool=pool)
-        if shared is not None:
-            maps = test.maps(shared, rows, "scored system=shared")
-            scores["shared"] = scores_of_maps(maps, shared.watershed, family=SHARED_FAMILY, pool=pool)
+        for system, of_system in decoders.items():
+            maps = test.maps(of_system, rows, f"scored system={system}")
+            scores[system] = scores_of_maps(maps, of_system.watershed, family=of_system.header.family, pool=pool)
         tiles = test.tiles("scored system=classical")
         scores["classical"] = scores_of_classical(tiles, decoder.classical, majority, family=family, pool=pool)
         maps = map(perfect_maps, test.tiles("scored system=upper_bound"))
@@ -180,6 +179,12 @@ def _values(scores: dict[str, TileScores], train: MapSums, train_patients: tuple
         "gaps": gaps(train, map_sums_of(own), groups=groups_of(train_patients + patients)),
         **system_values(scores, "decoder")._asdict(),
     }
+
+
+def _sources(scores: dict[str, TileScores], decoders: dict[str, Decoder]) -> dict[str, SourceValues]:
+    """Values by source of the systems that were trained; nothing where no test tile names its source."""
+    found = {name: values_by_source(scores[name], decoder.header.sources) for name, decoder in decoders.items()}
+    return {name: values for name, values in found.items() if values is not None}
 
 
 def _pictures(test: _Test, decoder: Decoder, scores: dict[str, TileScores]) -> tuple[GalleryTile, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import numpy as np
 
-from cellvit.data.pannuke import FoldFiles, RawBlock, check_fold, read_blocks, read_patients, read_types
+from cellvit.data.pannuke import FoldFiles, RawBlock, check_fold, read_blocks, read_names, read_types
 from cellvit.errors import ContractError
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import write_document
@@ -32,6 +32,7 @@ class Arguments:
     masks: Annotated[Path, Input("masks.npy of the fold")]
     types: Annotated[Path, Input("types.npy of the fold: the organ of each tile")]
     patients: Annotated[Path | None, Input("patients.npy of the fold: the patient of each tile, where known")] = None
+    sources: Annotated[Path | None, Input("sources.npy of the fold: where each tile comes from, where known")] = None
     mark: Annotated[Path | None, Input("file that marks the fold as simulated")] = None
     tiles: Annotated[Path, Output("tile store to write")]
     summary: Annotated[Path, Output("JSON to write: what the fold contains, and what was resolved or dropped")]
@@ -45,6 +46,7 @@ class _Fold:
     fold: int
     organs: tuple[str, ...]
     patients: tuple[str, ...]
+    sources: tuple[str, ...]
     nuclei: Counter[int] = field(default_factory=Counter)
     overlap_px: int = 0
     lost: int = 0
@@ -62,9 +64,11 @@ def run(arguments: Arguments) -> None:
         MissingInputError: A file of the fold does not exist.
         ContractError: The fold is not in the official layout; the message says where.
     """
-    files = FoldFiles(arguments.fold, arguments.images, arguments.types, arguments.masks, arguments.patients)
+    paths = (arguments.images, arguments.types, arguments.masks, arguments.patients, arguments.sources)
+    files = FoldFiles(arguments.fold, *paths)
     organs = read_types(files)
-    n, fold = len(organs), _Fold(arguments.fold, organs, read_patients(files, len(organs)))
+    n = len(organs)
+    fold = _Fold(arguments.fold, organs, read_names(files, "patients", n), read_names(files, "sources", n))
     log.info("reading fold=%d tiles=%d patients=%d", fold.fold, n, n_patients(fold.patients))
     origin = Provenance(
         made_from={f"data:{name}": sha256_of(path) for name, path in files.inputs.items()},
@@ -82,6 +86,8 @@ def run(arguments: Arguments) -> None:
         log.warning("background channel contradicts the classes: pixels=%d (the classes are used)", fold.mismatch_px)
     if 0 < (without := fold.patients.count("")) < n:
         log.warning("tiles without a patient: tiles=%d of %d (each is sampled alone)", without, n)
+    if 0 < (without := fold.sources.count("")) < n:
+        log.warning("tiles without a source: tiles=%d of %d (they are in no value by source)", without, n)
     write_document(arguments.summary, _summary(fold, n, origin))
 
 
@@ -107,7 +113,8 @@ def _painted(block: RawBlock, fold: _Fold) -> TileBatch:
     fold.mismatch_px += block.background_mismatch_px
     fold.nuclear_px += int(np.count_nonzero(instances))
     fold.brightest = max(fold.brightest, int(block.images.max(initial=0)))
-    return TileBatch(block.images, instances, classes, fold.organs[selected], tile_ids, fold.patients[selected])
+    names = fold.patients[selected], fold.sources[selected]
+    return TileBatch(block.images, instances, classes, fold.organs[selected], tile_ids, *names)
 
 
 def _summary(fold: _Fold, n: int, origin: Provenance) -> FoldSummary:
@@ -118,6 +125,7 @@ def _summary(fold: _Fold, n: int, origin: Provenance) -> FoldSummary:
         n_patients=n_patients(fold.patients),
         n_tiles_without_patient=fold.patients.count(""),
         tiles_by_organ=dict(sorted(Counter(fold.organs).items())),
+        tiles_by_source=dict(sorted(Counter(filter(None, fold.sources)).items())),
         nuclei_by_class={name: fold.nuclei[number] for number, name in enumerate(CLASS_NAMES) if number},
         coverage=fold.nuclear_px / (n * TILE_PX**2) if n else float("nan"),
         empty_tiles=tuple(fold.empty),

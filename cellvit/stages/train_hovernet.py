@@ -9,7 +9,7 @@ import torch
 
 from cellvit.config.steps import TrainHovernetSettings
 from cellvit.errors import SettingsError, StaleFileError
-from cellvit.formats.checkpoints import Arrays, CheckpointHeader, read_checkpoint
+from cellvit.formats.checkpoints import Arrays, CheckpointHeader, read_checkpoint, read_header
 from cellvit.formats.content import provenance_of
 from cellvit.formats.family import FamilyData, open_family
 from cellvit.formats.training_state import resuming
@@ -103,6 +103,7 @@ def _header(arguments: Arguments, data: FamilyData, rows: RowsByRole) -> Checkpo
     """Everything that is known before the training."""
     decoder = arguments.settings.decoder
     trained = set(data.tiles.names("organ", rows.train))
+    before = read_header(arguments.start).sources if arguments.start else ()
     folds = ", ".join(map(str, arguments.train_folds))
     inputs = (*arguments.members, *([arguments.start] if arguments.start else []))
     return CheckpointHeader(
@@ -119,5 +120,6 @@ def _header(arguments: Arguments, data: FamilyData, rows: RowsByRole) -> Checkpo
         folds={"train": arguments.train_folds, "validate": arguments.validate_folds},
         tiles={"train": len(rows.train), "validate": len(rows.validate)},
         trained_organs=tuple(organ for organ in ORGANS if organ in trained),
+        sources=tuple(sorted({*before, *data.tiles.names("source", rows.train)})),
         code=arguments.code,
     )

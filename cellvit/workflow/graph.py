@@ -49,9 +49,10 @@ class Graph:
         return f"{self.data_root}/Fold {{fold}}/{SIMULATED_MARK}"
 
     @property
-    def patients(self) -> str:
-        """File with the patient of each tile of a raw fold, which may be missing."""
-        return str(fold_files(Path(self.data_root), "{fold}").patients)
+    def names(self) -> dict[str, ForJob]:
+        """Files with the patient and with the source of each tile of a raw fold, where they exist; for `input`."""
+        files = fold_files(Path(self.data_root), "{fold}")
+        return {kind: self.where_present(str(getattr(files, kind))) for kind in ("patients", "sources")}
 
     @property
     def weights(self) -> list[str]:

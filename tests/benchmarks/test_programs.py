@@ -1,12 +1,15 @@
+import csv
 import runpy
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cellvit.data.pannuke import fold_files, read_blocks, read_names, read_types
 from cellvit.formats.family import write_members
 from cellvit.formats.features import FEATURES
 from cellvit.formats.provenance import Provenance
@@ -77,7 +80,7 @@ def finished_run(tmp_path: Path, write_tile_store: Callable[..., Path]) -> Path:
     for fold in (1, 3):
         paths = [tmp_path / folder / f"fold{fold}.h5" for folder in ("tiles", "features", "families/all")]
         tiles, features, members = paths
-        write_tile_store(tiles, fold, ["Colon"] * 4, patients=["CoNSeP a", "CoNSeP b", "MoNuSeg c", "MoNuSeg d"])
+        write_tile_store(tiles, fold, ["Colon"] * 4, sources=["CoNSeP", "CoNSeP", "MoNuSeg", "MoNuSeg"])
         rng = np.random.default_rng(fold)
         with writing(features, FEATURES, 4, {"views": 1, "blocks": 2, "g": 16, "dim": 8}, Provenance()) as writer:
             tokens = rng.normal(size=(4, 1, 2, 16, 16, 8)).astype(np.float16)
@@ -126,3 +129,46 @@ def test_loss_weights_compares_the_parts_of_the_hv_loss_with_both_decodings(repo
     assert columns.count("|") == default.count("|") == without.count("|") == 13
     assert default.count("| +0.000") == 4
     assert without.startswith("| magnitude 0 |")
+
+
+@pytest.mark.parametrize("by", ["patient", "source"])
+def test_folds_of_real_tiles_keep_patients_together_and_deal_them_in_turn(repository, by):
+    folds_of = runpy.run_path(str(repository / "benchmarks/real_folds.py"))["folds_of"]
+    rows = [
+        {"organ": organ, "source": source, "patient": f"{organ} {patient}"}
+        for source, organs in (("CoNSeP", ["Colon"]), ("MoNuSeg", ["Liver", "Stomach"]))
+        for organ in organs
+        for patient in (1, 2, 3, 4, 1)
+    ]
+
+    folds = dict(zip([(row["source"], row["patient"]) for row in rows], folds_of(rows, by), strict=True))
+
+    assert [folds[row["source"], row["patient"]] for row in rows] == folds_of(rows, by)
+    by_fold = Counter((source, fold) for (source, _), fold in folds.items())
+    if by == "source":
+        assert {source: {fold for of, fold in by_fold if of == source} for source in ("CoNSeP", "MoNuSeg")} == {
+            "CoNSeP": {1, 2, 3},
+            "MoNuSeg": {4, 5, 6},
+        }
+        assert [by_fold["MoNuSeg", fold] for fold in (4, 5, 6)] == [3, 3, 2]
+    else:
+        assert [by_fold["MoNuSeg", fold] for fold in (1, 2, 3)] == [4, 2, 2], "each organ starts with fold 1"
+
+
+@pytest.mark.real_tiles
+def test_folds_of_real_tiles_are_read_with_their_patients_and_sources(repository, tmp_path):
+    program, tiles = repository / "benchmarks/real_folds.py", repository.parent / "shared/real_tiles"
+    program_names = runpy.run_path(str(program))
+    with (tiles / "manifest.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["patient"] == "train_10" or row["organ"] == "Stomach"]
+
+    program_names["write_fold"](tmp_path, 1, tiles, rows)
+
+    files = fold_files(tmp_path, 1)
+    assert read_types(files) == tuple(row["organ"] for row in rows)
+    assert set(read_names(files, "sources", len(rows))) == {"CoNSeP", "MoNuSeg"}
+    blocks = list(read_blocks(files))
+    assert sum(len(np.unique(tile)) - 1 for block in blocks for tile in block.masks[..., :-1].max(axis=-1)) == sum(
+        int(row["nuclei"]) for row in rows
+    )
+    assert not sum(block.background_mismatch_px for block in blocks)

@@ -83,14 +83,15 @@ def test_a_wrong_setting_is_the_only_message(doctor: Doctor) -> None:
     assert "memory" not in printed
 
 
-def test_patients_that_do_not_match_their_fold_are_a_fault(doctor: Doctor, tmp_path: Path, write_raw_fold) -> None:
+@pytest.mark.parametrize("kind", ["patients", "sources"])
+def test_names_that_do_not_match_their_fold_are_a_fault(doctor: Doctor, tmp_path: Path, write_raw_fold, kind) -> None:
     for fold in (1, 2, 3):
-        write_raw_fold(tmp_path / "raw", fold, ["Colon"], patients=["p1"] * fold)
+        write_raw_fold(tmp_path / "raw", fold, ["Colon"], **{kind: ["p1"] * fold})
 
     code, printed = doctor(**{**SMALL, "data": {"root": str(tmp_path / "raw")}})
 
     assert code == 1
-    assert "patients.npy: expected names of patients (1,) as text" in printed
+    assert f"{kind}.npy: expected names of {kind} (1,) as text" in printed
 
 
 def test_every_view_and_block_counts_for_the_disk_space(doctor: Doctor) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cellvit.data.pannuke import check_fold, fold_files, read_blocks, read_patients, read_types
+from cellvit.data.pannuke import check_fold, fold_files, read_blocks, read_names, read_types
 from cellvit.errors import ContractError, MissingInputError
 
 
@@ -103,42 +103,52 @@ def test_whole_numbers_of_any_dtype_are_read(files):
     assert len(list(read_blocks(files))) == 1
 
 
-def test_without_their_file_patients_are_unknown(files):
-    assert read_patients(files, 2) == ("", "")
+KINDS = pytest.mark.parametrize("kind", ["patients", "sources"])
+
+
+@KINDS
+def test_without_their_file_names_are_unknown(files, kind):
+    assert read_names(files, kind, 2) == ("", "")
     assert list(files.inputs) == ["images", "types", "masks"]
 
 
+@KINDS
 @pytest.mark.parametrize(
     "names",
     [np.array(["Müller", ""]), np.array(["Müller".encode(), b""]), np.array(["Müller", ""], dtype="U200")],
     ids=["text", "bytes", "wider_than_any_name"],
 )
-def test_patients_are_named_as_in_their_file(files, names):
-    np.save(files.patients, names)
+def test_tiles_are_named_as_in_the_file(files, kind, names):
+    np.save(getattr(files, kind), names)
 
-    assert read_patients(files, 2) == ("Müller", "")
-    assert list(files.inputs) == ["images", "types", "masks", "patients"]
+    assert read_names(files, kind, 2) == ("Müller", "")
+    assert list(files.inputs) == ["images", "types", "masks", kind]
 
 
 @pytest.mark.parametrize(
     ("names", "found"),
     [
         ([7, 8], r"found int64 \(2,\)"),
-        (["p1"], r"expected names of patients \(2,\).*found <U2 \(1,\)"),
+        (["p1"], r"expected names of KIND \(2,\).*found <U2 \(1,\)"),
         ([["p1"], ["p2"]], r"found <U2 \(2, 1\)"),
         (np.array(["p1", None], dtype=object), r"cannot be read as a \.npy array.*pickled objects"),
         (["p1", "ü" * 33], r"row 1 is .*\(66 bytes\); expected at most 64 bytes"),
         (["p1", "p\n2"], r'row 1 is "p\\n2".*printable UTF-8'),
         (["p1 ", "p1"], r'row 0 is "p1 ".*without spaces around it'),
-        ([b"M\xfcller", b"p2"], r"row 0 is .*printable UTF-8"),
+        ([b"M\xfcller", b"p2"], r"row 0 is .*printable UTF-8.*different for different KIND"),
         (["p1", "\ud800"], r"row 1 is .*printable UTF-8"),
     ],
 )
-def test_patients_that_cannot_be_read_are_refused_with_the_fix(files, names, found):
-    np.save(files.patients, np.array(names))
+@pytest.mark.parametrize(
+    ("kind", "without"),
+    [("patients", "intervals are then over tiles"), ("sources", "there are then no values by source")],
+)
+def test_names_that_cannot_be_read_are_refused_with_the_fix(files, kind, without, names, found):
+    path = getattr(files, kind)
+    np.save(path, np.array(names))
 
-    with pytest.raises(ContractError, match=found) as caught:
-        read_patients(files, 2)
+    with pytest.raises(ContractError, match=found.replace("KIND", kind)) as caught:
+        read_names(files, kind, 2)
 
-    assert str(caught.value).startswith(f"{files.patients}: ")
-    assert "numpy.save(path, numpy.array(names, dtype=str)); or remove the file" in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert f"numpy.save(path, numpy.array(names, dtype=str)); or remove the file: {without}" in str(caught.value)

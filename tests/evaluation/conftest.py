@@ -49,7 +49,13 @@ def disc_tiles() -> Callable[..., TileBatch]:
 def scored() -> Callable[..., TileScores]:
     """Scored tiles: the columns that are given, all other scores undefined, all counts 0."""
 
-    def make(organs: Sequence[str], *, patients: Sequence[str] = (), **columns: Sequence[float]) -> TileScores:
+    def make(
+        organs: Sequence[str],
+        *,
+        patients: Sequence[str] = (),
+        sources: Sequence[str] = (),
+        **columns: Sequence[float],
+    ) -> TileScores:
         n = len(organs)
         values = np.zeros((n, len(COLUMNS)))
         values[:, [COLUMNS.index(name) for name in SCORE_COLUMNS[2:]]] = np.nan  # the first two are counts of nuclei
@@ -57,7 +63,8 @@ def scored() -> Callable[..., TileScores]:
             values[:, COLUMNS.index(name)] = column
         ids = [f"f3-{row:05d}" for row in range(n)]
         patients = tuple(patients) or ("",) * n
-        texts = {"tile_id": ids, "organ": organs, "patient": patients, "family": ["digestive"] * n}
+        names = {"patient": patients, "source": tuple(sources) or ("",) * n}
+        texts = {"tile_id": ids, "organ": organs, **names, "family": ["digestive"] * n}
         return TileScores.of(texts, COLUMNS, values)
 
     return make

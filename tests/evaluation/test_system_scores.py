@@ -76,7 +76,7 @@ def test_scores_do_not_depend_on_the_batches(disc_tiles) -> None:
 def _only(batch: MapBatch, row: int) -> MapBatch:
     tiles = batch.tiles
     arrays = {name: getattr(tiles, name)[[row]] for name in ("image", "instances", "classes")}
-    texts = {name: getattr(tiles, name)[row : row + 1] for name in ("organ", "tile_id", "patient")}
+    texts = {name: getattr(tiles, name)[row : row + 1] for name in ("organ", "tile_id", "patient", "source")}
     part = dataclasses.replace(tiles, **arrays, **texts)
     return MapBatch(part, batch.np_prob[[row]], batch.hv[[row]], batch.nt_prob[[row]])
 

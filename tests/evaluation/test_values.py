@@ -19,7 +19,7 @@ from cellvit.evaluation.values import (
     values_by_organ,
 )
 from cellvit.formats.documents import Value
-from cellvit.formats.tile_table import TileScores
+from cellvit.formats.tile_table import TEXTS, TileScores
 from cellvit.formats.tiles import groups_of
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 from cellvit.metrics.maps import MapSums
@@ -229,7 +229,7 @@ def random_tiles(scored, tiles_each: int, *, patients: str, n_patients: int = 12
 
 def every_value(tiles: TileScores) -> dict[str, Value]:
     """All defined values that documents have of a set of tiles, by unique names."""
-    texts = {name: tiles.text(name) for name in ("tile_id", "organ", "patient", "family")}
+    texts = {name: tiles.text(name) for name in TEXTS}
     worse = TileScores.of(texts, COLUMNS, 0.9 * tiles.block(COLUMNS))
     found, of_maps = system_values({"decoder": tiles, "classical": worse}, "decoder"), map_sums_of(tiles)
     parts = {

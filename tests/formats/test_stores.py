@@ -138,13 +138,15 @@ def test_tokens_have_a_chunk_for_each_tile_view_and_block_and_maps_a_compression
         assert {tile_file[name].compression for name in tile_file} == {"gzip", None}
 
 
-def test_patients_of_tiles_are_read_as_written_and_empty_where_unknown(tmp_path, write_tile_store):
-    named = write_tile_store(tmp_path / "a.h5", 1, ["Lung"] * 3, patients=["Müller 2", "", "p1"])
+def test_patients_and_sources_of_tiles_are_read_as_written_and_empty_where_unknown(tmp_path, write_tile_store):
+    names = {"patients": ["Müller 2", "", "p1"], "sources": ["", "Zürich", "Bern"]}
+    named = write_tile_store(tmp_path / "a.h5", 1, ["Lung"] * 3, **names)
     unnamed = write_tile_store(tmp_path / "b.h5", 1, ["Lung"] * 2)
 
     with open_tiles(named) as store, open_tiles(unnamed) as other:
         assert read_tiles(store, np.array([2, 1, 0])).patient == ("p1", "", "Müller 2")
-        assert read_tiles(other, np.arange(2)).patient == ("", "")
+        assert read_tiles(store, np.array([2, 1, 0])).source == ("Bern", "Zürich", "")
+        assert read_tiles(other, np.arange(2)).patient == read_tiles(other, np.arange(2)).source == ("", "")
 
 
 def test_the_header_says_what_a_store_was_made_from(tmp_path, write_tile_store):

@@ -44,6 +44,7 @@ def scores(patients: Sequence[str], organs: Sequence[str] = (), **columns: Seque
         "tile_id": [f"f3-{row:05d}" for row in range(n)],
         "organ": list(organs) or ["Colon"] * n,
         "patient": list(patients) or [""] * n,
+        "source": [""] * n,
         "family": ["digestive"] * n,
     }
     return TileScores.of(texts, COLUMNS, values)

@@ -11,6 +11,7 @@ from cellvit.errors import ContractError
 from cellvit.metrics.intervals import (
     Scale,
     holm,
+    interval_of_difference,
     interval_of_mean,
     interval_of_organ_mean,
     interval_of_sums,
@@ -216,3 +217,37 @@ def test_holm_multiplies_the_smallest_by_all_and_never_decreases() -> None:
     undefined, defined = holm([math.nan, 0.01])
     assert math.isnan(undefined)
     assert defined == pytest.approx(0.02)  # a comparison without interval counts as one
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(3, 20), m=st.integers(3, 20))
+def test_the_interval_of_a_difference_is_that_of_welch_on_the_errors_of_both_means(seed: int, n: int, m: int) -> None:
+    first, second = rng(seed).normal(0, 1, n), rng(seed + 1).normal(0, 3, m)
+
+    found = interval_of_difference(*(interval_of_mean(x, scale="real") for x in (first, second)), scale="real")
+
+    # scipy's standard errors are s / sqrt(n); ours are s / sqrt(n - 1), which tiles scaled by sqrt(n / (n - 1)) have.
+    widened = [x.mean() + (x - x.mean()) * math.sqrt(len(x) / (len(x) - 1)) for x in (first, second)]
+    welch = stats.ttest_ind(*widened, equal_var=False).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((welch.low, welch.high))
+    assert (found.value, found.n, found.units) == (pytest.approx(first.mean() - second.mean()), n + m, min(n, m))
+
+
+@pytest.mark.parametrize("scale", ["share", "positive"])
+def test_the_difference_of_a_value_on_a_bounded_scale_has_the_same_errors(scale: Scale) -> None:
+    first, second = rng(0).uniform(0.5, 0.9, 8), rng(1).uniform(0.1, 0.9, 5)
+
+    found, plain = (
+        interval_of_difference(*(interval_of_mean(x, scale=of) for x in (first, second)), scale=of)
+        for of in (scale, "real")
+    )
+
+    assert tuple(found) == pytest.approx(tuple(plain))
+
+
+def test_a_difference_from_a_value_without_interval_has_none() -> None:
+    found = interval_of_difference(interval_of_mean(np.array([0.5, 0.6, 0.7])), interval_of_mean(np.array([0.1, 0.3])))
+
+    assert (found.value, found.n, found.units) == (pytest.approx(0.4), 5, 2)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)

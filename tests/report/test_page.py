@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import run_documents as documents
 
-from cellvit.formats.evaluations import FamilyEvaluation
+from cellvit.formats.evaluations import FamilyEvaluation, SourceValues
 from cellvit.report.data import ReportData, pair_decoders
 from cellvit.report.page import render, shown_galleries
 
@@ -118,6 +118,38 @@ def test_a_gallery_without_tiles_shows_its_note_and_names_from_data_are_escaped(
     assert "<script>" not in page
     assert "No test tile of this family has a nucleus." in page
     assert 'class="exhibit"' not in page
+
+
+def test_values_by_source_are_one_table_and_are_hidden_where_no_tile_names_its_source(
+    data: ReportData, page: str
+) -> None:
+    decoder = SourceValues(
+        trained_on={"Bern <1>": "unseen", "Lyon": "seen"},
+        n_tiles={"Bern <1>": 1, "Lyon": 1},
+        values={"Bern <1>": documents.values(aji=0.417), "Lyon": documents.values(aji=0.628)},
+        gaps=documents.values(aji=0.211),
+    )
+    evaluation = documents.evaluation("digestive").model_copy(update={"sources": {"decoder": decoder}})
+    pairs = pair_decoders(
+        documents.SETTINGS, [(documents.header("digestive"), documents.history())], evaluations=[evaluation]
+    )
+
+    shown = render(dataclasses.replace(data, decoders=pairs))
+
+    assert "By source of the tiles" not in page
+    Reader(shown)
+    section = shown.split("<h3>By source of the tiles</h3>")[1].split("</details>")[0]
+    for text in (
+        "The gap is the value over all tiles of sources that trained",
+        "Bern &lt;1&gt;",
+        "0.417",
+        "0.628",
+        "0.211",
+    ):
+        assert text in section
+    assert section.index("not seen in training; 1 tile of unknown source left out") < section.index(
+        "seen minus not seen</"
+    )
 
 
 def test_page_without_anything_evaluated_says_so(data: ReportData) -> None:

@@ -17,7 +17,7 @@ from cellvit.taxonomy import ORGANS
 
 GRID, DIM = 16, 8
 
-NO_PATIENTS: Mapping[int, Sequence[str]] = MappingProxyType({})
+NO_NAMES: Mapping[int, Sequence[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,18 @@ class SmallRun:
 def write_small_run(
     tmp_path: Path, write_tile_store: Callable[..., Path]
 ) -> Callable[[dict[int, list[str]]], SmallRun]:
-    """Write tiles and features of folds, given the organ (and where wanted the patient) of each tile."""
+    """Write tiles and features of folds, given the organ (and where wanted the patient and the source) of each tile."""
     centres = dict(zip(ORGANS, np.random.default_rng(9).normal(size=(len(ORGANS), DIM)), strict=True))
 
-    def write(organs_by_fold: dict[int, list[str]], patients: Mapping[int, Sequence[str]] = NO_PATIENTS) -> SmallRun:
+    def write(
+        organs_by_fold: dict[int, list[str]],
+        patients: Mapping[int, Sequence[str]] = NO_NAMES,
+        sources: Mapping[int, Sequence[str]] = NO_NAMES,
+    ) -> SmallRun:
         run = SmallRun(tmp_path, tuple(organs_by_fold))
         for fold, organs in organs_by_fold.items():
-            write_tile_store(run.tiles(fold), fold, organs, simulated=True, patients=patients.get(fold, ()))
+            names = {"patients": patients.get(fold, ()), "sources": sources.get(fold, ())}
+            write_tile_store(run.tiles(fold), fold, organs, simulated=True, **names)
             with open_tiles(run.tiles(fold)) as store:
                 origin = Provenance(
                     made_from={"tiles": store.digest},

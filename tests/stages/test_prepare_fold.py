@@ -110,6 +110,19 @@ def test_patients_are_stored_with_their_tiles_and_counted(tmp_path, write_raw_fo
     assert "tiles without a patient: tiles=1 of 4" in caplog.text
 
 
+def test_sources_are_stored_with_their_tiles_and_counted(tmp_path, write_raw_fold, prepare, caplog):
+    root = write_raw_fold(tmp_path / "raw", 1, ["Colon"] * 4, sources=["Lyon", "Bern", "", "Lyon"])
+
+    with caplog.at_level(logging.WARNING):
+        tiles, summary = prepare(root)
+
+    with open_tiles(tiles) as store:
+        assert store.names("source") == ("Lyon", "Bern", "", "Lyon")
+        assert list(store.provenance.made_from) == ["data:images", "data:types", "data:masks", "data:sources"]
+    assert read_document(summary, FoldSummary).tiles_by_source == {"Bern": 1, "Lyon": 2}
+    assert "tiles without a source: tiles=1 of 4" in caplog.text
+
+
 def fractional_id(masks: np.ndarray) -> np.ndarray:
     masks[1, 60, 64, 0] = 7.5
     return masks
@@ -120,11 +133,12 @@ def fractional_id(masks: np.ndarray) -> np.ndarray:
     [
         pytest.param("types", lambda _: np.array(["Colon", "Brain"]), 'row 1 is "Brain"', id="no_such_organ"),
         pytest.param("patients", lambda _: np.array(["p1"]), r"expected names of patients \(2,\)", id="patients"),
+        pytest.param("sources", lambda _: np.array([1, 2]), r"expected names of sources \(2,\)", id="sources"),
         pytest.param("masks", fractional_id, "in tile f1-00001", id="fractional_id_in_a_late_tile"),
     ],
 )
 def test_a_refused_fold_leaves_no_file(tmp_path, write_raw_fold, prepare, name, edit, message):
-    root = write_raw_fold(tmp_path / "raw", 1, ["Colon", "Colon"], patients=["p1", "p2"])
+    root = write_raw_fold(tmp_path / "raw", 1, ["Colon", "Colon"], patients=["p1", "p2"], sources=["a", "b"])
     path = getattr(fold_files(root, 1), name)
     np.save(path, edit(np.load(path)))
 

@@ -183,6 +183,22 @@ def test_a_block_that_is_not_stored_is_named(small_run):
     assert not given.checkpoint.exists()
 
 
+def test_the_checkpoint_names_the_sources_of_its_training_tiles_and_of_its_start(write_small_run):
+    sources = {1: ["Lyon", "Bern", ""], 2: ["Rome"]}
+    small_run = write_small_run({1: ["Colon", "Liver", "Colon"], 2: ["Colon"]}, sources=sources)
+    small_run.gather("digestive", ["Colon"])
+    small_run.gather("all", ["Colon", "Liver"])
+    shared, own = (arguments(small_run, family) for family in ("all", "digestive"))
+    started = starting_from(own, shared.checkpoint)
+
+    for given in (shared, own, started):
+        run(given)
+
+    assert read_header(shared.checkpoint).sources == ("", "Bern", "Lyon")
+    assert read_header(own.checkpoint).sources == ("", "Lyon")
+    assert read_header(started.checkpoint).sources == ("", "Bern", "Lyon")
+
+
 def starting_from(given: Arguments, start: Path | None, **changes: object) -> Arguments:
     """A training that starts from the weights of another one; its steps change nothing."""
     raw = given.settings.model_dump()

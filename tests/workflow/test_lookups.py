@@ -31,6 +31,17 @@ def test_a_family_starts_from_the_shared_decoder_of_its_split_where_it_is_set(st
     assert graph.start(CHECKPOINT)(job(family)) == expected
 
 
+def test_files_that_name_patients_and_sources_are_inputs_where_they_exist(tmp_path: Path):
+    graph, fold = Graph(load_settings({"data": {"root": str(tmp_path)}})), SimpleNamespace(items={"fold": 2}.items)
+    before = {kind: find(fold) for kind, find in graph.names.items()}
+    path = tmp_path / "Fold 2" / "images" / "fold2" / "sources.npy"
+    path.parent.mkdir(parents=True)
+    path.touch()
+
+    assert before == {"patients": [], "sources": []}
+    assert {kind: find(fold) for kind, find in graph.names.items()} == {"patients": [], "sources": [str(path)]}
+
+
 def test_a_training_asks_for_time_by_its_steps_and_validations(tmp_path: Path):
     (tmp_path / "tiles").mkdir()
     for fold, n in ((1, 160), (2, 50), (3, 999)):

@@ -187,7 +187,7 @@ class Run:
         write_checkpoint(path, CheckpointHeader(**default | fields), weights)
 
 
-def tile_batch(fold: int, organs: Sequence[str], patients: Sequence[str]) -> TileBatch:
+def tile_batch(fold: int, organs: Sequence[str], patients: Sequence[str], sources: Sequence[str]) -> TileBatch:
     """Tiles of three nuclei of two classes, shifted from tile to tile; the last tile is empty."""
     n = len(organs)
     rows, columns = np.ogrid[:256, :256]
@@ -201,7 +201,7 @@ def tile_batch(fold: int, organs: Sequence[str], patients: Sequence[str]) -> Til
     image = np.where(instances[..., None] > 0, np.uint8([90, 50, 140]), np.uint8([240, 210, 225]))
     image = (image + np.random.default_rng(fold).integers(-5, 6, image.shape)).astype(np.uint8)
     tile_id = tuple(f"f{fold}-{row:05d}" for row in range(n))
-    return TileBatch(image, instances, classes, tuple(organs), tile_id, tuple(patients))
+    return TileBatch(image, instances, classes, tuple(organs), tile_id, tuple(patients), tuple(sources))
 
 
 @pytest.fixture(scope="session")
@@ -218,7 +218,7 @@ def copy_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Run], Run]:
 
 @pytest.fixture(scope="session")
 def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
-    """Write folds of tiles with the given organs and patients, and list the members of the families.
+    """Write folds of tiles with the given organs, patients and sources, and list the members of the families.
 
     Args:
         extracted: Settings of the extraction, which name the views; without them, features are of one view.
@@ -229,12 +229,13 @@ def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
         families: dict[str, tuple[str, ...]],
         patients: Mapping[int, Sequence[str]] = MappingProxyType({}),
         extracted: Mapping[str, Any] = MappingProxyType({}),
+        sources: Mapping[int, Sequence[str]] = MappingProxyType({}),
     ) -> Run:
         run = Run(tmp_path_factory.mktemp("run"), families)
         for fold, organs in organs_by_fold.items():
             (tiles,), (features,) = run.tiles(fold), run.features(fold)
             with writing(tiles, TILES, len(organs), {}, Provenance(simulated=True)) as writer:
-                append_tiles(writer, tile_batch(fold, organs, patients.get(fold, ())))
+                append_tiles(writer, tile_batch(fold, organs, patients.get(fold, ()), sources.get(fold, ())))
             _write_features(tiles, features, fold, len(organs), extracted)
             for family, of_family in families.items():
                 (members,) = run.members(family, fold)

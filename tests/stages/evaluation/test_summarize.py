@@ -7,7 +7,7 @@ from cellvit.config.steps import SummarizeSettings
 from cellvit.formats.content import content_of
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import Value, read_document, write_document
-from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
+from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation, SourceValues
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.summary import SummaryOrigin, read_summary
 from cellvit.formats.watershed import WatershedChoice
@@ -80,6 +80,24 @@ def test_every_value_is_in_the_table_with_its_grade(summarized) -> None:
     assert rows["epidermal", "aji"].gate == "undefined"
     assert rows["organ_given", "aji"].value == 0.41
     assert rows["organ_head", "organ_accuracy"].gate == "partial"
+
+
+def test_values_by_source_are_rows_that_say_what_was_seen(summarized) -> None:
+    by_source = {"Lyon": {"aji": value(0.5)}, "Bern": {"aji": value(0.4)}}
+    trained_on, n_tiles = {"Lyon": "seen", "Bern": "unseen"}, {"Lyon": 6, "Bern": 6}
+    of_system = SourceValues(trained_on=trained_on, n_tiles=n_tiles, values=by_source, gaps={"aji": value(0.1)})
+
+    folder, _ = summarized(sources={"decoder": of_system, "shared": of_system})
+
+    rows = {row.metric: row.value for row in read_summary(folder / "summary.csv") if row.family == "digestive"}
+    assert {name: found for name, found in rows.items() if "[" in name or "source" in name} == {
+        "aji[Lyon seen]": 0.5,
+        "aji[Bern unseen]": 0.4,
+        "source_gap_aji": 0.1,
+        "aji.shared[Lyon seen]": 0.5,
+        "aji.shared[Bern unseen]": 0.4,
+        "source_gap_aji.shared": 0.1,
+    }
 
 
 def test_the_text_names_marks_warnings_and_what_is_missing(summarized) -> None:
