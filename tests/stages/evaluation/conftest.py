@@ -228,8 +228,9 @@ def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
         organs_by_fold: dict[int, Sequence[str]],
         families: dict[str, tuple[str, ...]],
         patients: Mapping[int, Sequence[str]] = MappingProxyType({}),
-        extracted: Mapping[str, Any] = MappingProxyType({}),
         sources: Mapping[int, Sequence[str]] = MappingProxyType({}),
+        *,
+        extracted: Mapping[str, Any] = MappingProxyType({}),
     ) -> Run:
         run = Run(tmp_path_factory.mktemp("run"), families)
         for fold, organs in organs_by_fold.items():
