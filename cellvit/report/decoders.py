@@ -16,12 +16,13 @@ _REASONS: Final = {
     "family": f"better on the validation tiles of the family (fewer than {MIN_TILES} of the organ)",
     "setting": "routing.decoder: family",
     "undefined": "no validation tile compares both",
-    "alone": "the only one that could be trained",
+    "alone": "no other decoder was trained",
 }
 """Why a decoder is used, by `DecoderChoice.chosen_by`."""
 
 _SHARED: Final = "the shared decoder"
 _OWN: Final = "the decoder of the family"
+_BY_VALIDATION: Final = "the one that is better on validation tiles"
 
 
 class _Judged(NamedTuple):
@@ -40,10 +41,12 @@ def decoder_lines(routed: Iterable[RoutedEvaluation]) -> tuple[str, ...]:
     compared = [one for one in judged if one.choice.test is not None]
     lines = [*_conclusion(compared), *_alone(judged), *_otherwise(compared)]
     if compared:
+        metrics = " or ".join(dict.fromkeys(metric_of(one.choice.metric).label for one in compared))
         lines.append(
-            f"Clearly: below 5 % after Holm's correction for {counted(len(compared), 'comparison')} (one for each organ "
-            f"and split), paired by tile; fewer than {MIN_UNITS} patients (or tiles) are never clear. The test tiles took no "
-            "part in the choice."
+            f"Clearly: the p-value of the difference of {metrics}, paired by tile, is below 5 % after Holm's correction for "
+            f"{counted(len(compared), 'comparison')} (one for each organ and split). Single organs have fewer tiles than whole "
+            f"families, so that less is clear here; without an interval (fewer than {MIN_UNITS} patients or tiles) nothing is. "
+            "The test tiles took no part in the choice."
         )
     return tuple(lines)
 
@@ -57,7 +60,7 @@ def decoder_table(routed: RoutedEvaluation) -> Table:
             value_cell(choice.own),
             value_cell(choice.shared),
             lead(choice.difference),
-            Cell(_name(choice.decoder), interval=_REASONS[choice.chosen_by]),
+            Cell(_name(choice.decoder), interval=_REASONS[choice.chosen_by] if choice.decoder else ""),
             lead(choice.test),
         )
         group = choice.family if choice.family != family else ""
@@ -101,17 +104,19 @@ def _conclusion(compared: Sequence[_Judged]) -> Iterator[str]:
             yield f"Use {name} for {listed(organs)}: it is clearly better there on test tiles."
     others = [organ for organ, better in found.items() if len(better) != 1]
     if others:
-        by_setting = all(one.choice.chosen_by == "setting" for one in compared)
-        used = f"{_OWN} (routing.decoder: family)" if by_setting else "the one that is better on validation tiles"
+        reasons = {one.choice.chosen_by for one in compared if _organ(one.choice) in others}
+        used = f"{_OWN} ({_REASONS[reasons.pop()]})" if reasons in ({"setting"}, {"undefined"}) else _BY_VALIDATION
         yield f"For {listed(others)}, the two decoders do not differ clearly on test tiles, and the run uses {used}."
 
 
 def _alone(judged: Sequence[_Judged]) -> Iterator[str]:
     """Organs that have the shared decoder because that of their family could not be trained."""
-    alone = [one for one in judged if one.choice.chosen_by == "alone" and one.choice.decoder == SHARED_FAMILY]
-    if alone:
-        organs = listed(list(dict.fromkeys(_organ(one.choice) for one in alone)))
-        yield f"The run uses the shared decoder for {organs}, because {_OWN} could not be trained."
+    alone: dict[str, list[str]] = {}
+    for split, choice, _ in judged:
+        if choice.chosen_by == "alone" and choice.decoder == SHARED_FAMILY:
+            alone.setdefault(split, []).append(_organ(choice))
+    for split, organs in alone.items():
+        yield f"Split {split}: the run uses {_SHARED} for {listed(organs)}, because {_OWN} could not be trained."
 
 
 def _otherwise(compared: Sequence[_Judged]) -> Iterator[str]:

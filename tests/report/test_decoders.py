@@ -41,6 +41,7 @@ def test_sentences_name_the_organs_of_each_decoder_and_those_that_are_not_clear(
         "For Esophagus, the two decoders do not differ clearly on test tiles, and the run uses the one that is better on "
         "validation tiles.",
     )
+    assert "the difference of bPQ" in lines[3]
     assert "Holm's correction for 4 comparisons" in lines[3]
 
 
@@ -75,7 +76,7 @@ def test_without_intervals_nothing_is_clear_and_without_both_decoders_nothing_is
     assert few[0].startswith("For Colon, the two decoders do not differ clearly")
     assert alone == (
         "The shared decoder and those of the families cannot be compared: no test tile was scored by both.",
-        "The run uses the shared decoder for Colon, because the decoder of the family could not be trained.",
+        "Split 1: the run uses the shared decoder for Colon, because the decoder of the family could not be trained.",
     )
     assert decoder_lines([]) == decoder_lines([documents.ROUTED]) == ()
 
