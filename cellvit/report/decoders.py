@@ -12,8 +12,8 @@ from cellvit.report.wording import counted, metric_of
 from cellvit.taxonomy import SHARED_FAMILY
 
 _REASONS: Final = {
-    "organ": "better on the validation tiles of the organ",
-    "family": f"better on the validation tiles of the family (fewer than {MIN_TILES} of the organ)",
+    "organ": "by the validation tiles of the organ",
+    "family": f"by the validation tiles of the family (fewer than {MIN_TILES} of the organ)",
     "setting": "routing.decoder: family",
     "undefined": "no validation tile compares both",
     "alone": "no other decoder was trained",
