@@ -35,13 +35,12 @@ def choose_decoders(
 
 def choices_in_words(choices: Sequence[DecoderChoice], *, n_splits: int) -> str:
     """One line of how many organs have the shared decoder; empty if there is none to choose."""
-    n_shared = sum(choice.decoder == SHARED_FAMILY for choice in choices)
-    by_validation = any(choice.chosen_by in ("organ", "family") for choice in choices)
-    if not (n_shared or by_validation):
+    reasons = [choice.chosen_by for choice in choices if choice.decoder == SHARED_FAMILY]
+    if not reasons and not any(choice.chosen_by in ("organ", "family") for choice in choices):
         return ""
-    why = "chosen on validation tiles" if by_validation else "where that of the family could not be trained"
+    n, alone = len(reasons), reasons.count("alone")
     where = f" in {n_splits} splits" if n_splits > 1 else ""
-    return f"The shared decoder is used for {n_shared} of {len(choices)} organs{where}, {why}."
+    return f"Shared decoder: {n} of {len(choices)} organs{where} ({n - alone} by validation, {alone} without one of their own)."
 
 
 def with_test_differences(
