@@ -22,7 +22,6 @@ memory, minutes = graph.memory, graph.minutes
 FOLDS = SETTINGS.data.folds
 SPLITS = list(SETTINGS.splits)
 FAMILIES = list(SETTINGS.decoder_families)
-OWN_FAMILIES = list(SETTINGS.families)
 AVERAGED = graph.averaged
 # All views of a tile take about as long to predict as its scores to compute (cellvit/workflow/resources.py).
 PASSES = 2 if AVERAGED else 1
@@ -41,8 +40,8 @@ wildcard_constraints:
 
 
 def of_families(*paths):
-    """Function for `input`: paths of the split of a job for every family, but the shared decoder's."""
-    return lambda wildcards: expand(paths, split=wildcards.split, family=OWN_FAMILIES)
+    """Function for `input`: paths of the split of a job for every family, that of the shared decoder last."""
+    return lambda wildcards: expand(paths, split=wildcards.split, family=FAMILIES)
 
 
 def of_shared_decoder(path):

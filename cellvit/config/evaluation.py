@@ -64,6 +64,17 @@ class WatershedSettings(Section):
         return SelectionSettings(select_by=self.select_by, method=self.method)
 
 
+class RoutingSettings(Section):
+    """Which decoder decodes the tiles of an organ."""
+
+    decoder: Literal["validation", "family"] = Field(
+        default="validation",
+        description="validation: the decoder of the organ's family or the shared decoder, whichever is better on the organ's "
+        "validation tiles by watershed.select_by; family: that of the family. If one of both could not be trained, the other "
+        "is used. It decides organ_given and organ_predicted; the values of single families do not depend on it",
+    )
+
+
 class IntegrityGates(Section):
     """Limits of the integrity checks, which stop a run because its values would be wrong."""
 

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, StringConstraints, ValidationError, m
 from cellvit.config.base import Section, override
 from cellvit.config.data import OFFICIAL_SPLITS, DataSettings, Splits
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings, check_fit
-from cellvit.config.evaluation import GatesSettings, WatershedSettings
+from cellvit.config.evaluation import GatesSettings, RoutingSettings, WatershedSettings
 from cellvit.config.families import Families, Organs
 from cellvit.config.messages import fault_lines, settings_error
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
@@ -49,6 +49,9 @@ class Settings(Section):
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="training of the decoders")
     watershed: WatershedSettings = Field(
         default_factory=WatershedSettings, description="where the parameters of the decoding are searched"
+    )
+    routing: RoutingSettings = Field(
+        default_factory=RoutingSettings, description="which decoder is used for which organ"
     )
     gates: GatesSettings = Field(default_factory=GatesSettings, description="integrity checks and quality gates")
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the training; intervals need none")

@@ -11,7 +11,7 @@ from pydantic import Field
 from cellvit.config.base import Section
 from cellvit.config.data import SimulatedData
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
-from cellvit.config.evaluation import QualityGates, SelectionSettings, WatershedSettings
+from cellvit.config.evaluation import QualityGates, RoutingSettings, SelectionSettings, WatershedSettings
 from cellvit.config.families import Organs
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
 from cellvit.config.settings import Settings
@@ -63,9 +63,10 @@ class EvaluateSettings(Section):
 
 
 class EvaluateRoutedSettings(Section):
-    """Settings of `evaluate_routed`; the families say which decoder belongs to which organ."""
+    """Settings of `evaluate_routed`: the organs of the families, and which decoder is used for an organ."""
 
     families: dict[str, Organs]
+    routing: RoutingSettings = Field(default_factory=RoutingSettings, description="the family's or the shared decoder")
 
 
 class SummarizeSettings(Section):
@@ -124,7 +125,7 @@ _SECTIONS: Final[Mapping[str, Callable[[Settings, str], Section]]] = {
     "tune_watershed": lambda s, family: TuneWatershedSettings(watershed=s.of_family(family).watershed),
     "evaluate_organ_head": lambda _, __: EvaluateSettings(),
     "evaluate_family": lambda _, __: EvaluateSettings(),
-    "evaluate_routed": lambda s, _: EvaluateRoutedSettings(families=s.organs),
+    "evaluate_routed": lambda s, _: EvaluateRoutedSettings(families=s.organs, routing=s.routing),
     "summarize": lambda s, _: SummarizeSettings(quality=s.gates.quality),
     "build_report": _build_report,
     "archive": lambda s, _: s,

@@ -1,4 +1,4 @@
-"""Organ probabilities of OrganHead -> its metrics, and the family whose decoder is used for each tile."""
+"""Organ probabilities of OrganHead -> its metrics, and the decoder that is used for each tile."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,55 +16,57 @@ from cellvit.taxonomy import ORGANS
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The family that is chosen for each tile.
+    """The decoder that is chosen for each tile.
 
     Attributes:
-        family: Family whose decoder is used; empty for a tile whose organ belongs to no family.
-        right: Whether that is the tile's own family; None if its own family has no decoder.
-        left_out: Tiles without a family, by reason.
+        decoder: Family of the decoder; empty for a tile whose organ belongs to no family.
+        right: Whether that is the decoder of the tile's true organ; None if that organ has no decoder.
+        left_out: Tiles without a decoder, by reason.
     """
 
-    family: tuple[str, ...]
+    decoder: tuple[str, ...]
     right: tuple[bool | None, ...]
     left_out: dict[str, int]
 
 
-def routes_of(
-    probabilities: Float[np.ndarray, "n 19"],
-    organs: Sequence[str],
-    families: Mapping[str, Sequence[str]],
-    trained: Sequence[str],
-) -> Routes:
-    """Choose a family of `trained`, those that have a decoder, for each tile by its organ probabilities."""
-    own = {organ: family for family, members in families.items() for organ in members}
-    predicted = predicted_families(probabilities, {name: families[name] for name in families if name in trained})
-    chosen = tuple(family if organ in own else "" for family, organ in zip(predicted, organs, strict=True))
+def routes_of(probabilities: Float[np.ndarray, "n 19"], organs: Sequence[str], decoder_of: Mapping[str, str]) -> Routes:
+    """Choose a decoder for each tile by its organ probabilities.
+
+    Args:
+        organs: True organ of each tile.
+        decoder_of: Decoder of each organ of the families; empty for an organ without one.
+    """
+    organs_of: dict[str, list[str]] = {}
+    for organ, name in decoder_of.items():
+        organs_of.setdefault(name, []).append(organ)
+    organs_of.pop("", None)
+    predicted = predicted_decoders(probabilities, organs_of)
+    chosen = tuple(name if organ in decoder_of else "" for name, organ in zip(predicted, organs, strict=True))
     right = tuple(
-        family == own[organ] if own.get(organ) in trained else None
-        for family, organ in zip(chosen, organs, strict=True)
+        name == decoder_of[organ] if decoder_of.get(organ) else None for name, organ in zip(chosen, organs, strict=True)
     )
     without = chosen.count("")
     return Routes(chosen, right, {"their organ belongs to no family": without} if without else {})
 
 
-def predicted_families(
-    probabilities: Float[np.ndarray, "n 19"], families: Mapping[str, Sequence[str]]
+def predicted_decoders(
+    probabilities: Float[np.ndarray, "n 19"], organs_of: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...]:
-    """Family of each tile: that with the largest sum of the probabilities of its organs, the first of equal ones.
+    """Decoder of each tile: that with the largest sum of the probabilities of its organs, the first of equal ones.
 
     Args:
         probabilities: Of each organ, in the order of `cellvit.taxonomy.ORGANS`.
-        families: Organs of the families that have a decoder, at least one; no other family is chosen.
+        organs_of: Organs of each decoder; at least one decoder.
 
     Examples:
         >>> probabilities = np.zeros((1, 19))
         >>> probabilities[0, [3, 5, 6]] = 0.4, 0.3, 0.3
-        >>> predicted_families(probabilities, {"breast": ["Breast"], "gut": ["Colon", "Esophagus"]})
+        >>> predicted_decoders(probabilities, {"breast": ["Breast"], "gut": ["Colon", "Esophagus"]})
         ('gut',)
     """
-    assert families, "no family has a decoder"
-    names = tuple(families)
-    sums = np.stack([probabilities[:, organ_numbers(families[name])].sum(axis=1) for name in names])
+    assert organs_of, "no organ has a decoder"
+    names = tuple(organs_of)
+    sums = np.stack([probabilities[:, organ_numbers(organs_of[name])].sum(axis=1) for name in names])
     return tuple(names[place] for place in sums.argmax(axis=0))
 
 
@@ -102,7 +104,7 @@ def organ_recall(probabilities: Float[np.ndarray, "n 19"], organs: Sequence[str]
 
 
 def routing_accuracy(routes: Routes, *, groups: Groups) -> Value:
-    """Share of tiles that are decoded by their own family, among those whose own family has a decoder."""
+    """Share of tiles that are decoded by the decoder of their true organ, among those whose organ has one."""
     right = np.array(routes.right, np.float64)  # None becomes NaN, which is left out
     return value_of(interval_of_mean(right, groups=groups))
 

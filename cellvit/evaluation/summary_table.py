@@ -17,7 +17,7 @@ from cellvit.metrics.intervals import MIN_UNITS
 COLUMNS: Final = ("np_dice", "hv_skill", "hv_length", "nt_accuracy", "dice", "aji", "bpq", "mpq", "detection_f1")
 """Metrics of the table; summary.csv has all."""
 
-SYSTEMS: Final = ("shared", "classical", "trivial", "upper_bound")
+SYSTEMS: Final = ("families", "shared", "classical", "trivial", "upper_bound")
 """Systems below the line of each family."""
 
 _MARKS: Final = {"pass": "+", "partial": "~", "fail": "!", "undefined": "?", "": " "}
@@ -39,6 +39,7 @@ def summary_text(
     records: Mapping[tuple[str, str], TrainingRecord] = MappingProxyType({}),
     marks: Sequence[str] = (),
     warnings: Sequence[str] = (),
+    decoders: str = "",
     absent: Mapping[str, str],
 ) -> str:
     """The whole text: the conclusion, a table for each split, OrganHead, what to try, and what is missing.
@@ -49,10 +50,11 @@ def summary_text(
         records: How the decoders were trained, by split and family; the advice depends on it.
         marks: What must be shown with every value: simulated data, the mark of the encoder.
         warnings: Lines about what to check, as a watershed that was not tuned.
+        decoders: A line of the conclusion: which decoders are used.
         absent: Why there are no values, by what is absent.
     """
     advised = advice_by_fix(keyed, records)
-    lines = [*_conclusion(keyed, marks, list(advised), len(warnings) + len(absent)), ""]
+    lines = [*_conclusion(keyed, marks, decoders, list(advised), len(warnings) + len(absent)), ""]
     for split in dict.fromkeys(split for split, _ in keyed):
         of_split = {family: rows for (name, family), rows in keyed.items() if name == split}
         lines += [*_table(split, of_split), ""]
@@ -65,7 +67,9 @@ def summary_text(
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _conclusion(keyed: Keyed, marks: Sequence[str], fixes: Sequence[str], n_warnings: int) -> Iterable[str]:
+def _conclusion(
+    keyed: Keyed, marks: Sequence[str], decoders: str, fixes: Sequence[str], n_warnings: int
+) -> Iterable[str]:
     if marks:
         yield f"MARKED: {', '.join(marks)}."
         yield _SIMULATED if "simulated data" in marks else _NO_PATHOLOGY
@@ -81,6 +85,8 @@ def _conclusion(keyed: Keyed, marks: Sequence[str], fixes: Sequence[str], n_warn
             yield f"  {_NO_INTERVAL}"
     else:
         yield "No value of the whole workflow is defined."
+    if decoders:
+        yield decoders
     counts = ", ".join(f"{count} {grade}" for grade, count in grade_counts(keyed).items() if count)
     yield f"Grades of all values: {counts or 'none'}."
     for fix in fixes[:1]:

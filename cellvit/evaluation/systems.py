@@ -23,7 +23,7 @@ from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.decode import Watershed, watershed_of_method
 from cellvit.hover.parameters import Classical, parameters_of
 
-COMPARED: Final = ("organ_given", "shared", "classical")
+COMPARED: Final = ("organ_given", "families", "shared", "classical")
 """Systems that a decoder is compared with tile by tile."""
 
 

@@ -5,13 +5,19 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from cellvit.formats.documents import Digests, Document, Number, Record, Values
+from cellvit.formats.documents import Digests, Document, Number, Record, Value, Values
 
 ORGAN_PREDICTED: Final = "organ_predicted"
-"""System that decodes each tile by the family of its predicted organ, and the family of its rows in summary.csv."""
+"""System that decodes each tile by the decoder of its predicted organ, and the family of its rows in summary.csv.
+
+The decoder of an organ is that of `DecoderChoice`: of the organ's family, or the shared one.
+"""
 
 ORGAN_GIVEN: Final = "organ_given"
-"""System that decodes each tile by the family of its own organ, likewise."""
+"""System that decodes each tile by the decoder of its true organ, likewise."""
+
+FAMILIES: Final = "families"
+"""System that decodes each tile by the decoder of its own family, also where the shared one is used."""
 
 
 class SourceValues(Record):
@@ -80,11 +86,39 @@ class FamilyEvaluation(Evaluation):
     tables: Digests = Field(default_factory=dict)
 
 
-class RoutedEvaluation(Evaluation):
-    """All test tiles, each decoded by the decoder of the family that OrganHead predicts.
+class DecoderChoice(Record):
+    """The decoder that decodes the tiles of an organ, and why.
 
     Attributes:
-        systems: Values by system: organ_predicted, organ_given, shared, classical, upper_bound, trivial.
+        family: The organ's family.
+        decoder: Family whose decoder is used: the organ's own or that of all organs; empty if neither could be trained.
+        chosen_by: What decided. organ: the validation tiles of the organ; family: those of the whole family, because the
+            organ has too few; setting: routing.decoder; undefined: no validation tile compares both decoders, so that the
+            family's own is used; alone: at most one of both could be trained.
+        metric: Metric of the comparisons: bpq, mpq or aji; empty if no decoder was tuned.
+        own, shared: Values of the family's and of the shared decoder on the validation tiles of the organ that both
+            define; None if these were not compared.
+        difference: The first minus the second, paired by tile.
+        test: The same difference on test tiles, which takes no part in the choice.
+    """
+
+    organ: str
+    family: str
+    decoder: str
+    chosen_by: Literal["organ", "family", "setting", "undefined", "alone"]
+    metric: str = ""
+    own: Value | None = None
+    shared: Value | None = None
+    difference: Value | None = None
+    test: Value | None = None
+
+
+class RoutedEvaluation(Evaluation):
+    """All test tiles, each decoded by the decoder of the organ that OrganHead predicts.
+
+    Attributes:
+        decoders: The decoder of every organ of the families.
+        systems: Values by system: organ_predicted, organ_given, families, shared, classical, upper_bound, trivial.
         organs: The main values by true organ, then by system.
         organ_head: Values of OrganHead: accuracy, accuracy_majority, balanced_accuracy, calibration_error and
             routing_accuracy.
@@ -96,6 +130,8 @@ class RoutedEvaluation(Evaluation):
     """
 
     format: Literal["cellvit-routed-evaluation"] = "cellvit-routed-evaluation"
+    version: int = 5
+    decoders: tuple[DecoderChoice, ...] = ()
     systems: dict[str, Values] = Field(default_factory=dict)
     organs: dict[str, dict[str, Values]] = Field(default_factory=dict)
     organ_head: Values = Field(default_factory=dict)

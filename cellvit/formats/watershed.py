@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cellvit.formats.documents import Document, Record, Value
+from cellvit.formats.documents import Document, Number, Record, Value
 
 
 class TriedPoint(Record):
@@ -20,6 +20,15 @@ class TriedPoint(Record):
     value: Value
 
 
+class ValidationTile(Record):
+    """A validation tile and the value of the chosen point on it; NaN where undefined."""
+
+    tile_id: str
+    organ: str
+    patient: str
+    value: Number
+
+
 class WatershedChoice(Document):
     """Watershed parameters of a family.
 
@@ -33,13 +42,14 @@ class WatershedChoice(Document):
         parameters: All parameters of the method.
         tried: Every point that was tried, with the parameters that the search varied: those that were tried on all
             validation tiles first, best first; empty unless tuned.
+        validation: Every validation tile, from which decoders are compared tile by tile; empty unless tuned.
         classical: All parameters of the classical baseline, chosen by the same metric on the same tiles; its defaults
             unless tuned.
         classical_value: Its value with them.
     """
 
     format: Literal["cellvit-watershed"] = "cellvit-watershed"
-    version: int = 4
+    version: int = 5
     split: str
     family: str
     status: Literal["tuned", "default", "absent"]
@@ -49,5 +59,6 @@ class WatershedChoice(Document):
     method: str
     parameters: dict[str, float]
     tried: tuple[TriedPoint, ...] = ()
+    validation: tuple[ValidationTile, ...] = ()
     classical: dict[str, float] = Field(default_factory=dict)
     classical_value: Value | None = None

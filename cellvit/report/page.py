@@ -9,7 +9,7 @@ from cellvit.evaluation.grading import grade_counts
 from cellvit.evaluation.images import CLASS_COLOURS, HV_COLOURS, NP_COLOURS, colour_bar_png, svg_uri
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.gallery import Gallery, GalleryTile, Rank
-from cellvit.report import integrity, origin, results, sources, verdict
+from cellvit.report import decoders, integrity, origin, results, sources, verdict
 from cellvit.report.cells import Table
 from cellvit.report.charts import comparison_chart, training_curves
 from cellvit.report.data import Decoder, ReportData
@@ -61,6 +61,8 @@ def _context(data: ReportData) -> dict[str, Any]:
         "verdict": verdict.verdict_lines(data),
         "absent": verdict.absent_lines(data),
         "headlines": _headline_parts(data),
+        "decoder_lines": decoders.decoder_lines(data.routed),
+        "decoder_tables": _with_rows(map(decoders.decoder_table, data.routed)),
         "gate_counts": grade_counts(data.summary),
         "gates": verdict.gate_tables(data.summary, data.settings),
         "advice": advice_by_fix(data.summary, data.training_records, family_label),
@@ -193,7 +195,7 @@ def _organs(split: str, head: OrganHeadEvaluation | None, routed: RoutedEvaluati
         ]
     if routed is not None and routed.status == "evaluated":
         tables += [
-            results.metrics_table(routed, "All test tiles, each decoded by the family of its predicted organ"),
+            results.metrics_table(routed, "All test tiles, each decoded by the decoder of its predicted organ"),
             results.class_table(routed, "The same by class"),
             results.class_confusion_table(routed, "Confusion of nuclear classes, organ predicted"),
             results.organ_table(routed, "The same by organ"),

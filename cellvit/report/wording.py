@@ -74,7 +74,9 @@ METRICS: Final = {
     "accuracy_majority": Metric("Accuracy of the majority organ", "baseline: always the most frequent organ"),
     "balanced_accuracy": Metric("Balanced accuracy", "mean recall over the organs of the test tiles"),
     "calibration_error": Metric("Calibration error (ECE)", "15 bins of confidence, after temperature scaling"),
-    "routing_accuracy": Metric("Routing accuracy", "share of tiles sent to the right family"),
+    "routing_accuracy": Metric(
+        "Routing accuracy", "share of tiles that are decoded by the decoder of their true organ"
+    ),
     "organ_accuracy": Metric("OrganHead accuracy", "share of tiles whose organ is right"),
 }
 """Metrics by the names of documents and summary.csv."""
@@ -92,6 +94,7 @@ SYSTEMS: Final = {
     "decoder": "Family decoder",
     "organ_predicted": "Organ predicted",
     "organ_given": "Organ given",
+    "families": "Family decoders alone (organ given)",
     "shared": "Shared decoder (all organs)",
     "classical": "Classical (Otsu + distance watershed)",
     "trivial": "Trivial answer",

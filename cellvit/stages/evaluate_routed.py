@@ -1,6 +1,7 @@
-"""Stage `evaluate_routed`: all test tiles, each decoded by the family of its predicted organ -> values."""
+"""Stage `evaluate_routed`: the decoder of each organ, and all test tiles decoded by that of their predicted organ -> values."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from cellvit.config.steps import EvaluateRoutedSettings
+from cellvit.evaluation.decoder_choice import choose_decoders, with_test_differences
 from cellvit.evaluation.routing import (
     Routes,
     in_organ_order,
@@ -24,7 +26,14 @@ from cellvit.formats.checkpoints import read_header
 from cellvit.formats.content import provenance_of
 from cellvit.formats.digests import check_table, sha256_of
 from cellvit.formats.documents import read_document, write_document
-from cellvit.formats.evaluations import ORGAN_GIVEN, ORGAN_PREDICTED, FamilyEvaluation, RoutedEvaluation
+from cellvit.formats.evaluations import (
+    FAMILIES,
+    ORGAN_GIVEN,
+    ORGAN_PREDICTED,
+    DecoderChoice,
+    FamilyEvaluation,
+    RoutedEvaluation,
+)
 from cellvit.formats.tile_table import TileScores, read_tile_scores, write_tile_scores
 from cellvit.formats.tiles import groups_of
 from cellvit.inference.folds import FoldData, open_folds
@@ -33,6 +42,7 @@ from cellvit.inference.organs import load_organ_head, predict_organs
 from cellvit.inference.parallel import workers
 from cellvit.inference.progress import reported
 from cellvit.models.device import resolve_device
+from cellvit.taxonomy import SHARED_FAMILY
 from cellvit.workflow.arguments import Code, DeviceChoice, Input, Output, Setting, Threads, check_paired
 
 log = logging.getLogger(__name__)
@@ -45,13 +55,13 @@ _CLS_BLOCK: Final = 512
 class Arguments:
     """What the step reads and writes; names match the rule's input, output and params."""
 
-    settings: Annotated[EvaluateRoutedSettings, Setting("JSON: families")]
+    settings: Annotated[EvaluateRoutedSettings, Setting("JSON: families, and how the decoder of an organ is chosen")]
     split: Annotated[str, Setting("name of the split")]
     test_folds: Annotated[tuple[int, ...], Setting("folds to evaluate on")]
     tiles: Annotated[tuple[Path, ...], Input("tile stores, one per test fold")]
     features: Annotated[tuple[Path, ...], Input("their feature stores")]
     organ_head: Annotated[Path, Input("checkpoint of OrganHead")]
-    checkpoints: Annotated[tuple[Path, ...], Input("decoders, one per family, without that of all organs")]
+    checkpoints: Annotated[tuple[Path, ...], Input("decoders, one per family, and that of all organs if there is one")]
     watersheds: Annotated[tuple[Path, ...], Input("their watershed parameters")]
     evaluations: Annotated[tuple[Path, ...], Input("their JSONs of evaluate_family")]
     tables: Annotated[tuple[Path, ...], Input("their CSVs of evaluate_family")]
@@ -66,7 +76,10 @@ def run(arguments: Arguments) -> None:
     """Write values and scores; without OrganHead, decoders or tiles a document that says why there are none."""
     check_paired(test_folds=arguments.test_folds, tiles=arguments.tiles, features=arguments.features)
     organ_head = read_unseen(arguments.organ_head, split=arguments.split, family="", test_folds=arguments.test_folds)
-    decoders, scores = _decoders(arguments), _of_families(arguments)
+    decoders = _decoders(arguments)
+    tuned = {family: decoder.choice for family, decoder in decoders.items()}
+    choices = choose_decoders(arguments.settings.families, tuned, arguments.settings.routing)
+    scored = _of_families(arguments)
     with open_folds(arguments.tiles, arguments.features) as data:
         reason = f"no OrganHead: {organ_head.reason}" if organ_head.status == "absent" else ""
         reason = (
@@ -81,11 +94,11 @@ def run(arguments: Arguments) -> None:
             status="absent" if reason else "evaluated",
             reason=reason,
             n_tiles=len(data.rows),
+            decoders=with_test_differences(choices, scored.decoders),
         )
-        if reason:
-            scores = {}
-        else:
-            evaluation, scores = _evaluated(arguments, evaluation, decoders, data, scores)
+        scores: dict[str, TileScores] = {}
+        if not reason:
+            evaluation, scores = _evaluated(arguments, evaluation, decoders, data, scored)
     write_tile_scores(arguments.table, scores, COLUMNS)
     tables = {"tiles": sha256_of(arguments.table)}
     write_document(arguments.evaluation, evaluation.model_copy(update={"tables": tables}))
@@ -93,6 +106,8 @@ def run(arguments: Arguments) -> None:
     if reason:
         log.warning("%s absent: %s", where, reason)
         return
+    for choice in evaluation.decoders:
+        log.info("%s organ=%s decoder=%s chosen_by=%s", where, choice.organ, choice.decoder or "none", choice.chosen_by)
     for cause, count in evaluation.left_out.items():
         log.warning("%s left_out=%d: %s", where, count, cause)
     values = evaluation.systems[ORGAN_PREDICTED] | {"organ_accuracy": evaluation.organ_head["accuracy"]}
@@ -111,18 +126,56 @@ def _decoders(arguments: Arguments) -> dict[str, Decoder]:
     return decoders
 
 
-def _of_families(arguments: Arguments) -> dict[str, TileScores]:
-    """Scores of evaluate_family, all families together, by system; organ_given is the family's own decoder."""
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """What evaluate_family has scored.
+
+    Attributes:
+        decoders: Scores of each decoder on the test tiles of its own organs, by its family.
+        others: Scores of the other systems, those of all families together, by system.
+    """
+
+    decoders: dict[str, TileScores]
+    others: dict[str, TileScores]
+
+    def by_decoder_of(self, decoder_of: Mapping[str, str]) -> TileScores:
+        """Scores of every tile by the decoder of its true organ."""
+        found = TileScores.none(COLUMNS)
+        for family, scores in self.decoders.items():
+            found += scores.where(np.array([decoder_of[organ] == family for organ in scores.text("organ")], bool))
+        return found
+
+
+def _of_families(arguments: Arguments) -> _Scored:
+    """Scores of evaluate_family; of the shared decoder's evaluation those of the decoder alone."""
     check_paired(checkpoints=arguments.checkpoints, evaluations=arguments.evaluations, tables=arguments.tables)
-    scores = {ORGAN_GIVEN: TileScores.none(COLUMNS)}
+    found = _Scored({}, {})
     for path, table in zip(arguments.evaluations, arguments.tables, strict=True):
         evaluation = read_document(path, FamilyEvaluation)
         check_belongs(path, evaluation, arguments.split, evaluation.family)
         check_table(table, evaluation.tables, "tiles")
-        for system, tiles in read_tile_scores(table, COLUMNS).items():
-            name = ORGAN_GIVEN if system == "decoder" else system
-            scores[name] = scores.get(name, TileScores.none(COLUMNS)) + tiles
-    return scores
+        systems = read_tile_scores(table, COLUMNS)
+        if "decoder" in systems:
+            found.decoders[evaluation.family] = systems.pop("decoder")
+        if evaluation.family == SHARED_FAMILY:
+            continue
+        systems.pop("shared", None)  # the evaluation of the shared decoder has these, and those of absent families
+        for system, tiles in systems.items():
+            found.others[system] = found.others.get(system, TileScores.none(COLUMNS)) + tiles
+    return found
+
+
+def _systems(scored: _Scored, choices: Sequence[DecoderChoice], predicted: TileScores) -> dict[str, TileScores]:
+    """Scores of all systems in the order in which they are shown."""
+    scores = {
+        ORGAN_PREDICTED: predicted,
+        ORGAN_GIVEN: scored.by_decoder_of({choice.organ: choice.decoder for choice in choices}),
+        FAMILIES: scored.by_decoder_of({choice.organ: choice.family for choice in choices}),
+    }
+    if SHARED_FAMILY in scored.decoders:
+        scores["shared"] = scored.decoders[SHARED_FAMILY]
+    scores |= scored.others
+    return {system: tiles for system, tiles in scores.items() if len(tiles) or system == ORGAN_PREDICTED}
 
 
 def _evaluated(  # five arguments: what is evaluated, and where its values go
@@ -130,13 +183,13 @@ def _evaluated(  # five arguments: what is evaluated, and where its values go
     evaluation: RoutedEvaluation,
     decoders: dict[str, Decoder],
     data: FoldData,
-    scores: dict[str, TileScores],
+    scored: _Scored,
 ) -> tuple[RoutedEvaluation, dict[str, TileScores]]:
     probabilities = _probabilities(arguments, data)
     organs, groups = data.tiles.names("organ"), groups_of(data.tiles.names("patient"))
-    routes = routes_of(probabilities, organs, arguments.settings.families, tuple(decoders))
-    own = _routed(arguments, decoders, data, routes, scores[ORGAN_GIVEN])
-    scores = {ORGAN_PREDICTED: own, **scores}
+    routes = routes_of(probabilities, organs, {choice.organ: choice.decoder for choice in evaluation.decoders})
+    own = _routed(arguments, decoders, data, routes, scored.decoders)
+    scores = _systems(scored, evaluation.decoders, own)
     names, confusion = organ_confusion(probabilities, organs)
     organ_head = organ_values(probabilities, organs, groups=groups)
     organ_head["routing_accuracy"] = routing_accuracy(routes, groups=groups)
@@ -161,22 +214,27 @@ def _probabilities(arguments: Arguments, data: FoldData) -> Float64[np.ndarray, 
 
 
 def _routed(
-    arguments: Arguments, decoders: dict[str, Decoder], data: FoldData, routes: Routes, given: TileScores
+    arguments: Arguments,
+    decoders: dict[str, Decoder],
+    data: FoldData,
+    routes: Routes,
+    scored: Mapping[str, TileScores],
 ) -> TileScores:
-    """Scores of every tile by the decoder that is chosen for it; evaluate_family has those of its own decoder."""
+    """Scores of every tile by the decoder that is chosen for it; evaluate_family has those of the decoder's own organs."""
     tile_ids = data.tiles.names("tile_id")
-    chosen = dict(zip(tile_ids, routes.family, strict=True))
-    right = [chosen.get(tile) == own for tile, own in zip(given.text("tile_id"), given.text("family"), strict=True)]
-    scores = given.where(np.array(right, bool))
+    chosen = dict(zip(tile_ids, routes.decoder, strict=True))
+    scores = TileScores.none(COLUMNS)
+    for family, tiles in scored.items():
+        scores += tiles.where(np.array([chosen.get(tile) == family for tile in tiles.text("tile_id")], bool))
     done = set(scores.text("tile_id"))
-    with workers(arguments.threads, sum(map(bool, routes.family)) - len(done)) as pool:
+    with workers(arguments.threads, sum(map(bool, routes.decoder)) - len(done)) as pool:
         for family, decoder in decoders.items():
-            rows = [row for row, tile in enumerate(tile_ids) if routes.family[row] == family and tile not in done]
-            log.info("family=%s tiles=%d of other families=%d", family, routes.family.count(family), len(rows))
+            rows = [row for row, tile in enumerate(tile_ids) if routes.decoder[row] == family and tile not in done]
+            log.info("decoder=%s tiles=%d not_scored_yet=%d", family, routes.decoder.count(family), len(rows))
             if rows:
                 loaded = load_decoder(decoder.path, resolve_device(arguments.device))
                 averages = decoder.choice.average_views
                 maps = predict_maps(loaded, data.features, data.tiles, np.array(rows), average_views=averages)
-                maps = reported(maps, f"scored system={ORGAN_PREDICTED} family={family}", len(rows))
+                maps = reported(maps, f"scored system={ORGAN_PREDICTED} decoder={family}", len(rows))
                 scores += scores_of_maps(maps, decoder.watershed, family=family, pool=pool)
     return scores

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cellvit.config.steps import SummarizeSettings
+from cellvit.evaluation.decoder_choice import choices_in_words
 from cellvit.evaluation.summary import ORGAN_HEAD, summary_rows
 from cellvit.evaluation.summary_table import summary_text
 from cellvit.evaluation.training_record import TrainingRecord, training_record
@@ -64,6 +65,7 @@ def run(arguments: Arguments) -> None:
         records=dict(map(_record, arguments.checkpoints, arguments.histories)),
         marks=list(dict.fromkeys(mark for _, document in named for mark in document.provenance.marks)),
         warnings=list(_warnings(families, watersheds, routed)),
+        decoders=choices_in_words([choice for one in routed for choice in one.decoders], n_splits=len(routed)),
         absent={name: document.reason for name, document in named if document.status == "absent"},
     )
     write_text(arguments.table, text)

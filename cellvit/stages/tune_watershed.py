@@ -22,7 +22,7 @@ from cellvit.formats.family import open_family_tiles
 from cellvit.formats.hdf5 import Rows
 from cellvit.formats.maps import open_maps
 from cellvit.formats.tiles import groups_of
-from cellvit.formats.watershed import TriedPoint, WatershedChoice
+from cellvit.formats.watershed import TriedPoint, ValidationTile, WatershedChoice
 from cellvit.hover.decode import METHODS, Watershed, method_of
 from cellvit.hover.parameters import Classical
 from cellvit.inference.parallel import Workers, workers
@@ -98,6 +98,7 @@ def _best(arguments: Arguments, tiles: Rows, maps: Rows) -> dict[str, Any]:
         "method": method_of(best),
         "parameters": asdict(best),
         "tried": tuple(_recorded(one) for one in tried),
+        "validation": _by_tile(tiles, trials.of(best)),
         "classical": asdict(classical.point),
         "classical_value": classical.value,
     }
@@ -151,6 +152,14 @@ def _recorded(tried: Tried[Watershed]) -> TriedPoint:
     method = method_of(tried.point)
     parameters = {name: getattr(tried.point, name) for name in SEARCHED[method]}
     return TriedPoint(method=method, parameters=parameters, value=tried.value)
+
+
+def _by_tile(tiles: Rows, values: Float64[np.ndarray, " n"]) -> tuple[ValidationTile, ...]:
+    columns = {name: tiles.names(name) for name in ("tile_id", "organ", "patient")}
+    return tuple(
+        ValidationTile(**{name: column[row] for name, column in columns.items()}, value=float(value))
+        for row, value in enumerate(values)
+    )
 
 
 def _default(arguments: Arguments, cause: str) -> dict[str, Any]:

@@ -232,6 +232,7 @@ def test_the_shared_decoder_is_the_same_whether_others_start_from_it_or_not():
         pytest.param(
             {}, {"watershed": {"average_views": True}}, {"tune_watershed", "build_report"}, id="average_views"
         ),
+        pytest.param({}, {"routing": {"decoder": "family"}}, {"evaluate_routed", "build_report"}, id="routing"),
         pytest.param({}, {"gates": {"quality": {"aji": {"pass": 0.6}}}}, {"summarize", "build_report"}, id="gate"),
         pytest.param({}, {"organ_head": {"epochs": 3}}, {"train_organ_head", "build_report"}, id="organ_head"),
         pytest.param({}, {"device": "cpu", "results": "elsewhere", "cache": {"enabled": False}}, set(), id="how"),

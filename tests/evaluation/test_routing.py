@@ -7,7 +7,7 @@ from cellvit.evaluation.routing import (
     organ_confusion,
     organ_recall,
     organ_values,
-    predicted_families,
+    predicted_decoders,
     routes_of,
     routing_accuracy,
 )
@@ -15,6 +15,7 @@ from cellvit.metrics.intervals import interval_of_mean
 from cellvit.taxonomy import ORGANS
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",), "urologic": ("Kidney",)}
+DECODERS = {organ: family for family, organs in FAMILIES.items() for organ in organs}
 
 
 def probabilities(*tiles: dict[str, float]) -> np.ndarray:
@@ -28,24 +29,33 @@ def probabilities(*tiles: dict[str, float]) -> np.ndarray:
 def test_probabilities_add_up_within_a_family() -> None:
     tile = probabilities({"Skin": 0.4, "Colon": 0.3, "Stomach": 0.3})
 
-    assert predicted_families(tile, FAMILIES) == ("digestive",)
+    assert predicted_decoders(tile, FAMILIES) == ("digestive",)
 
 
-def test_a_family_without_a_decoder_gets_no_tile() -> None:
+def test_an_organ_without_a_decoder_gets_no_tile() -> None:
     tiles = probabilities({"Skin": 0.9, "Kidney": 0.1}, {"Colon": 1.0})
 
-    routes = routes_of(tiles, ("Skin", "Colon"), FAMILIES, ("digestive", "urologic"))
+    routes = routes_of(tiles, ("Skin", "Colon"), DECODERS | {"Skin": ""})
 
-    assert routes.family == ("urologic", "digestive")
+    assert routes.decoder == ("urologic", "digestive")
     assert routes.right == (None, True)
+
+
+def test_probabilities_add_up_over_the_organs_of_the_shared_decoder() -> None:
+    tiles = probabilities({"Colon": 0.4, "Stomach": 0.3, "Skin": 0.3}, {"Colon": 0.7, "Skin": 0.3})
+
+    routes = routes_of(tiles, ("Skin", "Stomach"), DECODERS | {"Stomach": "all", "Skin": "all"})
+
+    assert routes.decoder == ("all", "digestive")
+    assert routes.right == (True, False)
 
 
 def test_tiles_of_organs_without_a_family_are_left_out_and_counted() -> None:
     tiles = probabilities({"Colon": 1.0}, {"Colon": 0.6, "Skin": 0.4}, {"Skin": 1.0})
 
-    routes = routes_of(tiles, ("Colon", "Breast", "Stomach"), FAMILIES, tuple(FAMILIES))
+    routes = routes_of(tiles, ("Colon", "Breast", "Stomach"), DECODERS)
 
-    assert routes.family == ("digestive", "", "epidermal")
+    assert routes.decoder == ("digestive", "", "epidermal")
     assert routes.right == (True, None, False)
     assert routes.left_out == {"their organ belongs to no family": 1}
 

@@ -191,12 +191,15 @@ def test_the_text_shows_marks_grades_advice_warnings_and_what_is_absent() -> Non
 def test_the_text_starts_with_a_short_conclusion_of_the_whole_workflow() -> None:
     keyed = summary_rows([family("1", aji=0.31)], [overall("1")], [head("1")], GATES)
 
-    text = summary_text(keyed, marks=("simulated data", "untrained encoder"), warnings=["one"], absent={})
+    decoders = "The shared decoder is used for 3 of 19 organs, chosen on validation tiles."
+    marks = ("simulated data", "untrained encoder")
+    text = summary_text(keyed, marks=marks, warnings=["one"], decoders=decoders, absent={})
 
     conclusion = text.split("\n\n")[0].splitlines()
     assert len(conclusion) <= 12
     assert max(map(len, conclusion)) <= 100
     assert "  aji 0.500 (0.450 to 0.550)   bpq 0.400" in conclusion
+    assert decoders in conclusion
     assert any("4 pass, 2 partial" in line for line in conclusion)
     assert any("training.loss.hv_weight" in line for line in conclusion)
 

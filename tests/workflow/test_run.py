@@ -133,6 +133,16 @@ def test_every_test_tile_is_evaluated_with_its_organ_predicted_or_counted(finish
     assert routed.n_patients == 3
 
 
+def test_each_organ_has_a_decoder_and_a_family_that_could_not_be_trained_has_the_shared_one(finished):
+    routed = read_document(finished.results / "evaluation/split1/routed.json", RoutedEvaluation)
+    chosen = {choice.organ: choice for choice in routed.decoders}
+
+    assert (chosen["Lung"].decoder, chosen["Lung"].chosen_by) == ("all", "alone")
+    assert chosen["Colon"].decoder in {"digestive", "all"}
+    assert chosen["Colon"].chosen_by == "family"
+    assert not math.isnan(chosen["Colon"].test.value)
+
+
 def test_the_report_opens_offline_and_says_what_it_was_made_from(finished):
     page = (finished.results / "report/index.html").read_text()
 
@@ -211,6 +221,11 @@ def test_one_family_is_retrained_and_evaluated_alone(finished):
 @pytest.mark.parametrize(
     ("setting", "steps"),
     [
+        pytest.param(
+            "routing={'decoder': 'family'}",
+            {"evaluate_routed", "summarize", "build_report"},
+            id="the_choice_of_decoders",
+        ),
         pytest.param("gates={'quality': {'aji': {'pass': 0.6}}}", {"summarize", "build_report"}, id="a_quality_gate"),
         pytest.param("watershed={'np_threshold': [0.45]}", AFTER_TRAINING, id="the_watershed_grid"),
         pytest.param("features={'input_px': 448}", AFTER_FEATURES | AFTER_TRAINING, id="the_size_of_the_input"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellvit.config.evaluation import WatershedSettings
+from cellvit.config.evaluation import RoutingSettings, WatershedSettings
 from cellvit.config.steps import EvaluateRoutedSettings, EvaluateSettings, TuneWatershedSettings
 from cellvit.formats.checkpoints import CheckpointHeader, write_checkpoint
 from cellvit.formats.content import provenance_of
@@ -40,7 +40,7 @@ class Run:
     """Files of a run; fold 1 trains, fold 2 validates, fold 3 tests.
 
     Attributes:
-        families: Organs by family.
+        families: Organs by family; that of the shared decoder, if there is one, is called all and comes last.
     """
 
     root: Path
@@ -137,9 +137,10 @@ class Run:
         evaluate_organ_head.run(arguments)
         return read_document(arguments.evaluation, OrganHeadEvaluation)
 
-    def route(self, **changes: Any) -> RoutedEvaluation:
+    def route(self, routing: RoutingSettings | None = None, **changes: Any) -> RoutedEvaluation:
+        own = {name: organs for name, organs in self.families.items() if name != "all"}
         arguments = evaluate_routed.Arguments(
-            settings=EvaluateRoutedSettings(families=self.families),
+            settings=EvaluateRoutedSettings(families=own, routing=routing or RoutingSettings()),
             split="1",
             test_folds=(3,),
             **self.stores(3),

@@ -3,11 +3,14 @@ import logging
 import numpy as np
 import pytest
 
+from cellvit.config.evaluation import RoutingSettings
 from cellvit.errors import IntegrityError, SettingsError, StaleFileError
 from cellvit.evaluation.scoring import COLUMNS
+from cellvit.formats.documents import write_document
 from cellvit.formats.tile_table import TileScores, read_tile_scores
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",)}
+SHARED = {"all": ("Colon", "Stomach", "Skin")}
 TEST_ORGANS = ["Colon", "Stomach", "Skin", "Breast", "Skin"]
 
 
@@ -28,11 +31,32 @@ def run(written, copy_run):
     return copy
 
 
+@pytest.fixture(scope="module")
+def written_with_shared(write_run):
+    """A run with a shared decoder, which has value 0.8 on every validation tile, where the families have 0.2 and 0.9."""
+    run = write_run({1: ["Colon", "Skin"], 2: ["Colon", "Skin", "Colon"], 3: TEST_ORGANS}, FAMILIES | SHARED)
+    for seed, (family, value) in enumerate({"digestive": 0.2, "epidermal": 0.9, "all": 0.8}.items()):
+        run.write_decoder(family, seed=seed)
+        choice = run.tune(family)
+        tiles = tuple(tile.model_copy(update={"value": value}) for tile in choice.validation)
+        write_document(run.watershed(family), choice.model_copy(update={"validation": tiles}))
+    for family in run.families:
+        run.evaluate(family, shared=family != "all")
+    return run
+
+
+@pytest.fixture
+def run_with_shared(written_with_shared, copy_run):
+    copy = copy_run(written_with_shared)
+    copy.write_organ_head("Colon", "Skin")
+    return copy
+
+
 def scores_of(run, name: str = "routed") -> dict[str, TileScores]:
     return read_tile_scores(run.evaluated(f"{name}_tiles.csv"), COLUMNS)
 
 
-def test_tiles_are_decoded_by_the_family_of_their_predicted_organ(run) -> None:
+def test_tiles_are_decoded_by_the_decoder_of_their_predicted_organ(run) -> None:
     evaluation = run.route()
     scores = scores_of(run)["organ_predicted"]
 
@@ -71,10 +95,17 @@ def test_all_systems_are_compared_and_tiles_without_a_family_are_counted(run, ca
     with caplog.at_level(logging.WARNING):
         evaluation = run.route()
 
-    assert set(evaluation.systems) == {"organ_predicted", "organ_given", "classical", "upper_bound", "trivial"}
+    assert set(evaluation.systems) == {
+        "organ_predicted",
+        "organ_given",
+        "families",
+        "classical",
+        "upper_bound",
+        "trivial",
+    }
     assert evaluation.systems["organ_given"]["aji"].n <= 4
     assert {"aji_minus_organ_given", "bpq_minus_classical"} <= set(evaluation.differences)
-    assert set(evaluation.organs["Skin"]) == {"organ_predicted", "organ_given", "classical", "upper_bound"}
+    assert set(evaluation.organs["Skin"]) == {"organ_predicted", "organ_given", "families", "classical", "upper_bound"}
     assert evaluation.left_out == {"their organ belongs to no family": 1}
     assert "left_out=1" in caplog.text
 
@@ -90,6 +121,73 @@ def test_a_family_without_a_decoder_decodes_no_tile(run) -> None:
     assert set(scores_of(run)["organ_predicted"].text("family")) == {"digestive"}
     assert len(scores_of(run)["organ_given"]) == 2
     assert evaluation.organ_head["routing_accuracy"].n == 2
+
+
+def test_the_shared_decoder_is_used_for_the_organs_where_validation_says_so(run_with_shared, monkeypatch) -> None:
+    monkeypatch.setattr("cellvit.evaluation.decoder_choice.MIN_TILES", 1)
+
+    evaluation = run_with_shared.route()
+
+    chosen = {choice.organ: (choice.decoder, choice.chosen_by) for choice in evaluation.decoders}
+    systems = scores_of(run_with_shared)
+    predicted, given, families = (systems[name] for name in ("organ_predicted", "organ_given", "families"))
+    assert chosen == {"Colon": ("all", "organ"), "Stomach": ("all", "family"), "Skin": ("epidermal", "organ")}
+    assert dict(zip(given.text("organ"), given.text("family"), strict=True)) == {
+        "Colon": "all",
+        "Stomach": "all",
+        "Skin": "epidermal",
+    }
+    assert set(families.text("family")) == {"digestive", "epidermal"}
+    assert set(predicted.text("family")) <= {"all", "epidermal"}
+    assert {"aji_minus_families", "aji_minus_organ_given", "aji_minus_shared"} <= set(evaluation.differences)
+
+
+def test_the_shared_decoder_is_never_run_again(run_with_shared, monkeypatch) -> None:
+    run_with_shared.write_organ_head("Colon")
+    monkeypatch.setattr("cellvit.stages.evaluate_routed.predict_maps", None)
+    shared = scores_of(run_with_shared, "all")["decoder"]
+
+    run_with_shared.route()
+
+    systems = scores_of(run_with_shared)
+    own = systems["organ_predicted"]
+    np.testing.assert_array_equal(own.block(COLUMNS), shared.block(COLUMNS))
+    np.testing.assert_array_equal(systems["shared"].block(COLUMNS), shared.block(COLUMNS))
+
+
+def test_the_difference_on_test_tiles_is_recorded_and_decides_nothing(run_with_shared) -> None:
+    own, shared = scores_of(run_with_shared, "epidermal")["decoder"], scores_of(run_with_shared, "all")["decoder"]
+
+    choices = {choice.organ: choice for choice in run_with_shared.route().decoders}
+
+    skin = choices["Skin"]
+    expected = own.column("bpq") - shared.where(shared.organs == "Skin").column("bpq")
+    assert (skin.own.value, skin.shared.value, skin.metric) == (0.9, 0.8, "bpq")
+    assert skin.difference.value == pytest.approx(0.1)
+    assert skin.test.value == pytest.approx(np.nanmean(expected))
+    assert choices["Stomach"].own is None
+
+
+def test_by_setting_each_organ_has_the_decoder_of_its_family(run_with_shared) -> None:
+    evaluation = run_with_shared.route(RoutingSettings(decoder="family"))
+
+    assert {choice.decoder for choice in evaluation.decoders} == {"digestive", "epidermal"}
+    assert {choice.chosen_by for choice in evaluation.decoders} == {"setting"}
+    assert evaluation.decoders[0].difference.value == pytest.approx(-0.6)
+
+
+def test_a_family_without_a_decoder_has_the_shared_one(run_with_shared) -> None:
+    run_with_shared.write_decoder("epidermal", status="absent")
+    run_with_shared.tune("epidermal")
+    run_with_shared.evaluate("epidermal", shared=True)
+    run_with_shared.write_organ_head("Skin")
+
+    evaluation = run_with_shared.route(RoutingSettings(decoder="family"))
+
+    skin = evaluation.decoders[-1]
+    assert (skin.organ, skin.decoder, skin.chosen_by) == ("Skin", "all", "alone")
+    assert set(scores_of(run_with_shared)["organ_predicted"].text("family")) == {"all"}
+    assert evaluation.organ_head["routing_accuracy"].n == 4
 
 
 def test_without_a_head_the_document_says_so(run) -> None:

@@ -49,6 +49,16 @@ def test_the_best_point_of_both_methods_is_chosen_on_the_validation_tiles(run, s
     assert choice.provenance.marks == ("simulated data", "untrained encoder")
 
 
+def test_the_value_of_every_validation_tile_is_recorded_for_the_chosen_point(run) -> None:
+    choice = run.tune("digestive", LISTS)
+
+    values = {tile.tile_id: tile.value for tile in choice.validation}
+    assert [tile.organ for tile in choice.validation] == ["Colon", "Stomach", "Colon"]
+    assert list(values) == ["f2-00000", "f2-00001", "f2-00002"]
+    assert math.isnan(values["f2-00002"]), "bPQ is undefined on the tile without nuclei"
+    assert (values["f2-00000"] + values["f2-00001"]) / 2 == pytest.approx(choice.tried[0].value.value)
+
+
 def test_the_classical_baseline_is_tuned_on_the_same_tiles_and_read_with_the_decoder(run) -> None:
     choice = run.tune("digestive", LISTS)
 
