@@ -23,7 +23,7 @@ FOLDS = SETTINGS.data.folds
 SPLITS = list(SETTINGS.splits)
 FAMILIES = list(SETTINGS.decoder_families)
 AVERAGED = graph.averaged
-# All views of a tile take about as long to predict as its scores to compute (cellvit/workflow/resources.py).
+# Assumed, not measured: to predict all views of a tile takes about as long as to compute its scores.
 PASSES = 2 if AVERAGED else 1
 DEVICE = SETTINGS.device
 CACHE, CACHE_GB = graph.cache

@@ -146,8 +146,8 @@ def paired(first: TileScores, second: TileScores) -> tuple[TileScores, TileScore
 def gaps(train: MapSums, test: MapSums, *, groups: Groups) -> Values:
     """Relative gap of each of `GAP_METRICS`, positive if the test is worse; NaN if the value in training is 0.
 
-    Accuracies: (train - test) / train. Errors: (test - train) / train. `n` counts the tiles of both. There is no interval
-    if training or test has fewer than three patients (or tiles).
+    Accuracies: (train - test) / train. Errors: (test - train) / train. `n` counts the tiles of training and test
+    together. The interval is NaN if one of them has fewer than three patients (or tiles).
 
     Args:
         groups: Of the training tiles, then of the test tiles, numbered together.

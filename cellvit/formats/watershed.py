@@ -33,7 +33,7 @@ class WatershedChoice(Document):
     """Watershed parameters of a family.
 
     Attributes:
-        status: tuned on validation tiles; default if there are none; absent if there is no decoder.
+        status: tuned on validation tiles; default (the default parameters) without validation tiles; absent without a decoder.
         reason: Why the status is not tuned.
         select_by: Metric by which the points were compared: bpq, mpq or aji.
         average_views: Whether the maps were averaged over all stored flips and rotations of a tile. The method and its

@@ -142,8 +142,8 @@ def interval_of_organ_mean(
 def interval_of_difference(first: Interval, second: Interval, *, scale: Scale = "share") -> Interval:
     """Interval of `first` minus `second`, two values of one metric on different tiles, of patients that are independent.
 
-    The standard errors of both add in squares, and Student's t has Welch's degrees of freedom. There is no interval where
-    one of both has none. `units` is the smaller number of patients of the two.
+    The standard errors of both add in squares, and Student's t has Welch's degrees of freedom. The interval is NaN where
+    that of `first` or `second` is. `units` is the smaller of their numbers of patients.
 
     Args:
         scale: Values that the metric can have, as both intervals were computed with.
@@ -208,7 +208,7 @@ _SCALES: Final = MappingProxyType[Scale, tuple[_Transform, _Transform, _Transfor
 
 
 def _ends(value: float, error: float, n_units: int, scale: Scale) -> tuple[float, float]:
-    """Ends by Student's t and the delta method on the scale of the metric; NaN where there is no interval."""
+    """Ends by Student's t and the delta method on the scale of the metric; NaN for fewer than `MIN_UNITS` units, or without spread."""
     to_real, from_real, slope = _SCALES[scale]
     with np.errstate(all="ignore"):  # a value at its bound, such as a share of 1, has no finite place
         centre = float(to_real(np.float64(value)))

@@ -1,6 +1,6 @@
 """Random numbers of a training: each follows from the seed and from the number of the step or epoch that uses it.
 
-So there is no generator whose state must be stored, and a training resumes from any step.
+So no state of a generator must be stored, and a training can resume from any step.
 """
 
 from collections.abc import Iterator
