@@ -111,8 +111,8 @@ class TrainingSettings(Section):
     )
     precision: Precision = Field(
         default="auto",
-        description="arithmetic of the forward pass in training. bfloat16: 16 bits, also on a CPU, where it halves the time if "
-        "the processor computes in it (lscpu names avx512_bf16 or amx_bf16), and costs time otherwise; auto: bfloat16 on a GPU "
+        description="arithmetic of the forward pass in training. bfloat16: 16 bits, also on a CPU, where it saves up to half "
+        "of the time if the processor computes in it (lscpu names avx512_bf16 or amx_bf16), and may cost time otherwise; auto: bfloat16 on a GPU "
         "that computes in it, float32 on others and on a CPU",
     )
     max_norm: PositiveFloat = Field(default=1.0, description="gradients are clipped to this norm")

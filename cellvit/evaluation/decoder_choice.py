@@ -35,12 +35,15 @@ def choose_decoders(
 
 def choices_in_words(choices: Sequence[DecoderChoice], *, n_splits: int) -> str:
     """One line of how many organs have the shared decoder; empty if there is none to choose."""
-    reasons = [choice.chosen_by for choice in choices if choice.decoder == SHARED_FAMILY]
-    if not reasons and not any(choice.chosen_by in ("organ", "family") for choice in choices):
+    of_shared = [choice.chosen_by for choice in choices if choice.decoder == SHARED_FAMILY]
+    if not of_shared and not any(choice.chosen_by in ("organ", "family") for choice in choices):
         return ""
-    n, alone = len(reasons), reasons.count("alone")
+    n, alone = len(of_shared), of_shared.count("alone")
     where = f" in {n_splits} splits" if n_splits > 1 else ""
-    return f"Shared decoder: {n} of {len(choices)} organs{where} ({n - alone} by validation, {alone} without one of their own)."
+    reasons = ["chosen on validation tiles"] if n > alone else []
+    reasons += [f"{alone} of them have no decoder of their family"] if alone else []
+    why = f" ({'; '.join(reasons)})" if reasons else ""
+    return f"{n} of {len(choices)} organs{where} use the shared decoder{why}."
 
 
 def with_test_differences(

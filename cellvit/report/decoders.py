@@ -20,6 +20,15 @@ _REASONS: Final = {
 }
 """Why a decoder is used, by `DecoderChoice.chosen_by`."""
 
+_BRIEFLY: Final = {
+    "organ": "by its own tiles",
+    "family": "by the family's tiles",
+    "setting": "by the setting",
+    "undefined": "not compared",
+    "alone": "no other decoder",
+}
+"""The same for a narrow column; the note of the table explains it."""
+
 _SHARED: Final = "the shared decoder"
 _OWN: Final = "the decoder of the family"
 _BY_VALIDATION: Final = "the one that is better on validation tiles"
@@ -60,7 +69,7 @@ def decoder_table(routed: RoutedEvaluation) -> Table:
             value_cell(choice.own),
             value_cell(choice.shared),
             lead(choice.difference),
-            Cell(_name(choice.decoder), interval=_REASONS[choice.chosen_by] if choice.decoder else ""),
+            Cell(_column_name(choice.decoder), interval=_BRIEFLY[choice.chosen_by] if choice.decoder else ""),
             lead(choice.test),
         )
         group = choice.family if choice.family != family else ""
@@ -72,7 +81,9 @@ def decoder_table(routed: RoutedEvaluation) -> Table:
     note = (
         "Difference: the decoder of the family minus the shared one, paired by tile; green (red) where the interval of this "
         "difference alone is above (below) 0. n counts the tiles of the organ that both define. Both decoders were selected "
-        "and tuned on these validation tiles, so that their values are slightly too good; only the comparison is used."
+        "and tuned on these validation tiles, so that their values are slightly too good; only the comparison is used. Used: by "
+        f"the organ's own validation tiles; by those of the whole family where the organ has fewer than {MIN_TILES}; or by "
+        "routing.decoder: family."
     )
     return Table(f"Split {routed.split}", "Family and organ", columns, tuple(rows), note, "results headline")
 
@@ -106,7 +117,8 @@ def _conclusion(compared: Sequence[_Judged]) -> Iterator[str]:
     if others:
         reasons = {one.choice.chosen_by for one in compared if _organ(one.choice) in others}
         used = f"{_OWN} ({_REASONS[reasons.pop()]})" if reasons in ({"setting"}, {"undefined"}) else _BY_VALIDATION
-        yield f"For {listed(others)}, the two decoders do not differ clearly on test tiles, and the run uses {used}."
+        named = listed(others) if len(others) < len(found) or len(found) == 1 else f"all {len(found)} organs"
+        yield f"For {named}, the two decoders do not differ clearly on test tiles, and the run uses {used}."
 
 
 def _alone(judged: Sequence[_Judged]) -> Iterator[str]:
@@ -141,6 +153,10 @@ def listed(names: Sequence[str]) -> str:
 
 def _organ(choice: DecoderChoice) -> str:
     return choice.organ.replace("_", " ")
+
+
+def _column_name(decoder: str) -> str:
+    return ("shared" if decoder == SHARED_FAMILY else "family") if decoder else "none"
 
 
 def _name(decoder: str) -> str:

@@ -113,7 +113,9 @@ def test_a_line_counts_the_organs_of_the_shared_decoder() -> None:
     alone = choose_decoders(FAMILIES, {"all": both["all"]}, FAMILY)
 
     assert choices_in_words(by_validation * 2, n_splits=2) == (
-        "Shared decoder: 4 of 4 organs in 2 splits (4 by validation, 0 without one of their own)."
+        "4 of 4 organs in 2 splits use the shared decoder (chosen on validation tiles)."
     )
     assert choices_in_words(by_setting, n_splits=1) == ""
-    assert choices_in_words(alone, n_splits=1).endswith("2 of 2 organs (0 by validation, 2 without one of their own).")
+    assert choices_in_words(alone, n_splits=1) == (
+        "2 of 2 organs use the shared decoder (2 of them have no decoder of their family)."
+    )
