@@ -28,11 +28,11 @@ CHECKED = TILES + FEATURES + expand(rules.check_features.output, fold=FOLDS)
 MEMBERS = CHECKED + expand(rules.gather_families.output, family=FAMILIES, fold=FOLDS)
 ORGAN_HEADS = CHECKED + expand(rules.train_organ_head.output, split=SPLITS)
 DECODERS = [
-    *expand([*rules.train_hovernet.output, *rules.tune_watershed.output], split=SPLITS, family=FAMILIES),
+    *expand([*rules.train_hovernet.output, *rules.tune_watershed.output], split=SPLITS, family=[*FAMILIES, *REPEATS]),
     *expand(rules.average_maps.output, split=SPLITS, family=AVERAGED),
 ]
 EVALUATIONS = [
-    *expand(rules.evaluate_family.output, split=SPLITS, family=FAMILIES),
+    *expand(rules.evaluate_family.output, split=SPLITS, family=[*FAMILIES, *REPEATS]),
     *expand([*rules.evaluate_organ_head.output, *rules.evaluate_routed.output], split=SPLITS),
     *rules.summarize.output,
 ]

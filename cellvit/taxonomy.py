@@ -67,3 +67,25 @@ DEFAULT_FAMILIES: Final = MappingProxyType(
 
 SHARED_FAMILY: Final = "all"
 """Family of the shared decoder: one decoder for all organs in use."""
+
+_SEED: Final = "-seed"
+
+
+def repeated(family: str, seed: int) -> str:
+    """Name of the decoder of a family that is trained again with a further seed.
+
+    Examples:
+        >>> repeated("digestive", 1)
+        'digestive-seed1'
+    """
+    return f"{family}{_SEED}{seed}"
+
+
+def base_family(name: str) -> str:
+    """Family of a decoder, without the seed that it was trained again with.
+
+    Examples:
+        >>> base_family("digestive-seed1"), base_family("digestive")
+        ('digestive', 'digestive')
+    """
+    return name.partition(_SEED)[0]

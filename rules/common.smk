@@ -1,7 +1,6 @@
 """Lookups that the rules share (cellvit/workflow/graph.py), and the wildcards of the graph."""
 
 from cellvit.config.settings import load_settings
-from cellvit.taxonomy import SHARED_FAMILY
 from cellvit.workflow.fingerprint import code_fingerprint as code
 from cellvit.workflow.graph import Graph, is_archived
 
@@ -16,12 +15,13 @@ def percent(name):
 
 
 graph = Graph(SETTINGS, percent("memory_percent"), percent("runtime_percent"))
-settings, folds, of_folds = graph.step, graph.folds, graph.of_folds
+settings, folds, of_folds, of_shared_decoder = graph.step, graph.folds, graph.of_folds, graph.of_shared_decoder
 memory, minutes = graph.memory, graph.minutes
 
 FOLDS = SETTINGS.data.folds
 SPLITS = list(SETTINGS.splits)
 FAMILIES = list(SETTINGS.decoder_families)
+REPEATS = list(SETTINGS.repeats)  # decoders of further seeds: family and seed
 AVERAGED = graph.averaged
 # Assumed, not measured: to predict all views of a tile takes about as long as to compute its scores.
 PASSES = 2 if AVERAGED else 1
@@ -36,18 +36,9 @@ pathvars:
 wildcard_constraints:
     fold=r"\d+",
     split="|".join(SPLITS),
-    family="|".join(FAMILIES),
+    family="|".join([*FAMILIES, *REPEATS]),
 
 
 def of_families(*paths):
     """Function for `input`: paths of the split of a job for every family, that of the shared decoder last."""
     return lambda wildcards: expand(paths, split=wildcards.split, family=FAMILIES)
-
-
-def of_shared_decoder(path):
-    """Function for `input`: the shared decoder's file, for every other family where there is a shared decoder."""
-    return lambda wildcards: (
-        expand(path, split=wildcards.split, family=SHARED_FAMILY)
-        if SHARED_FAMILY in FAMILIES and wildcards.family != SHARED_FAMILY
-        else []
-    )

@@ -3,7 +3,7 @@
 
 rule train_hovernet:
     input:
-        members=of_folds("<results>/families/{family}/fold{fold}.h5", "train", "validate"),
+        members=of_folds("<results>/families/{base_family}/fold{fold}.h5", "train", "validate"),
         tiles=of_folds("<results>/tiles/fold{fold}.h5", "train", "validate"),
         features=of_folds("<results>/features/fold{fold}.h5", "train", "validate"),
         start=graph.start("<results>/checkpoints/split{split}/hovernet_{family}.safetensors"),
@@ -48,7 +48,7 @@ rule train_hovernet:
 rule average_maps:
     input:
         checkpoint="<results>/checkpoints/split{split}/hovernet_{family}.safetensors",
-        members=of_folds("<results>/families/{family}/fold{fold}.h5", "validate"),
+        members=of_folds("<results>/families/{base_family}/fold{fold}.h5", "validate"),
         tiles=of_folds("<results>/tiles/fold{fold}.h5", "validate"),
         features=of_folds("<results>/features/fold{fold}.h5", "validate"),
     output:
@@ -84,7 +84,7 @@ rule tune_watershed:
         maps=graph.maps(
             "<results>/maps/split{split}/{family}.h5", averaged="<results>/maps/split{split}/averaged/{family}.h5"
         ),
-        members=of_folds("<results>/families/{family}/fold{fold}.h5", "validate"),
+        members=of_folds("<results>/families/{base_family}/fold{fold}.h5", "validate"),
         tiles=of_folds("<results>/tiles/fold{fold}.h5", "validate"),
     output:
         watershed="<results>/watershed/split{split}/{family}.json",

@@ -3,7 +3,7 @@
 
 rule evaluate_family:
     input:
-        members=of_folds("<results>/families/{family}/fold{fold}.h5", "train", "test"),
+        members=of_folds("<results>/families/{base_family}/fold{fold}.h5", "train", "test"),
         tiles=of_folds("<results>/tiles/fold{fold}.h5", "train", "test"),
         features=of_folds("<results>/features/fold{fold}.h5", "train", "test"),
         checkpoint="<results>/checkpoints/split{split}/hovernet_{family}.safetensors",
@@ -97,6 +97,7 @@ rule evaluate_routed:
 rule summarize:
     input:
         evaluations=expand("<results>/evaluation/split{split}/{family}.json", split=SPLITS, family=FAMILIES),
+        repeats=expand("<results>/evaluation/split{split}/{family}.json", split=SPLITS, family=REPEATS),
         routed=expand("<results>/evaluation/split{split}/routed.json", split=SPLITS),
         organ_heads=expand("<results>/evaluation/split{split}/organ_head.json", split=SPLITS),
         watersheds=expand("<results>/watershed/split{split}/{family}.json", split=SPLITS, family=FAMILIES),
@@ -139,7 +140,7 @@ rule summarize:
         "Summarize all evaluations and grade them"
     shell:
         "python -m cellvit summarize --settings {params.settings:q} --evaluations {input.evaluations:q} "
-        "--routed {input.routed:q} --organ-heads {input.organ_heads:q} --watersheds {input.watersheds:q} "
+        "--repeats {input.repeats:q} --routed {input.routed:q} --organ-heads {input.organ_heads:q} --watersheds {input.watersheds:q} "
         "--checkpoints {input.checkpoints:q} --histories {input.histories:q} --summary {output.summary:q} "
         "--table {output.table:q} --origin {output.origin:q} --code {params.code} --timing {output.timing:q} "
         "--cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"
@@ -189,7 +190,7 @@ rule build_report:
                     rules.evaluate_family.output.timing,
                 ],
                 split=SPLITS,
-                family=FAMILIES,
+                family=[*FAMILIES, *REPEATS],
             ),
             *expand(rules.average_maps.output.timing, split=SPLITS, family=AVERAGED),
         ],

@@ -12,9 +12,10 @@ from cellvit.config.evaluation import GatesSettings, RoutingSettings, WatershedS
 from cellvit.config.families import Families, Organs
 from cellvit.config.messages import fault_lines, settings_error
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
-from cellvit.taxonomy import DEFAULT_FAMILIES, ORGANS, SHARED_FAMILY
+from cellvit.taxonomy import DEFAULT_FAMILIES, ORGANS, SHARED_FAMILY, base_family, repeated
 
 Device = Literal["auto", "cpu", "cuda"]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class CacheSettings(Section):
@@ -54,7 +55,12 @@ class Settings(Section):
         default_factory=RoutingSettings, description="which decoder is used for which organ"
     )
     gates: GatesSettings = Field(default_factory=GatesSettings, description="integrity checks and quality gates")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the training; intervals need none")
+    seed: Seed = Field(default=0, description="seed of the training; intervals need none")
+    further_seeds: tuple[Seed, ...] = Field(
+        default=(),
+        description="every decoder is trained again with each of these seeds, and the summary and the report give the standard "
+        "deviation over all seeds; routing and galleries use the decoders of `seed`",
+    )
     device: Device = Field(default="auto", description="where torch computes; auto: on a GPU if there is one")
     cache: CacheSettings = Field(default_factory=CacheSettings, description="result cache, beside the output folder")
 
@@ -68,6 +74,16 @@ class Settings(Section):
                         f"families: organ {organ} is in {family_of[organ]} and in {family}; every organ has exactly one family"
                     )
                 family_of[organ] = family
+        return self
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
+        seeds = (self.seed, *self.further_seeds)
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(
+                f"further_seeds={list(self.further_seeds)}: expected seeds that differ from each other and from "
+                f"seed={self.seed}; remove the one that occurs twice"
+            )
         return self
 
     @model_validator(mode="after")
@@ -127,15 +143,18 @@ class Settings(Section):
         return self
 
     def of_family(self, family: str) -> "Settings":
-        """The settings that hold for one family: its own over the others. The shared decoder has none of its own.
+        """The settings that hold for one decoder: those of its family over the others, and its seed.
+
+        The shared decoder has none of its own.
 
         Raises:
             ValidationError: Its own settings are not valid together with the others.
         """
-        own = self.families[family].own if family in self.families else {}
-        if not own:
+        base, seed = base_family(family), self.repeats.get(family, self.seed)
+        own = self.families[base].own if base in self.families else {}
+        if not own and seed == self.seed:
             return self
-        merged = self.model_dump(by_alias=True) | {"families": self.organs}
+        merged = self.model_dump(by_alias=True) | {"families": self.organs, "seed": seed, "further_seeds": ()}
         override(merged, own)
         return Settings.model_validate(merged)
 
@@ -148,6 +167,16 @@ class Settings(Section):
     def stored_blocks(self) -> tuple[int, ...]:
         """Numbers of the token grids in the feature stores: blocks of the encoder; 0 alone for the levels of a pyramid."""
         return self.encoder.spec.stored_grids(self.features.blocks)
+
+    def organs_of(self, family: str) -> tuple[str, ...]:
+        """Organs of a decoder, in the order of the taxonomy."""
+        return self.decoder_families[base_family(family)]
+
+    @property
+    def repeats(self) -> dict[str, int]:
+        """Seed of each decoder that is trained again with a further seed, by its name."""
+        names = [*self.families, *([SHARED_FAMILY] if self.training.shared_decoder else [])]
+        return {repeated(family, seed): seed for seed in self.further_seeds for family in names}
 
     @property
     def decoder_families(self) -> dict[str, tuple[str, ...]]:

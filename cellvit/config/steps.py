@@ -15,7 +15,7 @@ from cellvit.config.evaluation import QualityGates, RoutingSettings, SelectionSe
 from cellvit.config.families import Organs
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
 from cellvit.config.settings import Settings
-from cellvit.taxonomy import SHARED_FAMILY
+from cellvit.taxonomy import SHARED_FAMILY, base_family
 
 
 class ExtractFeaturesSettings(Section):
@@ -101,11 +101,11 @@ def _train_hovernet(settings: Settings, family: str) -> Section:
     `shared_decoder` says which decoders are trained, and the shared decoder itself starts from scratch.
     """
     own, defaults, unread = settings.of_family(family), TrainingSettings(), ["shared_decoder"]
-    if family == SHARED_FAMILY:
+    if base_family(family) == SHARED_FAMILY:
         unread.append("start_from")
     training = own.training.model_copy(update={name: getattr(defaults, name) for name in unread})
     selection = own.watershed.selection
-    return TrainHovernetSettings(decoder=own.decoder, training=training, selection=selection, seed=settings.seed)
+    return TrainHovernetSettings(decoder=own.decoder, training=training, selection=selection, seed=own.seed)
 
 
 def _build_report(settings: Settings, _: str) -> Section:
@@ -120,7 +120,7 @@ _SECTIONS: Final[Mapping[str, Callable[[Settings, str], Section]]] = {
     "extract_features": _extract_features,
     "check_features": _extract_features,
     "train_organ_head": lambda s, _: TrainOrganHeadSettings(organ_head=s.organ_head, seed=s.seed),
-    "gather_families": lambda s, family: GatherFamiliesSettings(organs=s.decoder_families[family]),
+    "gather_families": lambda s, family: GatherFamiliesSettings(organs=s.organs_of(family)),
     "train_hovernet": _train_hovernet,
     "tune_watershed": lambda s, family: TuneWatershedSettings(watershed=s.of_family(family).watershed),
     "evaluate_organ_head": lambda _, __: EvaluateSettings(),

@@ -1,9 +1,9 @@
-"""Whether runs may be compared: the same test tiles, and for several seeds the same settings otherwise."""
+"""Whether runs may be compared, because their test tiles are the same, and which of their settings differ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
-from cellvit.errors import ContractError, SettingsError
+from cellvit.errors import ContractError
 from cellvit.evaluation.finished_run import FinishedRun, Scored, scores_of, tiles_tested_by
 from cellvit.formats.tile_table import TileScores
 
@@ -40,34 +40,6 @@ def differing_settings(a: FinishedRun, b: FinishedRun) -> dict[str, tuple[str, s
     first, second = a.flat_settings, b.flat_settings
     keys = [key for key in first | second if first.get(key, _NOT_SET) != second.get(key, _NOT_SET)]
     return {key: (str(first.get(key, _NOT_SET)), str(second.get(key, _NOT_SET))) for key in keys}
-
-
-def check_seeds_alone(runs: Sequence[FinishedRun]) -> None:
-    """Refuse runs that do not differ in the seed alone.
-
-    Raises:
-        SettingsError: There are fewer than two runs, other settings differ, or two runs have the same seed.
-        ContractError: Their test tiles differ.
-    """
-    if len(runs) < 2:
-        raise SettingsError(f"--seeds needs two runs or more to compute a spread, found {len(runs)}")
-    for run in runs[1:]:
-        others = [
-            f"{key}: {mine}, {theirs}"
-            for key, (mine, theirs) in differing_settings(runs[0], run).items()
-            if key != "seed"
-        ]
-        if others:
-            raise SettingsError(
-                f"{runs[0].folder} and {run.folder} differ in more than the seed, so that their spread is not that of "
-                "seeds:\n  " + "\n  ".join(others) + "\nFix: compare two settings without --seeds"
-            )
-        check_same_tiles(runs[0], run)
-    seeds = [run.settings.seed for run in runs]
-    if len(set(seeds)) < len(seeds):
-        raise SettingsError(
-            f"--seeds: every run must have a seed of its own, found {seeds}. Fix: snakemake --config seed=1 results=seed1"
-        )
 
 
 def _differing_tiles(a: FinishedRun, b: FinishedRun, split: str) -> str:

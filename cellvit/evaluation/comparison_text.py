@@ -8,10 +8,7 @@ from typing import Final
 
 from cellvit.evaluation.comparison import Comparison
 from cellvit.evaluation.finished_run import OWN
-from cellvit.formats.comparison import ComparedRow, SpreadRow
-
-SPREAD_METRICS: Final = ("aji", "bpq", "mpq", "dice", "detection_f1", "hv_skill", "nt_accuracy")
-"""Metrics that the terminal shows for several seeds; seeds.csv has all."""
+from cellvit.formats.comparison import ComparedRow
 
 _COLUMNS: Final = 100
 
@@ -52,21 +49,6 @@ def judgement(comparison: Comparison) -> Iterator[str]:
         "The intervals cover the choice of test patients, not the noise between trainings: repeat both runs with other "
         "seeds before you rely on a small difference."
     )
-
-
-def spread_text(rows: Sequence[SpreadRow], runs: Sequence[str]) -> str:
-    """Mean, standard deviation and range of the main values over runs that differ in the seed."""
-    lines = [f"{len(runs)} runs that differ in the seed alone: {', '.join(runs)}", ""]
-    lines += [f"{'':30}{'mean':>8}{'sd':>8}   {'smallest to largest':22}{'runs':>4}"]
-    shown = [row for row in rows if row.metric in SPREAD_METRICS]
-    for (split, family), of_family in groupby(shown, key=lambda row: (row.split, row.family)):
-        lines.append(f"split {split}, {family}")
-        lines += [
-            f"  {row.metric:28}{_number(row.mean):>8}{_number(row.sd):>8}   "
-            f"{_number(row.low) + ' to ' + _number(row.high):22}{row.runs:>4}"
-            for row in of_family
-        ]
-    return "\n".join(lines) + "\n"
 
 
 def _settings(settings: Mapping[str, tuple[str, str]]) -> Iterator[str]:

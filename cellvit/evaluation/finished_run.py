@@ -16,7 +16,6 @@ from cellvit.formats.documents import AnyDocument, read_document
 from cellvit.formats.evaluations import ORGAN_GIVEN, ORGAN_PREDICTED, FamilyEvaluation, RoutedEvaluation
 from cellvit.formats.page import page_digest, read_page_provenance
 from cellvit.formats.provenance import Provenance
-from cellvit.formats.summary import SummaryOrigin, SummaryRow, read_summary
 from cellvit.formats.tile_table import TileScores, read_tile_scores
 
 OWN: Final = "decoder"
@@ -107,13 +106,6 @@ def scores_of(run: FinishedRun) -> dict[Scored, TileScores]:
 def tiles_tested_by(run: FinishedRun) -> dict[str, dict[str, str]]:
     """Digest of the tiles of each test fold, by split and then by the name of the fold."""
     return {split: _test_tiles(_routed(run, split)) for split in run.settings.splits}
-
-
-def summary_of(run: FinishedRun) -> tuple[SummaryRow, ...]:
-    """Rows of summary.csv."""
-    path = run.folder / "summary.csv"
-    check_table(path, run.document("summary.json", SummaryOrigin).tables, path.name)
-    return read_summary(path)
 
 
 def _page(folder: Path) -> Path:

@@ -19,6 +19,7 @@ from cellvit.formats.evaluations import (
 )
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.metrics.ratio import mean_defined
+from cellvit.taxonomy import base_family
 
 ORGAN_HEAD: Final = "organ_head"
 """Family of the rows of OrganHead."""
@@ -39,14 +40,16 @@ def summary_rows(
     routed: Iterable[RoutedEvaluation],
     organ_heads: Iterable[OrganHeadEvaluation],
     gates: QualityGates,
+    repeats: Iterable[FamilyEvaluation] = (),
 ) -> Keyed:
     """Graded rows of every evaluation, with means over splits last if there are two splits or more.
 
     The values of OrganHead are those of its own evaluation; routing_accuracy is that of the routed one.
+
+    Args:
+        repeats: Evaluations of the decoders that were trained again with further seeds; they give the spread of the rows.
     """
-    keyed: Keyed = {}
-    for evaluation in families:
-        keyed[evaluation.split, evaluation.family] = _rows_of_family(evaluation)
+    keyed: Keyed = {(one.split, one.family): _rows_of_family(one) for one in families}
     for overall in routed:
         for family, values in _values_of_routed(overall).items():
             keyed[overall.split, family] = _rows(overall.split, family, values)
@@ -55,7 +58,23 @@ def summary_rows(
         named = {_ORGAN_METRICS.get(name, name): value for name, value in values.items()}
         keyed.setdefault((head.split, ORGAN_HEAD), {}).update(_rows(head.split, ORGAN_HEAD, named))
     keyed |= _means(keyed)
+    _add_spread(keyed, repeats)
     return {key: graded(rows, gates) for key, rows in keyed.items()}
+
+
+def _add_spread(keyed: Keyed, repeats: Iterable[FamilyEvaluation]) -> None:
+    """Add to the rows of `keyed` how the values differ between trainings with different seeds."""
+    by_seed: dict[str, Keyed] = {}
+    for one in repeats:
+        family = base_family(one.family)
+        by_seed.setdefault(one.family.removeprefix(family), {})[one.split, family] = _rows_of_family(one)
+    others = [rows | _means(rows) for rows in by_seed.values()]
+    for key in {key for rows in others for key in rows}:
+        for metric, row in keyed[key].items():
+            found = [row, *(rows[key][metric] for rows in others if metric in rows.get(key, {}))]
+            values = np.array([one.value for one in found if not math.isnan(one.value)])
+            sd = float(values.std(ddof=1)) if values.size > 1 else math.nan
+            keyed[key][metric] = row._replace(seeds=values.size, seed_sd=sd)
 
 
 def _rows_of_family(evaluation: FamilyEvaluation) -> dict[str, SummaryRow]:

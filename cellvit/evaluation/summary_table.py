@@ -101,6 +101,10 @@ def _table(split: str, families: Mapping[str, Mapping[str, SummaryRow]]) -> Iter
         if family == ORGAN_HEAD:
             continue
         yield _line(family, rows, "")
+        seeds = max(row.seeds for row in rows.values())
+        if seeds > 1:
+            spread = {name: row._replace(value=row.seed_sd, n=row.seeds, gate="") for name, row in rows.items()}
+            yield _line(f"  sd of {seeds} seeds", spread, "")
         for system in SYSTEMS:
             if any(metric.endswith(f".{system}") for metric in rows):
                 yield _line(f"  {system}", rows, f".{system}")

@@ -1,4 +1,4 @@
-"""Tables of `cellvit compare`: two runs on the same tiles (compare.csv), and runs that differ in the seed (seeds.csv)."""
+"""Table of `cellvit compare`: two runs on the same tiles (compare.csv)."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,27 +40,7 @@ class ComparedRow(NamedTuple):
     outcome: Outcome
 
 
-class SpreadRow(NamedTuple):
-    """One value of summary.csv over runs that differ in the seed alone.
-
-    Attributes:
-        mean: Mean over the runs; NaN if no run defines the value.
-        sd: Standard deviation over the runs (n - 1); NaN if fewer than two runs define the value.
-        low, high: Smallest and largest value.
-        runs: Runs that define the value.
-    """
-
-    split: str
-    family: str
-    metric: str
-    mean: float
-    sd: float
-    low: float
-    high: float
-    runs: int
-
-
-def write_rows(path: Path, kind: type[ComparedRow] | type[SpreadRow], rows: Iterable[ComparedRow | SpreadRow]) -> None:
-    """Write rows of one kind under a header; undefined numbers are empty cells."""
-    table = pd.DataFrame(rows, columns=pd.Index(kind._fields))
+def write_rows(path: Path, rows: Iterable[ComparedRow]) -> None:
+    """Write rows under a header; undefined numbers are empty cells."""
+    table = pd.DataFrame(rows, columns=pd.Index(ComparedRow._fields))
     write_text(path, table.to_csv(index=False, lineterminator="\n"))

@@ -1,5 +1,6 @@
 """summary.csv: every value of every family and split, with its grade."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -32,6 +33,8 @@ class SummaryRow(NamedTuple):
         n: Tiles that define the value; in mean rows splits.
         units: Patients (tiles where no patient is known) that the interval is over; 0 if none is computed, as in mean rows.
         gate: Grade.
+        seeds: Trainings with different seeds that define the value; 1 without further seeds.
+        seed_sd: Standard deviation of the value over them (n - 1); NaN where there are fewer than two.
     """
 
     split: str
@@ -45,6 +48,8 @@ class SummaryRow(NamedTuple):
     n: int
     units: int
     gate: Grade = ""
+    seeds: int = 1
+    seed_sd: float = math.nan
 
 
 class SummaryOrigin(Document):
@@ -54,7 +59,7 @@ class SummaryOrigin(Document):
     tables: Digests
 
 
-_NUMBERS = ("value", "low", "high", "split_min", "split_max", "n", "units")
+_NUMBERS = ("value", "low", "high", "split_min", "split_max", "n", "units", "seeds", "seed_sd")
 
 
 def write_summary(path: Path, rows: Iterable[SummaryRow]) -> None:
@@ -70,5 +75,5 @@ def read_summary(path: Path) -> tuple[SummaryRow, ...]:
         MissingInputError: The file does not exist.
         ContractError: It has other columns.
     """
-    table = read_table(path, SummaryRow._fields, _NUMBERS).astype({"n": int, "units": int})
+    table = read_table(path, SummaryRow._fields, _NUMBERS).astype({"n": int, "units": int, "seeds": int})
     return tuple(SummaryRow(*row) for row in table.itertuples(index=False, name=None))

@@ -147,7 +147,7 @@ def _headline(data: ReportData, split: str, routed: RoutedEvaluation | None) -> 
     rows = {family_label(one.family): one.systems for one in evaluations if one.status == "evaluated"}
     if routed is not None and routed.status == "evaluated":
         rows[family_label("organ_predicted")] = results.as_decoder(routed.systems)
-    table = results.headline_table(evaluations, routed, split)
+    table = results.headline_table(evaluations, routed, split, data.summary)
     if not rows:
         return Part(f"split {split}", (table,))
     alt = (

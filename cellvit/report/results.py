@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
 from cellvit.evaluation.summary import Keyed
 from cellvit.formats.documents import Value, Values
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
-from cellvit.formats.summary import MEAN_SPLIT
+from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.metrics.intervals import MIN_UNITS
 from cellvit.report.cells import (
     FEW_UNITS,
@@ -19,6 +20,7 @@ from cellvit.report.cells import (
     absent_row,
     as_range,
     count_cell,
+    number,
     value_cell,
     value_of,
 )
@@ -67,8 +69,17 @@ def small_print(*evaluations: Evaluation | OrganHeadEvaluation) -> str:
     return f"Small print: {shown}, and the number of tiles (n) that define the value."
 
 
-def headline_table(evaluations: Sequence[FamilyEvaluation], routed: RoutedEvaluation | None, split: str) -> Table:
-    """AJI, bPQ and mPQ of every family of one split beside the baselines; absent families give the reason."""
+def headline_table(
+    evaluations: Sequence[FamilyEvaluation],
+    routed: RoutedEvaluation | None,
+    split: str,
+    summary: Keyed,
+) -> Table:
+    """AJI, bPQ and mPQ of every family of one split beside the baselines; absent families give the reason.
+
+    Args:
+        summary: Rows of summary.csv, which know the spread between trainings with different seeds.
+    """
     rows: list[Row] = []
     shown: list[Evaluation] = [one for one in evaluations if one.status == "evaluated"]
     for evaluation in evaluations:
@@ -76,13 +87,14 @@ def headline_table(evaluations: Sequence[FamilyEvaluation], routed: RoutedEvalua
         if evaluation.status == "absent":
             rows.append(absent_row(label, evaluation.reason, len(_HEADLINE_COLUMNS)))
         else:
-            rows += _headline_rows(label, evaluation.systems, evaluation.differences)
+            of_family = summary.get((split, evaluation.family), {})
+            rows += _headline_rows(label, evaluation.systems, evaluation.differences, of_family)
     if routed is not None and routed.status == "evaluated":
         rows += _headline_rows(family_label("organ_predicted"), as_decoder(routed.systems), routed.differences)
         shown.append(routed)
     note = (
         f"{small_print(*shown)} Lead: difference on the same tiles; green (red) where its interval is above (below) 0, "
-        "each comparison on its own."
+        f"each comparison on its own.{_note_on_seeds(summary)}"
     )
     caption = f"Split {split}: test tiles"
     return Table(caption, "Family and metric", _HEADLINE_COLUMNS, tuple(rows), note, "results headline")
@@ -95,13 +107,14 @@ def mean_table(summary: Keyed) -> Table:
         if split == MEAN_SPLIT:
             values = {metric: value for metric, row in by_metric.items() if (value := value_of(row)) is not None}
             systems: dict[str, Values] = {"decoder": values}
-            for system in _BESIDE[1:]:  # named as aji.classical in summary.csv
-                systems[system] = {name: values[key] for name in HEADLINE if (key := f"{name}.{system}") in values}
+            for system in _BESIDE[1:]:
+                keys = {name: _as_in_summary(name, system) for name in HEADLINE}
+                systems[system] = {name: values[key] for name, key in keys.items() if key in values}
             names = [name for name in HEADLINE if name in values]
-            rows += _headline_rows(family_label(family), systems, values, names)
+            rows += _headline_rows(family_label(family), systems, values, by_metric, names)
     note = (
         "Small print: lowest and highest split, and the number of splits (n) that define the value. Lead: green (red) "
-        "where it is above (below) 0 in every split."
+        f"where it is above (below) 0 in every split.{_note_on_seeds(summary)}"
     )
     caption = "Mean over splits: test tiles"
     ranges = tuple(row._replace(cells=tuple(map(as_range, row.cells))) for row in rows)
@@ -205,13 +218,42 @@ def as_decoder(systems: Systems) -> dict[str, Values]:
     return {**systems, "decoder": systems.get("organ_predicted", {})}
 
 
-def _headline_rows(label: str, systems: Systems, differences: Values, names: Sequence[str] = HEADLINE) -> list[Row]:
+def _headline_rows(
+    label: str,
+    systems: Systems,
+    differences: Values,
+    summary: Mapping[str, SummaryRow] = MappingProxyType({}),
+    names: Sequence[str] = HEADLINE,
+) -> list[Row]:
     rows = []
     for place, name in enumerate(names):
-        cells = tuple(value_cell(systems.get(system, {}).get(name)) for system in _BESIDE)
-        leads = tuple(lead(differences.get(f"{name}_minus_{system}")) for system in _LEAD_OVER)
-        rows.append(Row(metric_of(name).label, cells + leads, group="" if place else label))
+        cells = [
+            _with_seeds(value_cell(systems.get(system, {}).get(name)), summary.get(_as_in_summary(name, system)))
+            for system in _BESIDE
+        ]
+        for system in _LEAD_OVER:
+            key = f"{name}_minus_{system}"
+            cells.append(_with_seeds(lead(differences.get(key)), summary.get(key)))
+        rows.append(Row(metric_of(name).label, tuple(cells), group="" if place else label))
     return rows
+
+
+def _as_in_summary(name: str, system: str) -> str:
+    """Name of a metric of a system in summary.csv, as aji.classical."""
+    return name if system == "decoder" else f"{name}.{system}"
+
+
+def _with_seeds(cell: Cell, row: SummaryRow | None) -> Cell:
+    """The cell with the standard deviation over seeds in its small print, where the value differs between them."""
+    if row is None or not row.seed_sd > 0:
+        return cell
+    return cell._replace(n=f"{cell.n}; sd {number(row.seed_sd)}")
+
+
+def _note_on_seeds(summary: Keyed) -> str:
+    """What sd means, where decoders were trained again with further seeds."""
+    n = max((row.seeds for rows in summary.values() for row in rows.values()), default=1)
+    return f" sd: standard deviation over {n} trainings with different seeds." if n > 1 else ""
 
 
 def _systems_table(caption: str, blocks: Sequence[tuple[str, Systems, Iterable[str]]], evaluation: Evaluation) -> Table:

@@ -31,7 +31,7 @@ from cellvit.inference.predictions import MapBatch
 from cellvit.inference.progress import reported
 from cellvit.metrics.maps import MapSums
 from cellvit.models.device import resolve_device
-from cellvit.taxonomy import SHARED_FAMILY
+from cellvit.taxonomy import SHARED_FAMILY, base_family
 from cellvit.workflow.arguments import Code, DeviceChoice, Input, Output, Setting, Threads, Through, check_paired
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,8 @@ def _shared(arguments: Arguments) -> dict[str, Decoder]:
     """The decoder for all organs as the system "shared"; nothing if it is not given or could not be trained."""
     if arguments.shared_checkpoint is None or arguments.shared_watershed is None:
         return {}
-    decoder = _decoder(arguments, arguments.shared_checkpoint, arguments.shared_watershed, SHARED_FAMILY)
+    family = arguments.family.replace(base_family(arguments.family), SHARED_FAMILY, 1)  # with the same seed
+    decoder = _decoder(arguments, arguments.shared_checkpoint, arguments.shared_watershed, family)
     if decoder.header.status == "absent":
         log.warning("split=%s has no shared decoder: %s", arguments.split, decoder.header.reason)
         return {}

@@ -38,6 +38,7 @@ class Arguments:
 
     settings: Annotated[SummarizeSettings, Setting("JSON: quality gates")]
     evaluations: Annotated[tuple[Path, ...], Input("JSONs of evaluate_family, of every split and family")]
+    repeats: Annotated[tuple[Path, ...], Input("JSONs of evaluate_family, of decoders of further seeds")] = ()
     routed: Annotated[tuple[Path, ...], Input("JSONs of evaluate_routed, one per split")]
     organ_heads: Annotated[tuple[Path, ...], Input("JSONs of evaluate_organ_head, one per split")]
     watersheds: Annotated[tuple[Path, ...], Input("JSONs of tune_watershed, of every split and family")] = ()
@@ -59,7 +60,8 @@ def run(arguments: Arguments) -> None:
     named: list[tuple[str, Evaluation]] = [(f"split {one.split}, {one.family}", one) for one in families]
     named += [(f"split {one.split}, {ORGAN_PREDICTED}", one) for one in routed]
     named += [(f"split {one.split}, {ORGAN_HEAD}", one) for one in organ_heads]
-    keyed = summary_rows(families, routed, organ_heads, arguments.settings.quality)
+    repeats = [read_document(path, FamilyEvaluation) for path in arguments.repeats]
+    keyed = summary_rows(families, routed, organ_heads, arguments.settings.quality, repeats)
     text = summary_text(
         keyed,
         records=dict(map(_record, arguments.checkpoints, arguments.histories)),
@@ -70,7 +72,13 @@ def run(arguments: Arguments) -> None:
     )
     write_text(arguments.table, text)
     write_summary(arguments.summary, [row for rows in keyed.values() for row in rows.values()])
-    inputs = [*arguments.evaluations, *arguments.routed, *arguments.organ_heads, *arguments.watersheds]
+    inputs = [
+        *arguments.evaluations,
+        *arguments.repeats,
+        *arguments.routed,
+        *arguments.organ_heads,
+        *arguments.watersheds,
+    ]
     inputs += [*arguments.checkpoints, *arguments.histories]
     origin = SummaryOrigin(
         provenance=provenance_of(arguments.origin, inputs, arguments.settings.model_dump(mode="json")),

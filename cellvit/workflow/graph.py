@@ -10,7 +10,7 @@ from cellvit.config.encoders import PUBLISHED, RANDOM
 from cellvit.config.settings import Settings
 from cellvit.config.steps import step_settings
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
-from cellvit.taxonomy import SHARED_FAMILY
+from cellvit.taxonomy import SHARED_FAMILY, base_family
 from cellvit.workflow.cache import FOLDER
 from cellvit.workflow.resources import PANNUKE_FOLD_TILES, memory_mb, runtime_min, weights_mb
 
@@ -89,9 +89,17 @@ class Graph:
         return lambda wildcards: [fold for role in roles for fold in self.settings.splits[wildcards.split].roles[role]]
 
     def of_folds(self, path: str, *roles: str) -> ForJob:
-        """`path` for each fold that has one of `roles` in the split of a job; for `input`."""
+        """`path` for each fold that has one of `roles` in the split of a job; for `input`.
+
+        {base_family} in `path` is the family of a decoder without the seed that it was trained again with.
+        """
         folds = self.folds(*roles)
-        return lambda wildcards: [path.format(fold=fold, **dict(wildcards.items())) for fold in folds(wildcards)]
+
+        def found(wildcards: Any) -> list[str]:
+            names = {**dict(wildcards.items()), "base_family": base_family(getattr(wildcards, "family", ""))}
+            return [path.format(fold=fold, **names) for fold in folds(wildcards)]
+
+        return found
 
     def where_present(self, path: str) -> ForJob:
         """`path` where the file exists; for `input`."""
@@ -123,7 +131,7 @@ class Graph:
             self.settings.of_family(wildcards.family).training,
             self.settings.splits[wildcards.split].roles,
         )
-        organs = self.settings.decoder_families[wildcards.family]
+        organs = self.settings.organs_of(wildcards.family)
         train, validate = (
             sum(self._n_tiles_of_fold(fold, organs) for fold in roles[role]) for role in ("train", "validate")
         )
@@ -135,16 +143,38 @@ class Graph:
 
         def found(wildcards: Any) -> list[str]:
             training = self.settings.of_family(wildcards.family).training
-            starts = training.start_from == "shared" and wildcards.family != SHARED_FAMILY
-            return [path.format(split=wildcards.split, family=SHARED_FAMILY)] if starts else []
+            shared = self._shared_decoder_of(wildcards.family)
+            return (
+                [path.format(split=wildcards.split, family=shared)]
+                if shared and training.start_from == "shared"
+                else []
+            )
 
         return found
 
+    def of_shared_decoder(self, path: str) -> ForJob:
+        """`path` of the shared decoder with the seed of a job's decoder, unless it is one itself or none is trained; for `input`."""
+
+        def found(wildcards: Any) -> list[str]:
+            shared = self._shared_decoder_of(wildcards.family)
+            return [path.format(split=wildcards.split, family=shared)] if shared in self.trained else []
+
+        return found
+
+    def _shared_decoder_of(self, family: str) -> str:
+        """The shared decoder with the same seed; empty for a shared decoder itself."""
+        base = base_family(family)
+        return "" if base == SHARED_FAMILY else family.replace(base, SHARED_FAMILY, 1)
+
+    @property
+    def trained(self) -> list[str]:
+        """Decoders of a split: those of the families, the shared one, then all of them again for each further seed."""
+        return [*self.settings.decoder_families, *self.settings.repeats]
+
     @property
     def averaged(self) -> list[str]:
-        """Families whose maps are averaged over the views of a tile, the shared decoder included."""
-        families = self.settings.decoder_families
-        return [family for family in families if self.settings.of_family(family).watershed.average_views]
+        """Decoders whose maps are averaged over the views of a tile."""
+        return [family for family in self.trained if self.settings.of_family(family).watershed.average_views]
 
     def maps(self, path: str, *, averaged: str) -> ForJob:
         """Maps from which the decoding of a job is tuned: `path`, or `averaged` for these families; for `input`."""
@@ -159,7 +189,7 @@ class Graph:
     def _n_tiles(self, wildcards: Any) -> int:
         """Tiles that a job reads at most: of its fold, of the folds of its split or of all; of its family if it has one."""
         family, split = getattr(wildcards, "family", None), getattr(wildcards, "split", None)
-        organs = self.settings.decoder_families[family] if family else None
+        organs = self.settings.organs_of(family) if family else None
         folds = {fold for used in self.settings.splits[split].roles.values() for fold in used} if split else None
         if hasattr(wildcards, "fold"):
             folds = {int(wildcards.fold)}

@@ -1,5 +1,7 @@
 """Settings of one family alone: what they change, and which of them are refused."""
 
+import json
+
 import pytest
 import yaml
 
@@ -116,3 +118,26 @@ def test_null_removes_the_own_settings():
 )
 def test_own_settings_that_are_not_valid_are_refused_with_family_and_key(own, message):
     assert message in refusal(**own)
+
+
+def test_further_seeds_change_nothing_for_the_decoders_of_the_first_seed_but_their_summary():
+    both = {"families": {"digestive": ["Colon"], "epidermal": {"organs": ["Skin"], "training": {"epochs": 9}}}}
+
+    one, three = load_settings(both), load_settings(both | {"further_seeds": [1, 7]})
+    again = json.loads(step_settings(three, "train_hovernet", "epidermal-seed7"))
+    first = json.loads(step_settings(three, "train_hovernet", "epidermal"))
+
+    assert list(three.repeats) == [
+        *("digestive-seed1", "epidermal-seed1", "all-seed1"),
+        *("digestive-seed7", "epidermal-seed7", "all-seed7"),
+    ]
+    assert (again.pop("seed"), first.pop("seed")) == (7, 0)
+    assert again == first
+    assert first["training"]["epochs"] == 9
+    for step, family in ((step, family) for step in STEPS for family in one.decoder_families):
+        assert step_settings(one, step, family) == step_settings(three, step, family)
+
+
+def test_a_seed_that_occurs_twice_is_refused():
+    with pytest.raises(SettingsError, match=r"further_seeds=\[1, 0\]: expected seeds that differ.*from seed=0"):
+        load_settings({"further_seeds": [1, 0]})

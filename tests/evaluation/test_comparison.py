@@ -7,14 +7,11 @@ import numpy as np
 import pytest
 from finished_runs import scores, write_run
 
-from cellvit.errors import ContractError, IntegrityError, MissingInputError, SettingsError, StaleFileError
+from cellvit.errors import ContractError, IntegrityError, MissingInputError, StaleFileError
 from cellvit.evaluation.comparison import Measured, compare, measured, outcomes_of
 from cellvit.evaluation.finished_run import read_run
-from cellvit.evaluation.seed_spread import spread
-from cellvit.formats.comparison import SpreadRow
 from cellvit.formats.documents import read_document, write_document
 from cellvit.formats.evaluations import FamilyEvaluation
-from cellvit.formats.summary import SummaryRow
 from cellvit.metrics.intervals import Interval, interval_of_mean
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 
@@ -22,10 +19,6 @@ NAN = math.nan
 PATIENTS = ("p1", "p1", "p2", "p3")
 FIRST = {"decoder": scores(PATIENTS, aji=(0.4, 0.6, 0.5, 0.7)), "classical": scores(PATIENTS, aji=(0.3, 0.3, 0.3, 0.3))}
 SECOND = {**FIRST, "decoder": scores(PATIENTS, aji=(0.5, 0.701, 0.601, 0.799))}
-
-
-def aji_row(value: float, metric: str = "aji") -> SummaryRow:
-    return SummaryRow("1", "digestive", metric, value, *[NAN] * 4, 4, 0)
 
 
 def measured_on(value: float, units: int) -> Measured:
@@ -169,35 +162,3 @@ def test_a_changed_table_and_a_missing_report_are_refused(tmp_path: Path) -> Non
         compare(read_run(a), read_run(b))
     with pytest.raises(MissingInputError, match=r"report/index\.html"):
         read_run(tmp_path / "nowhere")
-
-
-def test_the_spread_over_seeds_counts_the_runs_that_define_a_value(tmp_path: Path) -> None:
-    values = {0: (0.4, 0.5), 1: (0.5, NAN), 2: (0.6, NAN)}
-    runs = [
-        read_run(
-            write_run(
-                tmp_path / str(seed), FIRST, settings={"seed": seed}, summary=[aji_row(aji), aji_row(pq, "pq_dead")]
-            )
-        )
-        for seed, (aji, pq) in values.items()
-    ]
-
-    aji, pq = spread(runs)
-
-    assert aji == SpreadRow("1", "digestive", "aji", pytest.approx(0.5), pytest.approx(0.1), 0.4, 0.6, 3)
-    assert (pq.mean, pq.low, pq.high, pq.runs) == (0.5, 0.5, 0.5, 1)
-    assert math.isnan(pq.sd)
-
-
-def test_runs_that_differ_in_more_than_the_seed_have_no_spread_of_seeds(tmp_path: Path) -> None:
-    first = read_run(write_run(tmp_path / "a", FIRST))
-    same_seed = read_run(write_run(tmp_path / "b", SECOND))
-    other = {"seed": 1, "training": {"shared_decoder": False, "epochs": 60}}
-    both = read_run(write_run(tmp_path / "c", SECOND, settings=other))
-
-    with pytest.raises(SettingsError, match=r"differ in more than the seed.*\n  training.epochs: 50, 60\n"):
-        spread([first, both])
-    with pytest.raises(SettingsError, match=r"every run must have a seed of its own, found \[0, 0\]"):
-        spread([first, same_seed])
-    with pytest.raises(SettingsError, match="needs two runs or more"):
-        spread([first])

@@ -167,6 +167,35 @@ def test_a_split_without_the_family_does_not_change_its_mean_and_one_split_has_n
     assert ("mean", "digestive") not in summary_rows([family("1")], [], [], GATES)
 
 
+def test_further_seeds_give_the_standard_deviation_of_values_and_of_their_means() -> None:
+    repeats = [
+        *(family(split, aji=0.5).model_copy(update={"family": "digestive-seed1"}) for split in ("1", "2")),
+        absent("1").model_copy(update={"family": "respiratory-seed1"}),
+    ]
+    missing = absent("1").model_copy(update={"family": "respiratory"})
+
+    keyed = summary_rows([family("1", aji=0.4), family("2", aji=0.6), missing], [], [], GATES, repeats)
+    aji = {split: keyed[split, "digestive"]["aji"] for split in ("1", "2", "mean")}
+
+    assert {split: (row.value, row.seeds) for split, row in aji.items()} == {
+        "1": (0.4, 2),
+        "2": (0.6, 2),
+        "mean": (pytest.approx(0.5), 2),
+    }
+    assert aji["1"].seed_sd == pytest.approx(0.1 / math.sqrt(2))
+    assert aji["mean"].seed_sd == pytest.approx(0)
+    assert keyed["1", "respiratory"]["aji"].seeds == 0
+    text = summary_text(keyed, absent={})
+    assert next(line for line in text.splitlines() if line.startswith("  sd of 2 seeds")).split()[4:] == ["2", "0.071"]
+
+
+def test_without_further_seeds_a_value_is_that_of_one_training() -> None:
+    row = summary_rows([family("1", aji=0.4)], [], [], GATES)["1", "digestive"]["aji"]
+
+    assert row.seeds == 1
+    assert math.isnan(row.seed_sd)
+
+
 def test_the_text_shows_marks_grades_advice_warnings_and_what_is_absent() -> None:
     keyed = summary_rows([family("1", aji=0.31)], [overall("1")], [head("1")], GATES)
 

@@ -65,14 +65,17 @@ def test_tiles_are_selected_and_joined_and_none_may_be_twice() -> None:
 
 def test_rows_of_the_summary_are_read_bit_for_bit_as_written(tmp_path) -> None:
     rows = (
-        SummaryRow("1", "digestive", "aji", 0.1 + 0.2, 0.25, 1e-17, 0.1, 0.5, 99, 7, "partial"),
-        SummaryRow("1", "digestive", "bpq.shared", 5e-324, 0.4, 1 / 3, 0.1, 0.5, 99, 7),
+        SummaryRow("1", "digestive", "aji", 0.1 + 0.2, 0.25, 1e-17, 0.1, 0.5, 99, 7, "partial", 3, 0.1 + 0.2),
+        SummaryRow("1", "digestive", "bpq.shared", 5e-324, 0.4, 1 / 3, 0.1, 0.5, 99, 7, "", 3, 1e-17),
     )
 
     write_summary(tmp_path / "summary.csv", rows)
 
     assert read_summary(tmp_path / "summary.csv") == rows
-    assert "0.30000000000000004,0.25,1e-17,0.1,0.5,99,7,partial" in (tmp_path / "summary.csv").read_text()
+    assert (
+        "0.30000000000000004,0.25,1e-17,0.1,0.5,99,7,partial,3,0.30000000000000004"
+        in (tmp_path / "summary.csv").read_text()
+    )
 
 
 def test_undefined_numbers_of_the_summary_are_empty_cells(tmp_path) -> None:
@@ -82,8 +85,9 @@ def test_undefined_numbers_of_the_summary_are_empty_cells(tmp_path) -> None:
     )
 
     text = (tmp_path / "summary.csv").read_text()
-    assert (
-        text == "split,family,metric,value,low,high,split_min,split_max,n,units,gate\n1,NA,aji,,,3.0,,,0,0,undefined\n"
+    assert text == (
+        "split,family,metric,value,low,high,split_min,split_max,n,units,gate,seeds,seed_sd\n"
+        "1,NA,aji,,,3.0,,,0,0,undefined,1,\n"
     )
     (row,) = read_summary(tmp_path / "summary.csv")
     assert math.isnan(row.value)

@@ -15,7 +15,7 @@ from cellvit.formats.documents import write_document
 from cellvit.formats.evaluations import ORGAN_PREDICTED, FamilyEvaluation, RoutedEvaluation
 from cellvit.formats.page import write_page
 from cellvit.formats.provenance import Provenance
-from cellvit.formats.summary import SummaryOrigin, SummaryRow, write_summary
+from cellvit.formats.summary import SummaryOrigin, write_summary
 from cellvit.formats.tile_table import TileScores, write_tile_scores
 from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 
@@ -56,7 +56,6 @@ def write_run(
     *,
     settings: Mapping[str, Any] = SETTINGS,
     tiles: Mapping[str, str] | None = None,
-    summary: Sequence[SummaryRow] = (),
 ) -> Path:
     """A finished run of one split and family; `tiles` are the digests of the tile stores by the name of their fold."""
     loaded = load_settings({**SETTINGS, **settings})
@@ -73,7 +72,7 @@ def write_run(
             else FamilyEvaluation(**of, tables=tables, family=name)
         )
         write_document(evaluations / f"{name}.json", document)
-    write_summary(folder / "summary.csv", summary)
+    write_summary(folder / "summary.csv", [])
     origin = SummaryOrigin(provenance=Provenance(), tables={"summary.csv": sha256_of(folder / "summary.csv")})
     write_document(folder / "summary.json", origin)
     page = folder / "report" / "index.html"

@@ -43,7 +43,7 @@ def test_a_cell_says_what_its_value_is(value: Value | None, shown: tuple[str, ..
 
 
 def test_headline_shows_baselines_beside_the_decoder_and_the_reason_of_absence(data: ReportData) -> None:
-    table = texts(results.headline_table(data.evaluations, data.routed[0], "1"))
+    table = texts(results.headline_table(data.evaluations, data.routed[0], "1", {}))
 
     assert table["digestive"][:4] == ["0.600", "–", "0.300", "0.900"]
     assert table["epidermal"] == [f"absent: {documents.REASON}"]
@@ -95,11 +95,11 @@ def test_tables_say_what_their_intervals_are_over(data: ReportData, n_patients: 
         results.metrics_table(evaluation, "All"),
         results.class_table(evaluation, "By class"),
         results.organ_table(evaluation, "By organ"),
-        results.headline_table([evaluation, *others], routed, "1"),
+        results.headline_table([evaluation, *others], routed, "1", {}),
     )
 
     assert all(label in table.note for table in tables)
-    mixed = results.headline_table([evaluation], data.routed[0].model_copy(update={"n_patients": 9}), "1")
+    mixed = results.headline_table([evaluation], data.routed[0].model_copy(update={"n_patients": 9}), "1", {})
     assert "over patients where they are known, else over tiles" in mixed.note
 
 
@@ -115,6 +115,17 @@ def test_the_mean_over_splits_shows_each_system_and_says_that_n_counts_splits() 
     assert "number of splits" in table.note
     assert {cell.interval for cell in table.rows[0].cells} == {"range 0.100 to 0.600", ""}
     assert not results.mean_table(keyed(documents.SUMMARY)).rows
+
+
+def test_the_standard_deviation_over_seeds_stands_in_the_small_print(data: ReportData) -> None:
+    row = SummaryRow("1", "digestive", "aji", 0.6, NAN, NAN, NAN, NAN, 3, 3, seeds=3, seed_sd=0.0123)
+
+    table = results.headline_table(data.evaluations, data.routed[0], "1", keyed([row]))
+
+    decoder, shared, *_ = next(found.cells for found in table.rows if found.group == "digestive")
+    assert decoder.n.endswith("; sd 0.012")
+    assert "sd" not in shared.n
+    assert "sd: standard deviation over 3 trainings with different seeds" in table.note
 
 
 def test_grades_come_with_limit_and_baseline_and_failures_with_a_fix_and_its_cause(data: ReportData) -> None:

@@ -23,10 +23,14 @@ def job(family: str) -> SimpleNamespace:
         pytest.param("scratch", "digestive", [], id="scratch"),
         pytest.param("shared", "digestive", ["checkpoints/split1/hovernet_all.safetensors"], id="shared"),
         pytest.param("shared", "all", [], id="the_shared_decoder_itself"),
+        pytest.param("shared", "all-seed1", [], id="the_shared_decoder_of_a_further_seed"),
+        pytest.param(
+            "shared", "digestive-seed1", ["checkpoints/split1/hovernet_all-seed1.safetensors"], id="same_seed"
+        ),
     ],
 )
 def test_a_family_starts_from_the_shared_decoder_of_its_split_where_it_is_set(start_from, family, expected):
-    graph = Graph(load_settings({"training": {"start_from": start_from}}))
+    graph = Graph(load_settings({"training": {"start_from": start_from}, "further_seeds": [1]}))
 
     assert graph.start(CHECKPOINT)(job(family)) == expected
 
@@ -70,3 +74,20 @@ def test_maps_are_averaged_for_the_families_that_ask_for_it():
     assert graph.maps(paths[0], averaged=paths[1])(job("epidermal")) == "averaged/1/epidermal.h5"
     assert graph.maps(paths[0], averaged=paths[1])(job("all")) == "maps/1/all.h5"
     assert every.averaged == list(every.settings.families)
+
+
+def test_a_decoder_is_compared_with_the_shared_decoder_of_its_seed_and_reads_the_rows_of_its_family():
+    graph = Graph(load_settings({"further_seeds": [1]}))
+
+    compared = {family: graph.of_shared_decoder(CHECKPOINT)(job(family)) for family in ("all", "digestive-seed1")}
+    wildcards = SimpleNamespace(split="1", family="digestive-seed1", items={"split": "1"}.items)
+    members = graph.of_folds("families/{base_family}/fold{fold}.h5", "test")(wildcards)
+
+    assert compared == {"all": [], "digestive-seed1": ["checkpoints/split1/hovernet_all-seed1.safetensors"]}
+    assert members == ["families/digestive/fold3.h5"]
+
+
+def test_without_a_shared_decoder_none_is_compared_with():
+    graph = Graph(load_settings({"training": {"shared_decoder": False}, "further_seeds": [1]}))
+
+    assert [graph.of_shared_decoder(CHECKPOINT)(job(family)) for family in ("digestive", "digestive-seed1")] == [[], []]

@@ -104,7 +104,8 @@ def test_the_summary_has_its_columns_and_no_undefined_zero(finished):
     rows = summary_rows(finished)
 
     assert list(rows[0]) == [
-        *("split", "family", "metric", "value", "low", "high", "split_min", "split_max", "n", "units", "gate")
+        *("split", "family", "metric", "value", "low", "high", "split_min", "split_max", "n", "units", "gate"),
+        *("seeds", "seed_sd"),
     ]
     assert {"glandular", "digestive", "all", "epidermal", "respiratory"} <= {row["family"] for row in rows}
     assert all(row["value"] == "" for row in rows if row["n"] == "0")
@@ -264,3 +265,24 @@ def test_an_edited_module_reruns_the_steps_that_reach_it(finished, module, steps
     path.write_text(original)
 
     assert set(planned) == steps
+
+
+def test_further_seeds_train_again_and_the_summary_has_their_standard_deviation(finished):
+    one_family = 'families={"glandular": null, "epidermal": null, "respiratory": null}'
+    folder = finished.home / "of_seeds"
+
+    jobs = finished.ran("--config", "further_seeds=[1]", one_family, "results=of_seeds", results="of_seeds")
+    rows = {(row["family"], row["metric"]): row for row in csv.DictReader((folder / "summary.csv").open())}
+
+    trained = {job: how for job, how in jobs.items() if job.startswith("train_hovernet")}
+    assert trained == {
+        "train_hovernet/split1_digestive": "reused",
+        "train_hovernet/split1_all": "computed",
+        "train_hovernet/split1_digestive-seed1": "computed",
+        "train_hovernet/split1_all-seed1": "computed",
+    }
+    assert rows["digestive", "aji"]["seeds"] == rows["digestive", "aji_minus_shared"]["seeds"] == "2"
+    assert float(rows["digestive", "hv_mse"]["seed_sd"]) > 0
+    assert rows["organ_predicted", "aji"]["seeds"] == "1"
+    assert "sd of 2 seeds" in (folder / "summary.txt").read_text()
+    assert "2 trainings with different seeds" in (folder / "report/index.html").read_text()
