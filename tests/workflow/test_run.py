@@ -268,11 +268,14 @@ def test_an_edited_module_reruns_the_steps_that_reach_it(finished, module, steps
 
 
 def test_further_seeds_train_again_and_the_summary_has_their_standard_deviation(finished):
-    one_family = 'families={"glandular": null, "epidermal": null, "respiratory": null}'
-    folder = finished.home / "of_seeds"
+    folder, own = finished.home / "of_seeds", finished.home / "seeds.yaml"
+    own.write_text(
+        "results: of_seeds\nfurther_seeds: [1]\nfamilies: {glandular: null, epidermal: null, respiratory: null}\n"
+    )
 
-    jobs = finished.ran("--config", "further_seeds=[1]", one_family, "results=of_seeds", results="of_seeds")
-    rows = {(row["family"], row["metric"]): row for row in csv.DictReader((folder / "summary.csv").open())}
+    jobs = finished.ran("--configfile", "small.yaml", own.name, results=folder.name)
+    table = (folder / "summary.csv").read_text().splitlines()
+    rows = {(row["family"], row["metric"]): row for row in csv.DictReader(table)}
 
     trained = {job: how for job, how in jobs.items() if job.startswith("train_hovernet")}
     assert trained == {
