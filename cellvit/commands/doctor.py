@@ -193,6 +193,7 @@ def _needed_bytes(settings: Settings) -> int:
     tiles = {fold: _fold_tiles(settings, fold) for fold in settings.data.folds}
     validated = sum(tiles[fold] for split in settings.splits.values() for fold in split.roles["validate"])
     n_maps = validated * (1 + settings.training.shared_decoder) * (1 + settings.watershed.average_views)
+    n_maps *= 1 + len(settings.further_seeds)
     return sum(tiles.values()) * (tokens + _TILE_BYTES) + n_maps * _MAP_BYTES
 
 
