@@ -42,13 +42,19 @@ def simulate_tile(organ: str, rng: np.random.Generator, *, empty: bool = False) 
             f"organ {organ!r} cannot be simulated: expected an organ as PanNuke's types.npy spells it, one of "
             f"{', '.join(ORGANS)}."
         )
-    profile = PROFILES[organ]
-    layout = lay_out(_architecture(profile, rng, empty=empty), TILE_PX + 2 * MARGIN_PX, rng)
+    image, labels = simulate_image(PROFILES[organ], TILE_PX, rng, empty=empty)
+    return SimulatedTile(image, _masks(labels, rng))
+
+
+def simulate_image(
+    profile: Organ, side_px: int, rng: np.random.Generator, *, empty: bool = False
+) -> tuple[UInt8[np.ndarray, "h h 3"], Int32[np.ndarray, "5 h h"]]:
+    """A random H&E-like square image at 0.25 um per pixel, and the labels of its nuclei, one plane for each class."""
+    layout = lay_out(_architecture(profile, rng, empty=empty), side_px + 2 * MARGIN_PX, rng)
     nuclei = [] if empty else populate(profile, layout, rng)
     dyes, labels = paint_nuclei(grow_tissue(profile, layout, nuclei, rng), nuclei, rng)
-    inner = slice(MARGIN_PX, MARGIN_PX + TILE_PX)
-    image = photograph(absorb(dyes[:, inner, inner], profile, rng), rng)
-    return SimulatedTile(image, _masks(labels[:, inner, inner], rng))
+    inner = slice(MARGIN_PX, MARGIN_PX + side_px)
+    return photograph(absorb(dyes[:, inner, inner], profile, rng), rng), labels[:, inner, inner]
 
 
 def _architecture(organ: Organ, rng: np.random.Generator, *, empty: bool) -> Architecture:

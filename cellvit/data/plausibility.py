@@ -1,0 +1,223 @@
+"""Images that show nothing, masks that are not those of single nuclei, and a resolution that cannot be right."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int32, UInt8
+from skimage.measure import label
+
+from cellvit.data.findings import Finding
+from cellvit.formats.dataset import NOT_ANNOTATED
+
+DIAMETERS_UM: Final = (3.0, 25.0)
+"""Median diameter of the nuclei of a data set (issue 15); patients of the real tiles have medians of 2.9 to 7.9 um, all together 4.3 um."""
+
+_FEWEST_JUDGED: Final = 100
+"""Nuclei from which an implausible median stops; fewer may all be of one small kind (a patient of the real tiles has a
+median of 2.9 um over 56 nuclei)."""
+
+_USUAL_UM: Final = 6.0
+"""Median from which the likely factor of a wrong resolution is taken (middle of those of the real tiles)."""
+
+_ABSURD_UM: Final = 50.0
+"""Diameter of a nucleus that no cell has: megakaryocytes, the largest, have 35 um (decision)."""
+
+_SPECK_UM: Final = 1.0
+_SPECKS: Final = 0.1
+"""Share of whole nuclei below 1 um (12 px at 0.25 um per pixel) from which a data set is warned of; real tiles: 0.01."""
+
+_WHOLE: Final = 0.9
+"""A nucleus whose largest part has less of its pixels is in several parts; a few stray pixels are common."""
+
+_SCATTERED: Final = 0.2
+"""Share of nuclei of a class in several parts from which masks are not instances; 0.0008 on the real tiles, 1.0 on a fifth
+of them made binary. A class with one or two nuclei an image has less (assumed: 0.4)."""
+
+_FEWEST_SCATTERED: Final = 3
+"""So many nuclei in several parts are needed for a verdict."""
+
+_FILL: Final = (0, 128)
+"""Grey levels that fill the rest of an image of which only a part was copied, or decoded (JPEG)."""
+
+_FEWEST_FILLED: Final = 1 / 8
+"""Share of rows at the lower end that are filled in an image that was cut off."""
+
+IMAGE_FAULTS: Final[Mapping[str, str]] = {
+    "constant_image": "Every pixel of an image has the same colour: the file is empty, or its copy was interrupted.",
+    "cut_off_image": "The lower rows of an image are black or grey throughout: the file was cut off while it was copied or "
+    "written.",
+}
+"""Kinds of broken images, and what they mean."""
+
+_COPY_AGAIN: Final = (
+    " Fix: copy or export the images again and compare their checksums with the source, or leave them out. If the rows are "
+    "the border of a slide, mark them as not annotated."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Nuclei:
+    """The nuclei of one image as the checks need them.
+
+    Attributes:
+        diameter_um: Diameter of the disk with the same area.
+        whole: False for nuclei that touch the border of the image, or a region that is not annotated.
+        largest_part: Share of the pixels that the largest connected part of each nucleus has.
+        classes: Class of each nucleus.
+    """
+
+    diameter_um: Float64[np.ndarray, " n"]
+    whole: Bool[np.ndarray, " n"]
+    largest_part: Float64[np.ndarray, " n"]
+    classes: UInt8[np.ndarray, " n"]
+
+
+def image_fault(image: UInt8[np.ndarray, "h w 3"], annotated: Bool[np.ndarray, "h w"] | None = None) -> str:
+    """What is wrong with an image, as a key of `IMAGE_FAULTS`; empty if nothing is. Only annotated pixels are judged.
+
+    A white image is constant only if all its pixels are equal: a scanned one never is.
+    """
+    judged = np.ones(image.shape[:2], bool) if annotated is None else annotated
+    pixels = image[judged]
+    if len(pixels) and (pixels == pixels[0]).all():
+        return "constant_image"
+    filled = np.zeros(len(image), bool)
+    for level in _FILL:
+        filled |= ((image == level).all(axis=2) | ~judged).all(axis=1) & judged.any(axis=1)
+    n_last = int(np.argmin(filled[::-1]))  # not all of them, or the image would be constant
+    return "cut_off_image" if n_last >= _FEWEST_FILLED * len(image) else ""
+
+
+def image_findings(faults: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Findings from the fault of each image by its name, as of `image_fault`; each stops."""
+    found = []
+    for kind, meaning in IMAGE_FAULTS.items():
+        places = tuple(name for name, fault in faults.items() if fault == kind)
+        if places:
+            message = f"{meaning} Images: {len(places)} of {len(faults)}.{_COPY_AGAIN}"
+            found.append(Finding(kind, message, places, stops=True))
+    return tuple(found)
+
+
+def measured_nuclei(instances: Int32[np.ndarray, "h w"], classes: UInt8[np.ndarray, "h w"], *, mpp: float) -> Nuclei:
+    """Measure the nuclei of an image.
+
+    Args:
+        classes: Class of each pixel; `NOT_ANNOTATED` where nothing counts.
+        mpp: Micrometres per pixel of the two maps.
+    """
+    parts = label(instances, connectivity=2)  # of pixels with one value
+    labels, first_px = np.unique(instances, return_index=True)
+    labels, first_px = labels[labels > 0], first_px[labels > 0]
+    n = int(instances.max(initial=0)) + 1
+    area_px, largest = np.bincount(instances.ravel(), minlength=n), np.zeros(n, np.int64)
+    part_px = np.bincount(parts.ravel())
+    of_part = np.zeros(len(part_px), np.int64)
+    of_part[parts.ravel()] = instances.ravel()
+    np.maximum.at(largest, of_part, part_px)
+    at_edge = _at_edge(instances, classes)
+    return Nuclei(
+        diameter_um=2 * np.sqrt(area_px[labels] / math.pi) * mpp,
+        whole=~np.isin(labels, at_edge),
+        largest_part=largest[labels] / area_px[labels],
+        classes=classes.ravel()[first_px],
+    )
+
+
+def nuclei_findings(
+    images: Mapping[str, Nuclei], class_names: Sequence[str], *, mpp: float | None = None
+) -> tuple[Finding, ...]:
+    """Findings about the nuclei of a whole data set, by the name of each image; one that explains others stands alone.
+
+    Args:
+        class_names: Names by number, background first.
+        mpp: Micrometres per pixel that were given, if all images have the same.
+    """
+    if not any(len(nuclei.classes) for nuclei in images.values()):
+        return ()
+    return _scattered(images, class_names) or _sizes(images, mpp) or (*_absurd(images), *_specks(images))
+
+
+def likely_factor(median_um: float) -> float:
+    """Power of two by which the resolution is wrong if the median diameter of nuclei is `median_um`.
+
+    Examples:
+        >>> likely_factor(1.5), likely_factor(26.0), likely_factor(6.0)
+        (4.0, 0.25, 1.0)
+    """
+    return float(2.0 ** round(math.log2(_USUAL_UM / median_um)))
+
+
+def _at_edge(instances: Int32[np.ndarray, "h w"], classes: UInt8[np.ndarray, "h w"]) -> Int32[np.ndarray, " k"]:
+    """Labels of nuclei at the border of what is annotated."""
+    beyond = np.pad(classes == NOT_ANNOTATED, 1, constant_values=True)
+    near = beyond[:-2, 1:-1] | beyond[2:, 1:-1] | beyond[1:-1, :-2] | beyond[1:-1, 2:]
+    return np.unique(instances[near])
+
+
+def _scattered(images: Mapping[str, Nuclei], class_names: Sequence[str]) -> tuple[Finding, ...]:
+    """Masks of which one id stands for many nuclei, by class: one class alone may be binary."""
+    found = []
+    for number, name in enumerate(class_names):
+        of_class = {place: one.largest_part[one.classes == number] < _WHOLE for place, one in images.items()}
+        in_parts = {place: int(parts.sum()) for place, parts in of_class.items()}
+        n, n_parts = sum(map(len, of_class.values())), sum(in_parts.values())
+        if n_parts < _FEWEST_SCATTERED or n_parts < _SCATTERED * n:
+            continue
+        message = (
+            f"{n_parts} of {n} nuclei of class {name} are in several separate parts (at most {_SCATTERED:.0%} is accepted). "
+            "The masks seem to be binary, one id for all nuclei of an image, and not one id for each nucleus. "
+            "Fix: export instance masks. Connected parts of a binary mask are no substitute: touching nuclei become one."
+        )
+        found.append(Finding("binary_masks", message, _worst_first(in_parts), stops=True))
+    return tuple(found)
+
+
+def _sizes(images: Mapping[str, Nuclei], mpp: float | None) -> tuple[Finding, ...]:
+    """A median diameter that shows a wrong resolution, or areas of something else than nuclei."""
+    whole = np.concatenate([nuclei.diameter_um[nuclei.whole] for nuclei in images.values()])
+    diameters = whole if len(whole) else np.concatenate([nuclei.diameter_um for nuclei in images.values()])
+    median, (low, high) = float(np.median(diameters)), DIAMETERS_UM
+    if low <= median <= high:
+        return ()
+    factor = likely_factor(median)
+    plausible = f": {mpp:g} was given, {mpp * factor:g} would be plausible" if mpp else ""
+    message = (
+        f"The median diameter of {len(diameters):,} nuclei is {median:.3g} um; {low:g} to {high:g} um is plausible. The "
+        f"micrometres per pixel (mpp) are likely wrong by a factor of {factor:g}{plausible}. With it, the median is "
+        f"{median * factor:.3g} um. Fix: correct mpp (about 0.25 at 40x, 0.5 at 20x)."
+    )
+    return (Finding("resolution", message, (), stops=len(diameters) >= _FEWEST_JUDGED),)
+
+
+def _absurd(images: Mapping[str, Nuclei]) -> tuple[Finding, ...]:
+    largest = {place: float(nuclei.diameter_um.max(initial=0)) for place, nuclei in images.items()}
+    places = _worst_first({place: um for place, um in largest.items() if um > _ABSURD_UM})
+    if not places:
+        return ()
+    message = (
+        f"Nuclei with a diameter above {_ABSURD_UM:g} um were found, the largest with {max(largest.values()):.0f} um. No nucleus "
+        "is so large: these are likely outlines of regions, or several nuclei under one id. Fix: look at these images, and "
+        "correct or remove the outlines."
+    )
+    return (Finding("absurd_size", message, places, stops=False),)
+
+
+def _specks(images: Mapping[str, Nuclei]) -> tuple[Finding, ...]:
+    specks = {place: int(np.count_nonzero(one.whole & (one.diameter_um < _SPECK_UM))) for place, one in images.items()}
+    n_whole = sum(int(nuclei.whole.sum()) for nuclei in images.values())
+    if not n_whole or sum(specks.values()) < _SPECKS * n_whole:
+        return ()
+    message = (
+        f"{sum(specks.values()):,} of {n_whole:,} whole nuclei have a diameter below {_SPECK_UM:g} um. They are likely stray "
+        "pixels of the annotation; each counts as a nucleus that can be missed. Fix: remove them from the annotation."
+    )
+    return (Finding("specks", message, _worst_first(specks), stops=False),)
+
+
+def _worst_first(amounts: Mapping[str, float]) -> tuple[str, ...]:
+    """Names with an amount above 0, the largest first, then by name."""
+    return tuple(sorted((name for name, amount in amounts.items() if amount), key=lambda name: (-amounts[name], name)))
