@@ -1,0 +1,70 @@
+"""YAML files that people write: read without guessing, a key that stands twice is refused."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from cellvit.errors import ContractError, MissingInputError
+
+_LARGEST_BYTES: Final = 1 << 20
+"""No description that a person writes is larger; a file that is was taken for one by mistake."""
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a file holds; dates stay text.
+
+    Raises:
+        MissingInputError: The file does not exist.
+        ContractError: It is not UTF-8, not YAML or not a mapping, or a key stands twice in one place.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"{path}: the file does not exist.")
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise ContractError(f"{path}: expected a short text file, found {path.stat().st_size:,} bytes.")
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), _StrictLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContractError(f"{path}: cannot be read as UTF-8 text ({error}). Fix: save it as UTF-8.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ContractError(
+            f"{path}: this is not valid YAML: {error}\n"
+            'Fix: check the indentation and the line named above, and put text with signs such as : # ? into quotes ("?").'
+        ) from error
+    if not isinstance(content, dict):
+        raise ContractError(f'{path}: expected lines of "key: value", found {type(content).__name__}.')
+    return content
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """`yaml.SafeLoader` that refuses repeated keys and takes dates for text."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """A node; references are refused, because they can refer to themselves and grow without end."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(None, None, "write the value itself, not a reference", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose keys are text."""
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be text", key.start_mark)
+            if key.value in first:
+                raise yaml.constructor.ConstructorError(
+                    None,
+                    None,
+                    f"the key {key.value!r} stands twice, in lines {first[key.value]} and {line}; remove one of them",
+                    key.start_mark,
+                )
+            first[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
+_StrictLoader.yaml_implicit_resolvers = {
+    sign: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for sign, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
