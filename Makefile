@@ -29,12 +29,16 @@ $(DEVELOPMENT): $(READY)
 	$(INSTALL) -e '.[workflow,dev]'
 	@touch $@
 
-.PHONY: help setup demo run verify lint check test test-slurm clean
+.PHONY: help setup demo demo-own run verify lint check test test-slurm clean
 
 setup: $(READY) ## create .venv with pinned packages (make check adds the tools for development)
 
 demo: $(READY) ## the whole workflow on simulated data, on a CPU, in minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --workflow-profile profiles/demo
+
+demo-own: $(READY) ## a simulated data set of another kind than PanNuke's, from its folder to the report, in minutes
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit simulate_dataset data/demo_own
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --workflow-profile profiles/demo_own
 
 run: $(READY) ## a real run of config.yaml (CONFIG=mine.yaml overrides it)
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit doctor $(if $(CONFIG),--configfile $(CONFIG))
@@ -61,5 +65,5 @@ test-slurm: $(DEVELOPMENT) ## test profiles/slurm on a SLURM that is started for
 	$(BIN)/python tests/slurm/one_node_slurm.py install
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m slurm tests/slurm
 
-clean: ## remove .venv and the results of the demo
-	rm -rf $(VENV) results/demo results/.cellvit_cache
+clean: ## remove .venv and the results of the demos
+	rm -rf $(VENV) results/demo results/demo_own data/demo_own results/.cellvit_cache

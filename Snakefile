@@ -19,21 +19,23 @@ include: "rules/features.smk"
 include: "rules/organ_head.smk"
 include: "rules/decoders.smk"
 include: "rules/evaluation.smk"
+include: "rules/final.smk"
 
 
 # Each target lists every product of its part of the graph, so that a product that was lost is made again.
-TILES = expand([*rules.prepare_fold.output, *rules.check_targets.output], fold=FOLDS)
+PREPARED = rules.prepare_own_data.output if graph.is_own else expand(rules.prepare_fold.output, fold=FOLDS)
+TILES = [*PREPARED, *expand(rules.check_targets.output, fold=FOLDS), *rules.check_folds.output]
 FEATURES = [] if graph.features_removed else expand(rules.extract_features.output, fold=FOLDS)
 CHECKED = TILES + FEATURES + expand(rules.check_features.output, fold=FOLDS)
 MEMBERS = CHECKED + expand(rules.gather_families.output, family=FAMILIES, fold=FOLDS)
-ORGAN_HEADS = CHECKED + expand(rules.train_organ_head.output, split=SPLITS)
+ORGAN_HEADS = CHECKED + expand(rules.train_organ_head.output, split=ROUTED)
 DECODERS = [
     *expand([*rules.train_hovernet.output, *rules.tune_watershed.output], split=SPLITS, family=[*FAMILIES, *REPEATS]),
     *expand(rules.average_maps.output, split=SPLITS, family=AVERAGED),
 ]
 EVALUATIONS = [
     *expand(rules.evaluate_family.output, split=SPLITS, family=[*FAMILIES, *REPEATS]),
-    *expand([*rules.evaluate_organ_head.output, *rules.evaluate_routed.output], split=SPLITS),
+    *expand([*rules.evaluate_organ_head.output, *rules.evaluate_routed.output], split=ROUTED),
     *rules.summarize.output,
 ]
 
@@ -88,7 +90,17 @@ rule validation:
         "All evaluations and their summary"
 
 
-MODELS = expand([*rules.train_organ_head.output], split=SPLITS) + DECODERS
+rule final:
+    input:
+        expand([*rules.train_hovernet_final.output, *rules.tune_watershed_final.output], family=FAMILIES),
+        rules.train_organ_head_final.output if graph.has_organ_head else [],
+        rules.build_report_final.output,
+    localrule: True
+    message:
+        "The final models: trained on all folds, tested on none"
+
+
+MODELS = expand([*rules.train_organ_head.output], split=ROUTED) + DECODERS
 PRODUCTS_TO_ARCHIVE = [path for path in [*MODELS, *EVALUATIONS, *rules.build_report.output] if is_archived(path)]
 
 

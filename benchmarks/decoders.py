@@ -127,7 +127,7 @@ def architecture_for(
     """Arguments of the decoder of a variant."""
     decoder = changed(settings.decoder, changes)
     if experiment is not None:
-        return architecture_of(decoder, experiment.data.features)
+        return architecture_of(decoder, experiment.data.features, experiment.data.tiles.dataset.n_classes)
     return {"dim": args.dim, "blocks": args.blocks, **decoder.model_dump(exclude={"blocks"})}
 
 

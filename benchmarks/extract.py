@@ -29,6 +29,7 @@ from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.presets import PRESETS
 from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.data.batches import shuffled_rows
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.family import open_family
 from cellvit.formats.features import FEATURES, FeatureBatch, append_features, open_features, read_tokens
 from cellvit.formats.provenance import Provenance
@@ -147,7 +148,7 @@ def extract(path: Path, extraction: Extraction, encoder: Encoder, n: int) -> Non
     """Write a store as `extract_features` does."""
     sizes = {"views": 1, "blocks": len(encoder.blocks), "g": encoder.grid, "dim": encoder.dim}
     with (
-        resumable_writing(path, FEATURES, n, sizes, Provenance(), made_by={}) as writer,
+        resumable_writing(path, FEATURES, n, sizes, Provenance(data_set=PANNUKE), made_by={}) as writer,
         Background[FeatureBatch](lambda batch: append_features(writer, batch)) as background,
     ):
         for batch in extraction.blocks(range(n)):

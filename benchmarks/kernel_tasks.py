@@ -10,6 +10,7 @@ from kernel_checks import Check, explained_hv, other_definition, other_nuclei, s
 from kernel_tiles import Case
 
 from cellvit.evaluation.scoring import score_segmentation
+from cellvit.formats import dataset
 from cellvit.hover.decode import Method, segment
 from cellvit.hover.encode import hv_maps
 from cellvit.inference.predictions import Segmentation
@@ -84,7 +85,7 @@ def tasks(checkouts: peers.Peers) -> list[Task]:
 def with_detection(case: Case) -> np.ndarray:
     """Every score of an evaluation on a tile: overlap metrics, counts by class and detection by class."""
     true, predicted = (Segmentation(nuclei.instances, nuclei.classes) for nuclei in (case.true, case.predicted))
-    return score_segmentation(true, predicted)
+    return score_segmentation(true, predicted, dataset.PANNUKE)
 
 
 def hv_of_batches(batches: Iterable[Any]) -> Iterator[Any]:

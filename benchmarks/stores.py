@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from kernel_tiles import synthetic_nuclei
 
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.family import write_members
 from cellvit.formats.features import FEATURES, FeatureBatch, append_features
 from cellvit.formats.provenance import Provenance
@@ -39,7 +40,7 @@ def write_tiles(path: Path, n: int, fold: int = 1) -> Path:
     """A tile store of random images with the nuclei of synthetic tiles."""
     rng = np.random.default_rng(fold)
     distinct = [synthetic_nuclei(_NUCLEI, rng) for _ in range(min(n, _DISTINCT))]
-    with writing(path, TILES, n, {}, Provenance()) as writer:
+    with writing(path, TILES, n, {}, Provenance(data_set=PANNUKE)) as writer:
         for row, nuclei in enumerate(islice(cycle(distinct), n)):
             image = rng.integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
             names = (_ORGAN,), (tile_id_of(fold, row),)
@@ -56,7 +57,7 @@ def write_features(path: Path, n: int) -> Path:
         "features": {"input_px": 224, "blocks": [39], "views": ["identity"]},
     }
     sizes = {"views": 1, "blocks": 1, "g": GRID, "dim": DIM}
-    with writing(path, FEATURES, n, sizes, Provenance(settings=encoder)) as writer:
+    with writing(path, FEATURES, n, sizes, Provenance(settings=encoder, data_set=PANNUKE)) as writer:
         for row in range(n):
             cls, at = rng.standard_normal((1, 1, DIM), dtype=np.float32), row % _DISTINCT
             append_features(writer, FeatureBatch(cls, tokens[at : at + 1]))

@@ -20,6 +20,7 @@ from cellvit.config.steps import TrainHovernetSettings
 from cellvit.evaluation.scoring import COLUMNS
 from cellvit.evaluation.system_scores import scores_of_maps
 from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.documents import Value
 from cellvit.formats.family import FamilyData, open_family
 from cellvit.formats.provenance import Provenance
@@ -53,12 +54,12 @@ class Experiment(NamedTuple):
         """A decoder with the weights after the last step."""
         settings = TrainHovernetSettings(decoder=decoder, training=training, seed=seed)
         model = fit_decoder(self.data, self.rows, settings, device=self.device, threads=self.threads)
-        architecture = architecture_of(decoder, self.data.features)
+        architecture = architecture_of(decoder, self.data.features, PANNUKE.n_classes)
         module = HoVerNetDecoder(**architecture)
         module.load_state_dict(as_tensors(model.weights))
         blocks = {"blocks": list(blocks_read(decoder, self.data.features))}
         header = CheckpointHeader(
-            provenance=Provenance(),
+            provenance=Provenance(data_set=PANNUKE),
             kind="hovernet",
             split="benchmark",
             status="trained",
@@ -72,7 +73,7 @@ class Experiment(NamedTuple):
         """Scores of the tiles that are kept back."""
         with workers(self.threads, len(self.test)) as pool:
             maps = predict_maps(decoder, self.data.features, self.data.tiles, self.test)
-            return scores_of_maps(maps, watershed, family=FAMILY, pool=pool)
+            return scores_of_maps(maps, watershed, PANNUKE, family=FAMILY, pool=pool)
 
 
 def add_training_arguments(group: Any, *, seeds: Sequence[int] = (0,)) -> None:

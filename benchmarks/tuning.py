@@ -142,7 +142,7 @@ def degraded_maps(results: Path, noise: float, every: int) -> tuple[list[MapsOfT
             for row in range(0, len(store), every):
                 truth = Segmentation(*(store.read(name, np.array([row]))[0] for name in ("instances", "classes")))
                 maps = degraded(truth.instances, noise, rng)
-                tiles.append(MapsOfTile(truth, maps.np_prob, maps.hv, truth.classes, ()))
+                tiles.append(MapsOfTile(truth, maps.np_prob, maps.hv, truth.classes, (), store.dataset.n_classes))
                 organs += store.names("organ", np.array([row]))
     return tiles, organs
 

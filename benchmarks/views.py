@@ -31,6 +31,7 @@ from cellvit.config.steps import ExtractFeaturesSettings, GatherFamiliesSettings
 from cellvit.data.pannuke import fold_files
 from cellvit.evaluation.system_scores import scores_of_maps
 from cellvit.evaluation.values import map_sums_of
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.family import open_family
 from cellvit.hover.parameters import HoverNetWatershed
 from cellvit.inference.maps import load_decoder, predict_maps
@@ -157,7 +158,7 @@ def evaluated(args: argparse.Namespace, files: Family, way: str, label: str) -> 
         decoder = load_decoder(checkpoint, resolve_device(args.device))
         with open_family(*files) as data, workers(1, 0) as pool:
             batches = predict_maps(decoder, data.features, data.tiles, data.rows_of_folds([VALIDATE]))
-            scores = scores_of_maps(batches, HoverNetWatershed(), family=FAMILY, pool=pool)
+            scores = scores_of_maps(batches, HoverNetWatershed(), PANNUKE, family=FAMILY, pool=pool)
         tiles.append(scores.block(METRICS))
         maps.append(map_sums_of(scores))
     np_dice, hv_skill = (float(np.mean([sums.value(name) for sums in maps])) for name in ("np_dice", "hv_skill"))

@@ -1,11 +1,11 @@
-"""Organs, families and classes: the only place that spells their names."""
+"""PanNuke's organs, families and classes, and names of decoders; other data sets: `cellvit.formats.dataset`."""
 
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Final
 
 TILE_PX: Final = 256
-"""Side of a PanNuke tile in pixels."""
+"""Side of a tile in pixels."""
 
 TILE_MPP: Final = 0.25
 """Micrometres per pixel of a PanNuke tile (40x)."""
@@ -67,6 +67,9 @@ DEFAULT_FAMILIES: Final = MappingProxyType(
 
 SHARED_FAMILY: Final = "all"
 """Family of the shared decoder: one decoder for all organs in use."""
+
+ONE_DECODER: Final = "decoder"
+"""What the decoder of `SHARED_FAMILY` is called in texts where it is the only one of a run (families: null)."""
 
 _SEED: Final = "-seed"
 

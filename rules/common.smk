@@ -1,11 +1,11 @@
 """Lookups that the rules share (cellvit/workflow/graph.py), and the wildcards of the graph."""
 
 from cellvit.config.settings import load_settings
+from cellvit.workflow.data_set import data_set_of
 from cellvit.workflow.fingerprint import code_fingerprint as code
 from cellvit.workflow.graph import Graph, is_archived
 
 CLEAN = str(config.pop("clean", "no"))  # the answer to clean_features where no terminal can be asked; not a setting
-SETTINGS = load_settings(config)
 
 
 def percent(name):
@@ -14,8 +14,11 @@ def percent(name):
     return int(given[name].value) if name in given else 100
 
 
-graph = Graph(SETTINGS, percent("memory_percent"), percent("runtime_percent"))
+GIVEN = load_settings(config)
+graph = Graph(GIVEN, percent("memory_percent"), percent("runtime_percent"), dataset=data_set_of(GIVEN))
+SETTINGS = graph.settings  # as they hold for the data set
 settings, folds, of_folds, of_shared_decoder = graph.step, graph.folds, graph.of_folds, graph.of_shared_decoder
+split_of = graph.split_of
 memory, minutes = graph.memory, graph.minutes
 
 FOLDS = SETTINGS.data.folds
@@ -23,6 +26,7 @@ SPLITS = list(SETTINGS.splits)
 FAMILIES = list(SETTINGS.decoder_families)
 REPEATS = list(SETTINGS.repeats)  # decoders of further seeds: family and seed
 AVERAGED = graph.averaged
+ROUTED = SPLITS if graph.has_organ_head else []  # splits with an OrganHead, whose predictions choose a decoder
 # Assumed, not measured: to predict all views of a tile takes about as long as to compute its scores.
 PASSES = 2 if AVERAGED else 1
 DEVICE = SETTINGS.device

@@ -7,6 +7,8 @@ rule train_hovernet:
         tiles=of_folds("<results>/tiles/fold{fold}.h5", "train", "validate"),
         features=of_folds("<results>/features/fold{fold}.h5", "train", "validate"),
         start=graph.start("<results>/checkpoints/split{split}/hovernet_{family}.safetensors"),
+        unseen=graph.unseen("<results>/tiles/fold{fold}.h5"),
+        splits=[],  # of final models alone
     output:
         checkpoint="<results>/checkpoints/split{split}/hovernet_{family}.safetensors",
         history=report(
@@ -32,14 +34,16 @@ rule train_hovernet:
     params:
         settings=settings("train_hovernet"),
         code=code("train_hovernet"),
+        split=split_of,
         train=folds("train"),
         validate=folds("validate"),
     message:
         "Train the decoder of family {wildcards.family}, split {wildcards.split}"
     shell:
-        "python -m cellvit train_hovernet --settings {params.settings:q} --split {wildcards.split} "
+        "python -m cellvit train_hovernet --settings {params.settings:q} --split {params.split} "
         "--family {wildcards.family} --train-folds {params.train} --validate-folds {params.validate} "
         "--members {input.members:q} --tiles {input.tiles:q} --features {input.features:q} --start {input.start:q} "
+        "--unseen {input.unseen:q} --splits {input.splits:q} "
         "--checkpoint {output.checkpoint:q} --history {output.history:q} --maps {output.maps:q} "
         "--device {resources.device} --threads {threads} --code {params.code} --timing {output.timing:q} "
         "--cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"
@@ -102,10 +106,11 @@ rule tune_watershed:
     params:
         settings=settings("tune_watershed"),
         code=code("tune_watershed"),
+        split=split_of,
     message:
         "Tune the decoding of family {wildcards.family} on the validation folds, split {wildcards.split}"
     shell:
-        "python -m cellvit tune_watershed --settings {params.settings:q} --split {wildcards.split} "
+        "python -m cellvit tune_watershed --settings {params.settings:q} --split {params.split} "
         "--family {wildcards.family} --checkpoint {input.checkpoint:q} --maps {input.maps:q} --members {input.members:q} "
         "--tiles {input.tiles:q} --watershed {output.watershed:q} --threads {threads} --code {params.code} "
         "--timing {output.timing:q} --cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"

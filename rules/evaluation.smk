@@ -98,8 +98,8 @@ rule summarize:
     input:
         evaluations=expand("<results>/evaluation/split{split}/{family}.json", split=SPLITS, family=FAMILIES),
         repeats=expand("<results>/evaluation/split{split}/{family}.json", split=SPLITS, family=REPEATS),
-        routed=expand("<results>/evaluation/split{split}/routed.json", split=SPLITS),
-        organ_heads=expand("<results>/evaluation/split{split}/organ_head.json", split=SPLITS),
+        routed=expand("<results>/evaluation/split{split}/routed.json", split=ROUTED),
+        organ_heads=expand("<results>/evaluation/split{split}/organ_head.json", split=ROUTED),
         watersheds=expand("<results>/watershed/split{split}/{family}.json", split=SPLITS, family=FAMILIES),
         checkpoints=expand(
             "<results>/checkpoints/split{split}/hovernet_{family}.safetensors", split=SPLITS, family=FAMILIES
@@ -153,8 +153,8 @@ rule build_report:
         evaluations=expand("<results>/evaluation/split{split}/{family}.json", split=SPLITS, family=FAMILIES),
         tables=expand("<results>/evaluation/split{split}/{family}_tiles.csv", split=SPLITS, family=FAMILIES),
         galleries=expand("<results>/evaluation/split{split}/{family}_gallery.json", split=SPLITS, family=FAMILIES),
-        routed=expand("<results>/evaluation/split{split}/routed.json", split=SPLITS),
-        organ_heads=expand("<results>/evaluation/split{split}/organ_head.json", split=SPLITS),
+        routed=expand("<results>/evaluation/split{split}/routed.json", split=ROUTED),
+        organ_heads=expand("<results>/evaluation/split{split}/organ_head.json", split=ROUTED),
         checkpoints=expand(
             "<results>/checkpoints/split{split}/hovernet_{family}.safetensors", split=SPLITS, family=FAMILIES
         ),
@@ -163,12 +163,21 @@ rule build_report:
         ),
         watersheds=expand("<results>/watershed/split{split}/{family}.json", split=SPLITS, family=FAMILIES),
         folds=expand("<results>/tiles/fold{fold}.json", fold=FOLDS),
+        folds_check="<results>/tiles/folds_check.json",
+        own_data=["<results>/tiles/own_data.json"] if graph.is_own else [],
         target_checks=expand("<results>/tiles/fold{fold}_check.json", fold=FOLDS),
         feature_checks=expand("<results>/features/fold{fold}_check.json", fold=FOLDS),
+        finals=[],
+        final_watersheds=[],
         timings=[
+            rules.check_folds.output.timing,
+            *(
+                [rules.prepare_own_data.output.timing]
+                if graph.is_own
+                else expand(rules.prepare_fold.output.timing, fold=FOLDS)
+            ),
             *expand(
                 [
-                    rules.prepare_fold.output.timing,
                     rules.check_targets.output.timing,
                     rules.extract_features.output.timing,
                     rules.check_features.output.timing,
@@ -181,7 +190,7 @@ rule build_report:
                     rules.evaluate_organ_head.output.timing,
                     rules.evaluate_routed.output.timing,
                 ],
-                split=SPLITS,
+                split=ROUTED,
             ),
             *expand(
                 [
@@ -222,6 +231,7 @@ rule build_report:
         "--summary-origin {input.summary_origin:q} --evaluations {input.evaluations:q} --tables {input.tables:q} "
         "--galleries {input.galleries:q} --routed {input.routed:q} --organ-heads {input.organ_heads:q} "
         "--checkpoints {input.checkpoints:q} --histories {input.histories:q} --watersheds {input.watersheds:q} "
-        "--folds {input.folds:q} --target-checks {input.target_checks:q} --feature-checks {input.feature_checks:q} "
+        "--folds {input.folds:q} --folds-check {input.folds_check:q} --own-data {input.own_data:q} --target-checks {input.target_checks:q} "
+        "--feature-checks {input.feature_checks:q} --finals {input.finals:q} --final-watersheds {input.final_watersheds:q} "
         "--timings {input.timings:q} --page {output.page:q} --code {params.code} --timing {output.timing:q} "
         "--cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"

@@ -5,6 +5,7 @@ rule extract_features:
     input:
         tiles="<results>/tiles/fold{fold}.h5",
         check="<results>/tiles/fold{fold}_check.json",
+        folds_check="<results>/tiles/folds_check.json",
         weights=graph.weights,
     output:
         features="<results>/features/fold{fold}.h5",

@@ -6,6 +6,7 @@ rule train_organ_head:
         tiles=of_folds("<results>/tiles/fold{fold}.h5", "train", "validate"),
         features=of_folds("<results>/features/fold{fold}.h5", "train", "validate"),
         checks=of_folds("<results>/features/fold{fold}_check.json", "train", "validate"),
+        splits=[],  # of the final model alone
     output:
         checkpoint="<results>/checkpoints/split{split}/organ_head.safetensors",
         history="<results>/checkpoints/split{split}/organ_head_history.csv",
@@ -25,14 +26,15 @@ rule train_organ_head:
     params:
         settings=settings("train_organ_head"),
         code=code("train_organ_head"),
+        split=split_of,
         train=folds("train"),
         validate=folds("validate"),
     message:
         "Train OrganHead, split {wildcards.split}"
     shell:
-        "python -m cellvit train_organ_head --settings {params.settings:q} --split {wildcards.split} "
+        "python -m cellvit train_organ_head --settings {params.settings:q} --split {params.split} "
         "--train-folds {params.train} --validate-folds {params.validate} --tiles {input.tiles:q} "
-        "--features {input.features:q} --checks {input.checks:q} --checkpoint {output.checkpoint:q} "
+        "--features {input.features:q} --checks {input.checks:q} --splits {input.splits:q} --checkpoint {output.checkpoint:q} "
         "--history {output.history:q} --device {resources.device} --threads {threads} --code {params.code} "
         "--timing {output.timing:q} --cache {resources.cache:q} --cache-gb {resources.cache_gb} > {log:q} 2>&1"
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cellvit.data.pannuke import fold_files
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import TILES, TileBatch, append_tiles
 from cellvit.formats.writing import writing
@@ -115,7 +116,7 @@ def write_tile_store() -> Callable[..., Path]:
         image = np.random.default_rng(fold).integers(0, 256, (n, 256, 256, 3), dtype=np.uint8)
         tile_id = tuple(f"f{fold}-{row:05d}" for row in range(n))
         batch = TileBatch(image, instances, classes, tuple(organs), tile_id, tuple(patients), tuple(sources))
-        origin = Provenance(made_from={"images": f"{fold}" * 64}, simulated=simulated)
+        origin = Provenance(data_set=PANNUKE, made_from={"images": f"{fold}" * 64}, simulated=simulated)
         with writing(path, TILES, n, {}, origin) as writer:
             append_tiles(writer, batch)
         return path

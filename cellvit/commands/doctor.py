@@ -17,10 +17,14 @@ import numpy as np
 from cellvit.config.encoders import PUBLISHED, EncoderSettings, FeaturesSettings
 from cellvit.config.files import add_settings_arguments, given_settings
 from cellvit.config.settings import Settings
+from cellvit.data.own_data import is_own_data, read_own_data
 from cellvit.data.pannuke import fold_files, read_names, read_types
 from cellvit.errors import CellvitError, MissingInputError, SettingsError
+from cellvit.formats.checkpoints import read_header
 from cellvit.taxonomy import TILE_PX
+from cellvit.workflow.data_set import data_set_of, settings_for
 from cellvit.workflow.gpu import allowed_gpus, lock_folder, usage
+from cellvit.workflow.resources import TILES_OF_IMAGE
 
 _TOKEN_BYTES: Final = 2
 """Tokens are float16."""
@@ -76,10 +80,20 @@ def run(args: argparse.Namespace) -> None:
     sys.stdout.write("ready:  snakemake --cores all\n")
 
 
+def _families(settings: Settings) -> Check:
+    try:
+        decoders = settings_for(settings, data_set_of(settings)).decoder_families
+    except CellvitError as error:
+        return Check("families", "fault", str(error), "follow the message above")
+    return Check("families", "ok", ", ".join(decoders))
+
+
 def _data(settings: Settings) -> Check:
     if settings.data.simulated:
         return Check("data", "note", "simulated: the values of this run say nothing about real tissue")
     root = Path(settings.data.root or "")
+    if is_own_data(root):
+        return _own_data(root)
     counts = []
     try:
         for fold in settings.data.folds:
@@ -94,6 +108,17 @@ def _data(settings: Settings) -> Check:
     return Check("data", "ok", ", ".join(counts))
 
 
+def _own_data(root: Path) -> Check:
+    """What the two files of the data set say; images and annotations are opened by the run itself."""
+    try:
+        own = read_own_data(root)
+    except CellvitError as error:  # its message has the fix
+        return Check("data", "fault", str(error))
+    classes = ", ".join(entry.name for entry in own.description.classes)
+    found = f"{own.description.name}: {len(own.rows)} images, classes {classes}"
+    return Check("data", "ok", f"{found}\nTo look at them:  python -m cellvit show {root}")
+
+
 def _weights(settings: Settings) -> Check:
     encoder = settings.encoder
     if encoder.untrained:
@@ -103,6 +128,23 @@ def _weights(settings: Settings) -> Check:
     if Path(encoder.weights).exists():
         return Check("weights", "ok", encoder.weights)
     return Check("weights", "fault", f"{encoder.weights}: the file does not exist", "correct encoder.weights")
+
+
+def _start(settings: Settings) -> Check:
+    """The checkpoints that trainings start from."""
+    names = sorted({settings.of_family(family).training.start_file for family in settings.decoder_families} - {""})
+    found, faults = [], []
+    for name in names:
+        try:
+            if not Path(name).exists():
+                raise MissingInputError(f"{name}: the file does not exist")
+            header = read_header(Path(name))
+            found.append(f"{name}: {header.kind} of family {header.family}, step {header.step}")
+        except CellvitError as error:
+            faults.append(str(error).partition("Fix:")[0].rstrip())
+    if faults:
+        return Check("start", "fault", "\n".join(faults), "set training.start_from to a checkpoint of this version")
+    return Check("start", "ok", "\n".join(found) or "no training starts from a file")
 
 
 def _package_weights(encoder: EncoderSettings) -> Check:
@@ -200,8 +242,28 @@ def _needed_bytes(settings: Settings) -> int:
 def _fold_tiles(settings: Settings, fold: int) -> int:
     if settings.data.simulated:
         return settings.data.simulated.tiles_per_fold
-    path = fold_files(Path(settings.data.root or ""), fold).types
+    root = Path(settings.data.root or "")
+    if is_own_data(root):
+        return _own_tiles(root) // len(settings.data.folds)
+    path = fold_files(root, fold).types
     return len(np.load(path, allow_pickle=False)) if path.is_file() else _FOLD_TILES
 
 
-_CHECKS: Final[tuple[Callable[[Settings], Check], ...]] = (_data, _weights, _gpu, _devices, _memory, _disk)
+def _own_tiles(root: Path) -> int:
+    """Tiles of a data set of one's own, assumed: their number is known once the images are cut."""
+    try:
+        return len(read_own_data(root).rows) * TILES_OF_IMAGE
+    except CellvitError:  # reported by another check
+        return 0
+
+
+_CHECKS: Final[tuple[Callable[[Settings], Check], ...]] = (
+    _families,
+    _data,
+    _weights,
+    _start,
+    _gpu,
+    _devices,
+    _memory,
+    _disk,
+)

@@ -11,8 +11,9 @@ from cellvit.config.files import add_settings_arguments, given_settings
 from cellvit.data.pannuke import fold_files
 from cellvit.errors import IntegrityError, MissingInputError
 from cellvit.inference.progress import reported
+from cellvit.workflow.data_set import data_set_of, own_data_of
 from cellvit.workflow.graph import Graph
-from cellvit.workflow.verification import OUTSIDE, Verification, products, verify
+from cellvit.workflow.verification import OUTSIDE, START, Verification, products, verify
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     paths = products(Path(settings.results))
     if not paths:
         raise MissingInputError(f"{settings.results}: there are no results. Fix: snakemake --cores all")
-    verification, graph = Verification(), Graph(settings)
+    verification, graph = Verification(), Graph(settings, dataset=data_set_of(settings))
     for path in reported(paths, "verified", len(paths), unit="files", size=lambda _: 1):
         verify(path, verification, _outside(graph, path), features_removed=graph.features_removed)
     sys.stdout.writelines(f"not checked: {line}\n" for line in verification.not_checked)
@@ -43,10 +44,15 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _outside(graph: Graph, path: Path) -> dict[str, Path]:
-    """Raw arrays of the fold that `path` was made from, and local weights, where they exist."""
+    """Raw arrays of the fold that `path` was made from, local weights, and where a training starts, where they exist."""
     found = {f"{OUTSIDE}weights": Path(weights) for weights in graph.weights}
+    family = path.stem.removeprefix("hovernet_")
+    if path.suffix == ".safetensors" and (start := graph.start_file(family)):
+        found[START] = Path(start)
     fold = path.stem.removeprefix("fold").partition("_")[0]
     if path.parent.name == "tiles" and fold.isdecimal():
         files = fold_files(Path(graph.data_root), int(fold)).inputs
         found |= {f"{OUTSIDE}{name}": file for name, file in files.items()}
+    if (own := own_data_of(graph.settings)) is not None:
+        found[f"{OUTSIDE}{own.description.name}"] = own.root
     return {name: file for name, file in found.items() if file.exists()}

@@ -4,10 +4,18 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    model_validator,
+)
 
 from cellvit.config.base import Section
-from cellvit.taxonomy import ORGANS, SHARED_FAMILY
+from cellvit.taxonomy import SHARED_FAMILY, TILE_MPP
 
 FAMILY_PATTERN = r"[a-z][a-z0-9_]*"
 """Names of families become parts of paths and shell lines: lower case, digits, underscore."""
@@ -21,16 +29,16 @@ RESERVED_FAMILIES = {
 }
 """Names that mean something else in file names and in the summary."""
 
-RESERVED_SPLITS = {"mean": "the mean over splits in the summary"}
+FINAL_SPLIT = "final"
+"""In place of a split: the final models, which are trained on all folds and tested on none."""
+
+RESERVED_SPLITS = {
+    "mean": "the mean over splits in the summary",
+    FINAL_SPLIT: "the final models on all folds (snakemake final)",
+}
 
 SPLIT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_]*"
 """Names of splits become parts of paths and shell lines."""
-
-
-def _organ(organ: str) -> str:
-    if organ not in ORGANS:
-        raise ValueError(f"unknown organ {organ!r}; PanNuke's organs are {', '.join(ORGANS)}")
-    return organ
 
 
 def _name(what: str, pattern: str, reserved: Mapping[str, str]) -> AfterValidator:
@@ -59,7 +67,9 @@ def named_without_nulls(value: object) -> object:
     return {str(name): entry for name, entry in value.items() if entry is not None}
 
 
-Organ = Annotated[str, AfterValidator(_organ)]
+Organ = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+"""Name of an organ as the data set spells it; `cellvit.workflow.data_set` compares it with those of the data set."""
+
 FamilyName = Annotated[str, _name("family", FAMILY_PATTERN, RESERVED_FAMILIES)]
 SplitName = Annotated[str, _name("split", SPLIT_PATTERN, RESERVED_SPLITS)]
 _AS_LIST = BeforeValidator(lambda value: [value] if isinstance(value, int) else value)
@@ -78,9 +88,19 @@ class DataSettings(Section):
 
     root: Annotated[str, StringConstraints(pattern=r"^[^{}]+$")] | None = Field(
         default="data/pannuke",
-        description='folder with "Fold 1", "Fold 2" ... as in the official download; null with data.simulated',
+        description='folder with "Fold 1", "Fold 2" ... as in the official download of PanNuke, or with dataset.yaml and '
+        "tiles.csv of a data set of your own (docs/own_data.md); null with data.simulated",
     )
-    folds: Folds = Field(default=(1, 2, 3), description="folds in use")
+    folds: Folds = Field(
+        default=(1, 2, 3),
+        description="folds in use; if tiles.csv of your own data names none, as many are made, each patient in one of them",
+    )
+    fold_seed: int = Field(default=0, ge=0, description="seed with which folds of your own data are made")
+    mpp: PositiveFloat = Field(
+        default=TILE_MPP,
+        description="resolution at which the model sees tiles, micrometres per pixel; images of your own data are resampled to "
+        "it, tiles in PanNuke's layout have 0.25",
+    )
     simulated: SimulatedData | None = Field(default=None, description="simulate the folds; null for real data")
 
     @model_validator(mode="after")

@@ -75,6 +75,19 @@ class RoutingSettings(Section):
     )
 
 
+FindingKind = Literal[
+    "constant_image",
+    "cut_off_image",
+    "binary_masks",
+    "resolution",
+    "misplaced_annotation",
+    "identical_images",
+    "enclosing",
+    "no_nuclei",
+]
+"""Checks of the data that stop a run (docs/checks.md)."""
+
+
 class IntegrityGates(Section):
     """Limits of the integrity checks, which stop a run because its values would be wrong."""
 
@@ -85,6 +98,11 @@ class IntegrityGates(Section):
         default=0.80,
         description="lowest mean AJI of the upper bound (ground truth -> maps -> watershed); below it the targets or the "
         "decoding are broken",
+    )
+    accepted_findings: tuple[FindingKind, ...] = Field(
+        default=(),
+        description="checks of the data that warn and do not stop the run, once you have looked at what they found "
+        "(docs/checks.md), such as misplaced_annotation for another stain than H&E",
     )
 
     @model_validator(mode="after")

@@ -10,7 +10,8 @@ from cellvit.config.data import FamilyName, Organ, named_without_nulls
 from cellvit.config.evaluation import WatershedSettings
 from cellvit.config.models import DecoderSettings, TrainingSettings
 
-Organs = tuple[Organ, ...]
+Organs = Annotated[tuple[Organ, ...], Field(min_length=1)]
+LeftOutOrgans = tuple[Organ, ...]
 
 
 Given = dict[str, JsonValue]
@@ -67,3 +68,4 @@ def _with_organs(value: object) -> object:
 
 Family = Annotated[FamilySettings, BeforeValidator(_with_organs, json_schema_input_type=Organs | FamilySettings)]
 Families = Annotated[dict[FamilyName, Family], BeforeValidator(named_without_nulls), Field(min_length=1)]
+"""Families by name."""

@@ -1,7 +1,8 @@
 """Messages about faulty settings: the key, what is expected, what was found, what to do."""
 
 import difflib
-from typing import Annotated, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -39,13 +40,22 @@ def _suggestion(path: tuple[int | str, ...], model: type[BaseModel]) -> str:
     section: object = model
     for part in path[:-1]:
         fields = getattr(section, "model_fields", {})
-        section = fields[part].annotation if part in fields else _entry_of(section)
+        section = _without_none(fields[part].annotation if part in fields else _entry_of(section))
     known = [field.alias or name for name, field in getattr(section, "model_fields", {}).items()]
     near = difflib.get_close_matches(str(path[-1]), known, n=1)
     return f"; did you mean {near[0]}?" if near else f"; the keys here are: {', '.join(known)}" if known else ""
 
 
-def _entry_of(mapping: object) -> object:
-    """Type of the entries of a mapping by name, such as families; None for any other type."""
-    entry = get_args(mapping)[1] if get_origin(mapping) is dict else None
+def _without_none(section: object) -> object:
+    """The other part of a type that may be None, without its validators."""
+    parts = [part for part in get_args(section) if part is not type(None)]
+    if get_origin(section) not in (Union, UnionType) or len(parts) != 1:
+        return section
+    return get_args(parts[0])[0] if get_origin(parts[0]) is Annotated else parts[0]
+
+
+def _entry_of(container: object) -> object:
+    """Type of the entries of a mapping by name, such as families, or of a tuple; None for any other type."""
+    origin = get_origin(container)
+    entry = get_args(container)[1 if origin is dict else 0] if origin in (dict, tuple) else None
     return get_args(entry)[0] if get_origin(entry) is Annotated else entry

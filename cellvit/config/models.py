@@ -1,8 +1,16 @@
 """Settings of OrganHead, the HoVer-Net decoder and their training."""
 
-from typing import Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from cellvit.config.base import Section
 
@@ -11,6 +19,13 @@ ImageStem = Literal["none", "rgb", "rgb_residual"]
 Trunk = Literal["shared", "branches"]
 Upsampling = Literal["bilinear", "pixel_shuffle"]
 Precision = Literal["auto", "float32", "bfloat16"]
+
+
+SCRATCH: Final = "scratch"
+"""Setting of `training.start_from`: random weights."""
+
+SHARED: Final = "shared"
+"""Setting of `training.start_from`: the shared decoder of the same split."""
 
 
 class OrganHeadSettings(Section):
@@ -24,6 +39,15 @@ class OrganHeadSettings(Section):
     epochs: PositiveInt = Field(default=50, description="passes over the training folds")
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="label smoothing of the cross-entropy")
     class_weights: bool = Field(default=True, description="weight the organs by the inverse of their frequency")
+
+    def n_steps(self, n_tiles: int) -> int:
+        """Optimizer steps of a training on `n_tiles` tiles: whole epochs.
+
+        Examples:
+            >>> OrganHeadSettings(epochs=50, batch_size=64).n_steps(130)
+            150
+        """
+        return self.epochs * -(-n_tiles // self.batch_size)
 
 
 class DecoderSettings(Section):
@@ -123,10 +147,11 @@ class TrainingSettings(Section):
         description="decay per step of the moving average of the weights, which is validated, selected and written to the "
         "checkpoint; it is lower in the first steps. 0: no average, the weights themselves are used",
     )
-    start_from: Literal["scratch", "shared"] = Field(
+    start_from: Annotated[str, Field(min_length=1)] = Field(
         default="scratch",
-        description="where the weights of a family's decoder start. scratch: random weights; shared: the weights of the "
-        "shared decoder of the same split, which is trained first (training.shared_decoder)",
+        description="where the weights of a decoder start. scratch: random weights; shared: those of the shared decoder of "
+        "the same split, which is trained first (training.shared_decoder); or a .safetensors file: those of a decoder of "
+        "this project with the same encoder, blocks, architecture and mpp (docs/training.md)",
     )
     record_every: PositiveInt = Field(
         default=100,
@@ -175,8 +200,19 @@ class TrainingSettings(Section):
         description="standard deviation of the Gaussian noise that is added to the tokens in training, as a share of the "
         "standard deviation of each token over its channels. 0: none",
     )
-    shared_decoder: bool = Field(default=True, description='also train one decoder for all organs (family "all")')
+    shared_decoder: bool = Field(
+        default=True, description='also train one decoder for all organs (family "all"), beside two families or more'
+    )
     loss: LossSettings = Field(default_factory=LossSettings, description="parts of the loss")
+
+    @field_validator("start_from")
+    @classmethod
+    def _start_is_known(cls, start: str) -> str:
+        if start not in {SCRATCH, SHARED} and not start.endswith(".safetensors"):
+            raise ValueError(
+                f"must be {SCRATCH}, {SHARED} or the path of a checkpoint that ends in .safetensors, found {start!r}"
+            )
+        return start
 
     @model_validator(mode="after")
     def _whole_rounds(self) -> Self:
@@ -192,12 +228,17 @@ class TrainingSettings(Section):
 
     @model_validator(mode="after")
     def _start_is_trained(self) -> Self:
-        if self.start_from == "shared" and not self.shared_decoder:
+        if self.start_from == SHARED and not self.shared_decoder:
             raise ValueError(
                 "training.start_from=shared: the decoders start from the shared decoder, which is not trained; set "
                 "training.shared_decoder: true, or training.start_from: scratch"
             )
         return self
+
+    @property
+    def start_file(self) -> str:
+        """Checkpoint from which the training starts; empty if `start_from` names none."""
+        return "" if self.start_from in {SCRATCH, SHARED} else self.start_from
 
     def n_steps(self, n_tiles: int) -> int:
         """Optimizer steps of a training on `n_tiles` tiles.

@@ -9,10 +9,10 @@ from cellvit.config.base import Section, override
 from cellvit.config.data import OFFICIAL_SPLITS, DataSettings, Splits
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings, check_fit
 from cellvit.config.evaluation import GatesSettings, RoutingSettings, WatershedSettings
-from cellvit.config.families import Families, Organs
+from cellvit.config.families import Families, LeftOutOrgans, Organs
 from cellvit.config.messages import fault_lines, settings_error
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
-from cellvit.taxonomy import DEFAULT_FAMILIES, ORGANS, SHARED_FAMILY, base_family, repeated
+from cellvit.taxonomy import DEFAULT_FAMILIES, SHARED_FAMILY, base_family, repeated
 
 Device = Literal["auto", "cpu", "cuda"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -32,10 +32,17 @@ class Settings(Section):
     results: Annotated[str, StringConstraints(pattern=r"^[^\s{}'\"$`;&|<>*?]+$")] = Field(
         default="results", description="output folder"
     )
-    families: Families = Field(
-        default=dict(DEFAULT_FAMILIES),  # type: ignore[arg-type]  # validated into FamilySettings by validate_default
+    families: Families | None = Field(
+        default=dict(DEFAULT_FAMILIES),  # type: ignore[assignment]  # validated into FamilySettings by validate_default
         description="families: sets of organs that share a decoder. training, decoder and watershed beside organs override "
-        "any of their keys for this family alone; null removes a family",
+        "any of their keys for this family alone; null removes a family. families: null is one decoder for all organs. The "
+        "default families are PanNuke's: with another data set, those with an organ that it lacks are left out, and without "
+        "any other family there is one decoder",
+    )
+    left_out_organs: LeftOutOrgans = Field(
+        default=(),
+        description="organs of the data set that are in no family on purpose; their tiles train and test no decoder, and are "
+        "counted in logs and report",
     )
     splits: Splits = Field(
         default=OFFICIAL_SPLITS,  # type: ignore[arg-type]  # validated into Split by validate_default
@@ -74,6 +81,20 @@ class Settings(Section):
                         f"families: organ {organ} is in {family_of[organ]} and in {family}; every organ has exactly one family"
                     )
                 family_of[organ] = family
+        for organ in self.left_out_organs:
+            if organ in family_of:
+                raise ValueError(
+                    f"left_out_organs: organ {organ} is in family {family_of[organ]}; remove it from one of both"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _one_decoder_starts_from_scratch(self) -> Self:
+        if not self.has_organ_head and self.training.start_from == "shared":
+            raise ValueError(
+                "training.start_from=shared: with one family, or families: null, there is one decoder, and none to start it "
+                "from; set training.start_from: scratch"
+            )
         return self
 
     @model_validator(mode="after")
@@ -133,7 +154,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _own_settings_of_families_are_valid(self) -> Self:
         faults: list[str] = []
-        for family in self.families:
+        for family in self.families or ():
             try:
                 self.of_family(family)
             except ValidationError as error:
@@ -150,44 +171,51 @@ class Settings(Section):
         Raises:
             ValidationError: Its own settings are not valid together with the others.
         """
-        base, seed = base_family(family), self.repeats.get(family, self.seed)
-        own = self.families[base].own if base in self.families else {}
+        base, seed, families = base_family(family), self.repeats.get(family, self.seed), self.families or {}
+        own = families[base].own if base in families else {}
         if not own and seed == self.seed:
             return self
-        merged = self.model_dump(by_alias=True) | {"families": self.organs, "seed": seed, "further_seeds": ()}
+        merged = self.model_dump(by_alias=True) | {"families": self.organs or None, "seed": seed, "further_seeds": ()}
         override(merged, own)
         return Settings.model_validate(merged)
 
     @property
     def organs(self) -> dict[str, Organs]:
-        """Organs of each family, without the shared decoder."""
-        return {name: family.organs for name, family in self.families.items()}
+        """Organs of each family, without the shared decoder; none with one decoder for all organs."""
+        return {name: family.organs for name, family in (self.families or {}).items()}
+
+    @property
+    def has_organ_head(self) -> bool:
+        """Whether OrganHead is trained: where it has two families or more to choose from, with an organ or more each."""
+        return len(self.organs) >= 2
 
     @property
     def stored_blocks(self) -> tuple[int, ...]:
         """Numbers of the token grids in the feature stores: blocks of the encoder; 0 alone for the levels of a pyramid."""
         return self.encoder.spec.stored_grids(self.features.blocks)
 
-    def organs_of(self, family: str) -> tuple[str, ...]:
-        """Organs of a decoder, in the order of the taxonomy."""
+    def organs_of(self, family: str) -> tuple[str, ...] | None:
+        """Organs of a decoder, in alphabetical order; None for all that are not left out."""
         return self.decoder_families[base_family(family)]
 
     @property
     def repeats(self) -> dict[str, int]:
         """Seed of each decoder that is trained again with a further seed, by its name."""
-        names = [*self.families, *([SHARED_FAMILY] if self.training.shared_decoder else [])]
-        return {repeated(family, seed): seed for seed in self.further_seeds for family in names}
+        return {repeated(family, seed): seed for seed in self.further_seeds for family in self.decoder_families}
 
     @property
-    def decoder_families(self) -> dict[str, tuple[str, ...]]:
+    def decoder_families(self) -> Mapping[str, tuple[str, ...] | None]:
         """Organs of each family, with that of the shared decoder last if it is trained.
 
-        Organs are in the order of the taxonomy, so that their order in the settings makes no difference.
+        It is not trained beside one family, whose decoder it would repeat. Organs are in alphabetical order, so that their order in the settings makes no difference. The one decoder for all
+        organs (families: null) has None: every organ that is not left out.
         """
+        if self.families is None:
+            return {SHARED_FAMILY: None}
         families = self.organs
-        if self.training.shared_decoder:
+        if self.training.shared_decoder and len(families) > 1:
             families[SHARED_FAMILY] = tuple(organ for organs in self.organs.values() for organ in organs)
-        return {name: tuple(organ for organ in ORGANS if organ in organs) for name, organs in families.items()}
+        return {name: tuple(sorted(organs)) for name, organs in families.items()}
 
 
 def load_settings(raw: Mapping[str, object]) -> Settings:

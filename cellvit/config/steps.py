@@ -4,6 +4,7 @@ A rule passes exactly this part to its step, as JSON: a change of any other sett
 """
 
 from collections.abc import Callable, Mapping
+from itertools import combinations
 from typing import Final
 
 from pydantic import Field
@@ -12,8 +13,8 @@ from cellvit.config.base import Section
 from cellvit.config.data import SimulatedData
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings
 from cellvit.config.evaluation import QualityGates, RoutingSettings, SelectionSettings, WatershedSettings
-from cellvit.config.families import Organs
-from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
+from cellvit.config.families import LeftOutOrgans, Organs
+from cellvit.config.models import SHARED, DecoderSettings, OrganHeadSettings, TrainingSettings
 from cellvit.config.settings import Settings
 from cellvit.taxonomy import SHARED_FAMILY, base_family
 
@@ -30,6 +31,26 @@ class ExtractFeaturesSettings(Section):
         return self.encoder.spec.stored_grids(self.features.blocks)
 
 
+class PrepareFoldSettings(Section):
+    """Settings of `prepare_fold`: findings that do not stop it."""
+
+    accepted_findings: tuple[str, ...] = ()
+
+
+class PrepareOwnDataSettings(PrepareFoldSettings):
+    """Settings of `prepare_own_data`: also the resolution of the tiles, and the folds that are taken or made."""
+
+    mpp: float
+    folds: tuple[int, ...]
+    fold_seed: int
+
+
+class CheckFoldsSettings(PrepareFoldSettings):
+    """Settings of `check_folds`: also the pairs of folds that have different roles in a split."""
+
+    meeting: tuple[tuple[int, int], ...]
+
+
 class TrainOrganHeadSettings(Section):
     """Settings of `train_organ_head`."""
 
@@ -38,9 +59,10 @@ class TrainOrganHeadSettings(Section):
 
 
 class GatherFamiliesSettings(Section):
-    """Settings of `gather_families`: the organs of one family."""
+    """Settings of `gather_families`: the organs of one family, None for all of them, and those of no family."""
 
-    organs: Organs
+    organs: Organs | None
+    left_out_organs: LeftOutOrgans = ()
 
 
 class TrainHovernetSettings(Section):
@@ -95,17 +117,36 @@ def _extract_features(settings: Settings, _: str) -> Section:
     return ExtractFeaturesSettings(encoder=settings.encoder, features=features)
 
 
+def _gather_families(settings: Settings, family: str) -> Section:
+    """Left-out organs are read only where they decide something, so that a family that is added leaves others alone."""
+    organs = settings.organs_of(family)
+    left_out = settings.left_out_organs if organs is None else ()
+    return GatherFamiliesSettings(organs=organs, left_out_organs=left_out)
+
+
 def _train_hovernet(settings: Settings, family: str) -> Section:
     """Those of the family, without what decides nothing.
 
-    `shared_decoder` says which decoders are trained, and the shared decoder itself starts from scratch.
+    `shared_decoder` says which decoders are trained, and the shared decoder does not start from itself.
     """
     own, defaults, unread = settings.of_family(family), TrainingSettings(), ["shared_decoder"]
-    if base_family(family) == SHARED_FAMILY:
+    if base_family(family) == SHARED_FAMILY and own.training.start_from == SHARED:
         unread.append("start_from")
     training = own.training.model_copy(update={name: getattr(defaults, name) for name in unread})
     selection = own.watershed.selection
     return TrainHovernetSettings(decoder=own.decoder, training=training, selection=selection, seed=own.seed)
+
+
+def _meeting(settings: Settings) -> tuple[tuple[int, int], ...]:
+    """Pairs of folds with different roles in a split; a new split of the same folds changes nothing."""
+    pairs = {
+        (min(one, other), max(one, other))
+        for split in settings.splits.values()
+        for folds, others in combinations(split.roles.values(), 2)
+        for one in folds
+        for other in others
+    }
+    return tuple(sorted(pairs))
 
 
 def _build_report(settings: Settings, _: str) -> Section:
@@ -116,11 +157,21 @@ def _build_report(settings: Settings, _: str) -> Section:
 
 _SECTIONS: Final[Mapping[str, Callable[[Settings, str], Section]]] = {
     "simulate_pannuke": lambda s, _: s.data.simulated or SimulatedData(),
+    "prepare_own_data": lambda s, _: PrepareOwnDataSettings(
+        mpp=s.data.mpp,
+        folds=s.data.folds,
+        fold_seed=s.data.fold_seed,
+        accepted_findings=s.gates.integrity.accepted_findings,
+    ),
+    "prepare_fold": lambda s, _: PrepareFoldSettings(accepted_findings=s.gates.integrity.accepted_findings),
+    "check_folds": lambda s, _: CheckFoldsSettings(
+        meeting=_meeting(s), accepted_findings=s.gates.integrity.accepted_findings
+    ),
     "check_targets": lambda s, _: s.gates.integrity,
     "extract_features": _extract_features,
     "check_features": _extract_features,
     "train_organ_head": lambda s, _: TrainOrganHeadSettings(organ_head=s.organ_head, seed=s.seed),
-    "gather_families": lambda s, family: GatherFamiliesSettings(organs=s.organs_of(family)),
+    "gather_families": _gather_families,
     "train_hovernet": _train_hovernet,
     "tune_watershed": lambda s, family: TuneWatershedSettings(watershed=s.of_family(family).watershed),
     "evaluate_organ_head": lambda _, __: EvaluateSettings(),

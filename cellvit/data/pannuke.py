@@ -221,7 +221,18 @@ def _load(path: Path, *, mapped: bool = True, fix: str = _DOWNLOAD) -> np.ndarra
             f"{path}: the file cannot be read as a .npy array; it starts with {start!r} and has {path.stat().st_size:,} bytes. "
             f"It may be a broken download, a web page saved under this name, or pickled objects. {fix}"
         ) from error
+    _check_size(path, array)
     return array
+
+
+def _check_size(path: Path, array: np.ndarray) -> None:
+    """Refuse bytes after the array: the file is not what was saved."""
+    expected = getattr(array, "offset", None)  # of an array that is mapped
+    if expected is not None and path.stat().st_size != expected + array.nbytes:
+        raise ContractError(
+            f"{path}: the header says {array.dtype} {array.shape}, which is {expected + array.nbytes:,} bytes with the "
+            f"header; the file has {path.stat().st_size:,}. It is damaged, or several files were joined. {_DOWNLOAD}"
+        )
 
 
 def _check_organs(path: Path, names: tuple[str, ...]) -> None:

@@ -55,5 +55,6 @@ def _differing_tiles(a: FinishedRun, b: FinishedRun, split: str) -> str:
 def _true_tiles(scores: Mapping[Scored, TileScores], split: str) -> dict[str, tuple[object, ...]]:
     """Organ, patient and number of true nuclei of every scored tile of a split."""
     columns = ["tile_id", "organ", "patient", "n_true"]
-    tables = [tiles.table[columns] for key, tiles in scores.items() if key.split == split]
+    # -1 for tiles that are not annotated: NaN is equal to nothing
+    tables = [tiles.table[columns].fillna({"n_true": -1}) for key, tiles in scores.items() if key.split == split]
     return {row[0]: row[1:] for table in tables for row in table.itertuples(index=False, name=None)}

@@ -9,11 +9,11 @@ from jaxtyping import Float64
 
 from cellvit.evaluation.comparability import check_same_tiles, differing_settings
 from cellvit.evaluation.finished_run import FinishedRun, Scored, scores_of
-from cellvit.evaluation.scoring import PAIR_COLUMNS
+from cellvit.evaluation.scoring import class_keys_of, pair_columns
 from cellvit.evaluation.values import has_maps, paired
 from cellvit.formats.comparison import ComparedRow, Outcome
 from cellvit.formats.tile_table import TileScores
-from cellvit.metrics.detection import UNPAIRED, detection_scores
+from cellvit.metrics.detection import detection_scores
 from cellvit.metrics.intervals import (
     LEVEL,
     Interval,
@@ -23,8 +23,8 @@ from cellvit.metrics.intervals import (
     interval_of_sums,
     p_value,
 )
-from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 from cellvit.metrics.maps import METRICS as METRICS_OF_MAPS
+from cellvit.metrics.maps import columns_of as map_columns
 from cellvit.metrics.pannuke import mean_over_organs
 
 TILE_METRICS: Final = ("aji", "bpq", "mpq", "dice")
@@ -88,9 +88,10 @@ def measured(a: TileScores, b: TileScores) -> dict[str, Measured]:
     organs; detection F1 and the metrics of maps add counts over all tiles and divide once.
     """
     found = {name: _mean(name, a, b, over_organs=name in _OVER_ORGANS) for name in TILE_METRICS}
-    found["detection_f1"] = _pooled(PAIR_COLUMNS, _detection_f1, a, b)
+    n_classes = len(class_keys_of(a))
+    found["detection_f1"] = _pooled(pair_columns(n_classes), _detection_f1, a, b)
     if has_maps(a) and has_maps(b):
-        found |= {name: _pooled(MAP_COLUMNS, METRICS_OF_MAPS[name], a, b) for name in MAP_METRICS}
+        found |= {name: _pooled(map_columns(n_classes), METRICS_OF_MAPS[name], a, b) for name in MAP_METRICS}
     return found
 
 
@@ -159,4 +160,5 @@ def _pooled(columns: Sequence[str], statistic: Statistic, a: TileScores, b: Tile
 
 
 def _detection_f1(sums: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
-    return detection_scores(sums.reshape(-1, UNPAIRED + 1, UNPAIRED + 1)).f1
+    side = math.isqrt(sums.shape[-1])
+    return detection_scores(sums.reshape(-1, side, side)).f1

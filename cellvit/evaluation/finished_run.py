@@ -1,7 +1,7 @@
 """A finished run or an archive of one: its settings, its test tiles and the scores of these tiles."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from cellvit.config.base import flattened
 from cellvit.config.settings import Settings, load_settings
 from cellvit.errors import StaleFileError
-from cellvit.evaluation.scoring import COLUMNS
+from cellvit.evaluation.scoring import columns_of
 from cellvit.formats.content import content_of
 from cellvit.formats.digests import check_table, check_unchanged
 from cellvit.formats.documents import AnyDocument, read_document
@@ -55,6 +55,10 @@ class FinishedRun:
         decisive = {key: value for key, value in flat.items() if not key.startswith(unread)}
         return decisive | {"version of the software": self.provenance.software}
 
+    def has(self, name: str) -> bool:
+        """Whether the report was built from the document at this path in the folder."""
+        return os.path.relpath(self.folder / name, self.page.parent) in self.provenance.made_from
+
     def document(self, name: str, kind: type[AnyDocument]) -> AnyDocument:
         """A document of this run by its path in the folder.
 
@@ -93,11 +97,12 @@ def scores_of(run: FinishedRun) -> dict[Scored, TileScores]:
     found: dict[Scored, TileScores] = {}
     for split in run.settings.splits:
         for family in run.settings.decoder_families:
-            evaluation = run.document(f"evaluation/split{split}/{family}.json", FamilyEvaluation)
-            for system, tiles in _systems(run, f"evaluation/split{split}/{family}_tiles.csv", evaluation.tables):
+            for system, tiles in _systems(run, split, family, _evaluation(run, split, family)):
                 found[Scored(split, family, system)] = tiles
-        tables = _routed(run, split).tables
-        for system, tiles in _systems(run, f"evaluation/split{split}/routed_tiles.csv", tables):
+        if not run.has(f"evaluation/split{split}/routed.json"):  # one decoder
+            continue
+        routed = run.document(f"evaluation/split{split}/routed.json", RoutedEvaluation)
+        for system, tiles in _systems(run, split, "routed", routed):
             own = system in (ORGAN_PREDICTED, ORGAN_GIVEN)
             found[Scored(split, system, OWN) if own else Scored(split, ORGAN_PREDICTED, system)] = tiles
     return found
@@ -105,22 +110,28 @@ def scores_of(run: FinishedRun) -> dict[Scored, TileScores]:
 
 def tiles_tested_by(run: FinishedRun) -> dict[str, dict[str, str]]:
     """Digest of the tiles of each test fold, by split and then by the name of the fold."""
-    return {split: _test_tiles(_routed(run, split)) for split in run.settings.splits}
+    family = next(iter(run.settings.decoder_families))
+    return {split: _test_tiles(run, split, _evaluation(run, split, family)) for split in run.settings.splits}
 
 
 def _page(folder: Path) -> Path:
     return folder / "report" / "index.html"
 
 
-def _routed(run: FinishedRun, split: str) -> RoutedEvaluation:
-    return run.document(f"evaluation/split{split}/routed.json", RoutedEvaluation)
+def _evaluation(run: FinishedRun, split: str, family: str) -> FamilyEvaluation:
+    return run.document(f"evaluation/split{split}/{family}.json", FamilyEvaluation)
 
 
-def _test_tiles(routed: RoutedEvaluation) -> dict[str, str]:
-    made_from = {Path(name): digest for name, digest in routed.provenance.made_from.items()}
-    return {path.stem: digest for path, digest in made_from.items() if path.parent.name == "tiles"}
+def _test_tiles(run: FinishedRun, split: str, evaluation: FamilyEvaluation) -> dict[str, str]:
+    tested = {f"fold{fold}" for fold in run.settings.splits[split].test}
+    made_from = {Path(name): digest for name, digest in evaluation.provenance.made_from.items()}
+    tiles = {path.stem: digest for path, digest in made_from.items() if path.parent.name == "tiles"}
+    return {fold: digest for fold, digest in tiles.items() if fold in tested}
 
 
-def _systems(run: FinishedRun, name: str, tables: Mapping[str, str]) -> Iterator[tuple[str, TileScores]]:
-    check_table(run.folder / name, tables, "tiles")
-    yield from read_tile_scores(run.folder / name, COLUMNS).items()
+def _systems(
+    run: FinishedRun, split: str, name: str, evaluation: FamilyEvaluation | RoutedEvaluation
+) -> Iterator[tuple[str, TileScores]]:
+    table = run.folder / f"evaluation/split{split}/{name}_tiles.csv"
+    check_table(table, evaluation.tables, "tiles")
+    yield from read_tile_scores(table, columns_of(evaluation.dataset)).items()

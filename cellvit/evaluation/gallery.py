@@ -5,7 +5,17 @@ from typing import Final, get_args
 
 import numpy as np
 
-from cellvit.evaluation.images import HV_COLOURS, NP_COLOURS, SCALE, class_map_png, colour_mapped_png, overlay_png
+from cellvit.evaluation.images import (
+    HV_COLOURS,
+    NP_COLOURS,
+    SCALE,
+    class_map_png,
+    class_palette,
+    colour_mapped_png,
+    hatched,
+    overlay_png,
+)
+from cellvit.formats.dataset import NOT_ANNOTATED
 from cellvit.formats.gallery import GalleryTile, Picture, Rank
 from cellvit.formats.tile_table import TileScores
 from cellvit.hover.decode import Watershed
@@ -59,13 +69,16 @@ def _gallery_tile(
 ) -> GalleryTile:
     tile_id = batch.tiles.tile_id[place]
     truth = Segmentation(batch.tiles.instances[place], batch.tiles.classes[place])
-    prediction = segment_tile(batch.np_prob[place], batch.hv[place], batch.nt_prob[place], watershed)
+    predicted = segment_tile(batch.np_prob[place], batch.hv[place], batch.nt_prob[place], watershed)
+    prediction = predicted.within(truth.annotated)
     n_true, n_predicted = (int(side.instances.max(initial=0)) for side in (truth, prediction))
     row_of = {system: np.flatnonzero(tiles.table["tile_id"] == tile_id) for system, tiles in scores.items()}
     return GalleryTile(
         tile_id=tile_id,
         organ=batch.tiles.organ[place],
+        origin=batch.tiles.origin[place],
         rank=rank,
+        not_annotated=float(1 - truth.annotated.mean()),
         n_true=n_true,
         n_predicted=n_predicted,
         aji={system: float(scores[system].column("aji")[row[0]]) for system, row in row_of.items() if len(row)},
@@ -78,8 +91,9 @@ def _gallery_tile(
 
 
 def _overlay(batch: MapBatch, place: int, nuclei: Segmentation, caption: str) -> Picture:
+    image = hatched(batch.tiles.image[place], batch.tiles.classes[place] != NOT_ANNOTATED)
     return Picture(
-        uri=overlay_png(batch.tiles.image[place], nuclei.instances, nuclei.classes),
+        uri=overlay_png(image, nuclei.instances, nuclei.classes, class_palette(batch.tiles.dataset)),
         caption=caption,
         alt=f"H&E tile {batch.tiles.tile_id[place]} with contours by class. {caption}",
         side_px=SCALE * len(nuclei.instances),
@@ -96,7 +110,7 @@ def _maps(batch: MapBatch, place: int, np_threshold: float) -> tuple[Picture, ..
         (colour_mapped_png(np_prob, colour_map=NP_COLOURS, low=0, high=1), "NP, probability of nucleus", "NP"),
         (next(hv_uris), "HV, horizontal", "Horizontal HV"),
         (next(hv_uris), "HV, vertical", "Vertical HV"),
-        (class_map_png(nt_class), "NT, most probable class", "NT"),
+        (class_map_png(nt_class, class_palette(batch.tiles.dataset)), "NT, most probable class", "NT"),
     )
     return tuple(
         Picture(uri=uri, caption=caption, alt=f"{name} map of tile {tile_id}", side_px=len(np_prob))

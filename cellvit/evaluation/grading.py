@@ -23,6 +23,15 @@ BASELINE_OF: Final = MappingProxyType(
 )
 """Row that a value must be better than: all foreground, HV of zero, majority class, the classical segmentation."""
 
+_OF_ONE: Final = MappingProxyType(
+    {
+        "nt_accuracy": "nt_accuracy.trivial",
+        "gap_nt_accuracy": "nt_accuracy.trivial",
+        "organ_accuracy": "organ_accuracy.trivial",
+    }
+)
+"""Metrics that say nothing where this baseline is always right, because there is one class or one organ alone."""
+
 GATED: Final = tuple(QualityGates.model_fields)
 """Metrics with a quality gate in the settings."""
 
@@ -41,12 +50,13 @@ def graded(rows: Mapping[str, SummaryRow], gates: QualityGates) -> dict[str, Sum
 def grade_of(metric: str, rows: Mapping[str, SummaryRow], gates: QualityGates) -> Grade:
     """Grade of a metric: fail if it is not better than its baseline, else by its gate; a value at the limit fails.
 
-    A metric without a gate passes if it is better than its baseline; one with neither is not graded.
+    A metric without a gate passes if it is better than its baseline; one with neither is not graded. Nor is the accuracy
+    of classes or organs where there is one of them alone.
     """
     value = rows[metric].value
     if math.isnan(value):
         return "undefined"
-    if metric not in GRADED:
+    if metric not in GRADED or is_of_one(metric, rows):
         return ""
     if not beats_baseline(metric, rows):
         return "fail"
@@ -55,6 +65,12 @@ def grade_of(metric: str, rows: Mapping[str, SummaryRow], gates: QualityGates) -
     if gate is None or sign * value > sign * gate.passes:
         return "pass"
     return "partial" if gate.partial is not None and sign * value > sign * gate.partial else "fail"
+
+
+def is_of_one(metric: str, rows: Mapping[str, SummaryRow]) -> bool:
+    """Whether a metric says nothing, because one class (or organ) is right everywhere: no value could be better."""
+    baseline = rows.get(_OF_ONE.get(metric, ""))
+    return baseline is not None and baseline.value >= 1
 
 
 def beats_baseline(metric: str, rows: Mapping[str, SummaryRow]) -> bool:

@@ -2,16 +2,15 @@
 
 import base64
 import io
-from types import MappingProxyType
 from typing import Final
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
+from cellvit.formats.dataset import DataSet
 from cellvit.metrics.outlines import outlines
-from cellvit.taxonomy import NucleusClass
 
 HV_COLOURS: Final = "RdBu_r"
 """Diverging colours of the HV maps: white at 0, blue to the left or up, red to the right or down."""
@@ -25,19 +24,11 @@ LEVELS: Final = 128
 _UNDEFINED_GREY: Final = (0x80, 0x80, 0x80)
 """Pixels without a value."""
 
-CLASS_COLOURS: Final = MappingProxyType(
-    {
-        NucleusClass.NEOPLASTIC: "#f0e442",
-        NucleusClass.INFLAMMATORY: "#35e0f0",
-        NucleusClass.CONNECTIVE: "#ffffff",
-        NucleusClass.DEAD: "#000000",
-        NucleusClass.EPITHELIAL: "#ff6a00",
-        NucleusClass.BACKGROUND: "#5a5a5a",
-    }
-)
-"""Colour of each class in the order of the legend; only maps of classes show the background. Yellow, orange and black of
-Okabe and Ito's palette, with its blue and green replaced by cyan and white: all differ in lightness, also without
-red-green vision, and none is a colour of H&E (violet, pink)."""
+HATCH_COLOUR: Final = "#808080"
+"""Colour of the stripes over what is not annotated: no colour of H&E, and of none of the classes."""
+
+_HATCH_PX: Final = (2, 8)
+"""Width of the stripes and their distance, in pixels of the tile, to the right: a quarter of the tissue is covered."""
 
 SCALE: Final = 2
 """Image pixels per pixel of the tile under contours, so that a contour hides half a pixel."""
@@ -79,31 +70,42 @@ def svg_uri(svg: str) -> str:
 
 
 def overlay_png(
-    image: UInt8[np.ndarray, "h w 3"], instances: Int[np.ndarray, "h w"], classes: UInt8[np.ndarray, "h w"]
+    image: UInt8[np.ndarray, "h w 3"],
+    instances: Int[np.ndarray, "h w"],
+    classes: UInt8[np.ndarray, "h w"],
+    palette_of_classes: Palette,
 ) -> str:
     """Data URI of the tile at twice its size with the outline of every nucleus in the colour of its class.
 
-    Outlines are one image pixel wide and inside their nucleus, so that touching nuclei have a line each.
+    The palette is that of `class_palette`. Outlines are one image pixel wide and inside their nucleus, so that touching nuclei have a line each.
     """
     tile = Image.fromarray(image).quantize(_TILE_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     pixels = _enlarged(np.asarray(tile, dtype=np.uint8)).copy()
     outline = outlines(_enlarged(instances))
     pixels[outline] = _TILE_COLOURS + _enlarged(classes)[outline]
-    palette = np.zeros((_TILE_COLOURS + len(NucleusClass), 3), np.uint8)
+    palette = np.zeros((_TILE_COLOURS + len(palette_of_classes), 3), np.uint8)
     used = np.array(tile.getpalette(), np.uint8).reshape(-1, 3)[:_TILE_COLOURS]
     palette[: len(used)] = used
-    palette[_TILE_COLOURS:] = class_palette()
+    palette[_TILE_COLOURS:] = palette_of_classes
     return indexed_png(pixels, palette)
 
 
-def class_map_png(classes: UInt8[np.ndarray, "h w"]) -> str:
+def hatched(image: UInt8[np.ndarray, "h w 3"], annotated: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """The image with diagonal stripes where it is not annotated."""
+    rows, columns = np.indices(annotated.shape)
+    stripes = ((rows + columns) % _HATCH_PX[1] < _HATCH_PX[0]) & ~annotated
+    return np.where(stripes[..., None], np.frombuffer(bytes.fromhex(HATCH_COLOUR[1:]), np.uint8), image)
+
+
+def class_map_png(classes: UInt8[np.ndarray, "h w"], palette_of_classes: Palette) -> str:
     """Data URI of a map of classes; the background is grey."""
-    return indexed_png(classes, class_palette())
+    return indexed_png(classes, palette_of_classes)
 
 
-def class_palette() -> Palette:
-    """RGB of each `NucleusClass`."""
-    return np.array([list(bytes.fromhex(CLASS_COLOURS[member][1:])) for member in NucleusClass], np.uint8)
+def class_palette(data_set: DataSet) -> Palette:
+    """RGB of each class of a data set by its number, background first."""
+    colors = (data_set.color_of[name] for name in data_set.class_names)
+    return np.array([list(bytes.fromhex(color[1:])) for color in colors], np.uint8)
 
 
 def _colours(colour_map: str) -> Palette:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
+from cellvit.formats.dataset import NOT_ANNOTATED
 from cellvit.formats.hdf5 import Rows
 from cellvit.hover.encode import hv_maps
 from cellvit.inference.loading import Loaded
@@ -14,8 +15,7 @@ from cellvit.inference.maps import predict_on_device
 from cellvit.inference.pixel_maps import PixelMaps
 from cellvit.inference.predictions import MapBatch
 from cellvit.inference.tensors import TensorBatch
-from cellvit.metrics.instances import N_CLASSES
-from cellvit.metrics.maps import COLUMNS, NP_THRESHOLD, MapSums
+from cellvit.metrics.maps import NP_THRESHOLD, MapSums, columns_of
 from cellvit.models.hovernet import HoVerNetDecoder
 
 
@@ -23,7 +23,8 @@ def map_sums(batch: MapBatch) -> MapSums:
     """Sums of the maps of a batch, one row per tile, against HV maps that are computed from the ground truth."""
     tiles = batch.tiles
     predicted_class, hv_true = batch.nt_prob.argmax(axis=1), hv_maps(tiles.instances)
-    return MapSums.of(batch.np_prob, batch.hv, predicted_class, tiles.instances, tiles.classes, hv_true)
+    maps = batch.np_prob, batch.hv, predicted_class, tiles.instances, tiles.classes, hv_true
+    return MapSums.of(*maps, n_classes=tiles.dataset.n_classes)
 
 
 def predicted_sums(
@@ -53,8 +54,9 @@ def sums_on_device(maps: PixelMaps, truth: TensorBatch, hv_true: Tensor) -> Floa
     Args:
         hv_true: HV maps of the ground truth.
     """
-    nuclear, classes = truth.instances > 0, truth.classes
-    positive = maps.np_prob >= NP_THRESHOLD
+    nuclear, classes, n_classes = truth.instances > 0, truth.classes, maps.nt_prob.shape[1] - 1
+    annotated = classes != NOT_ANNOTATED
+    positive = (maps.np_prob >= NP_THRESHOLD) & annotated
     hv, hv_true = (torch.where(nuclear.unsqueeze(1), m.double(), 0) for m in (maps.hv, hv_true))
 
     length, length_true = (torch.hypot(*vectors.unbind(1)) for vectors in (hv, hv_true))
@@ -64,7 +66,7 @@ def sums_on_device(maps: PixelMaps, truth: TensorBatch, hv_true: Tensor) -> Floa
         return values.flatten(1).sum(dim=1, dtype=torch.float64)
 
     sums = {
-        "pixels": total(torch.ones_like(nuclear)),
+        "pixels": total(annotated),
         "nuclear_px": total(nuclear),
         "np_predicted_px": total(positive),
         "np_shared_px": total(positive & nuclear),
@@ -75,9 +77,9 @@ def sums_on_device(maps: PixelMaps, truth: TensorBatch, hv_true: Tensor) -> Floa
         "hv_angle": total(torch.where(has_angle, _angle_error(hv, hv_true), 0)),
         "hv_angle_px": total(has_angle),
         "nt_correct_px": total((maps.nt_prob.argmax(dim=1) == classes) & nuclear),
-        **{f"class_{number}_px": total((classes == number) & nuclear) for number in range(N_CLASSES)},
+        **{f"class_{number}_px": total((classes == number) & nuclear) for number in range(n_classes + 1)},
     }
-    return torch.stack([sums[name] for name in COLUMNS], dim=1)
+    return torch.stack([sums[name] for name in columns_of(n_classes)], dim=1)
 
 
 def _angle_error(hv: Float64[Tensor, "b 2 h w"], hv_true: Float64[Tensor, "b 2 h w"]) -> Float64[Tensor, "b h w"]:

@@ -19,7 +19,7 @@ from cellvit.formats.evaluations import (
 )
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.metrics.ratio import mean_defined
-from cellvit.taxonomy import base_family
+from cellvit.taxonomy import ONE_DECODER, SHARED_FAMILY, base_family
 
 ORGAN_HEAD: Final = "organ_head"
 """Family of the rows of OrganHead."""
@@ -60,6 +60,16 @@ def summary_rows(
     keyed |= _means(keyed)
     _add_spread(keyed, repeats)
     return {key: graded(rows, gates) for key, rows in keyed.items()}
+
+
+def with_plain_name(keyed: Keyed) -> Keyed:
+    """The rows as a user reads them: where the decoder for all organs is the only one, it is called the decoder."""
+    if {family for _, family in keyed} != {SHARED_FAMILY}:
+        return keyed
+    return {
+        (split, ONE_DECODER): {name: row._replace(family=ONE_DECODER) for name, row in rows.items()}
+        for (split, _), rows in keyed.items()
+    }
 
 
 def _add_spread(keyed: Keyed, repeats: Iterable[FamilyEvaluation]) -> None:

@@ -13,6 +13,7 @@ from cellvit.evaluation.training_record import TrainingRecord
 from cellvit.formats.evaluations import ORGAN_PREDICTED
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.metrics.intervals import MIN_UNITS
+from cellvit.taxonomy import ONE_DECODER
 
 COLUMNS: Final = ("np_dice", "hv_skill", "hv_length", "nt_accuracy", "dice", "aji", "bpq", "mpq", "detection_f1")
 """Metrics of the table; summary.csv has all."""
@@ -27,6 +28,12 @@ _SIMULATED: Final = "These values show that the pipeline runs; they say nothing 
 _NO_PATHOLOGY: Final = "These values say nothing about the features of a foundation model of pathology."
 _CONCLUDED: Final = ("aji", "bpq", "mpq")
 """Metrics of the conclusion."""
+
+_WHO: Final = {
+    ORGAN_PREDICTED: "Each tile with the decoder of the organ that OrganHead predicts",
+    ONE_DECODER: "The decoder",
+}
+"""Which decoder the conclusion is about, by the family of the rows; else it is that of the only family."""
 
 _TERMINAL: Final = 100
 _NAME_WIDTH: Final = 22
@@ -73,13 +80,14 @@ def _conclusion(
     if marks:
         yield f"MARKED: {', '.join(marks)}."
         yield _SIMULATED if "simulated data" in marks else _NO_PATHOLOGY
-    splits = dict.fromkeys(split for split, family in keyed if family == ORGAN_PREDICTED)
+    family = next((name for _, name in keyed if name == ORGAN_PREDICTED), next((name for _, name in keyed), ""))
+    splits = dict.fromkeys(split for split, name in keyed if name == family)
     split = MEAN_SPLIT if MEAN_SPLIT in splits else next(iter(splits), "")
-    rows = keyed.get((split, ORGAN_PREDICTED), {})
+    rows = keyed.get((split, family), {})
     shown = [rows[metric] for metric in _CONCLUDED if metric in rows and not math.isnan(rows[metric].value)]
     if shown:
         place = "mean and range of the splits" if split == MEAN_SPLIT else f"{shown[0].n} test tiles of split {split}"
-        yield f"Each tile with the decoder of the organ that OrganHead predicts ({place}):"
+        yield f"{_WHO.get(family, f'The decoder of family {family}')} ({place}):"
         yield "  " + "   ".join(map(_with_range, shown))
         if any(map(_lacks_interval, shown)):
             yield f"  {_NO_INTERVAL}"

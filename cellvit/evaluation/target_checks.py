@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Float, Int32
 
 from cellvit.config.evaluation import IntegrityGates
+from cellvit.evaluation.annotated import n_nuclei
 from cellvit.evaluation.checks import CheckResult, passed_checks
-from cellvit.evaluation.scoring import CLASS_KEYS
 from cellvit.evaluation.values import value_of
+from cellvit.formats.dataset import DataSet
 from cellvit.formats.documents import Value, Values
 from cellvit.formats.tile_table import TileScores
 from cellvit.inference.predictions import MapBatch
 from cellvit.metrics.intervals import interval_of_mean
 from cellvit.metrics.ratio import ratio
-from cellvit.taxonomy import CLASS_NAMES
 
 FIX: Final = "look at the tiles: prepare_fold reads the masks, cellvit.hover.encode computes HV"
 """Ends the message of a check that failed."""
@@ -43,7 +43,7 @@ def checked_hv(batch: MapBatch) -> MapBatch:
 
 
 def coverage(tiles: TileScores) -> float:
-    """Share of nuclear pixels; NaN without tiles."""
+    """Share of nuclear pixels among those that are annotated; NaN without any."""
     return float(ratio(tiles.column("nuclear_px").sum(), tiles.column("pixels").sum()))
 
 
@@ -52,17 +52,17 @@ def hv_length(tiles: TileScores) -> float:
     return float(ratio(tiles.column("hv_length_true").sum(), tiles.column("nuclear_px").sum()))
 
 
-def nuclei_by_class(tiles: TileScores) -> dict[str, int]:
+def nuclei_by_class(tiles: TileScores, data_set: DataSet) -> dict[str, int]:
     """True nuclei of each class."""
     return {
         name: int(tiles.column(f"tp_{key}").sum() + tiles.column(f"fn_{key}").sum())
-        for name, key in zip(CLASS_NAMES[1:], CLASS_KEYS, strict=True)
+        for name, key in zip(data_set.class_names[1:], data_set.class_keys, strict=True)
     }
 
 
 def tiles_by_organ(tiles: TileScores) -> dict[str, int]:
-    """Tiles of each organ that has some."""
-    return dict(sorted(Counter(tiles.text("organ")).items()))
+    """Tiles of each organ that has some; none where no tile names its organ."""
+    return dict(sorted(Counter(filter(None, tiles.text("organ"))).items()))
 
 
 def aji_by_organ(upper_bounds: Mapping[str, TileScores]) -> Values:
@@ -90,7 +90,7 @@ def target_results(
         upper_bound: Values of the upper bound by method.
         by_organ: AJI of the better method by organ.
     """
-    if not tiles.column("n_true").any():
+    if not n_nuclei(tiles):
         return []
     valid = CheckResult("hv", "float32, finite, -1 to 1, 0 outside nuclei", f"so on {len(tiles)} tiles", passed=True)
     return [valid, _check_coverage(tiles, gates), *_check_upper_bound(upper_bound, by_organ, gates.upper_bound_aji)]

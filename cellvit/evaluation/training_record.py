@@ -31,7 +31,7 @@ class TrainingRecord:
         steps: Optimizer steps that were taken; 0 if unknown.
         still_falls: Whether the loss still fell at the end of all steps, and the validation loss did not rise.
         clipped: Share of the steps whose gradient was clipped; NaN if unknown.
-        is_shared: Whether it is the shared decoder.
+        is_shared: Whether it is the shared decoder, or there is none: it can start from no other one.
     """
 
     training: Mapping[str, Any] = field(default_factory=lambda: TrainingSettings().model_dump())
@@ -46,8 +46,12 @@ class TrainingRecord:
         return float(self.training["loss"][name])
 
 
-def training_record(header: CheckpointHeader, history: pd.DataFrame) -> TrainingRecord:
-    """The record of a trained decoder, from the header of its checkpoint and its history."""
+def training_record(header: CheckpointHeader, history: pd.DataFrame, *, has_shared: bool = True) -> TrainingRecord:
+    """The record of a trained decoder, from the header of its checkpoint and its history.
+
+    Args:
+        has_shared: Whether the run has a shared decoder beside those of the families.
+    """
     settings = header.provenance.settings
     training = TrainingSettings.model_validate(settings.get("training", {}))
     steps = int(history["step"].iloc[-1]) if len(history) else 0
@@ -58,7 +62,7 @@ def training_record(header: CheckpointHeader, history: pd.DataFrame) -> Training
         steps=steps,
         still_falls=_still_falls(history) and not was_stopped,
         clipped=float(history["train_clipped"].mean()),
-        is_shared=header.family == SHARED_FAMILY,
+        is_shared=header.family == SHARED_FAMILY or not has_shared,
     )
 
 

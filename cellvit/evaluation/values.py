@@ -9,28 +9,28 @@ tiles.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 from jaxtyping import Float64
 
+from cellvit.evaluation.annotated import scored
 from cellvit.evaluation.scoring import (
     CALIBRATION_COLUMNS,
-    CLASS_KEYS,
-    CLASS_PQ_COLUMNS,
-    NEAR_PAIR_COLUMNS,
     OUTLINE_COLUMNS,
-    PAIR_COLUMNS,
-    PANOPTIC_COLUMNS,
+    class_keys_of,
+    class_pq_columns,
+    pair_columns,
+    panoptic_columns,
 )
 from cellvit.formats.documents import Value, Values
 from cellvit.formats.tile_table import TileScores
 from cellvit.formats.tiles import Groups
 from cellvit.metrics.agreement import count_bias, count_concordance, count_limit, moments
 from cellvit.metrics.classification import calibration_error_of_sums
-from cellvit.metrics.detection import UNPAIRED, Scores, class_scores, detection_scores
+from cellvit.metrics.detection import Scores, class_scores, detection_scores
 from cellvit.metrics.intervals import (
     MIN_UNITS,
     Interval,
@@ -40,12 +40,11 @@ from cellvit.metrics.intervals import (
     interval_of_organ_mean,
     interval_of_sums,
 )
-from cellvit.metrics.maps import COLUMNS as MAP_COLUMNS
 from cellvit.metrics.maps import METRICS as METRICS_OF_MAPS
-from cellvit.metrics.maps import MapSums, nt_accuracy_of_class
+from cellvit.metrics.maps import MapSums, class_px, nt_accuracy_of_class
+from cellvit.metrics.maps import columns_of as map_columns
 from cellvit.metrics.pannuke import pooled_mpq_of_sums
 from cellvit.metrics.ratio import ratio
-from cellvit.taxonomy import NUCLEUS_CLASSES
 
 Measure = Callable[[TileScores], Interval]
 
@@ -55,8 +54,8 @@ MAP_METRICS: Final = ("np_dice", "hv_mse", "hv_skill", "hv_angle", "hv_length", 
 GAP_METRICS: Final = ("np_dice", "hv_mse", "nt_accuracy")
 """Metrics whose gap from training to test is reported."""
 
-ORGAN_METRICS: Final = ("dice", "aji", "pq", "bpq", "mpq", *CLASS_PQ_COLUMNS, "detection_f1")
-"""Metrics that are also reported by organ."""
+ORGAN_METRICS: Final = ("dice", "aji", "pq", "bpq", "mpq")
+"""Metrics that are also reported by organ, beside the PQ of each class and the F1 of detection."""
 
 PAIRED_METRICS: Final = ("aji", "bpq", "mpq")
 """Metrics whose difference from another system on the same tiles is reported."""
@@ -72,7 +71,7 @@ _OVER_ORGANS: Final = ("bpq", "mpq")
 
 def metric_values(tiles: TileScores) -> Values:
     """Every metric of a system; those of maps and the calibration only if it has maps and probabilities."""
-    values = {name: value_of(measure(tiles)) for name, measure in _SEGMENTATION.items()}
+    values = {name: value_of(measure(tiles)) for name, measure in _segmentation(class_keys_of(tiles)).items()}
     if not np.isnan(tiles.block(CALIBRATION_COLUMNS)).any():
         values["class_calibration_error"] = value_of(_calibration(tiles))
     if has_maps(tiles):
@@ -81,14 +80,16 @@ def metric_values(tiles: TileScores) -> Values:
 
 
 def values_by_organ(tiles: TileScores) -> dict[str, Values]:
-    """The main metrics of each organ that has tiles."""
-    parts = {organ: tiles.where(tiles.organs == organ) for organ in sorted(set(tiles.text("organ")))}
-    return {organ: segmentation_values(part, ORGAN_METRICS) for organ, part in parts.items()}
+    """The main metrics of each organ that has tiles; nothing where no tile names its organ."""
+    organs = sorted(set(tiles.text("organ")) - {""})
+    names = (*ORGAN_METRICS, *class_pq_columns(class_keys_of(tiles)), "detection_f1")
+    return {organ: segmentation_values(tiles.where(tiles.organs == organ), names) for organ in organs}
 
 
 def segmentation_values(tiles: TileScores, names: Iterable[str]) -> Values:
     """The metrics `names` of segmented nuclei."""
-    return {name: value_of(_SEGMENTATION[name](tiles)) for name in names}
+    measures = _segmentation(class_keys_of(tiles))
+    return {name: value_of(measures[name](tiles)) for name in names}
 
 
 def map_values(sums: MapSums, *, groups: Groups) -> Values:
@@ -111,12 +112,12 @@ def trivial_values(sums: MapSums, *, groups: Groups) -> Values:
 
 def has_maps(tiles: TileScores) -> bool:
     """True if every tile has the sums of its maps."""
-    return not np.isnan(tiles.block(MAP_COLUMNS)).any()
+    return not np.isnan(map_sums_of(tiles).rows).any()
 
 
 def map_sums_of(tiles: TileScores) -> MapSums:
     """Sums of the maps of scored tiles."""
-    return MapSums(tiles.block(MAP_COLUMNS))
+    return MapSums(tiles.block(map_columns(len(class_keys_of(tiles)))))
 
 
 def differences(tiles: TileScores, others: Mapping[str, TileScores]) -> Values:
@@ -152,13 +153,13 @@ def gaps(train: MapSums, test: MapSums, *, groups: Groups) -> Values:
     Args:
         groups: Of the training tiles, then of the test tiles, numbered together.
     """
-    pad_train, pad_test = np.zeros_like(train.rows), np.zeros_like(test.rows)
-    both = np.block([[train.rows, pad_train], [pad_test, test.rows]])
+    both = np.block([[train.rows, 0 * train.rows], [0 * test.rows, test.rows]])
     units = np.arange(len(both)) if groups is None else groups
-    n_units = min(len(np.unique(part)) for part in np.split(units, [len(train.rows)]))
+    sides = (np.split(of_tiles, [len(train.rows)]) for of_tiles in (units, both.any(axis=1)))
+    n_units = min(len(np.unique(part[scored_tiles])) for part, scored_tiles in zip(*sides, strict=True))
     found = {}
     for name in GAP_METRICS:
-        interval = interval_of_sums(partial(_gap, name), both, scale="real", groups=groups)
+        interval = _counted(interval_of_sums(partial(_gap, name), both, scale="real", groups=groups), both)
         found[name] = value_of(interval if n_units >= MIN_UNITS else interval._replace(low=math.nan, high=math.nan))
     return found
 
@@ -168,14 +169,15 @@ def class_confusion(tiles: TileScores) -> tuple[tuple[int, ...], ...]:
 
     Row and column 0 are nuclei without a class; the last row are false nuclei, the last column missed ones.
     """
-    table = tiles.block(NEAR_PAIR_COLUMNS).sum(axis=0).reshape(UNPAIRED + 1, UNPAIRED + 1).astype(np.int64)
+    n_classes = len(class_keys_of(tiles))
+    rows = tiles.block(pair_columns(n_classes, near=True))
+    table = rows.sum(axis=0).reshape(n_classes + 2, n_classes + 2).astype(np.int64)
     return tuple(tuple(row) for row in table.tolist())
 
 
 def majority_class(sums: MapSums) -> int:
-    """Nuclear class (1..5) of the most nuclear pixels; the smaller number in a tie."""
-    by_class = [sums.rows[:, MAP_COLUMNS.index(f"class_{int(number)}_px")].sum() for number in NUCLEUS_CLASSES]
-    return int(NUCLEUS_CLASSES[int(np.argmax(by_class))])
+    """Nuclear class (from 1 on) of the most nuclear pixels; the smaller number in a tie."""
+    return 1 + int(class_px(sums.rows)[:, 1:].sum(axis=0).argmax())
 
 
 def value_of(interval: Interval) -> Value:
@@ -192,22 +194,31 @@ def _organ_mean(column: str, tiles: TileScores) -> Interval:
 
 
 def _pooled_mpq(tiles: TileScores) -> Interval:
-    rows = tiles.block(PANOPTIC_COLUMNS)
+    keys = class_keys_of(tiles)
+    rows = tiles.block(panoptic_columns(keys))
 
     def quality(sums: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
-        return pooled_mpq_of_sums(sums.reshape(-1, len(NUCLEUS_CLASSES), 4))
+        return pooled_mpq_of_sums(sums.reshape(-1, len(keys), 4))
 
     return _counted(interval_of_sums(quality, rows, groups=tiles.groups), rows)
 
 
-def _detected(score: str, nucleus_class: int | None, columns: tuple[str, ...], tiles: TileScores) -> Interval:
-    rows = tiles.block(columns)
-    interval = interval_of_sums(partial(_detection, score, nucleus_class), rows, groups=tiles.groups)
-    return _counted(interval, rows if nucleus_class is None else rows[:, _PAIRS_OF[nucleus_class]])
+def _detected(score: str, nucleus_class: int | None, tiles: TileScores, *, near: bool = False) -> Interval:
+    n_classes = len(class_keys_of(tiles))
+    rows = tiles.block(pair_columns(n_classes, near=near))
+    interval = interval_of_sums(partial(_detection, score, nucleus_class, n_classes), rows, groups=tiles.groups)
+    return _counted(interval, rows if nucleus_class is None else rows[:, _pairs_of(nucleus_class, n_classes)])
+
+
+def _pairs_of(nucleus_class: int, n_classes: int) -> list[int]:
+    """Columns of a table of pairs in which a class takes part."""
+    pairs = np.ndindex(n_classes + 2, n_classes + 2)
+    return [place for place, pair in enumerate(pairs) if nucleus_class in pair]
 
 
 def _agreement(statistic: Statistic, scale: Scale, key: str, tiles: TileScores) -> Interval:
-    """Agreement of the counts of nuclei of a class, or of all (empty key), over all tiles."""
+    """Agreement of the counts of nuclei of a class, or of all (empty key), over all scored tiles."""
+    tiles = scored(tiles)
     if key:
         true, predicted = (tiles.column(f"tp_{key}") + tiles.column(f"{side}_{key}") for side in ("fn", "fp"))
     else:
@@ -231,8 +242,10 @@ def _counted(interval: Interval, rows: Float64[np.ndarray, "n k"]) -> Interval:
     return interval._replace(n=int(rows.any(axis=1).sum()))
 
 
-def _detection(score: str, nucleus_class: int | None, sums: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
-    tables = sums.reshape(-1, UNPAIRED + 1, UNPAIRED + 1)
+def _detection(
+    score: str, nucleus_class: int | None, n_classes: int, sums: Float64[np.ndarray, "r k"]
+) -> Float64[np.ndarray, " r"]:
+    tables = sums.reshape(-1, n_classes + 2, n_classes + 2)
     scores = detection_scores(tables) if nucleus_class is None else class_scores(tables, nucleus_class)
     value: Float64[np.ndarray, " r"] = getattr(scores, score)
     return value
@@ -248,16 +261,8 @@ def _gap(name: str, sums: Float64[np.ndarray, "r 2*k"]) -> Float64[np.ndarray, "
 
 def _of_maps(name: str, statistic: Statistic, sums: MapSums, groups: Groups) -> Value:
     scale = _MAP_SCALES.get(name, "share")
-    return value_of(interval_of_sums(statistic, sums.rows, scale=scale, groups=groups))
+    return value_of(_counted(interval_of_sums(statistic, sums.rows, scale=scale, groups=groups), sums.rows))
 
-
-_PAIRS_OF: Final = MappingProxyType(
-    {
-        int(number): [place for place, pair in enumerate(np.ndindex(UNPAIRED + 1, UNPAIRED + 1)) if int(number) in pair]
-        for number in NUCLEUS_CLASSES
-    }
-)
-"""Columns of a table of pairs in which a class takes part."""
 
 _AGREEMENT: Final[Mapping[str, tuple[Statistic, Scale]]] = MappingProxyType(
     {
@@ -268,11 +273,13 @@ _AGREEMENT: Final[Mapping[str, tuple[Statistic, Scale]]] = MappingProxyType(
 )
 """Agreement of the counts of nuclei by tile."""
 
-_SEGMENTATION: Final[Mapping[str, Measure]] = MappingProxyType(
-    {
-        **{
-            name: partial(_tile_mean, name) for name in ("dice", "aji", "aji_plus", "dq", "sq", "pq", *CLASS_PQ_COLUMNS)
-        },
+
+@lru_cache
+def _segmentation(keys: tuple[str, ...]) -> Mapping[str, Measure]:
+    """Metrics of segmented nuclei by name, given the keys of the classes."""
+    tile_means = ("dice", "aji", "aji_plus", "dq", "sq", "pq", *class_pq_columns(keys))
+    measures: dict[str, Measure] = {name: partial(_tile_mean, name) for name in tile_means}
+    measures |= {
         "bpq": partial(_organ_mean, "bpq"),
         "bpq_image": partial(_tile_mean, "bpq"),
         "bpq_1px": partial(_organ_mean, "bpq_1px"),
@@ -280,19 +287,15 @@ _SEGMENTATION: Final[Mapping[str, Measure]] = MappingProxyType(
         "mpq_image": partial(_tile_mean, "mpq"),
         "mpq_strict": partial(_organ_mean, "mpq_strict"),
         "mpq_pooled": _pooled_mpq,
-        **{f"detection_{score}": partial(_detected, score, None, PAIR_COLUMNS) for score in Scores._fields},
-        **{f"detection_near_{score}": partial(_detected, score, None, NEAR_PAIR_COLUMNS) for score in Scores._fields},
-        **{
-            f"{score}_{key}": partial(_detected, score, int(number), PAIR_COLUMNS)
-            for key, number in zip(CLASS_KEYS, NUCLEUS_CLASSES, strict=True)
-            for score in Scores._fields
-        },
-        **{name: partial(_outline_mean, name) for name in OUTLINE_COLUMNS[1:]},
-        **{
-            f"{name}_{key}" if key else name: partial(_agreement, statistic, scale, key)
-            for key in ("", *CLASS_KEYS)
-            for name, (statistic, scale) in _AGREEMENT.items()
-        },
     }
-)
-"""Metrics of segmented nuclei by name."""
+    for score in Scores._fields:
+        measures[f"detection_{score}"] = partial(_detected, score, None)
+    for score in Scores._fields:
+        measures[f"detection_near_{score}"] = partial(_detected, score, None, near=True)
+    for number, key in enumerate(keys, start=1):
+        measures |= {f"{score}_{key}": partial(_detected, score, number) for score in Scores._fields}
+    measures |= {name: partial(_outline_mean, name) for name in OUTLINE_COLUMNS[1:]}
+    for key in ("", *keys):
+        for name, (statistic, scale) in _AGREEMENT.items():
+            measures[f"{name}_{key}" if key else name] = partial(_agreement, statistic, scale, key)
+    return MappingProxyType(measures)

@@ -14,10 +14,33 @@ from cellvit.errors import AbsentModelError, ContractError
 from cellvit.formats.atomic import replacing
 from cellvit.formats.content import HEADER_KEY
 from cellvit.formats.digests import OwnDigest, arrays_sha256, check_unchanged, missing, remake, text_sha256
-from cellvit.formats.documents import Digests, Document, Number
+from cellvit.formats.documents import Digests, Document, Number, Record
 
 Arrays = Mapping[str, np.ndarray]
 """Weights by name."""
+
+
+class StartWeights(Record):
+    """The checkpoint from whose weights a training started (`training.start_from` names its file).
+
+    Attributes:
+        file: Name of the file, without its folder; `sha256` is the digest of its bytes.
+        split, family, step: What this checkpoint is by its own header.
+        classes: Its classes.
+        taken: Parts of the decoder that started from its weights.
+        new: Parts that started from random weights.
+        n_validation_tiles_seen: Validation tiles of the new training whose images these weights had already seen.
+    """
+
+    file: str
+    sha256: str
+    split: str
+    family: str
+    step: int
+    classes: tuple[str, ...]
+    taken: tuple[str, ...]
+    new: tuple[str, ...]
+    n_validation_tiles_seen: int = 0
 
 
 class CheckpointHeader(Document):
@@ -26,6 +49,7 @@ class CheckpointHeader(Document):
     Attributes:
         status: trained; or absent, where there was nothing to train on (no weights in the file).
         architecture: Arguments that rebuild the module.
+        classes: Names of the classes in the order of the outputs of NT, "Background" first.
         organs: Organs in the order of the outputs of OrganHead.
         folds: Folds by role (train, validate); `tiles` counts their tiles.
         trained_organs: Organs of the training tiles.
@@ -33,14 +57,19 @@ class CheckpointHeader(Document):
             of these tiles name none.
         step: Number of optimizer steps after which the weights were selected.
         selection: How they were selected.
+        final: True for a final model, which was trained on all folds: none was left to test it.
+        start: Where the training started, if its weights came from a file.
+        seen: Digests of the images that trained or selected the weights of a decoder, or of the one that it started from
+            (`cellvit.formats.tiles.image_digests`), sorted: no test tile may be among them.
         metrics: Values of that step.
         tables: Digest of the history of the training, under the name history.
         weights_sha256: Digest of the weights.
         sha256: Digest of the header without this entry.
+        licence: What the licence of the data means for the weights.
     """
 
     format: Literal["cellvit-checkpoint"] = "cellvit-checkpoint"
-    version: int = 5
+    version: int = 6
     kind: Literal["organ_head", "hovernet"]
     split: str
     family: str = ""
@@ -58,11 +87,14 @@ class CheckpointHeader(Document):
     code: str = ""
     step: int = 0
     selection: str = ""
+    final: bool = False
+    start: StartWeights | None = None
+    seen: tuple[str, ...] = ()
     metrics: dict[str, Number] = Field(default_factory=dict)
     tables: Digests = Field(default_factory=dict)
     weights_sha256: str = ""
     sha256: str = ""
-    licence: str = "weights trained on PanNuke inherit CC BY-NC-SA 4.0 (non-commercial)"
+    licence: str = ""
 
 
 def read_header(path: Path) -> CheckpointHeader:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from cellvit.errors import ContractError
+from cellvit.formats.dataset import DataSet, check_same_data
 from cellvit.formats.digests import combined, missing, remake, sha256_of
 from cellvit.formats.hdf5 import open_hdf5, store_digest
 from cellvit.formats.provenance import Provenance
@@ -25,11 +27,12 @@ _NO_CONTENT: Final = ("provenance", "sha256", "code")
 
 
 class Content(NamedTuple):
-    """Digest of what a file says, and the marks of its provenance."""
+    """Digest of what a file says, and what everything that is made from it inherits: marks, and the data set."""
 
     digest: str
     simulated: bool = False
     encoder_mark: str = ""
+    data_set: DataSet | None = None
 
 
 def content_of(path: Path, bytes_sha256: Callable[[Path], str] = sha256_of) -> Content:
@@ -49,26 +52,56 @@ def content_of(path: Path, bytes_sha256: Callable[[Path], str] = sha256_of) -> C
     fields = _fields(path) if path.suffix in (".json", ".safetensors") else {}
     if "provenance" not in fields:  # a file of another program, or a table
         return Content(bytes_sha256(path))
-    marks = (bool(fields["provenance"].get("simulated")), str(fields["provenance"].get("encoder_mark", "")))
+    origin = fields["provenance"]
+    marks = (bool(origin.get("simulated")), str(origin.get("encoder_mark", "")))
     said = {name: value for name, value in fields.items() if name not in _NO_CONTENT}
-    return Content(combined({"content": said, "marks": marks}), *marks)
+    digest = combined({"content": said, "marks": marks, "data_set": origin.get("data_set")})
+    return Content(digest, *marks, _data_set(path, origin.get("data_set")))
 
 
 def provenance_of(
-    output: Path, inputs: Sequence[Path], settings: Mapping[str, Any], *, outside: Mapping[str, str] | None = None
+    output: Path,
+    inputs: Sequence[Path],
+    settings: Mapping[str, Any],
+    *,
+    outside: Mapping[str, str] | None = None,
+    others: Mapping[str, Path] | None = None,
 ) -> Provenance:
-    """Provenance of a file that is made from other products; it inherits the marks of each.
+    """Provenance of a file that is made from other products; it inherits their data set, and the marks of each.
 
     Args:
         outside: Digests of data from outside the results, by name.
+        others: Products of other runs, which are inputs too, by name: their place says nothing if results are moved. They may
+            be of another data set.
+
+    Raises:
+        StaleFileError: Two inputs are of different data sets.
     """
-    contents = {os.path.relpath(path, output.parent): content_of(path) for path in inputs}
+    found = {path: content_of(path) for path in inputs}
+    contents = {os.path.relpath(path, output.parent): content for path, content in found.items()}
+    contents |= {name: content_of(path) for name, path in (others or {}).items()}
     return Provenance(
         made_from={name: content.digest for name, content in sorted(contents.items())} | dict(outside or {}),
         settings=dict(settings),
+        data_set=_common_data_set(found),
         simulated=any(content.simulated for content in contents.values()),
-        encoder_mark="; ".join(dict.fromkeys(mark for _, _, mark in contents.values() if mark)),
+        encoder_mark="; ".join(dict.fromkeys(mark for _, _, mark, _ in contents.values() if mark)),
     )
+
+
+def _common_data_set(contents: Mapping[Path, Content]) -> DataSet | None:
+    """The data set of all files that name one."""
+    named = [(path, content.data_set) for path, content in contents.items() if content.data_set is not None]
+    for path, data_set in named[1:]:
+        check_same_data(*named[0], path, data_set)
+    return named[0][1] if named else None
+
+
+def _data_set(path: Path, fields: object) -> DataSet | None:
+    try:
+        return None if fields is None else DataSet.model_validate(fields)
+    except ValidationError as error:
+        raise ContractError(f"{path}: its data set cannot be read ({error}). Fix: {remake(path)}") from error
 
 
 def _store_content(path: Path) -> Content:
@@ -78,7 +111,7 @@ def _store_content(path: Path) -> Content:
             digest = store_digest(str(file.attrs["content_sha256"]), provenance)
         except (KeyError, ValueError) as error:
             raise ContractError(f"{path}: this is not a complete store ({error}). Fix: {remake(path)}") from error
-    return Content(digest, provenance.simulated, provenance.encoder_mark)
+    return Content(digest, provenance.simulated, provenance.encoder_mark, provenance.data_set)
 
 
 def _fields(path: Path) -> dict[str, Any]:
@@ -92,5 +125,7 @@ def _fields(path: Path) -> dict[str, Any]:
                 fields = json.loads((file.metadata() or {}).get(HEADER_KEY, "{}"))
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         kind = "JSON" if is_json else "a safetensors file"
-        raise ContractError(f"{path}: this is not {kind} ({error}). Fix: {remake(path)}") from error
+        raise ContractError(
+            f"{path}: this is not {kind} ({error}). Fix: copy it again if it came from elsewhere; else {remake(path)}"
+        ) from error
     return fields if isinstance(fields, dict) else {}

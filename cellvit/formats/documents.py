@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from cellvit.errors import ContractError
 from cellvit.formats.atomic import write_text
+from cellvit.formats.dataset import DataSet
 from cellvit.formats.digests import OwnDigest, check_unchanged, missing, remake, text_sha256
 from cellvit.formats.provenance import Provenance
 
@@ -58,8 +59,13 @@ class Document(Record):
     """Header of every document."""
 
     format: str
-    version: int = 2
+    version: int = 3
     provenance: Provenance
+
+    @property
+    def dataset(self) -> DataSet:
+        """The data set of the tiles upstream."""
+        return self.provenance.dataset
 
 
 AnyDocument = TypeVar("AnyDocument", bound=Document)

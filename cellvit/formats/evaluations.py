@@ -6,6 +6,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from cellvit.formats.documents import Digests, Document, Number, Record, Value, Values
+from cellvit.formats.tiles import NotAnnotated
 
 ORGAN_PREDICTED: Final = "organ_predicted"
 """System that decodes each tile by the decoder of its predicted organ, and the family of its rows in summary.csv.
@@ -47,7 +48,7 @@ class Evaluation(Document):
         n_tiles_without_patient: Tiles whose patient is unknown; beside patients, each counts as a patient of its own.
     """
 
-    version: int = 4
+    version: int = 5
     split: str
     status: Literal["evaluated", "absent"]
     reason: str = ""
@@ -60,6 +61,7 @@ class FamilyEvaluation(Evaluation):
     """A family's decoder on the test folds, organ given.
 
     Attributes:
+        not_annotated: Test tiles and pixels that are not annotated; they are in no value.
         n_patients_trained_on: Patients of whom other tiles trained the decoder: the values are then too good.
         systems: Values by system: decoder, shared (one decoder for all organs), classical, upper_bound, trivial.
         organs: The main values by organ, then by system.
@@ -76,6 +78,7 @@ class FamilyEvaluation(Evaluation):
     family: str
     n_patients_trained_on: int = 0
     n_nuclei: int = 0
+    not_annotated: NotAnnotated = NotAnnotated()
     systems: dict[str, Values] = Field(default_factory=dict)
     organs: dict[str, dict[str, Values]] = Field(default_factory=dict)
     sources: dict[str, SourceValues] = Field(default_factory=dict)
@@ -117,6 +120,7 @@ class RoutedEvaluation(Evaluation):
     """All test tiles, each decoded by the decoder of the organ that OrganHead predicts.
 
     Attributes:
+        not_annotated: Test tiles and pixels that are not annotated; they are in no value.
         decoders: The decoder of every organ of the families.
         systems: Values by system: organ_predicted, organ_given, families, shared, classical, upper_bound, trivial.
         organs: The main values by true organ, then by system.
@@ -130,7 +134,8 @@ class RoutedEvaluation(Evaluation):
     """
 
     format: Literal["cellvit-routed-evaluation"] = "cellvit-routed-evaluation"
-    version: int = 5
+    version: int = 6
+    not_annotated: NotAnnotated = NotAnnotated()
     decoders: tuple[DecoderChoice, ...] = ()
     systems: dict[str, Values] = Field(default_factory=dict)
     organs: dict[str, dict[str, Values]] = Field(default_factory=dict)

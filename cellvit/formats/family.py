@@ -14,16 +14,16 @@ from cellvit.formats.content import provenance_of
 from cellvit.formats.digests import remake
 from cellvit.formats.features import open_features
 from cellvit.formats.hdf5 import ROW_COLUMN, ROW_SHA256, SHA256_BYTES, Column, Format, Selection, Store
-from cellvit.formats.tiles import ID_DTYPE, open_tiles
+from cellvit.formats.tiles import NAME_DTYPE, open_tiles
 from cellvit.formats.writing import writing
 
 MEMBERS: Final = Format(
     "cellvit-family",
-    6,
+    7,
     (
         Column("fold", "int32"),
         Column("row", "int32"),
-        Column("organ", ID_DTYPE),
+        Column("organ", NAME_DTYPE),
         Column("tile_sha256", "uint8", (SHA256_BYTES,)),
         Column("features_sha256", "uint8", (SHA256_BYTES,)),
         ROW_COLUMN,
@@ -44,12 +44,25 @@ class FamilyData:
         return np.flatnonzero(np.isin(self.fold, list(folds)))
 
 
-def write_members(path: Path, *, fold: int, organs: Sequence[str], tiles: Path, features: Path) -> int:
-    """List the rows of a fold whose organ is one of `organs`, with the digests of their tiles and features; their number."""
-    origin = provenance_of(path, [tiles, features], {"fold": fold, "organs": list(organs)})
+def write_members(  # six arguments: which tiles, and the files
+    path: Path,
+    *,
+    fold: int,
+    organs: Sequence[str] | None,
+    tiles: Path,
+    features: Path,
+    left_out: Sequence[str] = (),
+) -> int:
+    """List the rows of a fold that belong to a family, with the digests of their tiles and features; their number.
+
+    Args:
+        organs: Organs of the family; None for every organ, also where the data set has none.
+        left_out: Organs of no family (`left_out_organs`).
+    """
+    settings = {"fold": fold, "organs": organs and list(organs), "left_out_organs": list(left_out)}
+    origin = provenance_of(path, [tiles, features], settings)
     with open_tiles(tiles) as tile_store, open_features(features) as feature_store:
-        names = np.array(tile_store.names("organ"), dtype=np.str_)
-        rows = np.flatnonzero(np.isin(names, list(organs)))
+        rows = rows_of_family(tile_store.names("organ"), organs, left_out)
         with writing(path, MEMBERS, len(rows), {}, origin) as writer:
             writer.append(
                 fold=np.full(len(rows), fold, np.int32),
@@ -59,6 +72,15 @@ def write_members(path: Path, *, fold: int, organs: Sequence[str], tiles: Path, 
                 features_sha256=feature_store.all(ROW_SHA256)[rows],
             )
     return len(rows)
+
+
+def rows_of_family(
+    organ: Sequence[str], organs: Sequence[str] | None, left_out: Sequence[str] = ()
+) -> Int[np.ndarray, " r"]:
+    """Row numbers of the tiles of a family, given the organ of every tile; the others as of `write_members`."""
+    found = np.array(organ, dtype=np.str_)
+    chosen = np.isin(found, list(left_out), invert=True)
+    return np.flatnonzero(chosen if organs is None else chosen & np.isin(found, list(organs)))
 
 
 @contextmanager

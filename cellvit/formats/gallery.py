@@ -21,6 +21,9 @@ class GalleryTile(Record):
     """A tile in a gallery.
 
     Attributes:
+        origin: The user's file and the position in it; empty where the tile is not cut from one.
+        not_annotated: Share of its pixels that are not annotated, which are hatched.
+        n_predicted: Predicted nuclei that count (`cellvit.metrics.annotated`).
         aji: AJI by system.
         overlays: Ground truth and prediction as contours over the tile.
         maps: NP, horizontal HV, vertical HV and NT.
@@ -28,7 +31,9 @@ class GalleryTile(Record):
 
     tile_id: str
     organ: str
+    origin: str = ""
     rank: Rank
+    not_annotated: float = 0.0
     n_true: int
     n_predicted: int
     aji: dict[str, Number]

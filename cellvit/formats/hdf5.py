@@ -1,9 +1,7 @@
 """HDF5 stores: a table of tiles, written in order to a temporary name, with a mark of completeness that is written last."""
 
-import math
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +10,8 @@ import h5py
 import numpy as np
 from jaxtyping import Shaped
 
-from cellvit.errors import ContractError, MissingInputError
+from cellvit.errors import ContractError
+from cellvit.formats.dataset import DataSet, check_same_data
 from cellvit.formats.digests import combined, missing, remake
 from cellvit.formats.provenance import Provenance
 
@@ -20,12 +19,6 @@ SHA256_BYTES: Final = 32
 
 ROW_SHA256: Final = "sha256"
 """Name of the column that holds the digest of each row's other columns."""
-
-_SPARE_BYTES: Final = 64 << 20
-"""Space that must stay free on the disk beside a store; h5py crashes without an exception where the disk is full."""
-
-_LEAST_CHUNK: Final = 256
-"""Bytes of a row from which a column has one chunk a row; digests and names are stored together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +69,11 @@ class Rows(ABC):
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    @property
+    def dataset(self) -> DataSet:
+        """The data set of the tiles."""
+        return self.provenance.dataset
 
     @abstractmethod
     def all(self, column: str) -> np.ndarray:
@@ -144,7 +142,7 @@ class Store(Rows):
 
     @property
     def digest(self) -> str:
-        """Digest of the content: the rows, and the marks that later steps hand on."""
+        """Digest of the content: the rows, and the data set and the marks that later steps hand on."""
         return store_digest(self.content_sha256, self.provenance)
 
     def __enter__(self) -> "Store":
@@ -181,8 +179,14 @@ class Store(Rows):
 class Selection(Rows):
     """Selected rows of several stores of one format, read as if they were one store."""
 
-    def __init__(self, path: Path, stores: Sequence[Store], rows: Sequence[np.ndarray]) -> None:
-        """Select `rows` of each of `stores`, in that order; `path` is the file that lists them."""
+    def __init__(self, path: Path, stores: Sequence[Rows], rows: Sequence[np.ndarray]) -> None:
+        """Select `rows` of each of `stores`, in that order; `path` is the file that lists them.
+
+        Raises:
+            StaleFileError: The stores are of different data sets.
+        """
+        for store in stores[1:]:
+            check_same_data(stores[0].path, stores[0].dataset, store.path, store.dataset)
         self.path, self.format, self.provenance = path, stores[0].format, stores[0].provenance
         self._stores, self._rows = tuple(stores), tuple(rows)
         self._store_of = np.repeat(np.arange(len(stores)), [len(selected) for selected in rows])
@@ -200,48 +204,14 @@ class Selection(Rows):
         return (len(self), *self._stores[0].shape(column)[1:])
 
     def _place(self, column: str, row: int) -> tuple[h5py.Dataset, int]:
-        store: Store = self._stores[self._store_of[row]]
+        store: Rows = self._stores[self._store_of[row]]
         return store._place(column, int(self._row_of[row]))
 
 
 def store_digest(content_sha256: str, provenance: Provenance) -> str:
     """Digest of a store's content, from what its header records."""
-    return combined({"content": content_sha256, "marks": provenance.marks})
-
-
-def create_columns(file: h5py.File, fmt: Format, n: int, sizes: Mapping[str, int]) -> None:
-    """Create the datasets of a format in an empty file.
-
-    Space for every row is allocated at once: writing rows then changes no metadata, and a writer that is killed
-    leaves a file that opens.
-    """
-    for column in fmt.columns:
-        shape = _shape(column, n, sizes)
-        place = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        if not column.compressed:
-            place.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        if math.prod(shape[1:]) * np.dtype(column.dtype).itemsize < _LEAST_CHUNK or not n:
-            file.create_dataset(column.name, shape, column.dtype, dcpl=place)
-            continue
-        chunks = (1,) * column.chunk_axes + shape[column.chunk_axes :]
-        squeeze = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if column.compressed else {}
-        file.create_dataset(column.name, shape, column.dtype, dcpl=place, chunks=chunks, fletcher32=True, **squeeze)
-
-
-def check_space(path: Path, fmt: Format, n: int, sizes: Mapping[str, int]) -> None:
-    """Refuse to begin a store of `n` rows that does not fit on the disk.
-
-    Raises:
-        MissingInputError: The disk of `path` has too little space.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    needed = sum(math.prod(_shape(column, n, sizes)) * np.dtype(column.dtype).itemsize for column in fmt.columns)
-    free = shutil.disk_usage(path.parent).free
-    if free < needed + _SPARE_BYTES:
-        raise MissingInputError(
-            f"{path}: the store needs {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free. "
-            "Fix: free some space, or set `results` to a folder on another disk."
-        )
+    data_set = provenance.data_set and provenance.data_set.model_dump()
+    return combined({"content": content_sha256, "marks": provenance.marks, "data_set": data_set})
 
 
 def as_names(names: Sequence[str], dtype: str) -> np.ndarray:
@@ -266,10 +236,6 @@ def open_hdf5(path: Path) -> h5py.File:
         return h5py.File(path, "r")
     except OSError as error:
         raise ContractError(f"{path}: the file cannot be read as HDF5 ({error}). Fix: {remake(path)}") from error
-
-
-def _shape(column: Column, n: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    return (n, *(axis if isinstance(axis, int) else sizes[axis] for axis in column.axes))
 
 
 def _check_header(file: h5py.File, path: Path, fmt: Format) -> None:

@@ -1,19 +1,21 @@
 """Map stores: what a decoder predicts for the validation tiles of its family, from which its decoding is tuned."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Float16, UInt8
 
 from cellvit.errors import StaleFileError
 from cellvit.formats.digests import remake
-from cellvit.formats.hdf5 import ROW_COLUMN, ROW_SHA256, SHA256_BYTES, Column, Format, Rows, Store
+from cellvit.formats.hdf5 import ROW_COLUMN, ROW_SHA256, SHA256_BYTES, Column, Format, Rows, Selection, Store
 from cellvit.formats.writing import StoreWriter
 
 MAPS: Final = Format(
     "cellvit-maps",
-    2,
+    3,
     (
         Column("np_prob", "float16", (256, 256)),
         Column("hv", "float16", (2, 256, 256)),
@@ -26,6 +28,13 @@ MAPS: Final = Format(
 """NP probability, HV, the most probable class of each pixel, and 1 for maps that are averaged over the stored flips and
 rotations of their tile (0 for those of the identity view). Half precision is as good as single precision here:
 `python benchmarks/tuning.py` measures both (docs/decoding.md)."""
+
+
+class MapsOfTiles(NamedTuple):
+    """Maps and their tiles: row i of both is the same tile."""
+
+    maps: Rows
+    tiles: Rows
 
 
 def append_maps(
@@ -58,6 +67,30 @@ def open_maps(path: Path, tiles: Rows, rows: np.ndarray, *, average_views: bool)
         store.close()
         raise
     return store
+
+
+@contextmanager
+def open_pooled_maps(paths: Sequence[Path], tiles: Rows, *, average_views: bool) -> Iterator[MapsOfTiles]:
+    """The maps of several splits, one after the other, each with its tile; a split without a decoder has none.
+
+    Args:
+        tiles: The tiles of all folds that validate; one that validates in two splits has two maps.
+        average_views: As of `open_maps`.
+
+    Raises:
+        StaleFileError: A map is of a tile that is not among them, or of other views.
+    """
+    row_of = {digest.tobytes(): row for row, digest in enumerate(tiles.all(ROW_SHA256))}
+    with ExitStack() as stack:
+        stores = [stack.enter_context(Store(path, MAPS)) for path in paths]
+        selected = []
+        for store in stores:
+            rows = np.array([row_of.get(one.tobytes(), -1) for one in store.all("tile_sha256")], np.int64)
+            known = rows[rows >= 0]
+            _check(store, tiles.read(ROW_SHA256, known), average_views=average_views)
+            selected.append(known)
+        maps = Selection(paths[0], stores, [np.arange(len(store)) for store in stores])
+        yield MapsOfTiles(maps, Selection(tiles.path, [tiles], [np.concatenate(selected)]))
 
 
 def _check(maps: Store, tile_sha256: UInt8[np.ndarray, "n 32"], *, average_views: bool) -> None:

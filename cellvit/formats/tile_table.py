@@ -12,13 +12,13 @@ from jaxtyping import Bool, Float64, Int64, Shaped
 
 from cellvit.errors import ContractError
 from cellvit.formats.atomic import write_text
-from cellvit.formats.tables import read_table
+from cellvit.formats.tables import cell_text, read_table, safe_cell
 from cellvit.formats.tiles import Groups, fold_of, groups_of, n_patients
 
-KEYS: Final = ("tile_id", "organ", "fold", "patient", "source", "family", "system")
+KEYS: Final = ("tile_id", "organ", "fold", "patient", "source", "origin", "family", "system")
 """Columns of text that come first in the file; fold follows from the id, system names the set of scores."""
 
-TEXTS: Final = ("tile_id", "organ", "patient", "source", "family")
+TEXTS: Final = ("tile_id", "organ", "patient", "source", "origin", "family")
 """Columns of text of `TileScores`."""
 
 
@@ -27,8 +27,8 @@ class TileScores:
     """Scores of one system, a row per tile.
 
     Attributes:
-        table: tile_id, organ (true), patient and source (empty if unknown) and family (whose decoder was used) as text,
-            then the scores, NaN where undefined.
+        table: tile_id, organ (true), patient, source and origin (empty if unknown) and family (whose decoder was used)
+            as text, then the scores, NaN where undefined.
     """
 
     table: pd.DataFrame
@@ -114,7 +114,10 @@ class TileScores:
 
 
 def write_tile_scores(path: Path, systems: Mapping[str, TileScores], columns: Sequence[str]) -> None:
-    """Write the tiles of every system under one header; the header alone if there is none."""
+    """Write the tiles of every system under one header; the header alone if there is none.
+
+    A text that a spreadsheet would take for a formula is written with an apostrophe before it.
+    """
     header = ",".join((*KEYS, *columns)) + "\n"
     write_text(path, header + "".join(_lines(system, tiles) for system, tiles in systems.items()))
 
@@ -127,6 +130,7 @@ def read_tile_scores(path: Path, columns: Sequence[str]) -> dict[str, TileScores
         ContractError: It has other columns.
     """
     table = read_table(path, (*KEYS, *columns), columns)
+    table[list(TEXTS)] = table[list(TEXTS)].map(cell_text)
     by_system = table.groupby("system", sort=False)
     return {str(system): TileScores(rows[[*TEXTS, *columns]].reset_index(drop=True)) for system, rows in by_system}
 
@@ -134,7 +138,7 @@ def read_tile_scores(path: Path, columns: Sequence[str]) -> dict[str, TileScores
 def _lines(system: str, tiles: TileScores) -> str:
     scores = tiles.table[list(tiles.columns)].map(_cell)
     fold = [fold_of(tile_id) for tile_id in tiles.text("tile_id")]
-    table = tiles.table[list(TEXTS)].assign(fold=fold, system=system)[list(KEYS)].join(scores)
+    table = tiles.table[list(TEXTS)].map(safe_cell).assign(fold=fold, system=system)[list(KEYS)].join(scores)
     return str(table.to_csv(index=False, header=False, lineterminator="\n"))
 
 

@@ -3,54 +3,67 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import numpy as np
-from jaxtyping import Int32, Int64, UInt8
+from jaxtyping import Float64, Int32, Int64, UInt8
 from pydantic import Field
 
 from cellvit.errors import ContractError
-from cellvit.formats.documents import Check, Document, Number, Values
+from cellvit.formats.dataset import NOT_ANNOTATED, PANNUKE, DataSet
+from cellvit.formats.documents import Check, Document, Number, Record, Values
 from cellvit.formats.hdf5 import ROW_COLUMN, Column, Format, Rows, Store, as_names
 from cellvit.formats.writing import StoreWriter
-from cellvit.taxonomy import ORGANS, NucleusClass
 
 ID_DTYPE: Final = "S16"
-"""Tile ids ``f{fold}-{row:05d}`` and names of organs as fixed ASCII."""
+"""Tile ids ``f{fold}-{row:05d}`` as fixed ASCII."""
 
 NAME_BYTES: Final = 64
 """Longest name of a patient, slide or source in UTF-8; a slide of TCGA with its UUID takes 60."""
 
-_NAME_DTYPE: Final = f"S{NAME_BYTES}"
+NAME_DTYPE: Final = f"S{NAME_BYTES}"
+
+ORIGIN_BYTES: Final = 160
+"""Longest origin of a tile in UTF-8: the user's file and the position in it, as ``slide_03.png x=256 y=0``."""
+
+_ORIGIN_DTYPE: Final = f"S{ORIGIN_BYTES}"
 
 TILES: Final = Format(
     "cellvit-tiles",
-    6,
+    7,
     (
         Column("image", "uint8", (256, 256, 3)),
         Column("instances", "int32", (256, 256), compressed=True),
         Column("classes", "uint8", (256, 256), compressed=True),
-        Column("organ", ID_DTYPE),
+        Column("organ", NAME_DTYPE),
         Column("tile_id", ID_DTYPE),
-        Column("patient", _NAME_DTYPE),
-        Column("source", _NAME_DTYPE),
+        Column("patient", NAME_DTYPE),
+        Column("source", NAME_DTYPE),
+        Column("origin", _ORIGIN_DTYPE),
         ROW_COLUMN,
     ),
 )
 
 
+_OPTIONAL: Final = ("patient", "source", "origin")
+"""Columns that may be left out of a batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class TileBatch:
-    """Annotated tiles in PanNuke's geometry (256 px at 0.25 um per pixel).
+    """Annotated tiles of 256 px, at the resolution of their data set.
 
     Attributes:
         image: RGB, 0..255.
         instances: Instance labels of each tile; 0 is background, 1..n without gaps.
-        classes: `NucleusClass` of each pixel; background exactly where `instances` is 0.
-        organ: Organ of each tile, as `cellvit.taxonomy.ORGANS` spells it.
+        classes: Number of the class of each pixel: that of a nucleus exactly where `instances` is above 0, elsewhere 0, the
+            background, or `NOT_ANNOTATED`.
+        organ: Organ of each tile, as the data set spells it; empty where it has no organs.
         tile_id: ``f{fold}-{row:05d}``; unique over all folds and stable across runs.
         patient: Patient (or slide) of each tile; empty where unknown, as all are where it is left out.
         source: Laboratory or data set that each tile comes from; likewise.
+        origin: The user's file and the position in it that each tile was cut from; empty for PanNuke, likewise.
+        dataset: Classes, organs and resolution of the tiles.
     """
 
     image: UInt8[np.ndarray, "b 256 256 3"]
@@ -60,10 +73,12 @@ class TileBatch:
     tile_id: tuple[str, ...]
     patient: tuple[str, ...] = ()
     source: tuple[str, ...] = ()
+    origin: tuple[str, ...] = ()
+    dataset: DataSet = PANNUKE
 
     def __post_init__(self) -> None:
         n = len(self.tile_id)
-        for name in ("patient", "source"):
+        for name in _OPTIONAL:
             if not getattr(self, name):
                 object.__setattr__(self, name, ("",) * n)
         where = f"tiles {self.tile_id[0]} to {self.tile_id[-1]}" if n else "empty batch of tiles"
@@ -74,25 +89,64 @@ class TileBatch:
                     f"{where}: `{column.name}` must be {column.dtype} {shape}, found {array.dtype} {array.shape}. "
                     "Prepare the fold again: snakemake --forcerun prepare_fold"
                 )
-        unknown = sorted(set(self.organ) - set(ORGANS))
+        organs, last = self.dataset.organs or ("",), self.dataset.n_classes
+        unknown = sorted(set(self.organ) - set(organs))
         if unknown or len(self.organ) != n:
+            known = ", ".join(self.dataset.organs) or "none (every organ is empty)"
             raise ContractError(
-                f"{where}: {n} organs of PanNuke's 19 expected, found {len(self.organ)}, unknown {unknown}"
+                f"{where}: {n} organs of the data set {self.dataset.name} expected, found {len(self.organ)}, unknown "
+                f"{unknown}. Its organs: {known}"
             )
-        for name in ("patient", "source"):
+        for name in _OPTIONAL:
             if len(getattr(self, name)) != n:
                 found = len(getattr(self, name))
                 raise ContractError(f"{where}: one {name} for each of {n} tiles expected, found {found}")
-        if n and (self.instances.min() < 0 or self.classes.max() > max(NucleusClass)):
-            raise ContractError(f"{where}: instance labels are 0 and up, classes 0..{max(NucleusClass)}")
-        if not np.array_equal(self.instances > 0, self.classes > 0):
+        known = self.classes != NOT_ANNOTATED
+        largest = int(self.classes[known].max(initial=0))
+        if n and (self.instances.min() < 0 or largest > last):
             raise ContractError(
-                f"{where}: `classes` must be background exactly where `instances` is 0; background would count as nuclei. "
-                "Prepare the fold again: snakemake --forcerun prepare_fold"
+                f"{where}: instance labels are 0 and up, classes 0..{last} or {NOT_ANNOTATED} (not annotated), found {largest}"
+            )
+        if not np.array_equal(self.instances > 0, known & (self.classes > 0)):
+            raise ContractError(
+                f"{where}: `classes` must be background, or {NOT_ANNOTATED} for not annotated, exactly where `instances` is "
+                "0; background would count as nuclei. Prepare the fold again: snakemake --forcerun prepare_fold"
             )
 
     def __len__(self) -> int:
         return len(self.tile_id)
+
+    @property
+    def annotated_share(self) -> Float64[np.ndarray, " b"]:
+        """Share of the pixels of each tile that are annotated, 0..1."""
+        share: Float64[np.ndarray, " b"] = (self.classes != NOT_ANNOTATED).mean(axis=(1, 2))
+        return share
+
+
+class NotAnnotated(Record):
+    """How much of some tiles is not annotated, and counts nowhere.
+
+    Attributes:
+        share: Share of all their pixels, 0..1.
+        n_partly: Tiles of which a part is not annotated.
+        n_wholly: Tiles without an annotated pixel; none of them is scored.
+    """
+
+    share: Number = 0.0
+    n_partly: int = 0
+    n_wholly: int = 0
+
+    @classmethod
+    def of(cls, annotated_share: Float64[np.ndarray, " n"]) -> Self:
+        """From the annotated share of each tile (`TileBatch.annotated_share`); nothing is missing where there is no tile.
+
+        Examples:
+            >>> NotAnnotated.of(np.array([1.0, 0.75, 0.5, 0.0]))
+            NotAnnotated(share=0.4375, n_partly=2, n_wholly=1)
+        """
+        share = float(1 - annotated_share.mean()) if len(annotated_share) else 0.0
+        n_wholly = int(np.count_nonzero(annotated_share == 0))
+        return cls(share=share, n_partly=int(np.count_nonzero(annotated_share < 1)) - n_wholly, n_wholly=n_wholly)
 
 
 class FoldSummary(Document):
@@ -102,15 +156,17 @@ class FoldSummary(Document):
         n_patients: Patients that patients.npy names; 0 without that file.
         n_tiles_without_patient: Tiles whose patient is unknown.
         tiles_by_source: Tiles of each source that sources.npy names; empty without that file.
-        coverage: Share of nuclear pixels.
+        coverage: Share of nuclear pixels among those that are annotated.
+        not_annotated: Tiles and pixels that are not annotated.
         empty_tiles: Ids of tiles without a nucleus.
         overlap_px: Pixels that more than one class channel claims; the later channel has them.
         nuclei_painted_over: Nuclei that later channels cover completely; they are in no map.
         background_mismatch_px: Pixels in which the background channel contradicts the classes; the classes decide.
+        warnings: What the checks of images and annotation found and did not stop the run for (docs/checks.md).
     """
 
     format: Literal["cellvit-fold-summary"] = "cellvit-fold-summary"
-    version: int = 3
+    version: int = 4
     fold: int
     n_tiles: int
     n_patients: int = 0
@@ -119,34 +175,53 @@ class FoldSummary(Document):
     tiles_by_source: dict[str, int] = Field(default_factory=dict)
     nuclei_by_class: dict[str, int]
     coverage: Number
+    not_annotated: NotAnnotated = NotAnnotated()
     empty_tiles: tuple[str, ...]
     overlap_px: int
     nuclei_painted_over: int
     background_mismatch_px: int
+    warnings: tuple[str, ...] = ()
 
 
 class TargetCheck(Document):
     """`check_targets` passed for a fold; the upper bound is the best that any decoder can reach on these tiles.
 
     Attributes:
-        coverage: Share of nuclear pixels.
+        coverage: Share of nuclear pixels among those that are annotated.
+        not_annotated: Tiles and pixels that are not annotated.
         hv_length: Mean length of the HV vectors of the ground truth over nuclear pixels.
         upper_bound: aji, pq and dice of ground truth -> maps -> nuclei, means over tiles, by method of decoding.
         upper_bound_aji_by_organ: AJI of the better method, by organ.
     """
 
     format: Literal["cellvit-target-check"] = "cellvit-target-check"
-    version: int = 3
+    version: int = 4
     fold: int
     n_tiles: int
     n_nuclei: int
     tiles_by_organ: dict[str, int]
     nuclei_by_class: dict[str, int]
     coverage: Number
+    not_annotated: NotAnnotated = NotAnnotated()
     hv_length: Number
     upper_bound: dict[str, Values]
     upper_bound_aji_by_organ: Values
     checks: tuple[Check, ...]
+
+
+class FoldsCheck(Document):
+    """`check_folds` passed: no image has two roles in a split.
+
+    Attributes:
+        compared: Pairs of folds that have different roles in a split.
+        warnings: Near copies that were found (docs/checks.md).
+    """
+
+    format: Literal["cellvit-folds-check"] = "cellvit-folds-check"
+    version: int = 1
+    n_tiles: int
+    compared: tuple[tuple[int, int], ...]
+    warnings: tuple[str, ...]
 
 
 Groups = Int64[np.ndarray, " n"] | None
@@ -199,6 +274,8 @@ def read_tiles(store: Rows, rows: np.ndarray) -> TileBatch:
         tile_id=store.names("tile_id", rows),
         patient=store.names("patient", rows),
         source=store.names("source", rows),
+        origin=store.names("origin", rows),
+        dataset=store.dataset,
     )
 
 
@@ -208,8 +285,9 @@ def append_tiles(writer: StoreWriter, batch: TileBatch) -> None:
         image=batch.image,
         instances=batch.instances,
         classes=batch.classes,
-        organ=as_names(batch.organ, ID_DTYPE),
+        organ=as_names(batch.organ, NAME_DTYPE),
         tile_id=as_names(batch.tile_id, ID_DTYPE),
-        patient=as_names(batch.patient, _NAME_DTYPE),
-        source=as_names(batch.source, _NAME_DTYPE),
+        patient=as_names(batch.patient, NAME_DTYPE),
+        source=as_names(batch.source, NAME_DTYPE),
+        origin=as_names(batch.origin, _ORIGIN_DTYPE),
     )

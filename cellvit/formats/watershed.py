@@ -42,14 +42,15 @@ class WatershedChoice(Document):
         parameters: All parameters of the method.
         tried: Every point that was tried, with the parameters that the search varied: those that were tried on all
             validation tiles first, best first; empty unless tuned.
-        validation: Every validation tile, from which decoders are compared tile by tile; empty unless tuned.
+        validation: Every validation tile, from which decoders are compared tile by tile; empty unless tuned, and for a
+            final model, for whose decoding a tile may count in several splits.
         classical: All parameters of the classical baseline, chosen by the same metric on the same tiles; its defaults
             unless tuned.
         classical_value: Its value with them.
     """
 
     format: Literal["cellvit-watershed"] = "cellvit-watershed"
-    version: int = 5
+    version: int = 6
     split: str
     family: str
     status: Literal["tuned", "default", "absent"]

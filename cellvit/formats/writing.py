@@ -3,7 +3,9 @@
 import hashlib
 import json
 import logging
+import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,10 +16,10 @@ import h5py
 import numpy as np
 from jaxtyping import Int64
 
-from cellvit.errors import BusyFolderError, ContractError
+from cellvit.errors import BusyFolderError, ContractError, MissingInputError
 from cellvit.formats.atomic import replacing
 from cellvit.formats.digests import differences
-from cellvit.formats.hdf5 import ROW_SHA256, SHA256_BYTES, Format, check_space, create_columns
+from cellvit.formats.hdf5 import ROW_SHA256, SHA256_BYTES, Column, Format
 from cellvit.formats.provenance import Provenance
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,12 @@ PARTIAL: Final = ".partial"
 
 _MADE_BY: Final = "made_by"
 """Attribute of an unfinished store: everything that decides its rows, as JSON."""
+
+_SPARE_BYTES: Final = 64 << 20
+"""Space that must stay free on the disk beside a store; h5py crashes without an exception where the disk is full."""
+
+_LEAST_CHUNK: Final = 256
+"""Bytes of a row from which a column has one chunk a row; digests and names are stored together."""
 
 _HASHERS: Final = 2
 """Threads that hash rows while they are written, at most (sha256: about 1.3 GB/s a thread)."""
@@ -113,9 +121,9 @@ def writing(path: Path, fmt: Format, n: int, sizes: Mapping[str, int], origin: P
     Raises:
         MissingInputError: The disk has too little space.
     """
-    check_space(path, fmt, n, sizes)
+    _check_space(path, fmt, n, sizes)
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        create_columns(file, fmt, n, sizes)
+        _create_columns(file, fmt, n, sizes)
         writer = StoreWriter(file, fmt, n)
         yield writer
         _complete(file, fmt, writer, origin)
@@ -139,9 +147,9 @@ def resumable_writing(
     """
     partial = path.parent / PARTIAL / path.name
     if not _can_resume(partial, made_by):
-        check_space(partial, fmt, n, sizes)
+        _check_space(partial, fmt, n, sizes)
         with replacing(partial) as temporary, h5py.File(temporary, "w") as file:
-            create_columns(file, fmt, n, sizes)
+            _create_columns(file, fmt, n, sizes)
             file.attrs[_MADE_BY] = json.dumps(made_by, sort_keys=True)
     with _opened(partial, "r+", rdcc_nbytes=0) as file:  # no chunk cache: rows reach the file when they are written
         row = _rows_written(file, fmt)
@@ -162,6 +170,45 @@ def row_sha256(columns: Mapping[str, np.ndarray]) -> bytes:
     for values in columns.values():
         digest.update(np.ascontiguousarray(values).view(np.uint8).data)
     return digest.digest()
+
+
+def _create_columns(file: h5py.File, fmt: Format, n: int, sizes: Mapping[str, int]) -> None:
+    """Create the datasets of a format in an empty file.
+
+    Space for every row is allocated at once: writing rows then changes no metadata, and a writer that is killed
+    leaves a file that opens.
+    """
+    for column in fmt.columns:
+        shape = _shape(column, n, sizes)
+        place = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        if not column.compressed:
+            place.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        if math.prod(shape[1:]) * np.dtype(column.dtype).itemsize < _LEAST_CHUNK or not n:
+            file.create_dataset(column.name, shape, column.dtype, dcpl=place)
+            continue
+        chunks = (1,) * column.chunk_axes + shape[column.chunk_axes :]
+        squeeze = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if column.compressed else {}
+        file.create_dataset(column.name, shape, column.dtype, dcpl=place, chunks=chunks, fletcher32=True, **squeeze)
+
+
+def _check_space(path: Path, fmt: Format, n: int, sizes: Mapping[str, int]) -> None:
+    """Refuse to begin a store of `n` rows that does not fit on the disk.
+
+    Raises:
+        MissingInputError: The disk of `path` has too little space.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    needed = sum(math.prod(_shape(column, n, sizes)) * np.dtype(column.dtype).itemsize for column in fmt.columns)
+    free = shutil.disk_usage(path.parent).free
+    if free < needed + _SPARE_BYTES:
+        raise MissingInputError(
+            f"{path}: the store needs {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free. "
+            "Fix: free some space, or set `results` to a folder on another disk."
+        )
+
+
+def _shape(column: Column, n: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    return (n, *(axis if isinstance(axis, int) else sizes[axis] for axis in column.axes))
 
 
 def _complete(file: h5py.File, fmt: Format, writer: StoreWriter, origin: Provenance) -> None:

@@ -7,14 +7,13 @@ from jaxtyping import Float, Float32, Int64, Integer, UInt8
 
 from cellvit.errors import ContractError
 from cellvit.hover.checks import check_finite
-from cellvit.taxonomy import NucleusClass
 
 
 class TypedNuclei(NamedTuple):
     """Classes of the nuclei of one tile; entry i belongs to label i + 1.
 
     Attributes:
-        classes: Nuclear `NucleusClass`, never background.
+        classes: Number of a nuclear class, never 0, the background.
         probability: Mean over the pixels of the nucleus of the NT probability of that class, 0..1.
     """
 
@@ -22,7 +21,7 @@ class TypedNuclei(NamedTuple):
     probability: Float32[np.ndarray, " n"]
 
 
-def classify(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarray, "6 h w"]) -> TypedNuclei:
+def classify(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarray, "c h w"]) -> TypedNuclei:
     """Give each nucleus the nuclear class of most of its pixels.
 
     A pixel votes for its most probable class. Votes for background do not count. In a tie, or without any other vote,
@@ -30,17 +29,17 @@ def classify(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarray, "
 
     Args:
         instances: Labels 1..n without gaps, as returned by `cellvit.hover.decode.segment`.
-        nt_prob: Probability of each `NucleusClass`, background first, summing to 1 over the classes.
+        nt_prob: Probability of each class, background first, summing to 1 over the classes.
 
     Raises:
         ContractError: The shapes do not match, `nt_prob` is not finite on a nucleus, or the labels have gaps.
     """
-    if nt_prob.shape != (len(NucleusClass), *instances.shape):
+    if nt_prob.shape != (max(len(nt_prob), 2), *instances.shape):
         raise ContractError(
-            f"NT probabilities must be ({len(NucleusClass)}, h, w) over instances (h, w), background first, "
+            "NT probabilities must be (c, h, w) over instances (h, w), background first, then one class or more, "
             f"found {nt_prob.shape} over {instances.shape}. Pass one tile at a time, channels first."
         )
-    # Only nuclear pixels matter: p of them, each with its nucleus (from 0) and six probabilities.
+    # Only nuclear pixels matter: p of them, each with its nucleus (from 0) and the probability of each class.
     n_nuclei = int(instances.max(initial=0))
     inside = np.flatnonzero(instances > 0)
     nucleus = instances.reshape(-1)[inside] - 1
@@ -75,8 +74,8 @@ def class_map(instances: Integer[np.ndarray, "h w"], classes: UInt8[np.ndarray, 
 
 
 def _votes(
-    nucleus: Integer[np.ndarray, " p"], probability: Float[np.ndarray, "6 p"], n_nuclei: int
-) -> Int64[np.ndarray, "n 6"]:
+    nucleus: Integer[np.ndarray, " p"], probability: Float[np.ndarray, "c p"], n_nuclei: int
+) -> Int64[np.ndarray, "n c"]:
     """Number of pixels of each nucleus by their most probable class (the smallest number of equal ones)."""
     # The argmax over the classes, in a loop because numpy's argmax over a first axis takes twice as long.
     winner = np.zeros(len(nucleus), np.intp)
@@ -89,18 +88,18 @@ def _votes(
 
 
 def _elected(
-    votes: Int64[np.ndarray, "n 6"], nucleus: Integer[np.ndarray, " p"], probability: Float[np.ndarray, "6 p"]
+    votes: Int64[np.ndarray, "n c"], nucleus: Integer[np.ndarray, " p"], probability: Float[np.ndarray, "c p"]
 ) -> Int64[np.ndarray, " n"]:
     """Nuclear class with most votes; among equal classes the one with the highest mean probability."""
     # Score 1 for the classes with most votes, background left out: without a tie, that decides.
-    nuclear = votes[:, NucleusClass.NEOPLASTIC :]
+    nuclear = votes[:, 1:]
     most = nuclear == nuclear.max(axis=1, keepdims=True, initial=0)
     tied = np.flatnonzero(most.sum(axis=1) > 1)
     score = most.astype(np.float64)
-    # In a tie, their summed probabilities are the score (without any nuclear vote, all five classes are tied at 0).
+    # In a tie, their summed probabilities are the score (without any nuclear vote, all nuclear classes are tied at 0).
     if len(tied):
-        planes = probability[NucleusClass.NEOPLASTIC :]
+        planes = probability[1:]
         sums = np.stack([np.bincount(nucleus, plane, len(votes)) for plane in planes], axis=1)
         score[tied] = np.where(most[tied], sums[tied], -1)
-    elected: Int64[np.ndarray, " n"] = score.argmax(axis=1) + int(NucleusClass.NEOPLASTIC)
+    elected: Int64[np.ndarray, " n"] = score.argmax(axis=1) + 1
     return elected

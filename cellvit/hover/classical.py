@@ -5,6 +5,7 @@ References:
     Otsu, A threshold selection method from gray-level histograms, 1979.
 """
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -23,7 +24,12 @@ from cellvit.hover.relabel import Labels, relabel
 Density = Float64[np.ndarray, "h w"]
 
 
-def segment_classical(image: UInt8[np.ndarray, "h w 3"], chosen: Classical | None = None) -> Int32[np.ndarray, "h w"]:
+def segment_classical(
+    image: UInt8[np.ndarray, "h w 3"],
+    chosen: Classical | None = None,
+    *,
+    annotated: Bool[np.ndarray, "h w"] | None = None,
+) -> Int32[np.ndarray, "h w"]:
     """Nuclei of one H&E tile at 0.25 um per pixel: labels 1..n without gaps, 0 is background.
 
     A threshold on the hematoxylin density (a multiple of Otsu's), then a watershed on the distance to the edge that
@@ -32,13 +38,18 @@ def segment_classical(image: UInt8[np.ndarray, "h w 3"], chosen: Classical | Non
     Args:
         image: RGB, 0..255.
         chosen: Parameters; None takes the defaults.
+        annotated: False in pixels that are not annotated, which are taken for pixels without stain and decide no
+            threshold: whatever stands there (ink, a fold of the tissue) changes nothing. None if all are annotated.
     """
-    return classical_decoder(image)(chosen or Classical())
+    return classical_decoder(image, annotated=annotated)(chosen or Classical())
 
 
-def classical_decoder(image: UInt8[np.ndarray, "h w 3"]) -> Callable[[Classical], Labels]:
+def classical_decoder(
+    image: UInt8[np.ndarray, "h w 3"], *, annotated: Bool[np.ndarray, "h w"] | None = None
+) -> Callable[[Classical], Labels]:
     """`segment_classical` of one tile as a function of the parameters; steps that several sets share run once."""
-    hematoxylin = rgb2hed(image)[..., 0]
+    counts = np.ones(image.shape[:2], bool) if annotated is None else annotated
+    hematoxylin = np.where(counts, rgb2hed(image)[..., 0], 0)
 
     @cache
     def density(smoothing_px: float) -> Density:
@@ -47,7 +58,8 @@ def classical_decoder(image: UInt8[np.ndarray, "h w 3"]) -> Callable[[Classical]
 
     @cache
     def otsu(smoothing_px: float) -> float:
-        return float(threshold_otsu(density(smoothing_px)))
+        decisive = density(smoothing_px)[counts]
+        return float(threshold_otsu(decisive)) if decisive.size else math.inf
 
     def decode(chosen: Classical) -> Labels:
         smoothing_px = chosen.smoothing_px

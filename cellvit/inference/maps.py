@@ -13,6 +13,7 @@ from jaxtyping import Float16, Int
 from cellvit.data.batches import RowNumbers, decoder_batches, read_ahead, sequential_rows
 from cellvit.data.views import apply_view
 from cellvit.errors import StaleFileError
+from cellvit.formats.dataset import check_model_fits
 from cellvit.formats.features import read_tokens
 from cellvit.formats.hdf5 import Rows
 from cellvit.formats.tiles import TileBatch
@@ -64,8 +65,9 @@ def predict_maps(
             Views in other colours are not among them: they stand for other laboratories, not for the tile.
 
     Raises:
-        StaleFileError: The features come from another encoder, lack a block that the decoder reads, or hold the identity
-            view alone where views are to be averaged.
+        StaleFileError: The tiles have other classes or another resolution than those that trained the decoder; the features
+            come from another encoder, lack a block that the decoder reads, or hold the identity view alone where views are
+            to be averaged.
         ContractError: `features` and `tiles` do not belong together.
     """
     batches = predict_on_device(decoder, features, tiles, rows, average_views=average_views, batch_size=batch_size)
@@ -83,8 +85,10 @@ def predict_on_device(
     batch_size: int = PREDICTED_TILES,
 ) -> Iterator[Predicted]:
     """As `predict_maps`, with the maps left where they are computed."""
-    check_same_encoder(features, decoder.header.encoder)
-    blocks = block_positions(features, decoder.header.encoder["blocks"])
+    header = decoder.header
+    check_model_fits(f"the decoder of {header.family}, split {header.split}", header.dataset, tiles.path, tiles.dataset)
+    check_same_encoder(features, header.encoder)
+    blocks = block_positions(features, header.encoder["blocks"])
     plan, others = sequential_rows(rows, batch_size), _other_views(features) if average_views else {}
 
     def read(item: tuple[RowNumbers, int]) -> Float16[np.ndarray, "b blocks g g dim"]:

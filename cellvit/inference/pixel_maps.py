@@ -17,12 +17,12 @@ class PixelMaps(NamedTuple):
     Attributes:
         np_prob: Probability that a pixel is nuclear.
         hv: Horizontal (right +) and vertical (down +) distance to the centre of mass, about -1..1.
-        nt_prob: Probability of the six classes, background first.
+        nt_prob: Probability of the classes of the data set, background first.
     """
 
     np_prob: Float32[Tensor, "b h w"]
     hv: Float32[Tensor, "b 2 h w"]
-    nt_prob: Float32[Tensor, "b 6 h w"]
+    nt_prob: Float32[Tensor, "b c h w"]
 
 
 @torch.inference_mode()

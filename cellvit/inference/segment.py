@@ -11,7 +11,7 @@ from cellvit.inference.predictions import Segmentation
 def segment_tile(
     np_prob: Float[np.ndarray, "h w"],
     hv: Float[np.ndarray, "2 h w"],
-    nt_prob: Float[np.ndarray, "6 h w"],
+    nt_prob: Float[np.ndarray, "c h w"],
     watershed: Watershed,
 ) -> Segmentation:
     """Nuclei of one tile, each with the class of most of its pixels."""

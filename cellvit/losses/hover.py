@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from cellvit.config.messages import settings_error
 from cellvit.config.models import LossSettings
 from cellvit.errors import SettingsError
+from cellvit.formats.dataset import NOT_ANNOTATED
 from cellvit.models.device import full_precision
 from cellvit.models.hovernet import HoverMaps
-from cellvit.taxonomy import NucleusClass
 
 _MAGNITUDE_EPS: Final = 1e-8
 """Added under the root of |v| = sqrt(h^2 + v^2 + eps), so that its gradient is finite at 0 (the original system)."""
@@ -40,7 +40,7 @@ class LossParts(NamedTuple):
         hv_l1: Masked regression of HV of either form; users of the original system know it by this name.
         hv_gradient: Masked mean squared error of the derivatives of HV.
         hv_magnitude: Masked mean squared error of the length of HV.
-        nt: Cross-entropy of the nuclear type over all pixels.
+        nt: Cross-entropy of the nuclear type over all annotated pixels.
         total: The value that training minimizes.
         weight_np: Weight of `np` in `total`, given or learned; `weight_hv` and `weight_nt` likewise.
     """
@@ -70,19 +70,23 @@ class HoVerNetLoss(nn.Module):
     Everything is computed in float32, also under autocast. On a batch without nuclei, the HV terms and their gradients
     are 0.
 
+    Pixels whose class is `NOT_ANNOTATED` count nowhere: no term and no mean has them, and the gradient of the maps is 0
+    there. For every term, the edge of the annotated region is what the edge of the tile is. Without an annotated pixel in
+    the batch, all losses and their gradients are 0, and the total too, whatever the weighting.
+
     Args:
-        class_weights: Weight of each `NucleusClass` in the NT cross-entropy; None means 1 for each.
+        class_weights: Weight of each class in the NT cross-entropy, background first; None means 1 for each.
         options: Fields of `cellvit.config.models.LossSettings` that differ from the defaults.
 
     Raises:
-        SettingsError: An option is unknown or out of its limits, there are not six class weights of 0 or more, or an
+        SettingsError: An option is unknown or out of its limits, class weights are not finite values of 0 or more, or an
             adaptive weight starts at 0.
     """
 
-    class_weights: Float[Tensor, "6"] | None
+    class_weights: Float[Tensor, " c"] | None
     weights: Float[Tensor, "3"]
 
-    def __init__(self, *, class_weights: Float[Tensor, "6"] | None = None, **options: float | str) -> None:
+    def __init__(self, *, class_weights: Float[Tensor, " c"] | None = None, **options: float | str) -> None:
         super().__init__()
         try:
             self.settings = LossSettings.model_validate(options)
@@ -102,10 +106,10 @@ class HoVerNetLoss(nn.Module):
         hv_target: Float[Tensor, "b 2 h w"],
     ) -> LossParts:
         """Loss of a batch of maps; `hv_target` is `cellvit.hover.encode.hv_maps` of `instances`."""
-        mask, chosen = instances != 0, self.settings
+        mask, annotated, chosen = instances != 0, classes != NOT_ANNOTATED, self.settings
         with full_precision(mask.device):
             logits, hv, types, target = maps.np.float(), maps.hv.float(), maps.nt.float(), hv_target.float()
-            loss_np = F.cross_entropy(logits, mask.long()) + dice_loss(logits.softmax(dim=1)[:, 1], mask)
+            loss_np = nuclear_loss(logits, mask, annotated)
             hv_l1 = regression_loss(hv, target, mask, kind=chosen.regression)
             gradient = gradient_loss(hv, target, mask)
             magnitude = magnitude_loss(hv, target, mask)
@@ -113,6 +117,7 @@ class HoVerNetLoss(nn.Module):
             loss_hv = loss_hv + chosen.hv_magnitude_weight * magnitude
             loss_nt = type_loss(types, classes, self.class_weights)
             total, weights = self._total(torch.stack((loss_np, loss_hv, loss_nt)))
+            total = torch.where(annotated.any(), total, 0)  # adaptive weights alone are not 0
         return LossParts(loss_np, loss_hv, hv_l1, gradient, magnitude, loss_nt, total, *weights.detach().unbind())
 
     def _total(self, losses: Float[Tensor, "3"]) -> tuple[Float[Tensor, ""], Float[Tensor, "3"]]:
@@ -142,7 +147,9 @@ def gradient_loss(
 
     The derivative is HoVer-Net's 5 x 5 kernel with weight x / (x^2 + y^2) at offset (x, y), not normalized. It is
     linear, so the difference of the maps is filtered once instead of both maps. Departing from HoVer-Net, the
-    difference is 0 outside nuclei and outside the tile; otherwise pixels up to 2 px outside a nucleus would count.
+    difference is 0 outside nuclei and outside the tile; otherwise pixels up to 2 px outside a nucleus would count. Pixels
+    that are not annotated are in no nucleus: the kernel finds 0 there, as beyond the edge of the tile, so that a nucleus
+    that is cut by the annotated region costs what it costs where it is cut by the tile. Nothing is eroded.
     """
     horizontal = _derivative_kernel(hv_pred)
     kernels = torch.stack((horizontal, horizontal.T)).unsqueeze(1)  # (2, 1, 5, 5): h along x, v along y
@@ -161,6 +168,16 @@ def magnitude_loss(
     return _masked_mean((predicted - true).square().unsqueeze(1), mask)
 
 
+def nuclear_loss(
+    logits: Float[Tensor, "b 2 h w"], mask: Bool[Tensor, "b h w"], annotated: Bool[Tensor, "b h w"]
+) -> Float[Tensor, ""]:
+    """Cross-entropy plus Dice loss of the nuclear mask, both over annotated pixels; 0 if there is none."""
+    target = torch.where(annotated, mask.long(), NOT_ANNOTATED)
+    # Both channels are multiplied, so that the sums of `dice_loss` add in the same order as without a mask.
+    probability = (logits.softmax(dim=1) * annotated.unsqueeze(1))[:, 1]
+    return _mean_cross_entropy(logits, target) + dice_loss(probability, mask)
+
+
 def dice_loss(probability: Float[Tensor, "b h w"], mask: Bool[Tensor, "b h w"]) -> Float[Tensor, ""]:
     """1 - Dice of the nuclear probability over all pixels of the batch; 0 if both sides are empty.
 
@@ -171,15 +188,22 @@ def dice_loss(probability: Float[Tensor, "b h w"], mask: Bool[Tensor, "b h w"]) 
 
 
 def type_loss(
-    logits: Float[Tensor, "b 6 h w"], classes: Int[Tensor, "b h w"], class_weights: Float[Tensor, "6"] | None = None
+    logits: Float[Tensor, "b c h w"], classes: Int[Tensor, "b h w"], class_weights: Float[Tensor, " c"] | None = None
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy over all pixels, weighted by their true class; 0 if no pixel has a weight above 0."""
+    """Mean cross-entropy over annotated pixels, weighted by their true class; 0 if no pixel has a weight above 0."""
     target = classes.long()
     if class_weights is None:
-        return F.cross_entropy(logits, target)
-    summed = F.cross_entropy(logits, target, weight=class_weights, reduction="sum")
-    weight = class_weights[target].sum()
+        return _mean_cross_entropy(logits, target)
+    summed = F.cross_entropy(logits, target, weight=class_weights, ignore_index=NOT_ANNOTATED, reduction="sum")
+    weight_of = F.pad(class_weights, (0, NOT_ANNOTATED + 1 - len(class_weights)))  # 0 where not annotated
+    weight = weight_of[target].sum()
     return summed / torch.where(weight > 0, weight, 1)
+
+
+def _mean_cross_entropy(logits: Float[Tensor, "b k h w"], target: Int[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """Mean cross-entropy over annotated pixels; 0, with a gradient of 0, if there is none."""
+    mean = F.cross_entropy(logits, target, ignore_index=NOT_ANNOTATED)  # 0 / 0 without such pixels
+    return torch.where((target != NOT_ANNOTATED).any(), mean, 0)
 
 
 def _masked_mean(values: Float[Tensor, "b c h w"], mask: Bool[Tensor, "b h w"]) -> Float[Tensor, ""]:
@@ -210,11 +234,11 @@ def _log_variances(branches: dict[str, float]) -> nn.Parameter:
     return nn.Parameter(torch.tensor([-math.log(weight) for weight in branches.values()]))
 
 
-def _check_class_weights(weights: Float[Tensor, "6"] | None) -> None:
+def _check_class_weights(weights: Float[Tensor, " c"] | None) -> None:
     if weights is None:
         return
-    if weights.shape != (len(NucleusClass),) or not (weights.isfinite() & (weights >= 0)).all():
+    if weights.ndim != 1 or len(weights) < 2 or not (weights.isfinite() & (weights >= 0)).all():
         raise SettingsError(
-            f"class weights must be {len(NucleusClass)} finite values of 0 or more, background first, "
+            "class weights must be a finite value of 0 or more for each class, background first, "
             f"found {weights.tolist()}."
         )

@@ -1,4 +1,4 @@
-"""Detection and classification of nuclei by their centroids, paired one to one within 12 px.
+"""Detection and classification of nuclei by their centroids, paired one to one within 3 um.
 
 As published, pairs minimise the total distance over all nuclei (Hungarian method), and pairs farther apart than the radius
 are dropped afterwards. That loses true pairs: the assignment may give two nuclei partners beyond the radius for the sake of
@@ -27,15 +27,18 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from cellvit.errors import ContractError
-from cellvit.metrics.instances import N_CLASSES
+from cellvit.metrics.instances import PANNUKE_CLASSES
 from cellvit.metrics.ratio import ratio
-from cellvit.taxonomy import NucleusClass
+from cellvit.taxonomy import TILE_MPP
 
-RADIUS_PX: Final = 12.0
-"""Largest distance of a pair of centroids: 3 um at 0.25 um per pixel (HoVer-Net's evaluation program)."""
+RADIUS_UM: Final = 3.0
+"""Largest distance of a pair of centroids (HoVer-Net's evaluation program: 12 px of 0.25 um)."""
 
-UNPAIRED: Final = N_CLASSES
-"""Row (column) of the table for unpaired predicted (true) nuclei."""
+RADIUS_PX: Final = RADIUS_UM / TILE_MPP
+"""The same in pixels of PanNuke, where no resolution is given."""
+
+UNPAIRED: Final = -1
+"""Row (column) of the table for unpaired predicted (true) nuclei: the last one."""
 
 MISTYPED: Final = 2
 """Weight of a pair of different classes, relative to an unpaired nucleus (HoVer-Net's evaluation program)."""
@@ -65,12 +68,15 @@ def detection_counts(
     true_class_of: Integer[np.ndarray, " n"],
     predicted_at: Float64[np.ndarray, "m 2"],
     predicted_class_of: Integer[np.ndarray, " m"],
-) -> Int64[np.ndarray, "7 7"]:
+    *,
+    n_classes: int = PANNUKE_CLASSES,
+    radius_px: float = RADIUS_PX,
+) -> Int64[np.ndarray, "s s"]:
     """Nuclei of one tile by true and predicted class, paired as published; the tables of several tiles can be added.
 
     Args:
         true_at: Centroid (row, column) of each true nucleus in pixels, as in `cellvit.metrics.pannuke.TileScores`.
-        true_class_of: Class of each true nucleus, 0..5; 0 is no class.
+        true_class_of: Class of each true nucleus, 0 to `n_classes`; 0 is no class.
         predicted_at, predicted_class_of: The same of the predicted nuclei.
 
     Returns:
@@ -92,21 +98,27 @@ def detection_counts(
             f"detection: expected a class for each of {len(true_at)} true and {len(predicted_at)} predicted nuclei, "
             f"found {len(true_class_of)} and {len(predicted_class_of)}. Pass the fields of one TileScores."
         )
-    return pair_table(true_class_of, predicted_class_of, pair_centroids(true_at, predicted_at))
+    pairs = pair_centroids(true_at, predicted_at, radius_px=radius_px)
+    return pair_table(true_class_of, predicted_class_of, pairs, n_classes=n_classes)
 
 
 def pair_table(
-    true_class_of: Integer[np.ndarray, " n"], predicted_class_of: Integer[np.ndarray, " m"], pairs: CentroidPairs
-) -> Int64[np.ndarray, "7 7"]:
-    """Nuclei of one tile by true and predicted class.
+    true_class_of: Integer[np.ndarray, " n"],
+    predicted_class_of: Integer[np.ndarray, " m"],
+    pairs: CentroidPairs,
+    *,
+    n_classes: int = PANNUKE_CLASSES,
+) -> Int64[np.ndarray, "s s"]:
+    """Nuclei of one tile by true and predicted class; the side of the table is the number of nuclear classes plus two.
 
-    ``table[t, p]`` is the number of pairs of true class t and predicted class p, ``table[t, 6]`` the number of unpaired
-    true nuclei (missed), ``table[6, p]`` of unpaired predicted nuclei (false); ``table[6, 6]`` is 0.
+    ``table[t, p]`` is the number of pairs of true class t and predicted class p (0: without a class), ``table[t, -1]`` the
+    number of unpaired true nuclei (missed), ``table[-1, p]`` of unpaired predicted nuclei (false); ``table[-1, -1]`` is 0.
     """
+    unpaired = n_classes + 1
     missed, spurious = np.delete(true_class_of, pairs.true), np.delete(predicted_class_of, pairs.predicted)
-    rows = np.concatenate([true_class_of[pairs.true], missed, np.full(len(spurious), UNPAIRED)])
-    columns = np.concatenate([predicted_class_of[pairs.predicted], np.full(len(missed), UNPAIRED), spurious])
-    side = UNPAIRED + 1
+    rows = np.concatenate([true_class_of[pairs.true], missed, np.full(len(spurious), unpaired)])
+    columns = np.concatenate([predicted_class_of[pairs.predicted], np.full(len(missed), unpaired), spurious])
+    side = unpaired + 1
     return np.bincount(rows * side + columns, minlength=side**2).reshape(side, side)
 
 
@@ -156,20 +168,21 @@ def pair_within(
     return CentroidPairs(rows[order], columns[order])
 
 
-def detection_scores(tables: Real[np.ndarray, "*batch 7 7"]) -> Scores:
+def detection_scores(tables: Real[np.ndarray, "*batch s s"]) -> Scores:
     """Scores of all nuclei whatever their class, for each table of counts."""
     paired = tables[..., :UNPAIRED, :UNPAIRED].sum(axis=(-2, -1))
     return _scores(paired, tables[..., UNPAIRED, :].sum(axis=-1), tables[..., :, UNPAIRED].sum(axis=-1))
 
 
-def class_scores(tables: Real[np.ndarray, "*batch 7 7"], nucleus_class: int) -> Scores:
-    """Scores of one class, 1..5, for each table of counts (convention of HoVer-Net, see the module).
+def class_scores(tables: Real[np.ndarray, "*batch s s"], nucleus_class: int) -> Scores:
+    """Scores of one nuclear class, for each table of counts (convention of HoVer-Net, see the module).
 
     Raises:
-        ContractError: The class is not one of 1..5.
+        ContractError: The table has no such class.
     """
-    if not NucleusClass.BACKGROUND < nucleus_class < N_CLASSES:
-        raise ContractError(f"detection: expected a nuclear class in 1..{N_CLASSES - 1}, found {nucleus_class}.")
+    n_classes = tables.shape[-1] - 2
+    if not 0 < nucleus_class <= n_classes:
+        raise ContractError(f"detection: expected a nuclear class in 1..{n_classes}, found {nucleus_class}.")
     right = tables[..., nucleus_class, nucleus_class]
     mistaken_for = tables[..., :UNPAIRED, nucleus_class].sum(axis=-1) - right
     mistaken = tables[..., nucleus_class, :UNPAIRED].sum(axis=-1) - right

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
 from cellvit.errors import ContractError
-from cellvit.taxonomy import NucleusClass
+from cellvit.taxonomy import NUCLEUS_CLASSES
 
-N_CLASSES: Final = len(NucleusClass)
-"""Classes of a pixel, background included."""
+PANNUKE_CLASSES: Final = len(NUCLEUS_CLASSES)
+"""Nuclear classes of PanNuke, where the number of classes is not given."""
 
 InstanceMap = Integer[np.ndarray, "h w"]
 """Instance ids of any integer type, possibly with gaps; 0 is background. A boolean mask is one nucleus."""
@@ -42,13 +42,13 @@ def check_same_shape(names: str, first: np.ndarray, second: np.ndarray) -> None:
         )
 
 
-def checked_classes(classes: Integer[np.ndarray, " p"]) -> Integer[np.ndarray, " p"]:
-    """Return the classes; raise ContractError if they are not integers in 0..5."""
-    if classes.dtype.kind not in "biu" or (classes.size and not 0 <= classes.min() <= classes.max() < N_CLASSES):
+def checked_classes(classes: Integer[np.ndarray, " p"], n_classes: int = PANNUKE_CLASSES) -> Integer[np.ndarray, " p"]:
+    """Return the classes; raise ContractError if they are not integers from 0 to the number of nuclear classes."""
+    if classes.dtype.kind not in "biu" or (classes.size and not 0 <= classes.min() <= classes.max() <= n_classes):
         found = f"{classes.min()}..{classes.max()}" if classes.size else "nothing"
         raise ContractError(
-            f"class map: expected integers in 0..{N_CLASSES - 1} (0 is background), found {found} of {classes.dtype}. "
-            "A class is PanNuke's channel plus one (cellvit.taxonomy.NucleusClass)."
+            f"class map: expected integers in 0..{n_classes} (0 is background), found {found} of {classes.dtype}. "
+            "The number of a class is its place in the data set plus one (for PanNuke: its channel plus one)."
         )
     return classes
 
@@ -59,6 +59,7 @@ def vote(
     votes: Float64[np.ndarray, " r"],
     *,
     n_nuclei: int,
+    n_classes: int = PANNUKE_CLASSES,
 ) -> Int64[np.ndarray, " n"]:
     """Most frequent nuclear class of each nucleus; the smaller class in a tie, 0 without any nuclear vote.
 
@@ -66,15 +67,15 @@ def vote(
 
     Args:
         nuclei: Nucleus of each run of pixels, 1..n; runs of 0 do not vote.
-        classes: Class of each run, 0..5.
+        classes: Class of each run, 0 to `n_classes`.
         votes: Number of votes (pixels) of each run.
 
     Examples:
         >>> vote(np.array([1, 1, 2]), np.array([0, 2, 5]), np.array([9.0, 2.0, 1.0]), n_nuclei=2)
         array([2, 5])
     """
-    table = np.bincount(nuclei * N_CLASSES + classes, votes, (n_nuclei + 1) * N_CLASSES)
-    table = table.reshape(n_nuclei + 1, N_CLASSES)
-    table[:, NucleusClass.BACKGROUND] = 0
+    side = n_classes + 1
+    table = np.bincount(nuclei * side + classes, votes, (n_nuclei + 1) * side).reshape(n_nuclei + 1, side)
+    table[:, 0] = 0
     winner: Int64[np.ndarray, " n"] = table[1:].argmax(axis=1)
     return winner

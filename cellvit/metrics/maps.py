@@ -13,16 +13,14 @@ import numpy as np
 from jaxtyping import Float, Float64, Integer
 
 from cellvit.errors import ContractError
-from cellvit.metrics.instances import N_CLASSES, checked_classes
+from cellvit.formats.dataset import NOT_ANNOTATED
+from cellvit.metrics.instances import PANNUKE_CLASSES, checked_classes
 from cellvit.metrics.ratio import ratio
 
 NP_THRESHOLD: Final = 0.5
 """A pixel is nuclear from this probability on (HoVer-Net's post-processing, Graham et al. 2019)."""
 
-CLASS_COLUMNS: Final = tuple(f"class_{number}_px" for number in range(N_CLASSES))
-"""Columns of nuclear pixels by true class."""
-
-COLUMNS: Final = (
+_COMMON: Final = (
     "pixels",
     "nuclear_px",
     "np_predicted_px",
@@ -34,10 +32,19 @@ COLUMNS: Final = (
     "hv_angle",
     "hv_angle_px",
     "nt_correct_px",
-    *CLASS_COLUMNS,
 )
-"""Columns of `MapSums`; those of HV and NT are sums over nuclear pixels (and over both channels for squares). The angles
+"""Columns of `MapSums` before those of the classes: all are over annotated pixels, and those of HV and NT are sums over
+nuclear pixels (and over both channels for squares). The angles
 are in degrees, over the `hv_angle_px` nuclear pixels whose true vector has a direction."""
+
+
+def columns_of(n_classes: int) -> tuple[str, ...]:
+    """Columns of `MapSums`; the last are the nuclear pixels by true class, from 0 (none) to the number of classes."""
+    return (*_COMMON, *(f"class_{number}_px" for number in range(n_classes + 1)))
+
+
+COLUMNS: Final = columns_of(PANNUKE_CLASSES)
+"""Columns of PanNuke's tiles."""
 
 Sums = Float64[np.ndarray, "*batch k"]
 Value = Float64[np.ndarray, "*batch"]
@@ -48,15 +55,15 @@ class MapSums:
     """Sums of tiles.
 
     Attributes:
-        rows: One row per tile, with the columns `COLUMNS`.
+        rows: One row per tile, with the columns of `columns_of`.
     """
 
     rows: Float64[np.ndarray, "n k"]
 
     @classmethod
-    def empty(cls) -> "MapSums":
+    def empty(cls, n_classes: int = PANNUKE_CLASSES) -> "MapSums":
         """Sums of no tile."""
-        return cls(np.zeros((0, len(COLUMNS))))
+        return cls(np.zeros((0, len(columns_of(n_classes)))))
 
     @classmethod
     def of(
@@ -67,26 +74,33 @@ class MapSums:
         instances: Integer[np.ndarray, "b h w"],
         classes: Integer[np.ndarray, "b h w"],
         hv_true: Float[np.ndarray, "b 2 h w"],
+        *,
+        n_classes: int = PANNUKE_CLASSES,
     ) -> "MapSums":
-        """Sums of a batch: predicted probability, HV and class (0..5) of each pixel, then the ground truth.
+        """Sums of a batch: predicted probability, HV and class (0 to n_classes) of each pixel, then the ground truth.
+
+        Pixels whose true class is `NOT_ANNOTATED` count nowhere; they belong to no nucleus.
 
         Raises:
-            ContractError: The shapes do not match, or a class is outside 0..5.
+            ContractError: The shapes do not match, or a class is outside 0..n_classes.
         """
         _check_shapes(np_prob, hv, nt, instances, classes, hv_true)
         n_tiles, tile_px = len(instances), int(np.prod(instances.shape[1:]))
         tile, pixel = np.divmod(np.flatnonzero(instances > 0), max(tile_px, 1))  # one entry per nuclear pixel
         planes = (m.reshape(n_tiles, 2, tile_px) for m in (hv, hv_true))
         hv_at, hv_true_at = (np.stack([m[tile, c, pixel] for c in (0, 1)]).astype(np.float64) for m in planes)
-        true_class, nt_class = (checked_classes(m.reshape(n_tiles, tile_px)[tile, pixel]) for m in (classes, nt))
-        nuclear = np_prob.reshape(n_tiles, tile_px) >= NP_THRESHOLD
+        true_class, nt_class = (
+            checked_classes(m.reshape(n_tiles, tile_px)[tile, pixel], n_classes) for m in (classes, nt)
+        )
+        annotated = (classes != NOT_ANNOTATED).reshape(n_tiles, tile_px)
+        nuclear = (np_prob.reshape(n_tiles, tile_px) >= NP_THRESHOLD) & annotated
         angle = angle_error(hv_at, hv_true_at)
 
         def by_tile(values: Float64[np.ndarray, " p"] | None = None) -> Float64[np.ndarray, " b"]:
             return np.bincount(tile, values, minlength=n_tiles).astype(np.float64)
 
         columns = [
-            np.full(n_tiles, tile_px, np.float64),
+            annotated.sum(axis=1, dtype=np.float64),
             by_tile(),
             nuclear.sum(axis=1, dtype=np.float64),
             by_tile(nuclear[tile, pixel].astype(np.float64)),
@@ -97,7 +111,7 @@ class MapSums:
             by_tile(np.nan_to_num(angle)),
             by_tile((~np.isnan(angle)).astype(np.float64)),
             by_tile((true_class == nt_class).astype(np.float64)),
-            *(by_tile((true_class == number).astype(np.float64)) for number in range(N_CLASSES)),
+            *(by_tile((true_class == number).astype(np.float64)) for number in range(n_classes + 1)),
         ]
         return cls(np.stack(columns, axis=1))
 
@@ -124,8 +138,13 @@ def angle_error(hv: Float64[np.ndarray, "2 p"], hv_true: Float64[np.ndarray, "2 
 
 
 def nt_accuracy_of_class(sums: Sums, nucleus_class: int) -> Value:
-    """Accuracy if one class, 1..5, is predicted everywhere; NaN without nuclei."""
-    return _per_nuclear_px(sums, CLASS_COLUMNS[nucleus_class])
+    """Accuracy if one nuclear class is predicted everywhere; NaN without nuclei."""
+    return ratio(class_px(sums)[..., nucleus_class], _column(sums, "nuclear_px"))
+
+
+def class_px(sums: Sums) -> Float64[np.ndarray, "*batch c"]:
+    """Nuclear pixels by true class, from 0 (none) on."""
+    return sums[..., len(_COMMON) :]
 
 
 METRICS: Final[Mapping[str, Callable[[Sums], Value]]] = MappingProxyType(
@@ -150,16 +169,14 @@ METRICS: Final[Mapping[str, Callable[[Sums], Value]]] = MappingProxyType(
         "hv_length_true": lambda sums: _per_nuclear_px(sums, "hv_length_true"),
         # Fraction of nuclear pixels whose class is correct. Baseline: the most frequent true class is predicted everywhere.
         "nt_accuracy": lambda sums: _per_nuclear_px(sums, "nt_correct_px"),
-        "nt_accuracy_majority": lambda sums: ratio(
-            np.stack([_column(sums, name) for name in CLASS_COLUMNS]).max(axis=0), _column(sums, "nuclear_px")
-        ),
+        "nt_accuracy_majority": lambda sums: ratio(class_px(sums).max(axis=-1), _column(sums, "nuclear_px")),
     }
 )
 """Every metric of the maps, each with its baseline, as a function of summed rows; NaN where undefined."""
 
 
 def _column(sums: Sums, name: str) -> Value:
-    return sums[..., COLUMNS.index(name)]
+    return sums[..., _COMMON.index(name)]
 
 
 def _per_nuclear_px(sums: Sums, name: str) -> Value:

@@ -37,15 +37,25 @@ class OutlineDistances(NamedTuple):
     hausdorff_px: Float64[np.ndarray, " k"]
 
 
-def borders(instances: InstanceMap) -> Bool[np.ndarray, "h w"]:
-    """Pixels with a neighbour (of four) of another value, on both sides of each border; the edge of the tile is no border.
+def borders(instances: InstanceMap, annotated: Bool[np.ndarray, "h w"] | None = None) -> Bool[np.ndarray, "h w"]:
+    """Pixels with a neighbour (of four) of another value, on both sides of each border.
+
+    Neither the edge of the tile nor that of the annotated region is a border: where the nucleus ends is not known there.
+
+    Args:
+        annotated: False in pixels that are not annotated; None if all are.
 
     Examples:
         >>> borders(np.array([[1, 1, 1, 0, 0, 2]])).astype(int).tolist()
         [[0, 0, 1, 1, 1, 1]]
+        >>> borders(np.array([[1, 1, 0, 0]]), np.array([[True, True, False, False]])).astype(int).tolist()
+        [[0, 0, 0, 0]]
     """
     edge = np.zeros(instances.shape, bool)
     across, along = instances[:, 1:] != instances[:, :-1], instances[1:] != instances[:-1]
+    if annotated is not None:
+        across &= annotated[:, 1:] & annotated[:, :-1]
+        along &= annotated[1:] & annotated[:-1]
     edge[:, 1:] |= across
     edge[:, :-1] |= across
     edge[1:] |= along
@@ -83,12 +93,18 @@ def outline_distances(truth: InstanceMap, prediction: InstanceMap, table: Contin
 
 
 def outline_distances_of(
-    truth: InstanceMap, prediction: InstanceMap, table: Contingency, true_borders: Bool[np.ndarray, "h w"]
+    truth: InstanceMap,
+    prediction: InstanceMap,
+    table: Contingency,
+    true_borders: Bool[np.ndarray, "h w"],
+    *,
+    annotated: Bool[np.ndarray, "h w"] | None = None,
 ) -> OutlineDistances:
-    """`outline_distances` with the borders of the ground truth, which other metrics need too."""
+    """`outline_distances` with the borders of the ground truth, which other metrics need too; `annotated` as of `borders`."""
     match = table.pairs.iou > MATCH_IOU
     true = _outline_of_each(truth, true_borders, table.true_labels[table.pairs.true[match]])
-    predicted = _outline_of_each(prediction, borders(prediction), table.predicted_labels[table.pairs.predicted[match]])
+    predicted_labels = table.predicted_labels[table.pairs.predicted[match]]
+    predicted = _outline_of_each(prediction, borders(prediction, annotated), predicted_labels)
     nearest: list[Float64[np.ndarray, " p"]] = []  # squared distances: of the true outline, of the predicted one, ...
     for one, other in zip(true, predicted, strict=True):
         if len(one) and len(other):

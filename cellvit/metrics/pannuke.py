@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Shaped
 
 from cellvit.metrics.contingency import Contingency, Overlay, centroids_of, contingency_of, overlay
-from cellvit.metrics.instances import N_CLASSES, InstanceMap, check_same_shape, checked_classes, vote
+from cellvit.metrics.instances import PANNUKE_CLASSES, InstanceMap, check_same_shape, checked_classes, vote
 from cellvit.metrics.overlap import MATCH_IOU, PanopticCounts, panoptic_of, panoptic_quality_of_sums
 from cellvit.metrics.ratio import mean_defined, ratio
 
@@ -31,7 +31,7 @@ class TileScores:
         true_class_of: Class of each true nucleus, in the order of `table.true_labels`; `predicted_class_of` likewise.
         laid: Overlay of both maps.
         binary: Counts of all nuclei whatever their class.
-        counts: Counts of the classes 1..5; a pair matches only within a class. Their sums over tiles give mPQ+.
+        counts: Counts of the classes, from class 1 on; a pair matches only within a class. Their sums over tiles give mPQ+.
     """
 
     table: Contingency
@@ -52,8 +52,8 @@ class TileScores:
         return self.binary.pq if self.binary.n_true else float("nan")
 
     @property
-    def pq(self) -> Float64[np.ndarray, " 5"]:
-        """PQ of the classes 1..5; NaN if the tile has no true nucleus of a class (predicted ones do not count then)."""
+    def pq(self) -> Float64[np.ndarray, " c"]:
+        """PQ of the classes, from class 1 on; NaN if the tile has no true nucleus of a class (predicted ones do not count then)."""
         return np.array([c.pq if c.n_true else np.nan for c in self.counts])
 
     @property
@@ -68,19 +68,25 @@ class TileScores:
 
 
 def tile_scores(
-    truth: InstanceMap, truth_classes: InstanceMap, prediction: InstanceMap, predicted_classes: InstanceMap
+    truth: InstanceMap,
+    truth_classes: InstanceMap,
+    prediction: InstanceMap,
+    predicted_classes: InstanceMap,
+    *,
+    n_classes: int = PANNUKE_CLASSES,
 ) -> TileScores:
     """Scores of one tile by PanNuke's protocol, from one contingency table.
 
-    The class of a nucleus is the most frequent nuclear class (1..5) of its pixels, the smaller number in a tie; a
+    The class of a nucleus is the most frequent nuclear class of its pixels, the smaller number in a tie; a
     nucleus whose pixels are all of class 0 counts in bPQ but in no class.
 
     Args:
         truth, prediction: Instance ids; 0 is background.
-        truth_classes, predicted_classes: Class of each pixel, 0..5; classes outside nuclei are ignored.
+        truth_classes, predicted_classes: Class of each pixel, 0 to `n_classes`; classes outside nuclei are ignored.
+        n_classes: Nuclear classes of the data set.
 
     Raises:
-        ContractError: Shapes differ, ids are negative or not integers, or classes are outside 0..5.
+        ContractError: Shapes differ, ids are negative or not integers, or classes are outside 0..n_classes.
 
     Examples:
         >>> instances, classes = np.array([[1, 1, 0, 2]]), np.array([[1, 1, 0, 3]])
@@ -94,15 +100,15 @@ def tile_scores(
     check_same_shape("prediction and its classes", prediction, predicted_classes)
     laid = overlay(truth, prediction, truth_classes, predicted_classes)
     table = contingency_of(laid)
-    true_class_of = _class_of(laid, laid.true_number, len(table.true_area), truth_classes)
-    predicted_class_of = _class_of(laid, laid.predicted_number, len(table.predicted_area), predicted_classes)
+    true_class_of = _class_of(laid, laid.true_number, truth_classes, n_classes)
+    predicted_class_of = _class_of(laid, laid.predicted_number, predicted_classes, n_classes)
     return TileScores(
         table=table,
         true_class_of=true_class_of,
         predicted_class_of=predicted_class_of,
         laid=laid,
         binary=panoptic_of(table),
-        counts=_class_counts(table, true_class_of, predicted_class_of),
+        counts=_class_counts(table, true_class_of, predicted_class_of, n_classes),
     )
 
 
@@ -110,15 +116,17 @@ def _class_counts(
     table: Contingency,
     true_class_of: Int64[np.ndarray, " n_true"],
     predicted_class_of: Int64[np.ndarray, " n_predicted"],
+    n_classes: int,
 ) -> tuple[PanopticCounts, ...]:
-    """Panoptic counts of the classes 1..5, in order: pairs of one class with IoU > 0.5."""
+    """Panoptic counts of the classes, from class 1 on: pairs of one class with IoU > 0.5."""
     pairs = table.pairs
     classes = true_class_of[pairs.true]
     match = np.flatnonzero((pairs.iou > MATCH_IOU) & (classes == predicted_class_of[pairs.predicted]))
-    matched = np.bincount(classes[match], minlength=N_CLASSES)
-    matched_iou = np.bincount(classes[match], pairs.iou[match], minlength=N_CLASSES)
-    n_true = np.bincount(true_class_of, minlength=N_CLASSES)
-    n_predicted = np.bincount(predicted_class_of, minlength=N_CLASSES)
+    side = n_classes + 1
+    matched = np.bincount(classes[match], minlength=side)
+    matched_iou = np.bincount(classes[match], pairs.iou[match], minlength=side)
+    n_true = np.bincount(true_class_of, minlength=side)
+    n_predicted = np.bincount(predicted_class_of, minlength=side)
     columns = zip(matched, n_predicted - matched, n_true - matched, matched_iou, strict=True)
     return tuple(PanopticCounts(int(tp), int(fp), int(fn), float(total)) for tp, fp, fn, total in columns)[1:]
 
@@ -154,8 +162,9 @@ def pooled_mpq_of_sums(sums: Float64[np.ndarray, "*batch c 4"]) -> Float64[np.nd
 
 
 def _class_of(
-    laid: Overlay, number: Int64[np.ndarray, " r"], n_nuclei: int, classes: InstanceMap
+    laid: Overlay, number: Int64[np.ndarray, " r"], classes: InstanceMap, n_classes: int
 ) -> Int64[np.ndarray, " n"]:
     class_of_run = classes.ravel()[laid.start]
     class_of_run[number == 0] = 0  # classes outside the nuclei are ignored
-    return vote(number, checked_classes(class_of_run), laid.length_px, n_nuclei=n_nuclei)
+    checked, n_nuclei = checked_classes(class_of_run, n_classes), int(number.max(initial=0))
+    return vote(number, checked, laid.length_px, n_nuclei=n_nuclei, n_classes=n_classes)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cellvit.config.models import DecoderSettings
 from cellvit.errors import ContractError
 from cellvit.models.decoder_layers import ImagePyramid, TokenProjection, UpsamplingPath, UpsamplingStage, convolution
-from cellvit.taxonomy import TILE_PX, NucleusClass
+from cellvit.taxonomy import NUCLEUS_CLASSES, TILE_PX
 
 _STAGE_PX: Final = (TILE_PX // 8, TILE_PX // 4, TILE_PX // 2, TILE_PX)
 """Side of the maps after each of the four x2 stages."""
@@ -33,12 +33,12 @@ class HoverMaps(NamedTuple):
     Attributes:
         np: Logits of background and nucleus.
         hv: Horizontal (right +) and vertical (down +) distance to the centre of mass, about -1..1.
-        nt: Logits of the six classes, background first (`cellvit.taxonomy.NucleusClass`).
+        nt: Logits of the classes of the data set, background first.
     """
 
     np: Float[Tensor, "b 2 h w"]
     hv: Float[Tensor, "b 2 h w"]
-    nt: Float[Tensor, "b 6 h w"]
+    nt: Float[Tensor, "b c h w"]
 
 
 class HoVerNetDecoder(nn.Module):
@@ -57,19 +57,22 @@ class HoVerNetDecoder(nn.Module):
 
     Args:
         dim, blocks, grid: Width of a token, number of token grids of a tile, side of a grid.
+        n_classes: Nuclear classes of the data set; PanNuke's five by default.
         options: Settings of `cellvit.config.models.DecoderSettings` by name, except `blocks`; defaults and limits are
             those of the settings.
 
     Shapes:
         tokens: (b, blocks, g, g, dim), patch tokens only, any floating type.
         image: (b, 3, 256, 256), RGB in 0..255, uint8 or floating; None without a stem.
-        returns: `HoverMaps`: np (b, 2, 256, 256), hv (b, 2, 256, 256), nt (b, 6, 256, 256).
+        returns: `HoverMaps`: np (b, 2, 256, 256), hv (b, 2, 256, 256), nt (b, n_classes + 1, 256, 256).
 
     Raises:
         pydantic.ValidationError: An option is unknown, or its value is outside the limits.
     """
 
-    def __init__(self, dim: int, *, blocks: int = 1, grid: int = 16, **options: Any) -> None:
+    def __init__(
+        self, dim: int, *, blocks: int = 1, grid: int = 16, n_classes: int = len(NUCLEUS_CLASSES), **options: Any
+    ) -> None:
         super().__init__()
         settings = DecoderSettings(**options)
         self.token_shape = (blocks, grid, grid, dim)
@@ -84,7 +87,7 @@ class HoVerNetDecoder(nn.Module):
         self.heads = nn.ModuleList(convolution(width, 3 * head_width // n) for _ in range(n))
         self.np = nn.Conv2d(head_width, 2, 1)
         self.hv = nn.Conv2d(head_width, 2, 1)
-        self.nt = nn.Conv2d(head_width, len(NucleusClass), 1)
+        self.nt = nn.Conv2d(head_width, n_classes + 1, 1)
         self._initialise()
 
     def _initialise(self) -> None:

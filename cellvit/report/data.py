@@ -11,14 +11,16 @@ from cellvit.errors import ContractError
 from cellvit.evaluation.summary import Keyed
 from cellvit.evaluation.training_record import TrainingRecord, training_record
 from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.dataset import DataSet
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.features import FeatureCheck
 from cellvit.formats.gallery import Gallery
+from cellvit.formats.own_check import OwnDataCheck
 from cellvit.formats.summary import SummaryRow
-from cellvit.formats.tiles import FoldSummary, TargetCheck
+from cellvit.formats.tiles import FoldsCheck, FoldSummary, TargetCheck
 from cellvit.formats.timing import Timing
 from cellvit.formats.watershed import WatershedChoice
-from cellvit.taxonomy import SHARED_FAMILY
+from cellvit.taxonomy import ONE_DECODER, SHARED_FAMILY
 
 Key = tuple[str, str]
 """Split and family."""
@@ -42,16 +44,39 @@ class Decoder:
         """True for the decoder of all organs."""
         return self.header.family == SHARED_FAMILY
 
+    @property
+    def with_plain_name(self) -> "Decoder":
+        """The only decoder of a run, which is shown as such and not as the shared one."""
+        name = {"family": ONE_DECODER}
+        return Decoder(
+            self.header.model_copy(update=name),
+            self.history,
+            self.watershed and self.watershed.model_copy(update=name),
+            self.evaluation and self.evaluation.model_copy(update=name),
+            self.gallery and self.gallery.model_copy(update=name),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FinalModel:
+    """A model that was trained on all folds, with its decoding; OrganHead has none."""
+
+    header: CheckpointHeader
+    watershed: WatershedChoice | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
     """The documents of a run, in the order of the settings: splits, families (the shared decoder last) and folds.
 
     Attributes:
+        dataset: Classes, organs, resolution and licence of the tiles.
         marks: What must be shown beside every value: simulated data, the mark of the encoder.
+        finals: Models that were trained on all folds (`snakemake final`), OrganHead last.
     """
 
     settings: Settings
+    dataset: DataSet
     marks: tuple[str, ...]
     summary: Keyed
     decoders: tuple[Decoder, ...]
@@ -61,6 +86,16 @@ class ReportData:
     feature_checks: tuple[FeatureCheck, ...]
     fold_summaries: tuple[FoldSummary, ...]
     timings: tuple[Timing, ...]
+    folds_checks: tuple[FoldsCheck, ...] = ()
+    own_checks: tuple[OwnDataCheck, ...] = ()
+    finals: tuple[FinalModel, ...] = ()
+
+    @property
+    def data_warnings(self) -> tuple[str, ...]:
+        """What the checks of images, annotation and folds warned of."""
+        of_folds = (f"Fold {one.fold}, {warning}" for one in self.fold_summaries for warning in one.warnings)
+        of_all = [*(check.warnings for check in self.own_checks), *(check.warnings for check in self.folds_checks)]
+        return (*of_folds, *(warning for warnings in of_all for warning in warnings))
 
     @property
     def evaluations(self) -> tuple[FamilyEvaluation, ...]:
@@ -68,10 +103,18 @@ class ReportData:
         return tuple(decoder.evaluation for decoder in self.decoders if decoder.evaluation is not None)
 
     @property
+    def left_out(self) -> dict[str, int]:
+        """Tiles of each organ that is left out of every decoder on purpose, over all folds."""
+        organs = self.settings.left_out_organs
+        return {organ: sum(one.tiles_by_organ.get(organ, 0) for one in self.fold_summaries) for organ in organs}
+
+    @property
     def training_records(self) -> dict[Key, TrainingRecord]:
         """How the decoders were trained, by split and family."""
+        has_shared = any(one.is_shared for one in self.decoders)
         return {
-            (one.header.split, one.header.family): training_record(one.header, one.history) for one in self.decoders
+            (one.header.split, one.header.family): training_record(one.header, one.history, has_shared=has_shared)
+            for one in self.decoders
         }
 
     @property
@@ -105,6 +148,20 @@ def pair_decoders(
         Decoder(header, history, chosen.get(key), evaluated.get(key), pictured.get(key))
         for (key, header), (_, history) in zip(headers.items(), trainings, strict=True)
     )
+
+
+def pair_finals(headers: Iterable[CheckpointHeader], watersheds: Iterable[WatershedChoice]) -> tuple[FinalModel, ...]:
+    """Final models with the decoding of their family.
+
+    Raises:
+        ContractError: A checkpoint is no final model.
+    """
+    chosen = {choice.family: choice for choice in watersheds}
+    headers = tuple(headers)
+    for header in headers:
+        if not header.final:
+            raise ContractError(f"--finals: expected final models, found {header.kind} of split {header.split}")
+    return tuple(FinalModel(header, chosen.get(header.family)) for header in headers)
 
 
 def by_split(settings: Settings, documents: Iterable[OfSplit]) -> tuple[OfSplit, ...]:

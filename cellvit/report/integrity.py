@@ -2,23 +2,34 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from cellvit.data.own_rules import meaning_of
+from cellvit.formats.dataset import DataSet
 from cellvit.formats.features import FeatureCheck
-from cellvit.formats.tiles import FoldSummary, TargetCheck
+from cellvit.formats.own_check import OwnDataCheck
+from cellvit.formats.tiles import FoldSummary, NotAnnotated, TargetCheck
 from cellvit.formats.watershed import TriedPoint, WatershedChoice
 from cellvit.report.cells import ABSENT, Cell, Row, Table, absent_row, count_cell, number, number_cell, value_cell
-from cellvit.report.wording import counted, decoder_label, metric_of
-from cellvit.taxonomy import CLASS_NAMES
+from cellvit.report.wording import counted, decoder_label, metric_of, not_annotated_text, share_of_pixels
+
+_NOT_ANNOTATED = "Not annotated"
 
 _INTERVALS = "intervals over patients where they are known, else over tiles"
 
 
-def fold_table(summaries: Iterable[FoldSummary]) -> Table:
+_ANNOTATED_ONLY = " Pixels that are not annotated are in no share and in no value."
+
+
+def fold_table(summaries: Sequence[FoldSummary]) -> Table:
     """Tiles and nuclei of each fold, and everything that was resolved or dropped on reading."""
+    not_annotated: dict[str, Callable[[FoldSummary], Cell]] = (
+        {_NOT_ANNOTATED: lambda summary: _not_annotated_cell(summary.not_annotated)} if _some(summaries) else {}
+    )
     columns: dict[str, Callable[[FoldSummary], Cell]] = {
         "Tiles": lambda summary: count_cell(summary.n_tiles),
         "Patients": _patients_cell,
         "Nuclei": lambda summary: count_cell(sum(summary.nuclei_by_class.values())),
         "Nuclear pixels": lambda summary: number_cell(f"{summary.coverage:.1%}"),
+        **not_annotated,
         "Tiles without nuclei": lambda summary: count_cell(len(summary.empty_tiles)),
         "Nuclei covered by others": lambda summary: count_cell(summary.nuclei_painted_over),
         "Pixels in several class channels": lambda summary: count_cell(summary.overlap_px),
@@ -30,12 +41,29 @@ def fold_table(summaries: Iterable[FoldSummary]) -> Table:
         "cover completely is in no map and in no value. Patients are those of patients.npy; intervals sample all tiles "
         "of a patient together."
     )
+    note += _ANNOTATED_ONLY if not_annotated else ""
     return Table("Folds as read", "Fold", tuple(columns), rows, note)
 
 
-def class_count_table(summaries: Iterable[FoldSummary]) -> Table:
+def own_data_table(checks: Iterable[OwnDataCheck], data_set: DataSet) -> Table:
+    """What was changed or left out while a data set of one's own was cut into tiles."""
+    rows = tuple(
+        Row(meaning_of(rule).capitalize(), (count_cell(count),))
+        for check in checks
+        for rule, count in check.changed.items()
+    )
+    sizes = ", ".join(f"{mpp:g}" for check in checks for mpp in check.mpp_of_images)
+    n_images, n_resampled = (sum(getattr(check, name) for check in checks) for name in ("n_images", "n_resampled"))
+    note = (
+        f"{counted(n_images, 'image')} of {sizes} µm per pixel; {n_resampled} of them resampled to {data_set.mpp:g} µm per pixel. "
+        "docs/annotations.md and docs/checks.md state the rules."
+    )
+    return Table("Images as read: what was changed or left out", "Rule", ("Number",), rows, note)
+
+
+def class_count_table(summaries: Iterable[FoldSummary], data_set: DataSet) -> Table:
     """Nuclei of each class by fold."""
-    names = CLASS_NAMES[1:]
+    names = data_set.class_names[1:]
     rows = tuple(
         Row(f"fold {summary.fold}", tuple(count_cell(summary.nuclei_by_class.get(name, 0)) for name in names))
         for summary in summaries
@@ -51,13 +79,15 @@ def target_table(checks: Sequence[TargetCheck]) -> Table:
     for check in checks:
         counts = count_cell(check.n_tiles), count_cell(check.n_nuclei)
         shares = number_cell(f"{check.coverage:.1%}"), number_cell(number(check.hv_length))
+        missing = (_not_annotated_cell(check.not_annotated),) if _some(checks) else ()
         reached = (value_cell(check.upper_bound.get(method, {}).get(name)) for method, name in bounds)
-        rows.append(Row(f"fold {check.fold}", (*counts, *shares, *reached)))
-    columns = ("Tiles", "Nuclei", "Nuclear pixels", "HV length")
+        rows.append(Row(f"fold {check.fold}", (*counts, *shares, *missing, *reached)))
+    columns = ("Tiles", "Nuclei", "Nuclear pixels", "HV length", *((_NOT_ANNOTATED,) if _some(checks) else ()))
     note = (
         "The upper bound turns the ground truth into perfect maps, and these back into nuclei, with each watershed method "
         f"and its default parameters: about the best that a decoder can reach. Means over tiles; {_INTERVALS}."
     )
+    note += _ANNOTATED_ONLY if _some(checks) else ""
     titles = (f"Upper bound {name.upper()}, {method}" for method, name in bounds)
     return Table("Targets and upper bound", "Fold", (*columns, *titles), tuple(rows), note)
 
@@ -85,7 +115,7 @@ def feature_table(checks: Sequence[FeatureCheck]) -> Table:
     return Table(caption, "Fold", ("Tiles", "CLS standard deviation", *expected), tuple(rows), note)
 
 
-def watershed_table(choices: Sequence[WatershedChoice]) -> Table:
+def watershed_table(choices: Sequence[WatershedChoice], data_set: DataSet) -> Table:
     """Chosen watershed method and parameters with the runner-up, and the classical baseline, by split and family."""
     names = tuple(dict.fromkeys(name for choice in choices for name in _searched(choice)))
     metrics = dict.fromkeys(metric_of(choice.select_by).label for choice in choices if choice.select_by)
@@ -111,7 +141,7 @@ def watershed_table(choices: Sequence[WatershedChoice]) -> Table:
         )
         rows.append(Row(label, cells, note=choice.reason))
     note = (
-        "Probability thresholds in 0..1, sizes and gains in pixels of 0.25 µm. Parameters that are not searched have their "
+        f"Probability thresholds in 0..1, sizes and gains in pixels of {data_set.mpp:g} µm. Parameters that are not searched have their "
         "defaults (hovernet: the published ones). The runner-up is described by its differences from the best. "
         f"The metric is that of watershed.select_by, over all validation tiles; {_INTERVALS}."
     )
@@ -123,6 +153,18 @@ def _searched(choice: WatershedChoice) -> tuple[str, ...]:
     tried = [point.parameters for point in choice.tried if point.method == choice.method]
     varied = tuple(name for name in choice.parameters if len({point.get(name) for point in tried}) > 1)
     return (varied or tuple(choice.parameters)) if tried else ()
+
+
+def _some(documents: Iterable[FoldSummary | TargetCheck]) -> bool:
+    """True if some pixel is not annotated: most data sets have none, and need no column for it."""
+    return any(document.not_annotated.share > 0 for document in documents)
+
+
+def _not_annotated_cell(found: NotAnnotated) -> Cell:
+    cell = number_cell(share_of_pixels(found.share))
+    return cell._replace(
+        n=f"{counted(found.n_partly, 'tile')} in part, {found.n_wholly:,} wholly", hint=not_annotated_text(found)
+    )
 
 
 def _patients_cell(summary: FoldSummary) -> Cell:

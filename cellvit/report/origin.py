@@ -10,6 +10,7 @@ from cellvit.config.base import flattened
 from cellvit.config.encoders import PUBLISHED
 from cellvit.config.models import TrainingSettings
 from cellvit.config.settings import Settings
+from cellvit.formats.dataset import DataSet
 from cellvit.formats.documents import Document
 from cellvit.formats.timing import Timing
 from cellvit.report.cells import Cell, Row, Table, count_cell, number_cell, text_table
@@ -23,10 +24,10 @@ _DIGEST_DIGITS: Final = 16
 """Hex digits of a digest that are shown: enough to distinguish the files of a run. The tooltip has all of them."""
 
 
-def data_table(settings: Settings) -> Table:
+def data_table(settings: Settings, data_set: DataSet) -> Table:
     """Data, encoder and splits in words."""
     data, encoder, features = settings.data, settings.encoder, settings.features
-    source = f"folds in PanNuke's layout in {data.root}"
+    source = f"in {data.root}"
     if data.simulated:
         source = f"simulated by this package: {data.simulated.tiles_per_fold} tiles a fold, seed {data.simulated.seed}"
     weights = f"from {encoder.weights}"
@@ -38,7 +39,11 @@ def data_table(settings: Settings) -> Table:
     if encoder.untrained:
         weights = f"RANDOM (untrained), seed {encoder.seed}"
     facts = {
-        "Data": source,
+        "Data": f"{data_set.name}, {source}",
+        "Classes": ", ".join(data_set.class_names[1:]),
+        "Organs": ", ".join(data_set.organs) or "not known",
+        "Resolution": f"{data_set.mpp:g} µm per pixel",
+        "Licence of the data": data_set.licence or "not known",
         "Folds": ", ".join(map(str, data.folds)),
         "Encoder": f"{encoder.preset} ({encoder.spec.name}), frozen",
         "Weights of the encoder": weights,
@@ -50,7 +55,11 @@ def data_table(settings: Settings) -> Table:
         "Seed": str(settings.seed),
     }
     facts |= {f"Split {name}": _roles(split.roles) for name, split in settings.splits.items()}
-    for name, family in settings.families.items():
+    if settings.families is None:
+        facts["Families"] = "none: one decoder for all organs"
+    if settings.left_out_organs:
+        facts["Organs left out"] = ", ".join(settings.left_out_organs)
+    for name, family in (settings.families or {}).items():
         own = [f"{key}: {value}" for key, value in flattened(family.own).items()]
         facts[f"Family {name}"] = "; ".join([", ".join(family.organs), *own])
     return text_table("Data, encoder and splits", ("What", "Value"), facts)
@@ -126,6 +135,8 @@ def time_table(timings: Iterable[Timing]) -> Table:
 
 def _named_documents(data: ReportData) -> list[tuple[str, Document]]:
     named: list[tuple[str, Document]] = [(f"fold {summary.fold}", summary) for summary in data.fold_summaries]
+    named += [("check of the folds", check) for check in data.folds_checks]
+    named += [("check of the images", check) for check in data.own_checks]
     named += [(f"target check, fold {check.fold}", check) for check in data.target_checks]
     named += [(f"feature check, {check.fold_id}", check) for check in data.feature_checks]
     for decoder in data.decoders:

@@ -2,23 +2,20 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from cellvit.evaluation.advice import advice_by_fix
 from cellvit.evaluation.grading import grade_counts
-from cellvit.evaluation.images import CLASS_COLOURS, HV_COLOURS, NP_COLOURS, colour_bar_png, svg_uri
+from cellvit.evaluation.images import HATCH_COLOUR, HV_COLOURS, NP_COLOURS, colour_bar_png, svg_uri
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.gallery import Gallery, GalleryTile, Rank
-from cellvit.report import decoders, integrity, origin, results, sources, verdict
+from cellvit.report import confusion, decoders, final, integrity, origin, results, sources, verdict
 from cellvit.report.cells import Table
 from cellvit.report.charts import comparison_chart, training_curves
 from cellvit.report.data import Decoder, ReportData
 from cellvit.report.templates import rendered
-from cellvit.report.wording import counted, decoder_label, family_label, interval_label
-from cellvit.taxonomy import CLASS_NAMES, NUCLEUS_CLASSES, NucleusClass
-
-_LEGEND: Final = (*NUCLEUS_CLASSES, NucleusClass.BACKGROUND)
-"""Classes in the order of the legend; the background has a colour in NT maps only."""
+from cellvit.report.wording import counted, decoder_label, family_label, interval_label, not_annotated_text, start_line
+from cellvit.taxonomy import TILE_PX
 
 
 class Part(NamedTuple):
@@ -55,19 +52,26 @@ def shown_galleries(data: ReportData) -> tuple[Gallery, ...]:
 
 def _context(data: ReportData) -> dict[str, Any]:
     """Variables of the template."""
+    galleries = shown_galleries(data)
     return {
         "marks": data.marks,
         "encoder": data.settings.encoder,
         "verdict": verdict.verdict_lines(data),
         "absent": verdict.absent_lines(data),
         "headlines": _headline_parts(data),
+        "final_note": final.EXPLANATION,
+        "final_tables": _with_rows([final.final_table(data.finals, data.summary)]),
         "decoder_lines": decoders.decoder_lines(data.routed),
         "decoder_tables": _with_rows(map(decoders.decoder_table, data.routed)),
         "gate_counts": grade_counts(data.summary),
         "gates": verdict.gate_tables(data.summary, data.settings),
         "advice": advice_by_fix(data.summary, data.training_records, family_label),
-        "galleries": shown_galleries(data),
-        "swatches": {CLASS_NAMES[member]: CLASS_COLOURS[member] for member in _LEGEND},
+        "galleries": galleries,
+        "hatch": HATCH_COLOUR if any(tile.not_annotated for one in galleries for tile in one.tiles) else "",
+        "swatches": data.dataset.color_of,
+        "tile_um": TILE_PX * data.dataset.mpp,
+        "has_families": data.settings.families is not None,
+        "has_shared": any(decoder.is_shared for decoder in data.decoders),
         "np_bar": colour_bar_png(NP_COLOURS),
         "hv_bar": colour_bar_png(HV_COLOURS),
         "sources": _source_parts(data),
@@ -75,9 +79,11 @@ def _context(data: ReportData) -> dict[str, Any]:
         "organs": _organ_parts(data),
         "training": tuple(map(_training, data.decoders)),
         "checks": _check_parts(data),
-        "data": origin.data_table(data.settings),
+        "data": origin.data_table(data.settings, data.dataset),
         "run": _run_parts(data),
-        "licences": tuple(dict.fromkeys(decoder.header.licence for decoder in data.decoders)),
+        "licences": tuple(
+            dict.fromkeys(one.header.licence or data.dataset.licence_of_weights for one in data.decoders)
+        ),
     }
 
 
@@ -107,12 +113,16 @@ def _source_parts(data: ReportData) -> tuple[Part, ...]:
 def _check_parts(data: ReportData) -> tuple[Part, ...]:
     """Integrity checks and what was chosen before the test."""
     targets = integrity.target_table(data.target_checks), integrity.upper_bound_table(data.target_checks)
-    folds = integrity.fold_table(data.fold_summaries), integrity.class_count_table(data.fold_summaries)
+    folds = (
+        integrity.fold_table(data.fold_summaries),
+        integrity.class_count_table(data.fold_summaries, data.dataset),
+        integrity.own_data_table(data.own_checks, data.dataset),
+    )
     parts = (
         Part("Targets and upper bound: the best that a decoder can reach", _with_rows(targets)),
-        Part("Folds as read", _with_rows(folds)),
+        Part("Folds as read", _with_rows(folds), note=" ".join(data.data_warnings)),
         Part("Feature checks", _with_rows([integrity.feature_table(data.feature_checks)])),
-        Part("Watershed parameters", _with_rows([integrity.watershed_table(data.watersheds)])),
+        Part("Watershed parameters", _with_rows([integrity.watershed_table(data.watersheds, data.dataset)])),
     )
     return tuple(part for part in parts if part.tables)
 
@@ -150,9 +160,10 @@ def _headline(data: ReportData, split: str, routed: RoutedEvaluation | None) -> 
     table = results.headline_table(evaluations, routed, split, data.summary)
     if not rows:
         return Part(f"split {split}", (table,))
+    whose, shared = ("of each family ", "the shared decoder, ") if data.settings.families is not None else ("", "")
     alt = (
-        f"AJI, bPQ and mPQ of each family on the test tiles of split {split}, with 95 % intervals, for the family decoder, "
-        "the shared decoder, the classical baseline and the upper bound. The table below has the same values."
+        f"AJI, bPQ and mPQ {whose}on the test tiles of split {split}, with 95 % intervals, for the decoder, "
+        f"{shared}the classical baseline and the upper bound. The table below has the same values."
     )
     return Part(f"split {split}", (table,), svg_uri(comparison_chart(rows)), alt)
 
@@ -165,13 +176,14 @@ def _family(evaluation: FamilyEvaluation) -> Part:
     tables = (
         results.metrics_table(evaluation, "All nuclei"),
         results.class_table(evaluation, "By class"),
-        results.class_confusion_table(evaluation, "Confusion of nuclear classes"),
+        confusion.class_confusion_table(evaluation, "Confusion of nuclear classes"),
         results.organ_table(evaluation, "By organ"),
         results.gap_table(evaluation),
         results.values_table(differences, evaluation.differences, results.small_print(evaluation)),
     )
     label = interval_label(evaluation.n_patients, evaluation.n_tiles_without_patient)
     note = f"{evaluation.n_tiles:,} test tiles with {evaluation.n_nuclei:,} nuclei; {label}."
+    note += f" {not_annotated_text(evaluation.not_annotated)}".rstrip()
     if evaluation.n_patients_trained_on:
         note += (
             f" The decoder was also trained on tiles of {evaluation.n_patients_trained_on:,} of these patients: these "
@@ -191,13 +203,14 @@ def _organs(split: str, head: OrganHeadEvaluation | None, routed: RoutedEvaluati
         ]
         tables += [
             results.values_table("OrganHead on all test tiles", head.values, results.small_print(head)),
-            results.confusion_table(head.organ_names, head.confusion, "Confusion of organs on test tiles"),
+            confusion.confusion_table(head.organ_names, head.confusion, "Confusion of organs on test tiles"),
         ]
     if routed is not None and routed.status == "evaluated":
+        notes += filter(None, [not_annotated_text(routed.not_annotated)])
         tables += [
             results.metrics_table(routed, "All test tiles, each decoded by the decoder of its predicted organ"),
             results.class_table(routed, "The same by class"),
-            results.class_confusion_table(routed, "Confusion of nuclear classes, organ predicted"),
+            confusion.class_confusion_table(routed, "Confusion of nuclear classes, organ predicted"),
             results.organ_table(routed, "The same by organ"),
         ]
     for name, document in (("OrganHead", head), ("The routed evaluation", routed)):
@@ -214,6 +227,8 @@ def _training(decoder: Decoder) -> Part:
     last = decoder.history.iloc[-1]
     steps = f"{last['step']:.0f} steps ({last['epochs']:.1f} epochs)"
     note = f"{steps}; step {header.step} was selected ({header.selection})."
+    if header.start is not None:
+        note += start_line(header.start, header.tiles.get("validate", 0))
     alt = (
         f"Training curves, {heading}: every part of the loss on training and validation folds, and NP Dice, HV MSE, HV "
         f"skill, HV angle error and length, NT accuracy and the metric that selects the step on validation folds, over "

@@ -1,10 +1,9 @@
-"""Tables of the values on test tiles: by family, organ and class, beside every baseline; confusion of organs."""
+"""Tables of the values on test tiles: by family, organ and class, beside every baseline."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-
-import numpy as np
+from typing import NamedTuple
 
 from cellvit.evaluation.summary import Keyed
 from cellvit.formats.documents import Value, Values
@@ -19,7 +18,6 @@ from cellvit.report.cells import (
     Table,
     absent_row,
     as_range,
-    count_cell,
     number,
     value_cell,
     value_of,
@@ -36,7 +34,7 @@ from cellvit.report.wording import (
     split_class,
     system_label,
 )
-from cellvit.taxonomy import CLASS_NAMES
+from cellvit.taxonomy import ONE_DECODER
 
 Systems = Mapping[str, Values]
 Evaluation = FamilyEvaluation | RoutedEvaluation
@@ -45,18 +43,13 @@ _ORGAN_METRICS = ("aji", "bpq", "mpq", "dice", "detection_f1")
 """Metrics in the tables of organs; the class PQs of each organ are in evaluation/split*/."""
 
 _BESIDE = ("decoder", "shared", "classical", "upper_bound")
-"""Systems in the headline tables."""
+"""Systems in the headline tables; the shared decoder only where there is one."""
 
 _LEAD_OVER = ("classical", "shared")
 """Systems that the decoder is compared with on the same tiles."""
 
-_HEADLINE_COLUMNS = (*map(short_label, _BESIDE), *(f"Lead over {short_label(name).lower()}" for name in _LEAD_OVER))
-
 NO_NUCLEI = "undefined (n = 0): no test tile has a nucleus of it, neither in the ground truth nor in any prediction"
 """Replaces the rows of a class or organ of which no value is defined."""
-
-_NUCLEI = ("Without class", *CLASS_NAMES[1:])
-"""Rows and columns of a confusion of nuclei."""
 
 _MIXED = "95 % interval over patients where they are known, else over tiles (see each family below)"
 """Intervals of evaluations that are not all over the same units."""
@@ -82,27 +75,30 @@ def headline_table(
     """
     rows: list[Row] = []
     shown: list[Evaluation] = [one for one in evaluations if one.status == "evaluated"]
+    columns = _Columns.of(one.family for one in evaluations)
     for evaluation in evaluations:
         label = family_label(evaluation.family)
         if evaluation.status == "absent":
-            rows.append(absent_row(label, evaluation.reason, len(_HEADLINE_COLUMNS)))
+            rows.append(absent_row(label, evaluation.reason, len(columns.labels)))
         else:
             of_family = summary.get((split, evaluation.family), {})
-            rows += _headline_rows(label, evaluation.systems, evaluation.differences, of_family)
+            rows += _headline_rows(label, evaluation.systems, evaluation.differences, columns, of_family)
     if routed is not None and routed.status == "evaluated":
-        rows += _headline_rows(family_label("organ_predicted"), as_decoder(routed.systems), routed.differences)
+        label = family_label("organ_predicted")
+        rows += _headline_rows(label, as_decoder(routed.systems), routed.differences, columns)
         shown.append(routed)
     note = (
         f"{small_print(*shown)} Lead: difference on the same tiles; green (red) where its interval is above (below) 0, "
         f"each comparison on its own.{_note_on_seeds(summary)}"
     )
     caption = f"Split {split}: test tiles"
-    return Table(caption, "Family and metric", _HEADLINE_COLUMNS, tuple(rows), note, "results headline")
+    return Table(caption, "Family and metric", columns.labels, tuple(rows), note, "results headline")
 
 
 def mean_table(summary: Keyed) -> Table:
     """AJI, bPQ and mPQ as means over the splits, as published results are; no rows where there is one split."""
     rows: list[Row] = []
+    columns = _Columns.of(family for _, family in summary)
     for (split, family), by_metric in summary.items():
         if split == MEAN_SPLIT:
             values = {metric: value for metric, row in by_metric.items() if (value := value_of(row)) is not None}
@@ -111,19 +107,19 @@ def mean_table(summary: Keyed) -> Table:
                 keys = {name: _as_in_summary(name, system) for name in HEADLINE}
                 systems[system] = {name: values[key] for name, key in keys.items() if key in values}
             names = [name for name in HEADLINE if name in values]
-            rows += _headline_rows(family_label(family), systems, values, by_metric, names)
+            rows += _headline_rows(family_label(family), systems, values, columns, by_metric, names)
     note = (
         "Small print: lowest and highest split, and the number of splits (n) that define the value. Lead: green (red) "
         f"where it is above (below) 0 in every split.{_note_on_seeds(summary)}"
     )
     caption = "Mean over splits: test tiles"
     ranges = tuple(row._replace(cells=tuple(map(as_range, row.cells))) for row in rows)
-    return Table(caption, "Family and metric", _HEADLINE_COLUMNS, ranges, note, "results headline")
+    return Table(caption, "Family and metric", columns.labels, ranges, note, "results headline")
 
 
 def metrics_table(evaluation: Evaluation, caption: str) -> Table:
     """Every metric of all nuclei together, with its convention."""
-    names = [name for name in _names(evaluation.systems) if split_class(name) is None]
+    names = [name for name in _names(evaluation.systems) if split_class(name, evaluation.dataset) is None]
     return _systems_table(caption, [("", evaluation.systems, names)], evaluation)
 
 
@@ -131,7 +127,7 @@ def class_table(evaluation: Evaluation, caption: str) -> Table:
     """Every metric of single classes."""
     groups: dict[str, list[str]] = {}
     for name in _names(evaluation.systems):
-        parts = split_class(name)
+        parts = split_class(name, evaluation.dataset)
         if parts is not None:
             groups.setdefault(parts[1], []).append(name)
     return _systems_table(caption, [(group, evaluation.systems, names) for group, names in groups.items()], evaluation)
@@ -161,43 +157,6 @@ def values_table(caption: str, values: Values, note: str) -> Table:
     return Table(caption, "Metric", ("Test tiles",), rows, note)
 
 
-def confusion_table(organs: Sequence[str], counts: Sequence[Sequence[int]], caption: str) -> Table:
-    """Tiles by true organ (rows) and predicted organ; organs without a tile on either side are named below the table."""
-    table = np.array(counts, np.int64).reshape(len(organs), len(organs))
-    names = [organ.replace("_", " ") for organ in organs]
-    used = [place for place in range(len(organs)) if table[place].any() or table[:, place].any()]
-    rows = []
-    for true in used:
-        total = int(table[true].sum())
-        cells = (_confusion_cell(int(table[true, other]), total, right=true == other) for other in used)
-        rows.append(Row(names[true], (*cells, count_cell(total))))
-    unused = ", ".join(name for place, name in enumerate(names) if place not in used)
-    note = "Rows: true organ; columns: predicted organ. Each cell: tiles, and their share of the row, which also shades it."
-    note += f" Without test tiles and never predicted: {unused}." if unused else ""
-    return Table(caption, "True organ", (*(names[place] for place in used), "Tiles"), tuple(rows), note, "confusion")
-
-
-def class_confusion_table(evaluation: Evaluation, caption: str) -> Table:
-    """Nuclei by true and predicted class, with the missed and the false ones; classes that are on neither side are left out."""
-    side = len(CLASS_NAMES) + 1
-    table = np.array(evaluation.class_confusion, np.int64).reshape(-1, side) if evaluation.class_confusion else None
-    if table is None or not table.any():
-        return Table(caption, "True class", (), ())
-    used = [*np.flatnonzero((table.sum(axis=1) + table.sum(axis=0))[1:-1]) + 1]
-    used = [0, *used] if table[0].any() or table[:, 0].any() else used
-    rows = []
-    for true in (*used, side - 1):
-        total = int(table[true].sum())
-        cells = (_confusion_cell(int(table[true, other]), total, right=true == other) for other in (*used, side - 1))
-        rows.append(Row(_NUCLEI[true] if true < side - 1 else "False nucleus", (*cells, count_cell(total))))
-    note = (
-        "Rows: true class; columns: predicted class. Nuclei are paired by their centroids within 12 px (3 µm), with the "
-        "distances beyond the radius excluded first. Each cell: nuclei, and their share of the row, which also shades it."
-    )
-    columns = (*(_NUCLEI[place] for place in used), "Missed", "Nuclei")
-    return Table(caption, "True class", columns, tuple(rows), note, "confusion")
-
-
 def lead(difference: Value | None) -> Cell:
     """How far the decoder is ahead on the same tiles; clear only where the interval excludes 0."""
     cell = value_cell(difference)
@@ -218,10 +177,30 @@ def as_decoder(systems: Systems) -> dict[str, Values]:
     return {**systems, "decoder": systems.get("organ_predicted", {})}
 
 
-def _headline_rows(
+class _Columns(NamedTuple):
+    """Columns of a headline table: systems, and those that the decoder is compared with."""
+
+    systems: tuple[str, ...]
+    lead_over: tuple[str, ...]
+
+    @classmethod
+    def of(cls, families: Iterable[str]) -> "_Columns":
+        """All columns, without those of the shared decoder where a run has one decoder."""
+        left_out = ("shared",) if set(families) == {ONE_DECODER} else ()
+        return cls(*(tuple(name for name in names if name not in left_out) for names in (_BESIDE, _LEAD_OVER)))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Headings of the columns."""
+        leads = (f"Lead over {short_label(name).lower()}" for name in self.lead_over)
+        return (*map(short_label, self.systems), *leads)
+
+
+def _headline_rows(  # six arguments: the values of a row, its columns, and what its small print says
     label: str,
     systems: Systems,
     differences: Values,
+    columns: _Columns,
     summary: Mapping[str, SummaryRow] = MappingProxyType({}),
     names: Sequence[str] = HEADLINE,
 ) -> list[Row]:
@@ -229,9 +208,9 @@ def _headline_rows(
     for place, name in enumerate(names):
         cells = [
             _with_seeds(value_cell(systems.get(system, {}).get(name)), summary.get(_as_in_summary(name, system)))
-            for system in _BESIDE
+            for system in columns.systems
         ]
-        for system in _LEAD_OVER:
+        for system in columns.lead_over:
             key = f"{name}_minus_{system}"
             cells.append(_with_seeds(lead(differences.get(key)), summary.get(key)))
         rows.append(Row(metric_of(name).label, tuple(cells), group="" if place else label))
@@ -267,7 +246,7 @@ def _systems_table(caption: str, blocks: Sequence[tuple[str, Systems, Iterable[s
             rows.append(Row(group, (Cell(NO_NUCLEI, kind="undefined reason", span=len(columns)),)))
             continue
         for place, name in enumerate(known):
-            parts = split_class(name)
+            parts = split_class(name, evaluation.dataset)
             metric = class_metric(parts[0]) if parts and group else metric_of(name)
             cells = tuple(value_cell(systems.get(system, {}).get(name)) for system in columns)
             rows.append(Row(metric.label, cells, note=metric.convention, group="" if place else group))
@@ -279,12 +258,3 @@ def _systems_table(caption: str, blocks: Sequence[tuple[str, Systems, Iterable[s
 def _names(systems: Systems) -> tuple[str, ...]:
     """Names of all metrics, in the order of the documents."""
     return tuple(dict.fromkeys(name for values in systems.values() for name in values))
-
-
-def _confusion_cell(count: int, total: int, *, right: bool) -> Cell:
-    if not total:
-        return Cell("–", kind="undefined", hint="nothing in this row: its shares are undefined")
-    if not count:
-        return Cell("·", kind="zero", hint="0")
-    share = count / total
-    return Cell(f"{count:,}", interval=f"{share:.0%}", kind="right" if right else "wrong", shade=round(share, 3))

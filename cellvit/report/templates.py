@@ -2,7 +2,7 @@
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cellvit.report.wording import decoder_label, short_label
+from cellvit.report.wording import decoder_label, share_of_pixels, short_label
 
 
 def rendered(template: str, **variables: object) -> str:
@@ -15,6 +15,6 @@ def rendered(template: str, **variables: object) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"decoder": decoder_label, "short": short_label}
+    environment.filters |= {"decoder": decoder_label, "percent": share_of_pixels, "short": short_label}
     style, _, _ = loader.get_source(environment, "style.css")
     return environment.get_template(template).render(style=style, **variables)

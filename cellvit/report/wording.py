@@ -2,9 +2,12 @@
 
 from typing import Final, NamedTuple
 
+from cellvit.formats.checkpoints import StartWeights
+from cellvit.formats.dataset import DataSet
 from cellvit.formats.summary import MEAN_SPLIT
+from cellvit.formats.tiles import NotAnnotated
 from cellvit.metrics.intervals import MIN_UNITS
-from cellvit.taxonomy import CLASS_NAMES, SHARED_FAMILY
+from cellvit.taxonomy import ONE_DECODER, SHARED_FAMILY
 
 
 class Metric(NamedTuple):
@@ -18,8 +21,8 @@ _PUBLISHED = "PanNuke's protocol: mean over tiles, then over organs"
 _TILES = "mean over tiles"
 _PIXELS = "pixels of all tiles pooled"
 _NUCLEAR_PIXELS = "over nuclear pixels of all tiles pooled"
-_CENTROIDS = "centroids within 12 px (3 µm), counts added over all tiles"
-_NEAR = "centroids paired within 12 px (3 µm), with the distances beyond it excluded before the assignment"
+_CENTROIDS = "centroids within 3 µm, counts added over all tiles"
+_NEAR = "centroids paired within 3 µm, with the distances beyond it excluded before the assignment"
 _MATCHED = "mean over all nuclei that match at IoU > 0.5"
 _PRESENT = "classes that are absent from the ground truth of a tile do not count"
 
@@ -91,7 +94,7 @@ GAP_METRICS: Final = {
 """Gaps from training to test; positive where the test is worse."""
 
 SYSTEMS: Final = {
-    "decoder": "Family decoder",
+    "decoder": "Decoder",
     "organ_predicted": "Organ predicted",
     "organ_given": "Organ given",
     "families": "Family decoders alone (organ given)",
@@ -111,32 +114,36 @@ _SHORT: Final = {
 
 _FAMILIES: Final = {
     SHARED_FAMILY: "all organs (shared decoder)",
+    ONE_DECODER: "the decoder",
     "organ_predicted": "all test tiles, organ predicted",
     "organ_given": "all test tiles, organ given",
     "organ_head": "OrganHead",
 }
 """Families of summary.csv that are not families of the settings."""
 
-_CLASSES: Final = {name.lower(): name for name in CLASS_NAMES[1:]}
+_OF_CLASS: Final = ("pq", "precision", "recall", "f1", "count_bias", "count_limit", "count_concordance")
+"""Metrics that are also reported for each class."""
 
 
-def split_class(metric: str) -> tuple[str, str] | None:
+def split_class(metric: str, data_set: DataSet) -> tuple[str, str] | None:
     """Base and class of a metric of one class; None for a metric of all.
 
     Examples:
-        >>> split_class("pq_neoplastic"), split_class("aji_plus")
+        >>> from cellvit.formats.dataset import PANNUKE
+        >>> split_class("pq_neoplastic", PANNUKE), split_class("aji_plus", PANNUKE)
         (('pq', 'Neoplastic'), None)
     """
-    base, _, last = metric.rpartition("_")
-    return (base, _CLASSES[last]) if base and last in _CLASSES else None
+    name_of = dict(zip(data_set.class_keys, data_set.class_names[1:], strict=True))
+    found = ((base, metric.removeprefix(f"{base}_")) for base in _OF_CLASS if metric.startswith(f"{base}_"))
+    return next(((base, name_of[key]) for base, key in found if key in name_of), None)
 
 
 def metric_of(name: str) -> Metric:
     """Name and convention of a metric; one that is not listed is shown by its own name.
 
     Examples:
-        >>> metric_of("pq_dead").label, metric_of("shape_error").label
-        ('PQ, Dead', 'shape error')
+        >>> metric_of("aji_plus").label, metric_of("shape_error").label
+        ('AJI+', 'shape error')
     """
     if name in METRICS:
         return METRICS[name]
@@ -146,10 +153,7 @@ def metric_of(name: str) -> Metric:
     first, minus, other = name.partition("_minus_")
     if minus:
         return Metric(f"{metric_of(first).label}, minus: {system_label(other)}", "paired difference on the same tiles")
-    parts = split_class(name)
-    if parts is None:
-        return Metric(name.replace("_", " "), "")
-    return class_metric(parts[0])._replace(label=f"{class_metric(parts[0]).label}, {parts[1]}")
+    return Metric(name.replace("_", " "), "")
 
 
 def class_metric(base: str) -> Metric:
@@ -201,6 +205,45 @@ def interval_label(n_patients: int, n_tiles_without: int) -> str:
         return f"fewer than {MIN_UNITS} patients: no interval"
     rest = f" and {counted(n_tiles_without, 'tile')} of unknown patient" if n_tiles_without else ""
     return f"95 % interval over {counted(n_patients, 'patient')}{rest}"
+
+
+def not_annotated_text(found: NotAnnotated) -> str:
+    """What is not annotated of some tiles, in a sentence; empty if nothing.
+
+    Examples:
+        >>> not_annotated_text(NotAnnotated(share=0.125, n_partly=3, n_wholly=1))
+        '12.5% of the pixels are not annotated and count nowhere (3 tiles in part; 1 tile wholly, which is not scored).'
+    """
+    if not found.share > 0:
+        return ""
+    parts = [f"{counted(found.n_partly, 'tile')} in part"] if found.n_partly else []
+    if found.n_wholly:
+        which = "which is" if found.n_wholly == 1 else "which are"
+        parts.append(f"{counted(found.n_wholly, 'tile')} wholly, {which} not scored")
+    return f"{share_of_pixels(found.share)} of the pixels are not annotated and count nowhere ({'; '.join(parts)})."
+
+
+def share_of_pixels(share: float) -> str:
+    """A share in percent; one that is not 0 never looks like 0.
+
+    Examples:
+        >>> share_of_pixels(0.125), share_of_pixels(0.00001), share_of_pixels(0)
+        ('12.5%', '<0.1%', '0.0%')
+    """
+    return "<0.1%" if 0 < share < 0.001 else f"{share:.1%}"
+
+
+def start_line(start: StartWeights, n_validate: int) -> str:
+    """Where a training started, as a continued sentence, and what these weights had already seen."""
+    new = f", and new weights for {', '.join(start.new)} (other classes)" if start.new else ""
+    seen = (
+        f" The start weights have seen {start.n_validation_tiles_seen:,} of {n_validate:,} validation tiles: the selected step "
+        "and the decoding may fit them too well."
+    )
+    return (
+        f" It started from the weights of {start.file} (split {start.split}, family {start.family}, step {start.step}, sha256 "
+        f"{start.sha256[:16]}){new}.{seen if start.n_validation_tiles_seen else ''}"
+    )
 
 
 def counted(count: int, thing: str) -> str:

@@ -9,20 +9,23 @@ from typing import Annotated
 import pandas as pd
 
 from cellvit.config.steps import BuildReportSettings
+from cellvit.evaluation.summary import with_plain_name
 from cellvit.formats.checkpoints import CheckpointHeader, read_header
 from cellvit.formats.content import provenance_of
+from cellvit.formats.dataset import DataSet
 from cellvit.formats.digests import check_table
 from cellvit.formats.documents import AnyDocument, read_document
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.features import FeatureCheck
 from cellvit.formats.gallery import Gallery
 from cellvit.formats.history import read_history
+from cellvit.formats.own_check import OwnDataCheck
 from cellvit.formats.page import write_page
 from cellvit.formats.summary import SummaryOrigin, read_summary
-from cellvit.formats.tiles import FoldSummary, TargetCheck
+from cellvit.formats.tiles import FoldsCheck, FoldSummary, TargetCheck
 from cellvit.formats.timing import read_timings
 from cellvit.formats.watershed import WatershedChoice
-from cellvit.report.data import Decoder, ReportData, by_split, keyed, pair_decoders
+from cellvit.report.data import Decoder, ReportData, by_split, keyed, pair_decoders, pair_finals
 from cellvit.report.page import render
 from cellvit.workflow.arguments import Code, Input, Output, Setting, Through, check_paired
 
@@ -41,14 +44,18 @@ class Arguments:
     evaluations: Annotated[Paths, Input("evaluations of the families")]
     tables: Annotated[Paths, Input("tables of the test tiles, in the order of --evaluations")]
     galleries: Annotated[Paths, Input("galleries of the families")]
-    routed: Annotated[Paths, Input("evaluations with the organ predicted")]
-    organ_heads: Annotated[Paths, Input("evaluations of OrganHead")]
+    routed: Annotated[Paths, Input("evaluations with the organ predicted")] = ()
+    organ_heads: Annotated[Paths, Input("evaluations of OrganHead")] = ()
     checkpoints: Annotated[Paths, Input("decoders")]
     histories: Annotated[Paths, Input("training histories, in the order of --checkpoints")]
     watersheds: Annotated[Paths, Input("watershed choices")]
     folds: Annotated[Paths, Input("summaries of the folds")]
+    folds_check: Annotated[Paths, Input("check that no image has two roles in a split")] = ()
+    own_data: Annotated[Paths, Input("check of a data set of one's own; none in PanNuke's layout")] = ()
     target_checks: Annotated[Paths, Input("target checks of the folds")]
     feature_checks: Annotated[Paths, Input("feature checks of the folds")]
+    finals: Annotated[Paths, Input("final models, if they were trained: decoders and OrganHead")] = ()
+    final_watersheds: Annotated[Paths, Input("watershed choices of the final decoders")] = ()
     timings: Annotated[Paths, Through("timings of the jobs")] = ()
     page: Annotated[Path, Output("HTML page to write")]
     code: Code = ""
@@ -65,7 +72,9 @@ def run(arguments: Arguments) -> None:
     check_paired(checkpoints=arguments.checkpoints, histories=arguments.histories)
     settings = arguments.settings.model_dump(mode="json", by_alias=True)  # `cellvit compare` loads them again
     provenance = provenance_of(arguments.page, _inputs(arguments), settings)
-    data = _read(arguments, provenance.marks)
+    data = _read(arguments, provenance.dataset, provenance.marks)
+    for organ, count in data.left_out.items():
+        log.warning("left out organ=%s tiles=%d of all folds (left_out_organs)", organ, count)
     page = render(data)
     write_page(arguments.page, page, provenance)
     log.info("report path=%s megabytes=%.1f decoders=%d", arguments.page, len(page) / 1e6, len(data.decoders))
@@ -75,17 +84,25 @@ def _inputs(arguments: Arguments) -> Paths:
     """Everything that the page is made from, except the timings."""
     tables = (arguments.summary, arguments.summary_origin, *arguments.tables, *arguments.histories)
     evaluations = (*arguments.evaluations, *arguments.galleries, *arguments.routed, *arguments.organ_heads)
-    checks = (*arguments.folds, *arguments.target_checks, *arguments.feature_checks)
-    return (*tables, *evaluations, *checks, *arguments.checkpoints, *arguments.watersheds)
+    checks = (
+        *arguments.folds,
+        *arguments.folds_check,
+        *arguments.own_data,
+        *arguments.target_checks,
+        *arguments.feature_checks,
+    )
+    finals = (*arguments.finals, *arguments.final_watersheds)
+    return (*tables, *evaluations, *checks, *arguments.checkpoints, *arguments.watersheds, *finals)
 
 
-def _read(arguments: Arguments, marks: tuple[str, ...]) -> ReportData:
+def _read(arguments: Arguments, data_set: DataSet, marks: tuple[str, ...]) -> ReportData:
     settings = arguments.settings.settings
     check_table(arguments.summary, read_document(arguments.summary_origin, SummaryOrigin).tables, "summary.csv")
     return ReportData(
         settings=settings,
+        dataset=data_set,
         marks=marks,
-        summary=keyed(read_summary(arguments.summary)),
+        summary=with_plain_name(keyed(read_summary(arguments.summary))),
         decoders=_decoders(arguments),
         routed=by_split(settings, _documents(arguments.routed, RoutedEvaluation)),
         organ_heads=by_split(settings, _documents(arguments.organ_heads, OrganHeadEvaluation)),
@@ -93,21 +110,25 @@ def _read(arguments: Arguments, marks: tuple[str, ...]) -> ReportData:
         feature_checks=tuple(sorted(_documents(arguments.feature_checks, FeatureCheck), key=lambda one: one.fold_id)),
         fold_summaries=tuple(sorted(_documents(arguments.folds, FoldSummary), key=lambda summary: summary.fold)),
         timings=read_timings(arguments.timings),
+        folds_checks=tuple(_documents(arguments.folds_check, FoldsCheck)),
+        own_checks=tuple(_documents(arguments.own_data, OwnDataCheck)),
+        finals=pair_finals(map(read_header, arguments.finals), _documents(arguments.final_watersheds, WatershedChoice)),
     )
 
 
 def _decoders(arguments: Arguments) -> tuple[Decoder, ...]:
     """Decoders with their documents; each table has the digest that its document records."""
-    evaluations = _documents(arguments.evaluations, FamilyEvaluation)
+    evaluations, settings = _documents(arguments.evaluations, FamilyEvaluation), arguments.settings.settings
     for path, evaluation in zip(arguments.tables, evaluations, strict=True):
         check_table(path, evaluation.tables, "tiles")
-    return pair_decoders(
-        arguments.settings.settings,
+    decoders = pair_decoders(
+        settings,
         [_training(*paths) for paths in zip(arguments.checkpoints, arguments.histories, strict=True)],
         watersheds=_documents(arguments.watersheds, WatershedChoice),
         evaluations=evaluations,
         galleries=_documents(arguments.galleries, Gallery),
     )
+    return tuple(one.with_plain_name for one in decoders) if settings.families is None else decoders
 
 
 def _training(checkpoint: Path, history: Path) -> tuple[CheckpointHeader, pd.DataFrame]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from cellvit.config.evaluation import IntegrityGates
+from cellvit.evaluation.annotated import n_nuclei, not_annotated
 from cellvit.evaluation.checks import passed_checks
 from cellvit.evaluation.system_scores import perfect_maps, scores_of_maps
 from cellvit.evaluation.target_checks import (
@@ -21,6 +22,7 @@ from cellvit.evaluation.target_checks import (
 )
 from cellvit.evaluation.values import metric_values
 from cellvit.formats.content import provenance_of
+from cellvit.formats.dataset import DataSet
 from cellvit.formats.documents import write_document
 from cellvit.formats.hdf5 import Rows
 from cellvit.formats.tile_table import TileScores
@@ -59,11 +61,12 @@ def run(arguments: Arguments) -> None:
         IntegrityError: A check failed; no file is written.
     """
     with open_tiles(arguments.tiles) as tiles, workers(arguments.threads, len(tiles)) as pool:
+        data_set = tiles.dataset
         upper_bounds: dict[str, TileScores] = {
-            method: scores_of_maps(_perfect_maps(tiles, method), defaults(), family="", pool=pool)
+            method: scores_of_maps(_perfect_maps(tiles, method), defaults(), data_set, family="", pool=pool)
             for method, defaults in METHODS.items()
         }
-    document = _document(arguments, upper_bounds)
+    document = _document(arguments, upper_bounds, data_set)
     write_document(arguments.check, document)
     if not document.n_nuclei:
         log.warning("fold=%d has no nucleus in %d tiles; nothing to check", arguments.fold, document.n_tiles)
@@ -74,7 +77,7 @@ def _perfect_maps(tiles: Rows, method: str) -> Iterator[MapBatch]:
     return reported(maps, f"scored system=upper_bound method={method}", len(tiles))
 
 
-def _document(arguments: Arguments, upper_bounds: dict[str, TileScores]) -> TargetCheck:
+def _document(arguments: Arguments, upper_bounds: dict[str, TileScores], data_set: DataSet) -> TargetCheck:
     values = {method: metric_values(scores) for method, scores in upper_bounds.items()}
     upper_bound = {method: {name: of_method[name] for name in _METRICS} for method, of_method in values.items()}
     by_organ, gates = aji_by_organ(upper_bounds), arguments.settings
@@ -84,10 +87,11 @@ def _document(arguments: Arguments, upper_bounds: dict[str, TileScores]) -> Targ
         provenance=provenance_of(arguments.check, [arguments.tiles], settings),
         fold=arguments.fold,
         n_tiles=len(scores),
-        n_nuclei=int(scores.column("n_true").sum()),
+        n_nuclei=n_nuclei(scores),
         tiles_by_organ=tiles_by_organ(scores),
-        nuclei_by_class=nuclei_by_class(scores),
+        nuclei_by_class=nuclei_by_class(scores, data_set),
         coverage=coverage(scores),
+        not_annotated=not_annotated(scores),
         hv_length=hv_length(scores),
         upper_bound=upper_bound,
         upper_bound_aji_by_organ=by_organ,

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Final
 import numpy as np
 
 from cellvit.config.steps import EvaluateSettings
+from cellvit.evaluation.annotated import n_nuclei, not_annotated
 from cellvit.evaluation.gallery import choose_tiles, gallery_tiles
 from cellvit.evaluation.map_sums import predicted_sums
-from cellvit.evaluation.scoring import COLUMNS
+from cellvit.evaluation.scoring import columns_of
 from cellvit.evaluation.sources import values_by_source
 from cellvit.evaluation.system_scores import perfect_maps, scores_of_classical, scores_of_maps
 from cellvit.evaluation.systems import Decoder, read_decoder, shown, system_values
@@ -23,6 +24,7 @@ from cellvit.formats.evaluations import FamilyEvaluation, SourceValues
 from cellvit.formats.family import FamilyData, open_family
 from cellvit.formats.gallery import Gallery, GalleryTile
 from cellvit.formats.provenance import Provenance
+from cellvit.formats.seen import check_unseen
 from cellvit.formats.tile_table import TileScores, write_tile_scores
 from cellvit.formats.tiles import TileBatch, groups_of, read_tiles
 from cellvit.inference.maps import load_decoder, predict_maps
@@ -42,7 +44,7 @@ _BLOCK_TILES: Final = 16
 _SYSTEMS: Final = 4
 """Systems that segment every test tile: decoder, shared, classical, upper_bound."""
 
-_NO_NUCLEI: Final = "No test tile of this family has a nucleus."
+_NO_NUCLEI: Final = "No test tile of this decoder has a nucleus."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,8 @@ class _Test:
         loaded = load_decoder(decoder.path, resolve_device(self.arguments.device))
         averages = decoder.choice.average_views
         sums = predicted_sums(loaded, self.data.features, self.data.tiles, rows, average_views=averages)
-        return MapSums(np.concatenate([MapSums.empty().rows, *reported(sums, what, len(rows))]))
+        none = MapSums.empty(self.data.tiles.dataset.n_classes)
+        return MapSums(np.concatenate([none.rows, *reported(sums, what, len(rows))]))
 
     def tiles(self, what: str) -> Iterator[TileBatch]:
         """The test tiles in blocks."""
@@ -105,6 +108,7 @@ def run(arguments: Arguments) -> None:
     pictures: tuple[GalleryTile, ...] = ()
     with open_family(arguments.members, arguments.tiles, arguments.features) as data:
         test = _Test(arguments, data, data.rows_of_folds(arguments.test_folds))
+        check_unseen(arguments.checkpoint, decoder.header.seen, data.tiles, test.rows)
         reason = decoder.header.reason or (
             "" if len(test.rows) else f"no tiles in test folds {list(arguments.test_folds)}"
         )
@@ -124,7 +128,7 @@ def run(arguments: Arguments) -> None:
             fields = _values(scores, sums, data.tiles.names("patient", train_rows))
             evaluation = evaluation.model_copy(update=fields | {"sources": _sources(scores, decoders)})
             pictures = _pictures(test, decoder, scores)
-    write_tile_scores(arguments.table, scores, COLUMNS)
+    write_tile_scores(arguments.table, scores, columns_of(evaluation.dataset))
     tables = {"tiles": sha256_of(arguments.table)}
     write_document(arguments.evaluation, evaluation.model_copy(update={"tables": tables}))
     note, provenance = reason or ("" if pictures else _NO_NUCLEI), _provenance(arguments, arguments.gallery)
@@ -133,6 +137,8 @@ def run(arguments: Arguments) -> None:
     where = f"evaluation split={arguments.split} family={arguments.family}"
     if reason:
         log.warning("%s absent: %s", where, reason)
+    if n_wholly := evaluation.not_annotated.n_wholly:
+        log.warning("%s not_scored=%d: tiles that are not annotated", where, n_wholly)
     for system, values in evaluation.systems.items():
         line = shown(values, ("aji", "bpq", "mpq", "np_dice"))
         log.info("%s system=%s tiles=%d %s", where, system, evaluation.n_tiles, line)
@@ -157,14 +163,17 @@ def _shared(arguments: Arguments) -> dict[str, Decoder]:
 def _scores(test: _Test, decoders: dict[str, Decoder], majority: int) -> dict[str, TileScores]:
     """Scores of every system on the test tiles; the upper bound uses the decoder's watershed."""
     family, rows, scores, decoder = test.arguments.family, test.rows, dict[str, TileScores](), decoders["decoder"]
+    data_set = test.data.tiles.dataset
     with workers(test.arguments.threads, _SYSTEMS * len(rows)) as pool:
         for system, of_system in decoders.items():
             maps = test.maps(of_system, rows, f"scored system={system}")
-            scores[system] = scores_of_maps(maps, of_system.watershed, family=of_system.header.family, pool=pool)
+            of_family = of_system.header.family
+            scores[system] = scores_of_maps(maps, of_system.watershed, data_set, family=of_family, pool=pool)
         tiles = test.tiles("scored system=classical")
-        scores["classical"] = scores_of_classical(tiles, decoder.classical, majority, family=family, pool=pool)
+        classical = decoder.classical
+        scores["classical"] = scores_of_classical(tiles, classical, majority, data_set, family=family, pool=pool)
         maps = map(perfect_maps, test.tiles("scored system=upper_bound"))
-        scores["upper_bound"] = scores_of_maps(maps, decoder.watershed, family=family, pool=pool)
+        scores["upper_bound"] = scores_of_maps(maps, decoder.watershed, data_set, family=family, pool=pool)
     return scores
 
 
@@ -175,7 +184,8 @@ def _values(scores: dict[str, TileScores], train: MapSums, train_patients: tuple
         "n_patients": own.n_patients,
         "n_tiles_without_patient": own.n_tiles_without_patient,
         "n_patients_trained_on": len((set(patients) & set(train_patients)) - {""}),
-        "n_nuclei": int(own.column("n_true").sum()),
+        "n_nuclei": n_nuclei(own),
+        "not_annotated": not_annotated(own),
         "train": map_values(train, groups=train_groups),
         "gaps": gaps(train, map_sums_of(own), groups=groups_of(train_patients + patients)),
         **system_values(scores, "decoder")._asdict(),
@@ -200,6 +210,6 @@ def _pictures(test: _Test, decoder: Decoder, scores: dict[str, TileScores]) -> t
 
 def _provenance(arguments: Arguments, output: Path) -> Provenance:
     shared = (arguments.shared_checkpoint, arguments.shared_watershed)
-    inputs = [*arguments.members, arguments.checkpoint, arguments.watershed, *filter(None, shared)]
+    inputs = [*arguments.members, *arguments.tiles, arguments.checkpoint, arguments.watershed, *filter(None, shared)]
     folds = {"train_folds": arguments.train_folds, "test_folds": arguments.test_folds}
     return provenance_of(output, inputs, {**arguments.settings.model_dump(mode="json"), **folds})

@@ -72,14 +72,14 @@ def _evaluated(arguments: Arguments, data: FoldData, evaluation: OrganHeadEvalua
     unseen = Counter(organ for organ in organs if organ not in head.header.trained_organs)
     if unseen:
         log.warning("organs without training tiles cannot be predicted: %s", dict(unseen))
-    names, confusion = organ_confusion(probabilities, organs)
-    groups = groups_of(patients)
+    all_names, groups = data.tiles.dataset.organs, groups_of(patients)
+    names, confusion = organ_confusion(probabilities, organs, names=all_names)
     return evaluation.model_copy(
         update={
             "n_patients": n_patients(patients),
             "n_tiles_without_patient": patients.count(""),
-            "values": organ_values(probabilities, organs, groups=groups),
-            "recall": organ_recall(probabilities, organs, groups=groups),
+            "values": organ_values(probabilities, organs, names=all_names, groups=groups),
+            "recall": organ_recall(probabilities, organs, names=all_names, groups=groups),
             "organ_names": names,
             "confusion": confusion,
             "temperature": float(head.module.temperature),

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from cellvit.config.steps import EvaluateRoutedSettings
+from cellvit.evaluation.annotated import not_annotated
 from cellvit.evaluation.decoder_choice import choose_decoders, with_test_differences
 from cellvit.evaluation.routing import (
     Routes,
@@ -19,7 +20,7 @@ from cellvit.evaluation.routing import (
     routes_of,
     routing_accuracy,
 )
-from cellvit.evaluation.scoring import COLUMNS
+from cellvit.evaluation.scoring import columns_of
 from cellvit.evaluation.system_scores import scores_of_maps
 from cellvit.evaluation.systems import Decoder, check_belongs, read_decoder, read_unseen, shown, system_values
 from cellvit.formats.checkpoints import read_header
@@ -34,8 +35,9 @@ from cellvit.formats.evaluations import (
     FamilyEvaluation,
     RoutedEvaluation,
 )
+from cellvit.formats.seen import check_unseen
 from cellvit.formats.tile_table import TileScores, read_tile_scores, write_tile_scores
-from cellvit.formats.tiles import groups_of
+from cellvit.formats.tiles import groups_of, open_tiles
 from cellvit.inference.folds import FoldData, open_folds
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.organs import load_organ_head, predict_organs
@@ -81,6 +83,8 @@ def run(arguments: Arguments) -> None:
     choices = choose_decoders(arguments.settings.families, tuned, arguments.settings.routing)
     scored = _of_families(arguments)
     with open_folds(arguments.tiles, arguments.features) as data:
+        for decoder in decoders.values():  # a predicted organ may lead any tile to any of them
+            check_unseen(decoder.path, decoder.header.seen, data.tiles, np.arange(len(data.tiles)))
         reason = f"no OrganHead: {organ_head.reason}" if organ_head.status == "absent" else ""
         reason = (
             reason or ("" if decoders else "no family has a decoder") or ("" if len(data.rows) else "no test tiles")
@@ -99,7 +103,7 @@ def run(arguments: Arguments) -> None:
         scores: dict[str, TileScores] = {}
         if not reason:
             evaluation, scores = _evaluated(arguments, evaluation, decoders, data, scored)
-    write_tile_scores(arguments.table, scores, COLUMNS)
+    write_tile_scores(arguments.table, scores, columns_of(evaluation.dataset))
     tables = {"tiles": sha256_of(arguments.table)}
     write_document(arguments.evaluation, evaluation.model_copy(update={"tables": tables}))
     where = f"routed split={evaluation.split}"
@@ -133,14 +137,16 @@ class _Scored:
     Attributes:
         decoders: Scores of each decoder on the test tiles of its own organs, by its family.
         others: Scores of the other systems, those of all families together, by system.
+        columns: Names of the scores.
     """
 
     decoders: dict[str, TileScores]
     others: dict[str, TileScores]
+    columns: tuple[str, ...]
 
     def by_decoder_of(self, decoder_of: Mapping[str, str]) -> TileScores:
         """Scores of every tile by the decoder of its true organ."""
-        found = TileScores.none(COLUMNS)
+        found = TileScores.none(self.columns)
         for family, scores in self.decoders.items():
             found += scores.where(np.array([decoder_of[organ] == family for organ in scores.text("organ")], bool))
         return found
@@ -149,19 +155,21 @@ class _Scored:
 def _of_families(arguments: Arguments) -> _Scored:
     """Scores of evaluate_family; of the shared decoder's evaluation those of the decoder alone."""
     check_paired(checkpoints=arguments.checkpoints, evaluations=arguments.evaluations, tables=arguments.tables)
-    found = _Scored({}, {})
+    with open_tiles(arguments.tiles[0]) as tiles:
+        columns = columns_of(tiles.dataset)
+    found = _Scored({}, {}, columns)
     for path, table in zip(arguments.evaluations, arguments.tables, strict=True):
         evaluation = read_document(path, FamilyEvaluation)
         check_belongs(path, evaluation, arguments.split, evaluation.family)
         check_table(table, evaluation.tables, "tiles")
-        systems = read_tile_scores(table, COLUMNS)
+        systems = read_tile_scores(table, columns)
         if "decoder" in systems:
             found.decoders[evaluation.family] = systems.pop("decoder")
         if evaluation.family == SHARED_FAMILY:
             continue
         systems.pop("shared", None)  # the evaluation of the shared decoder has these, and those of absent families
-        for system, tiles in systems.items():
-            found.others[system] = found.others.get(system, TileScores.none(COLUMNS)) + tiles
+        for system, scores in systems.items():
+            found.others[system] = found.others.get(system, TileScores.none(columns)) + scores
     return found
 
 
@@ -185,18 +193,20 @@ def _evaluated(  # five arguments: what is evaluated, and where its values go
     data: FoldData,
     scored: _Scored,
 ) -> tuple[RoutedEvaluation, dict[str, TileScores]]:
-    probabilities = _probabilities(arguments, data)
+    probabilities, all_names = _probabilities(arguments, data), data.tiles.dataset.organs
     organs, groups = data.tiles.names("organ"), groups_of(data.tiles.names("patient"))
-    routes = routes_of(probabilities, organs, {choice.organ: choice.decoder for choice in evaluation.decoders})
-    own = _routed(arguments, decoders, data, routes, scored.decoders)
+    decoder_of = {choice.organ: choice.decoder for choice in evaluation.decoders}
+    routes = routes_of(probabilities, organs, decoder_of, names=all_names)
+    own = _routed(arguments, decoders, data, routes, scored)
     scores = _systems(scored, evaluation.decoders, own)
-    names, confusion = organ_confusion(probabilities, organs)
-    organ_head = organ_values(probabilities, organs, groups=groups)
+    names, confusion = organ_confusion(probabilities, organs, names=all_names)
+    organ_head = organ_values(probabilities, organs, names=all_names, groups=groups)
     organ_head["routing_accuracy"] = routing_accuracy(routes, groups=groups)
     fields = {
         "n_tiles": len(own),
         "n_patients": own.n_patients,
         "n_tiles_without_patient": own.n_tiles_without_patient,
+        "not_annotated": not_annotated(own),
         "organ_head": organ_head,
         "organ_names": names,
         "confusion": confusion,
@@ -206,11 +216,11 @@ def _evaluated(  # five arguments: what is evaluated, and where its values go
     return evaluation.model_copy(update=fields), scores
 
 
-def _probabilities(arguments: Arguments, data: FoldData) -> Float64[np.ndarray, "n 19"]:
+def _probabilities(arguments: Arguments, data: FoldData) -> Float64[np.ndarray, "n k"]:
     """Probability of every organ for every test tile."""
     head = load_organ_head(arguments.organ_head, resolve_device(arguments.device))
     blocks = [predict_organs(head, data.features, rows) for rows in data.features.blocks(_CLS_BLOCK)]
-    return in_organ_order(np.concatenate(blocks), head.header.organs)
+    return in_organ_order(np.concatenate(blocks), head.header.organs, names=data.tiles.dataset.organs)
 
 
 def _routed(
@@ -218,13 +228,13 @@ def _routed(
     decoders: dict[str, Decoder],
     data: FoldData,
     routes: Routes,
-    scored: Mapping[str, TileScores],
+    scored: _Scored,
 ) -> TileScores:
     """Scores of every tile by the decoder that is chosen for it; evaluate_family has those of the decoder's own organs."""
     tile_ids = data.tiles.names("tile_id")
     chosen = dict(zip(tile_ids, routes.decoder, strict=True))
-    scores = TileScores.none(COLUMNS)
-    for family, tiles in scored.items():
+    scores = TileScores.none(scored.columns)
+    for family, tiles in scored.decoders.items():
         scores += tiles.where(np.array([chosen.get(tile) == family for tile in tiles.text("tile_id")], bool))
     done = set(scores.text("tile_id"))
     with workers(arguments.threads, sum(map(bool, routes.decoder)) - len(done)) as pool:
@@ -236,5 +246,6 @@ def _routed(
                 averages = decoder.choice.average_views
                 maps = predict_maps(loaded, data.features, data.tiles, np.array(rows), average_views=averages)
                 maps = reported(maps, f"scored system={ORGAN_PREDICTED} decoder={family}", len(rows))
-                scores += scores_of_maps(maps, decoder.watershed, family=family, pool=pool)
+                data_set = data.tiles.dataset
+                scores += scores_of_maps(maps, decoder.watershed, data_set, family=family, pool=pool)
     return scores

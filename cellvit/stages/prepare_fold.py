@@ -8,8 +8,12 @@ from typing import Annotated
 
 import numpy as np
 
+from cellvit.config.steps import PrepareFoldSettings
+from cellvit.data.findings import settle
+from cellvit.data.image_checks import ImageChecks
 from cellvit.data.pannuke import FoldFiles, RawBlock, check_fold, read_blocks, read_names, read_types
 from cellvit.errors import ContractError
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import write_document
 from cellvit.formats.provenance import Provenance
@@ -17,7 +21,7 @@ from cellvit.formats.tiles import TILES, FoldSummary, TileBatch, append_tiles, n
 from cellvit.formats.writing import writing
 from cellvit.hover.relabel import paint_channels
 from cellvit.inference.progress import reported
-from cellvit.taxonomy import CLASS_NAMES, TILE_PX
+from cellvit.taxonomy import TILE_PX
 from cellvit.workflow.arguments import Code, Input, Output, Setting
 
 log = logging.getLogger(__name__)
@@ -27,6 +31,9 @@ log = logging.getLogger(__name__)
 class Arguments:
     """What the step reads and writes; names match the rule's input, output and params."""
 
+    settings: Annotated[PrepareFoldSettings, Setting("JSON: accepted_findings")] = field(
+        default_factory=PrepareFoldSettings
+    )
     fold: Annotated[int, Setting("number of the fold")]
     images: Annotated[Path, Input("images.npy of the fold")]
     masks: Annotated[Path, Input("masks.npy of the fold")]
@@ -53,6 +60,7 @@ class _Fold:
     mismatch_px: int = 0
     nuclear_px: int = 0
     brightest: int = 0
+    checks: ImageChecks = field(default_factory=lambda: ImageChecks(PANNUKE.class_names, mpp=PANNUKE.mpp))
     empty: list[str] = field(default_factory=list)
     lost_in: list[str] = field(default_factory=list)
 
@@ -63,6 +71,7 @@ def run(arguments: Arguments) -> None:
     Raises:
         MissingInputError: A file of the fold does not exist.
         ContractError: The fold is not in the official layout; the message says where.
+        IntegrityError: Images are broken, masks are binary, or the annotation does not lie on nuclei.
     """
     paths = (arguments.images, arguments.types, arguments.masks, arguments.patients, arguments.sources)
     files = FoldFiles(arguments.fold, *paths)
@@ -72,6 +81,7 @@ def run(arguments: Arguments) -> None:
     log.info("reading fold=%d tiles=%d patients=%d", fold.fold, n, n_patients(fold.patients))
     origin = Provenance(
         made_from={f"data:{name}": sha256_of(path) for name, path in files.inputs.items()},
+        data_set=PANNUKE,
         simulated=arguments.mark is not None or files.simulated,
     )
     with writing(arguments.tiles, TILES, n, {}, origin) as writer:
@@ -80,6 +90,8 @@ def run(arguments: Arguments) -> None:
             append_tiles(writer, _painted(block, fold))
         sums = {"mismatch_px": fold.mismatch_px, "nuclear_px": fold.nuclear_px, "brightest": fold.brightest}
         check_fold(files, n=n, **sums)
+        findings = fold.checks.findings()
+        settle(str(files.images.parents[2]), findings, accepted=arguments.settings.accepted_findings)
     if fold.lost:
         log.warning("nuclei painted over by later channels: lost=%d tiles=%s", fold.lost, " ".join(fold.lost_in))
     if fold.mismatch_px:
@@ -88,7 +100,7 @@ def run(arguments: Arguments) -> None:
         log.warning("tiles without a patient: tiles=%d of %d (each is sampled alone)", without, n)
     if 0 < (without := fold.sources.count("")) < n:
         log.warning("tiles without a source: tiles=%d of %d (they are in no value by source)", without, n)
-    write_document(arguments.summary, _summary(fold, n, origin))
+    write_document(arguments.summary, _summary(fold, n, origin, tuple(map(str, findings))))
 
 
 def _painted(block: RawBlock, fold: _Fold) -> TileBatch:
@@ -104,6 +116,7 @@ def _painted(block: RawBlock, fold: _Fold) -> TileBatch:
             error.add_note(f"in tile {tile_id}")
             raise
         instances[position], classes[position] = painted.instances, painted.classes
+        fold.checks.add(tile_id, block.images[position], painted.instances, painted.classes)
         fold.overlap_px += painted.overlap_px
         fold.lost += painted.n_lost
         fold.lost_in += [tile_id] if painted.n_lost else []
@@ -117,7 +130,7 @@ def _painted(block: RawBlock, fold: _Fold) -> TileBatch:
     return TileBatch(block.images, instances, classes, fold.organs[selected], tile_ids, *names)
 
 
-def _summary(fold: _Fold, n: int, origin: Provenance) -> FoldSummary:
+def _summary(fold: _Fold, n: int, origin: Provenance, warnings: tuple[str, ...]) -> FoldSummary:
     return FoldSummary(
         provenance=origin,
         fold=fold.fold,
@@ -126,10 +139,11 @@ def _summary(fold: _Fold, n: int, origin: Provenance) -> FoldSummary:
         n_tiles_without_patient=fold.patients.count(""),
         tiles_by_organ=dict(sorted(Counter(fold.organs).items())),
         tiles_by_source=dict(sorted(Counter(filter(None, fold.sources)).items())),
-        nuclei_by_class={name: fold.nuclei[number] for number, name in enumerate(CLASS_NAMES) if number},
+        nuclei_by_class={name: fold.nuclei[number] for number, name in enumerate(PANNUKE.class_names) if number},
         coverage=fold.nuclear_px / (n * TILE_PX**2) if n else float("nan"),
         empty_tiles=tuple(fold.empty),
         overlap_px=fold.overlap_px,
         nuclei_painted_over=fold.lost,
         background_mismatch_px=fold.mismatch_px,
+        warnings=warnings,
     )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Final
 import numpy as np
 from jaxtyping import Float64
 
+from cellvit.config.data import FINAL_SPLIT
 from cellvit.config.evaluation import SelectBy
 from cellvit.config.steps import TuneWatershedSettings
 from cellvit.evaluation.selection import ImageOfTile, MapsOfTile, values_of_image, values_of_maps
@@ -20,14 +22,13 @@ from cellvit.formats.content import provenance_of
 from cellvit.formats.documents import write_document
 from cellvit.formats.family import open_family_tiles
 from cellvit.formats.hdf5 import Rows
-from cellvit.formats.maps import open_maps
+from cellvit.formats.maps import MapsOfTiles, open_maps, open_pooled_maps
 from cellvit.formats.tiles import groups_of
 from cellvit.formats.watershed import TriedPoint, ValidationTile, WatershedChoice
 from cellvit.hover.decode import METHODS, Watershed, method_of
 from cellvit.hover.parameters import Classical
 from cellvit.inference.parallel import Workers, workers
 from cellvit.inference.predictions import Segmentation
-from cellvit.taxonomy import CLASS_NAMES, NUCLEUS_CLASSES
 from cellvit.workflow.arguments import Code, Input, Output, Setting, Threads, Through, check_paired
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Arguments:
     split: Annotated[str, Setting("name of the split")]
     family: Annotated[str, Setting("name of the family")]
     checkpoint: Annotated[Path, Input("the family's decoder")]
-    maps: Annotated[Path, Input("its maps of the validation tiles")]
+    maps: Annotated[tuple[Path, ...], Input("its maps of the validation tiles; for a final model those of every split")]
     members: Annotated[tuple[Path, ...], Input("members of the family, one file per validation fold")]
     tiles: Annotated[tuple[Path, ...], Through("tile stores of these folds")]
     watershed: Annotated[Path, Output("JSON to write")]
@@ -53,7 +54,11 @@ class Arguments:
 
 
 def run(arguments: Arguments) -> None:
-    """Write the choice: tuned; the first method's defaults without validation tiles; absent without a decoder."""
+    """Write the choice: tuned; the first method's defaults without validation tiles; absent without a decoder.
+
+    A final model has no validation tiles of its own. Its decoding is tuned on the validation tiles of all splits together,
+    with the maps of the decoder of each split, which was not trained on them.
+    """
     check_paired(members=arguments.members, tiles=arguments.tiles)
     header, settings = read_header(arguments.checkpoint), arguments.settings.watershed
     check_belongs(arguments.checkpoint, header, arguments.split, arguments.family)
@@ -62,10 +67,10 @@ def run(arguments: Arguments) -> None:
     else:
         with (
             open_family_tiles(arguments.members, arguments.tiles) as tiles,
-            open_maps(arguments.maps, tiles, np.arange(len(tiles)), average_views=settings.average_views) as maps,
+            _open_maps(arguments, tiles, final=header.final) as found,
         ):
-            fields = _best(arguments, tiles, maps) if len(tiles) else _default(arguments, "no validation tiles")
-    inputs = [arguments.checkpoint, arguments.maps, *arguments.members]
+            fields = _best(arguments, *found) if len(found.tiles) else _default(arguments, "no validation tiles")
+    inputs = [arguments.checkpoint, *arguments.maps, *arguments.members]
     choice = WatershedChoice(
         provenance=provenance_of(arguments.watershed, inputs, arguments.settings.model_dump(mode="json")),
         split=arguments.split,
@@ -81,7 +86,20 @@ def run(arguments: Arguments) -> None:
     log.info("%s status=%s method=%s %s", where, choice.status, choice.method, choice.parameters)
 
 
-def _best(arguments: Arguments, tiles: Rows, maps: Rows) -> dict[str, Any]:
+@contextmanager
+def _open_maps(arguments: Arguments, tiles: Rows, *, final: bool) -> Iterator[MapsOfTiles]:
+    """The maps from which the decoding is tuned, with their tiles."""
+    average_views = arguments.settings.watershed.average_views
+    if final:
+        with open_pooled_maps(arguments.maps, tiles, average_views=average_views) as pooled:
+            yield pooled
+        return
+    (path,) = arguments.maps
+    with open_maps(path, tiles, np.arange(len(tiles)), average_views=average_views) as maps:
+        yield MapsOfTiles(maps, tiles)
+
+
+def _best(arguments: Arguments, maps: Rows, tiles: Rows) -> dict[str, Any]:
     settings = arguments.settings.watershed
     organs, groups = np.array(tiles.names("organ"), object), groups_of(tiles.names("patient"))
     with workers(arguments.threads, len(tiles) * len(settings.method)) as pool:
@@ -98,7 +116,7 @@ def _best(arguments: Arguments, tiles: Rows, maps: Rows) -> dict[str, Any]:
         "method": method_of(best),
         "parameters": asdict(best),
         "tried": tuple(_recorded(one) for one in tried),
-        "validation": _by_tile(tiles, trials.of(best)),
+        "validation": () if arguments.split == FINAL_SPLIT else _by_tile(tiles, trials.of(best)),
         "classical": asdict(classical.point),
         "classical_value": classical.value,
     }
@@ -123,6 +141,7 @@ class _Validation:
                 hv=self.maps.read("hv", np.array([row]))[0].astype(np.float32),
                 nt_class=self.maps.read("nt_class", np.array([row]))[0],
                 points=points,
+                n_classes=self.tiles.dataset.n_classes,
             )
             for row, points in trials
         )
@@ -131,7 +150,13 @@ class _Validation:
     def of_images(self, trials: Sequence[Trial[Classical]]) -> Iterator[Float64[np.ndarray, " p"]]:
         """Values of the points of each trial of the classical baseline."""
         tasks = (
-            ImageOfTile(self._truth(row), self.tiles.read("image", np.array([row]))[0], self.majority_class, points)
+            ImageOfTile(
+                truth=self._truth(row),
+                image=self.tiles.read("image", np.array([row]))[0],
+                majority_class=self.majority_class,
+                points=points,
+                n_classes=self.tiles.dataset.n_classes,
+            )
             for row, points in trials
         )
         return self.pool.map(partial(values_of_image, self.select_by), tasks)
@@ -141,11 +166,11 @@ class _Validation:
 
 
 def _majority_class(tiles: Rows) -> int:
-    """Nuclear class of the most nuclear pixels, which the classical baseline gives to all nuclei."""
-    counts = np.zeros(len(CLASS_NAMES), np.int64)
+    """Nuclear class of the most nuclear pixels (those that are not annotated have none), which the classical baseline gives to all nuclei."""
+    counts = np.zeros(tiles.dataset.n_classes + 1, np.int64)
     for rows in tiles.blocks(_BLOCK_TILES):
-        counts += np.bincount(tiles.read("classes", rows).ravel(), minlength=len(counts))
-    return int(NUCLEUS_CLASSES[int(counts[list(NUCLEUS_CLASSES)].argmax())])
+        counts += np.bincount(tiles.read("classes", rows).ravel(), minlength=len(counts))[: len(counts)]
+    return 1 + int(counts[1:].argmax())
 
 
 def _recorded(tried: Tried[Watershed]) -> TriedPoint:

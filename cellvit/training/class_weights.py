@@ -8,7 +8,6 @@ from jaxtyping import Float32, Int, Int64
 from torch import Tensor
 
 from cellvit.formats.hdf5 import Rows
-from cellvit.taxonomy import NucleusClass
 
 MOST_TO_LEAST: Final = 10.0
 """Largest ratio of two pixel weights. In PanNuke, dead nuclei have 0.2 % as many pixels as the background, which is a
@@ -18,16 +17,16 @@ _BLOCK_TILES: Final = 64
 """Tiles whose class maps are in memory at the same time: 4 MB."""
 
 
-def pixel_counts(tiles: Rows, rows: Int[np.ndarray, " r"]) -> Int64[np.ndarray, "6"]:
-    """Number of pixels of each `NucleusClass` in the tiles at `rows`."""
-    counts = np.zeros(len(NucleusClass), np.int64)
+def pixel_counts(tiles: Rows, rows: Int[np.ndarray, " r"]) -> Int64[np.ndarray, " c"]:
+    """Number of annotated pixels of each class, background first, in the tiles at `rows`."""
+    counts = np.zeros(tiles.dataset.n_classes + 1, np.int64)
     for start in range(0, len(rows), _BLOCK_TILES):
         classes = tiles.read("classes", rows[start : start + _BLOCK_TILES])
-        counts += np.bincount(classes.ravel(), minlength=len(NucleusClass))
+        counts += np.bincount(classes.ravel(), minlength=len(counts))[: len(counts)]  # the others are not annotated
     return counts
 
 
-def pixel_weights(counts: Int64[np.ndarray, "6"]) -> Float32[Tensor, "6"]:
+def pixel_weights(counts: Int64[np.ndarray, " c"]) -> Float32[Tensor, " c"]:
     """Inverse square roots of the class frequencies, background included, with a mean of 1.
 
     The square root is a compromise between equal weights, which ignore rare classes, and inverse frequencies, with which

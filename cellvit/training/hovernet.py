@@ -57,18 +57,19 @@ def blocks_read(decoder: DecoderSettings, features: Rows) -> tuple[int, ...]:
     return decoder.blocks or stored_blocks(features)
 
 
-def architecture_of(decoder: DecoderSettings, features: Rows) -> dict[str, Any]:
-    """Arguments of `HoVerNetDecoder` for these settings and features."""
+def architecture_of(decoder: DecoderSettings, features: Rows, n_classes: int) -> dict[str, Any]:
+    """Arguments of `HoVerNetDecoder` for these settings and features, and the nuclear classes of the tiles."""
     *_, grid, _, dim = features.shape("tokens")
     return {
         "dim": dim,
         "blocks": len(blocks_read(decoder, features)),
         "grid": grid,
+        "n_classes": n_classes,
         **decoder.model_dump(mode="json", exclude={"blocks"}),
     }
 
 
-def fit_decoder(  # seven arguments: where a training starts, resumes and computes is independent of its data
+def fit_decoder(  # eight arguments: where a training starts, resumes, ends and computes is independent of its data
     data: FamilyData,
     rows: RowsByRole,
     settings: TrainHovernetSettings,
@@ -77,6 +78,7 @@ def fit_decoder(  # seven arguments: where a training starts, resumes and comput
     threads: int = 1,
     states: StateFile | None = None,
     start: Arrays | None = None,
+    stop_after: int | None = None,
 ) -> SelectedModel:
     """Train a decoder; select the weights of the best validation metric, or the last ones without validation tiles.
 
@@ -84,7 +86,8 @@ def fit_decoder(  # seven arguments: where a training starts, resumes and comput
         rows: At least one training tile.
         threads: Processes that segment the validation tiles for this metric.
         states: Where the training resumes from, and where each round is stored; None stores nothing.
-        start: Weights of a decoder of the same architecture to start from; None starts from random ones.
+        start: Weights of a decoder of the same architecture to start from; those that are missing start from random ones.
+        stop_after: Steps to take of those that the learning rate is planned for; None takes all.
 
     Raises:
         StaleFileError: The features do not hold the blocks or views that the settings ask for.
@@ -94,9 +97,9 @@ def fit_decoder(  # seven arguments: where a training starts, resumes and comput
     log.info("tiles train=%d validate=%d steps=%d device=%s", len(rows.train), len(rows.validate), n_steps, device)
     augmentation = augmentation_of(options, stored_views(data.features))
     blocks = block_positions(data.features, blocks_read(settings.decoder, data.features))
-    plan = Plan(rows.train, options.batch_size, settings.seed, n_steps, options.record_every)
+    plan = Plan(rows.train, options.batch_size, settings.seed, n_steps, options.record_every, stop_after)
     with seeded(settings.seed, device), workers(threads, len(rows.validate)) as pool:
-        decoder = _decoder(settings.decoder, data.features, start).to(device)
+        decoder = _decoder(settings.decoder, data, start).to(device)
         loss = _loss(options.loss, data.tiles, rows.train).to(device)
         optimizer = adamw((decoder, loss), learning_rate=options.learning_rate, weight_decay=options.weight_decay)
         average = WeightAverage(decoder, options.ema) if options.ema else None
@@ -131,7 +134,7 @@ class _Training:
 
     def rounds(self, pool: Workers, after: int) -> Generator[RoundRecord]:
         """Train the rounds after the first `after` steps; yield the record of each."""
-        n_steps = self.plan.n_steps
+        n_steps = self.plan.end
         with closing(self.source.batches(self._sampled(after))) as batches:
             for steps in self.plan.rounds(after):
                 started = time.perf_counter()
@@ -196,11 +199,11 @@ def loss_of(
     return parts
 
 
-def _decoder(settings: DecoderSettings, features: Rows, start: Arrays | None) -> HoVerNetDecoder:
-    """A decoder of random weights, or of those to start from."""
-    decoder = HoVerNetDecoder(**architecture_of(settings, features))
+def _decoder(settings: DecoderSettings, data: FamilyData, start: Arrays | None) -> HoVerNetDecoder:
+    """A decoder of random weights, or of those to start from where there are any."""
+    decoder = HoVerNetDecoder(**architecture_of(settings, data.features, data.tiles.dataset.n_classes))
     if start is not None:
-        decoder.load_state_dict(as_tensors(start), strict=True)
+        decoder.load_state_dict(decoder.state_dict() | as_tensors(start), strict=True)
     return decoder
 
 

@@ -20,7 +20,6 @@ from cellvit.formats.history import ORGAN_HEAD_HISTORY, RoundRecord
 from cellvit.formats.training_state import StateFile
 from cellvit.metrics.classification import accuracy, balanced_accuracy, confusion
 from cellvit.models.organ_head import OrganHead, softmax_of_trained
-from cellvit.taxonomy import ORGANS
 from cellvit.training.class_weights import organ_weights
 from cellvit.training.loop import adamw, averaged, log_round, rate_at, train_steps
 from cellvit.training.plan import Plan
@@ -37,10 +36,11 @@ the validation tiles would get 0."""
 
 @dataclass(frozen=True, slots=True)
 class OrganTiles:
-    """CLS tokens of tiles, and the number of the organ of each in `cellvit.taxonomy.ORGANS`."""
+    """CLS tokens of tiles, and the organ of each, as its place among the `n_organs` organs of the data set."""
 
     cls: Float32[np.ndarray, "n dim"]
     organ: Int64[np.ndarray, " n"]
+    n_organs: int
 
     def __len__(self) -> int:
         return len(self.organ)
@@ -60,6 +60,7 @@ def fit_organ_head(
     seed: int,
     device: torch.device,
     states: StateFile | None = None,
+    stop_after: int | None = None,
 ) -> SelectedModel:
     """Train OrganHead, select the epoch of the best validation balanced accuracy, and calibrate it on the same tiles.
 
@@ -69,17 +70,18 @@ def fit_organ_head(
     Args:
         train: At least one tile.
         states: Where the training resumes from, and where each epoch is stored; None stores nothing.
+        stop_after: Steps to take of those that the learning rate is planned for; None takes all.
 
     Raises:
         TrainingDivergedError: Loss or gradient is not finite.
     """
     with seeded(seed, device):
-        head = OrganHead(train.cls.shape[1], settings.hidden, len(ORGANS), settings.dropout).to(device)
+        head = OrganHead(train.cls.shape[1], settings.hidden, train.n_organs, settings.dropout).to(device)
         head.standardise(torch.from_numpy(train.cls).to(device))
         head.set_trained(torch.from_numpy(_counts(train) > 0).to(device))
         optimizer = adamw((head,), learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
         trainable = Trainable(head, {}, optimizer, device, seed)
-        training = _Training(head, trainable, settings, train, validate)
+        training = _Training(head, trainable, settings, train, validate, stop_after)
         selected = train_to_end(trainable, training.rounds, metric="balanced_accuracy", states=states)
     head.load_state_dict(as_tensors(selected.weights), strict=True)
     head.eval()
@@ -119,6 +121,7 @@ class _Training:
     settings: OrganHeadSettings
     train: OrganTiles
     validate: OrganTiles
+    stop_after: int | None
 
     def rounds(self, after: int) -> Generator[RoundRecord]:
         """Train the epochs after the first `after` steps, a round each; yield the record of each after its validation."""
@@ -137,15 +140,15 @@ class _Training:
             taken = train_steps(self.trainable, islice(batches, len(steps)), loss_of, rate_of, first=steps.start)
             rate, means = averaged(taken)
             record = RoundRecord(steps.stop, steps.stop / plan.per_epoch, rate, means, self._validated(weights))
-            log_round(record, plan.n_steps)
+            log_round(record, plan.end)
             yield record
 
     def _plan(self) -> Plan:
         """Whole epochs, after each of which the head is validated."""
         settings, n = self.settings, len(self.train)
-        per_epoch = -(-n // settings.batch_size)
-        n_steps = settings.epochs * per_epoch
-        return Plan(np.arange(n), settings.batch_size, self.trainable.seed, n_steps, per_round=per_epoch)
+        n_steps = settings.n_steps(n)
+        per_epoch = n_steps // settings.epochs
+        return Plan(np.arange(n), settings.batch_size, self.trainable.seed, n_steps, per_epoch, self.stop_after)
 
     def _tensors(self, tiles: OrganTiles) -> tuple[Tensor, Tensor]:
         device = self.trainable.device
@@ -162,7 +165,7 @@ class _Training:
         cls, organ = self._tensors(self.validate)
         logits = self.head(cls)
         predicted = softmax_of_trained(logits, self.head.trained, 1.0).argmax(dim=1).cpu().numpy()
-        counts = confusion(self.validate.organ, predicted, len(ORGANS))
+        counts = confusion(self.validate.organ, predicted, self.validate.n_organs)
         return {
             "total": float(self._cross_entropy(logits, organ, weights)),
             "accuracy": accuracy(counts),
@@ -172,4 +175,4 @@ class _Training:
 
 def _counts(tiles: OrganTiles) -> Int64[np.ndarray, " k"]:
     """Number of tiles of each organ."""
-    return np.bincount(tiles.organ, minlength=len(ORGANS))
+    return np.bincount(tiles.organ, minlength=tiles.n_organs)

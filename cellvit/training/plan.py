@@ -20,6 +20,7 @@ class Plan:
         rows: Training tiles, at least one.
         n_steps: Number of steps, which are numbered from 0; the last epoch may be shorter than the others.
         per_round: Steps of a round, after which values are recorded; the last round may be shorter.
+        stop_after: Steps that are taken of all that the learning rate is planned for; None takes all.
     """
 
     rows: Int[np.ndarray, " r"]
@@ -27,6 +28,12 @@ class Plan:
     seed: int
     n_steps: int
     per_round: int
+    stop_after: int | None = None
+
+    @property
+    def end(self) -> int:
+        """Number of steps that are taken."""
+        return self.n_steps if self.stop_after is None else min(self.stop_after, self.n_steps)
 
     @property
     def per_epoch(self) -> int:
@@ -40,10 +47,10 @@ class Plan:
 
     def batches(self, first: int) -> Iterator[tuple[int, Int[np.ndarray, " b"]]]:
         """Number and tiles of each step from `first` to the last."""
-        for epoch in range(first // self.per_epoch, -(-self.n_steps // self.per_epoch)):
+        for epoch in range(first // self.per_epoch, -(-self.end // self.per_epoch)):
             order = shuffled_rows(self.rows, self.batch_size, rng_of(self.seed, Stream.ORDER, epoch))
             for step, rows in enumerate(order, epoch * self.per_epoch):
-                if first <= step < self.n_steps:
+                if first <= step < self.end:
                     yield step, rows
 
     def rounds(self, first: int) -> Iterator[range]:
@@ -53,5 +60,5 @@ class Plan:
             >>> list(Plan(np.arange(9), 2, seed=0, n_steps=250, per_round=100).rounds(100))
             [range(100, 200), range(200, 250)]
         """
-        for start in range(first, self.n_steps, self.per_round):
-            yield range(start, min(start + self.per_round, self.n_steps))
+        for start in range(first, self.end, self.per_round):
+            yield range(start, min(start + self.per_round, self.end))

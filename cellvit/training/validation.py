@@ -24,8 +24,9 @@ from cellvit.inference.predictions import Segmentation
 from cellvit.inference.tensors import on_device
 from cellvit.inference.transfer import Landing, Transfer
 from cellvit.losses.hover import HoVerNetLoss, LossParts
-from cellvit.metrics.maps import MapSums
+from cellvit.metrics.maps import COLUMNS, MapSums
 from cellvit.models.hovernet import HoVerNetDecoder
+from cellvit.taxonomy import TILE_PX
 
 
 def validate(
@@ -63,14 +64,19 @@ def _best_mean(
 
 @dataclass
 class _Validation:
-    """A pass over the validation tiles, and what it adds up."""
+    """A pass over the validation tiles, and what it adds up.
+
+    Attributes:
+        losses: Parts of the loss of each batch, means over its annotated pixels.
+        annotated: Annotated pixels of each batch, in tiles.
+    """
 
     decoder: HoVerNetDecoder
     loss: HoVerNetLoss
     device: torch.device
     losses: list[Float32[Tensor, " k"]] = field(default_factory=list)
+    annotated: list[Float64[Tensor, ""]] = field(default_factory=list)
     sums: list[Float64[Tensor, "b k"]] = field(default_factory=list)
-    n: list[int] = field(default_factory=list)
     organs: list[str] = field(default_factory=list)
 
     def tasks(self, batches: Iterable[DecoderBatch], selection: SelectionSettings) -> Iterator[MapsOfTile]:
@@ -86,7 +92,9 @@ class _Validation:
 
     def values(self) -> dict[str, float]:
         """Mean of each part of the loss, and the metrics of the maps."""
-        losses = np.average(torch.stack(self.losses).double().cpu().numpy(), axis=0, weights=self.n)
+        each = torch.stack(self.losses).double().cpu().numpy()
+        annotated = torch.stack(self.annotated).cpu().numpy()
+        losses = np.average(each, axis=0, weights=annotated) if annotated.any() else np.full(each.shape[1], math.nan)
         sums = MapSums(torch.cat(self.sums).cpu().numpy())
         parts = dict(zip(LOSS_PARTS, losses.tolist(), strict=True))
         return parts | {name: sums.value(name) for name in MAP_METRICS}
@@ -99,8 +107,9 @@ class _Validation:
         parts: LossParts = self.loss(maps, truth.instances, truth.classes, hv_true)
         of_pixels = pixel_maps(maps)
         self.losses.append(torch.stack(parts))
-        self.sums.append(sums_on_device(of_pixels, truth, hv_true))
-        self.n.append(len(batch))
+        sums = sums_on_device(of_pixels, truth, hv_true)
+        self.sums.append(sums)
+        self.annotated.append(sums[:, COLUMNS.index("pixels")].sum() / TILE_PX**2)
         self.organs.extend(batch.tiles.organ)
         np_prob, hv, nt_prob = of_pixels
         return np_prob.contiguous(), hv.contiguous(), nt_prob.argmax(dim=1).to(torch.uint8)
@@ -110,4 +119,5 @@ def _tasks(tiles: TileBatch, maps: Landing, selection: SelectionSettings) -> Ite
     """The tiles of a batch, to be decoded by each method with its default parameters."""
     points = tuple(METHODS[method]() for method in selection.method)
     truths = map(Segmentation, tiles.instances, tiles.classes)
-    return map(partial(MapsOfTile, points=points), truths, *maps.arrays())
+    task = partial(MapsOfTile, points=points, n_classes=tiles.dataset.n_classes)
+    return map(task, truths, *maps.arrays())

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cellvit.config.data import FINAL_SPLIT
 from cellvit.config.encoders import PUBLISHED, RANDOM
+from cellvit.config.models import SHARED
 from cellvit.config.settings import Settings
 from cellvit.config.steps import step_settings
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
+from cellvit.errors import SettingsError
+from cellvit.formats.dataset import PANNUKE, DataSet
 from cellvit.taxonomy import SHARED_FAMILY, base_family
 from cellvit.workflow.cache import FOLDER
-from cellvit.workflow.resources import PANNUKE_FOLD_TILES, memory_mb, runtime_min, weights_mb
+from cellvit.workflow.data_set import own_data_of, settings_for
+from cellvit.workflow.resources import PANNUKE_FOLD_TILES, TILES_OF_IMAGE, memory_mb, runtime_min, weights_mb
 
 ForJob = Callable[[Any], Any]
 """Function of a job's wildcards, as Snakemake calls it for `input` and `params`."""
@@ -26,12 +31,42 @@ class Graph:
     """What the rules look up in the settings of a run.
 
     Attributes:
+        settings: As they hold for the data set.
+        dataset: Classes, organs and resolution of the tiles.
         memory_percent: Share of the memory that steps ask for on this cluster; `runtime_percent` likewise.
     """
 
     settings: Settings
     memory_percent: int = 100
     runtime_percent: int = 100
+    dataset: DataSet = PANNUKE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", settings_for(self.settings, self.dataset))
+        results = Path(self.settings.results).resolve()
+        for family in self.trained:
+            start = self.start_file(family)
+            if start and Path(start).resolve().is_relative_to(results):
+                raise SettingsError(
+                    f"training.start_from: {start} is in the output folder of the run ({self.settings.results}), where the "
+                    f"run replaces it. Fix: copy the file to another folder, or set results to another one"
+                )
+
+    @property
+    def has_organ_head(self) -> bool:
+        """Whether OrganHead is trained, and chooses the decoder of a tile."""
+        return self.settings.has_organ_head
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the run reads a data set of the user's own, and not folds in PanNuke's layout."""
+        return own_data_of(self.settings) is not None
+
+    @property
+    def own_files(self) -> list[str]:
+        """Every file of the data set of the user's own."""
+        own = own_data_of(self.settings)
+        return [str(path) for path in own.files] if own else []
 
     @property
     def data_root(self) -> str:
@@ -72,9 +107,9 @@ class Graph:
         return removed_marker(Path(self.settings.results)).exists()
 
     def conclusion(self, since: float) -> list[str]:
-        """First paragraph of summary.txt, and where the report is, as far as they were written after `since` (seconds)."""
+        """First paragraph of summary.txt, and where the reports are, as far as they were written after `since` (seconds)."""
         results, lines = Path(self.settings.results), []
-        for path in (results / "summary.txt", results / "report/index.html"):
+        for path in (results / "summary.txt", results / "report/index.html", results / "report/final.html"):
             if path.exists() and path.stat().st_mtime >= since:
                 text = path.read_text(encoding="utf-8")
                 lines += text.split("\n\n")[0].splitlines() if path.suffix == ".txt" else [f"Report: {path.resolve()}"]
@@ -84,9 +119,23 @@ class Graph:
         """Settings that a step reads, as JSON; for `params`."""
         return lambda wildcards: step_settings(self.settings, name, getattr(wildcards, "family", ""))
 
+    def split_of(self, wildcards: Any) -> str:
+        """Split of a job; that of the final models, whose paths name none; for `params`."""
+        return getattr(wildcards, "split", FINAL_SPLIT)
+
+    def roles(self, wildcards: Any) -> Mapping[str, tuple[int, ...]]:
+        """Folds by role in the split of a job; all folds train the final models, so that none is left to test them."""
+        split = self.split_of(wildcards)
+        return {"train": self.settings.data.folds} if split == FINAL_SPLIT else self.settings.splits[split].roles
+
     def folds(self, *roles: str) -> ForJob:
         """Folds that have one of `roles` in the split of a job, in that order; for `params`."""
-        return lambda wildcards: [fold for role in roles for fold in self.settings.splits[wildcards.split].roles[role]]
+        return lambda wildcards: [fold for role in roles for fold in self.roles(wildcards).get(role, ())]
+
+    @property
+    def validated_folds(self) -> list[int]:
+        """Folds that validate in any split."""
+        return sorted({fold for split in self.settings.splits.values() for fold in split.validate_})
 
     def of_folds(self, path: str, *roles: str) -> ForJob:
         """`path` for each fold that has one of `roles` in the split of a job; for `input`.
@@ -127,30 +176,36 @@ class Graph:
 
     def tiles_trained(self, wildcards: Any) -> int:
         """Tiles of all steps of a training, and of its passes over the validation folds; for `minutes`."""
-        training, roles = (
-            self.settings.of_family(wildcards.family).training,
-            self.settings.splits[wildcards.split].roles,
-        )
+        training = self.settings.of_family(wildcards.family).training
         organs = self.settings.organs_of(wildcards.family)
         train, validate = (
-            sum(self._n_tiles_of_fold(fold, organs) for fold in roles[role]) for role in ("train", "validate")
+            sum(self._n_tiles_of_fold(fold, organs) for fold in self.folds(role)(wildcards))
+            for role in ("train", "validate")
         )
         n_steps = training.n_steps(train)
         return n_steps * training.batch_size + -(-n_steps // training.validate_every) * validate
 
+    def start_file(self, family: str) -> str:
+        """Checkpoint that the settings name as the start of a decoder; empty if they name none."""
+        return self.settings.of_family(family).training.start_file
+
     def start(self, path: str) -> ForJob:
-        """`path` of the shared decoder, where the decoder of a job starts from it; for `input`."""
+        """Checkpoint that the decoder of a job starts from: a file, or `path` of the shared decoder; for `input`."""
 
         def found(wildcards: Any) -> list[str]:
+            if file := self.start_file(wildcards.family):
+                return [file]
             training = self.settings.of_family(wildcards.family).training
             shared = self._shared_decoder_of(wildcards.family)
-            return (
-                [path.format(split=wildcards.split, family=shared)]
-                if shared and training.start_from == "shared"
-                else []
-            )
+            names = {"split": self.split_of(wildcards), "family": shared}
+            return [path.format(**names)] if shared and training.start_from == SHARED else []
 
         return found
+
+    def unseen(self, path: str) -> ForJob:
+        """`path` for each test fold, which the file that a decoder starts from must not have seen; for `input`."""
+        test = self.of_folds(path, "test")
+        return lambda wildcards: test(wildcards) if self.start_file(wildcards.family) else []
 
     def of_shared_decoder(self, path: str) -> ForJob:
         """`path` of the shared decoder with the seed of a job's decoder, unless it is one itself or none is trained; for `input`."""
@@ -177,12 +232,16 @@ class Graph:
         return [family for family in self.trained if self.settings.of_family(family).watershed.average_views]
 
     def maps(self, path: str, *, averaged: str) -> ForJob:
-        """Maps from which the decoding of a job is tuned: `path`, or `averaged` for these families; for `input`."""
+        """Maps from which the decoding of a job is tuned: `path`, or `averaged` for these families; for `input`.
+
+        A final model has no validation tiles, so that its decoding is tuned on the maps of all splits.
+        """
         families = self.averaged
 
-        def found(wildcards: Any) -> str:
+        def found(wildcards: Any) -> list[str]:
             chosen = averaged if wildcards.family in families else path
-            return chosen.format(split=wildcards.split, family=wildcards.family)
+            splits = [wildcards.split] if hasattr(wildcards, "split") else self.settings.splits
+            return [chosen.format(split=split, family=wildcards.family) for split in splits]
 
         return found
 
@@ -199,10 +258,13 @@ class Graph:
         """Tiles of a fold as its summary counts them; a guess where the fold is not prepared yet."""
         summary = Path(self.settings.results, "tiles", f"fold{fold}.json")
         if not summary.exists():
-            simulated = self.settings.data.simulated
+            simulated, own = self.settings.data.simulated, own_data_of(self.settings)
+            if own:
+                return len(own.rows) * TILES_OF_IMAGE // len(self.settings.data.folds)
             return simulated.tiles_per_fold if simulated else PANNUKE_FOLD_TILES
-        counts: Mapping[str, int] = json.loads(summary.read_text(encoding="utf-8"))["tiles_by_organ"]
-        return sum(count for organ, count in counts.items() if organs is None or organ in organs)
+        fields = json.loads(summary.read_text(encoding="utf-8"))
+        counts: Mapping[str, int] = fields["tiles_by_organ"]
+        return int(fields["n_tiles"]) if organs is None else sum(counts.get(organ, 0) for organ in organs)
 
 
 def is_archived(product: str) -> bool:

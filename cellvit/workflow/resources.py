@@ -13,6 +13,9 @@ from typing import Final
 PANNUKE_FOLD_TILES: Final = 2722
 """Tiles of PanNuke's largest fold (2,656, 2,523 and 2,722): assumed for a fold that is not prepared yet."""
 
+TILES_OF_IMAGE: Final = 16
+"""Tiles that are cut from an image of one's own: assumed before they are cut (1,000 px at 0.25 um per pixel)."""
+
 _CUDA_MB: Final = 3_000
 """Host memory of a process that has loaded CUDA (docs/resources.md)."""
 
@@ -42,8 +45,13 @@ class Demand:
 DEMANDS: Final[Mapping[str, Demand]] = {
     # 270 MB; 0.15 s per tile
     "simulate_pannuke": Demand(mb=1_000, minutes=10, minutes_per_thousand=5),
-    # 300 MB, for 162 tiles and for 2,700, which took 90 s; a network disk may be ten times slower
+    # 300 MB, for 162 tiles and for 2,700, which took 90 s (and 40 s for the checks of images and masks, calculated); a network
+    # disk may be ten times slower
     "prepare_fold": Demand(mb=1_000, minutes=15, minutes_per_thousand=6),
+    # 300 MB, and what one image needs (12 bytes per pixel, calculated); 20 ms per tile, of which each image is read twice
+    "prepare_own_data": Demand(mb=2_000, minutes=15, minutes_per_thousand=6),
+    # 0.4 ms per tile to read and hash; 5,000 tiles are compared with 5,000 in 1.3 s; memory is calculated
+    "check_folds": Demand(mb=1_000, minutes=10, mb_per_thousand=2, minutes_per_thousand=1),
     # 470 MB; 11 s for 426 tiles; about a hundred values per tile, with copies (calculated)
     "check_targets": Demand(mb=2_000, minutes=10, mb_per_thousand=10, minutes_per_thousand=3),
     # 0.8 GB, and 1.3 GB pinned; 590 GFLOP per tile and view: 10 tiles per second at 6 TFLOP/s (assumed: an old GPU)

@@ -91,7 +91,12 @@ def _cached_result(source: Path, given: Sequence[str]) -> CachedResult | None:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, nargs="*", default=[])
     _add_common_options(parser)
     options, _ = parser.parse_known_args(given)
-    outputs = {name: Path(path) for name, kind in kinds.items() if kind is Output for path in getattr(options, name)}
+    outputs = {
+        f"{name}{number or ''}": Path(path)
+        for name, kind in kinds.items()
+        if kind is Output
+        for number, path in enumerate(getattr(options, name))
+    }
     if not options.cache or not outputs or {"-h", "--help"} & set(given):
         return None
     if options.timing:

@@ -24,6 +24,9 @@ from cellvit.formats.writing import row_sha256
 OUTSIDE: Final = "data:"
 """Begin of the names of data from outside the results, such as raw arrays and weights."""
 
+START: Final = f"{OUTSIDE}start"
+"""Name of the file that a training starts from (training.start_from)."""
+
 _FOLDERS: Final = ("tiles", "features", "families", "checkpoints", "maps", "watershed", "evaluation", "report")
 _SUFFIXES: Final = frozenset({".h5", ".json", ".safetensors", ".html"})
 

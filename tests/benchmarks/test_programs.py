@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cellvit.data.pannuke import fold_files, read_blocks, read_names, read_types
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.family import write_members
 from cellvit.formats.features import FEATURES
 from cellvit.formats.provenance import Provenance
@@ -20,6 +21,7 @@ PROGRAMS = sorted(path.name for path in (Path(__file__).parents[2] / "benchmarks
 SMALL_DECODER = "decoder={widths: [4, 4, 4, 4, 4], stem_widths: [4, 4]}"
 
 SMALLEST = {
+    "annotations.py": (("--images", "2", "--nuclei", "3"), "| 2 | 6 |"),
     "decoders.py": (
         ("--config", SMALL_DECODER, "--dim", "8", "--rounds", "1", "--batch", "1"),
         "| pixel_shuffle | `upsampling: pixel_shuffle` |",
@@ -82,7 +84,9 @@ def finished_run(tmp_path: Path, write_tile_store: Callable[..., Path]) -> Path:
         tiles, features, members = paths
         write_tile_store(tiles, fold, ["Colon"] * 4, sources=["CoNSeP", "CoNSeP", "MoNuSeg", "MoNuSeg"])
         rng = np.random.default_rng(fold)
-        with writing(features, FEATURES, 4, {"views": 1, "blocks": 2, "g": 16, "dim": 8}, Provenance()) as writer:
+        with writing(
+            features, FEATURES, 4, {"views": 1, "blocks": 2, "g": 16, "dim": 8}, Provenance(data_set=PANNUKE)
+        ) as writer:
             tokens = rng.normal(size=(4, 1, 2, 16, 16, 8)).astype(np.float16)
             writer.append(cls=rng.normal(size=(4, 1, 8)).astype(np.float32), tokens=tokens)
         write_members(members, fold=fold, organs=["Colon"], tiles=tiles, features=features)

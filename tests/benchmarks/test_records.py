@@ -36,5 +36,5 @@ def test_values_are_means_over_splits_with_their_range(program, capsys):
 
 def _of_two_livers(mpq: float) -> TileScores:
     """Scores of two tiles of Liver, of which one has no mPQ."""
-    texts = {name: ["a", "b"] for name in ("tile_id", "patient", "source", "family")}
+    texts = {name: ["a", "b"] for name in ("tile_id", "patient", "source", "origin", "family")}
     return TileScores.of({**texts, "organ": ["Liver"] * 2}, ("mpq", "bpq"), np.array([[mpq, 0.7], [np.nan, 0.7]]))

@@ -3,9 +3,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from pretend_gpus import FIRST, HOLD, SECOND, environment, first_line, start
+from safetensors.numpy import save_file
 
 from cellvit.__main__ import main
 
@@ -50,6 +52,19 @@ def test_all_faults_are_printed_together_with_a_fix_each(doctor: Doctor, monkeyp
     )
     assert "Fix: ask for access at https://huggingface.co/bioptimus/H-optimus-0, then run `hf auth login`" in printed
     assert "a run would stop because of: data, weights." in printed
+
+
+def test_a_start_that_is_missing_or_no_checkpoint_is_a_fault(doctor: Doctor, raw: str, tmp_path: Path) -> None:
+    save_file({"weight": np.zeros(2)}, tmp_path / "other.safetensors")
+    own = {"organs": ["Skin", "HeadNeck"], "training": {"start_from": "other.safetensors"}}
+
+    training = {"start_from": "missing.safetensors"}
+    code, printed = doctor(**{**SMALL, "data": {"root": raw}}, training=training, families={"epidermal": own})
+
+    assert code == 1
+    assert "fault start    missing.safetensors: the file does not exist" in printed
+    assert "other.safetensors: this is not a checkpoint of cellvit-optimus" in printed
+    assert "Fix: set training.start_from to a checkpoint of this version" in printed
 
 
 def test_a_run_that_can_start_is_ready(doctor: Doctor, raw: str) -> None:

@@ -10,7 +10,7 @@ from cellvit.errors import SettingsError
 from cellvit.taxonomy import ORGANS
 
 STEPS = (
-    "simulate_pannuke", "check_targets", "extract_features", "check_features", "train_organ_head", "gather_families",
+    "simulate_pannuke", "check_folds", "check_targets", "extract_features", "check_features", "train_organ_head", "gather_families",
     "train_hovernet", "tune_watershed", "evaluate_organ_head", "evaluate_family", "evaluate_routed", "summarize",
     "build_report",
 )  # fmt: skip
@@ -102,11 +102,25 @@ SPLIT = {"train": 1, "validate": 2, "test": 3}
             id="block_not_stored",
         ),
         pytest.param({"families": {"a": ["Colon"], "digestive": ["Colon"]}}, "organ Colon is in", id="two_families"),
-        pytest.param({"families": {"a": ["colon"]}}, "unknown organ 'colon'", id="organ_in_lower_case"),
+        pytest.param(
+            {"families": {"a": []}}, "families.a.organs: tuple should have at least 1 item", id="empty_family"
+        ),
+        pytest.param({"left_out_organs": ["Colon"]}, "organ Colon is in family digestive", id="left_out_and_used"),
+        pytest.param(
+            {"families": None, "training": {"start_from": "shared"}},
+            "set training.start_from: scratch",
+            id="one_decoder",
+        ),
         pytest.param({"families": {"x; touch PWNED": ["Colon"]}}, "does not match", id="shell_in_a_family"),
         pytest.param({"families": {"all": ["Colon"]}}, "reserved for the shared decoder", id="reserved_family"),
         pytest.param({"families": {"routed": ["Colon"]}}, "reserved for the evaluation", id="reserved_file_name"),
         pytest.param({"splits": {"mean": SPLIT}}, "reserved for the mean over splits", id="reserved_split"),
+        pytest.param({"splits": {"final": SPLIT}}, "reserved for the final models", id="split_of_final_models"),
+        pytest.param(
+            {"training": {"start_from": "share"}},
+            "must be scratch, shared or the path of a checkpoint that ends in .safetensors, found 'share'",
+            id="start_of_no_kind",
+        ),
         pytest.param({"splits": {"../x": SPLIT}}, "does not match", id="path_in_a_split"),
         pytest.param({"splits": {"1": SPLIT | {"validate": 1}}}, "more than one role", id="leaking_split"),
         pytest.param({"splits": {"1": SPLIT | {"test": 9}}}, "data.folds has [1, 2, 3]", id="no_such_fold"),
@@ -149,7 +163,7 @@ def test_an_invalid_setting_is_refused_with_its_key_once_and_the_fix(raw, messag
     refused = refusal(raw)
 
     assert message in refused
-    assert all(refused.count(f"{section}.{key}: ") <= 1 for section, keys in raw.items() for key in keys)
+    assert all(refused.count(f"{section}.{key}: ") <= 1 for section, keys in raw.items() for key in keys or ())
 
 
 def test_all_faults_are_named_at_once():
@@ -218,6 +232,16 @@ def test_the_shared_decoder_is_the_same_whether_others_start_from_it_or_not():
 
     assert of_shared[0] == of_shared[1]
     assert of_family[0] != of_family[1]
+
+
+def test_every_decoder_starts_from_a_file_the_shared_one_too():
+    settings = load_settings({"training": {"start_from": "old/decoder.safetensors"}})
+
+    starts = [settings.of_family(family).training.start_file for family in ("all", "digestive")]
+    of_shared = json.loads(step_settings(settings, "train_hovernet", "all"))
+
+    assert starts == ["old/decoder.safetensors"] * 2
+    assert of_shared["training"]["start_from"] == "old/decoder.safetensors"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cellvit.data.batches import AHEAD, decoder_batches, read_ahead, sequential_rows, shuffled_rows
 from cellvit.errors import ContractError
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.features import FEATURES, open_features
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import open_tiles
@@ -71,7 +72,7 @@ def stores(tmp_path, write_tile_store):
     tiles = write_tile_store(tmp_path / "tiles.h5", 1, ["Colon"] * 5)
     tokens = np.arange(5 * 3 * 2 * 2 * 4).reshape(5, 1, 3, 2, 2, 4).astype(np.float16)
     path, sizes = tmp_path / "features.h5", {"views": 1, "blocks": 3, "g": 2, "dim": 4}
-    with writing(path, FEATURES, 5, sizes, Provenance()) as out:
+    with writing(path, FEATURES, 5, sizes, Provenance(data_set=PANNUKE)) as out:
         out.append(cls=np.zeros((5, 1, 4), np.float32), tokens=tokens)
     with open_features(path) as features, open_tiles(tiles) as tile_store:
         yield features, tile_store, tokens

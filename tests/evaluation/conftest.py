@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from cellvit.evaluation.scoring import COLUMNS, SCORE_COLUMNS
+from cellvit.evaluation.scoring import COLUMNS, score_columns
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.tile_table import TileScores
 from cellvit.formats.tiles import TileBatch
 
@@ -58,12 +59,14 @@ def scored() -> Callable[..., TileScores]:
     ) -> TileScores:
         n = len(organs)
         values = np.zeros((n, len(COLUMNS)))
-        values[:, [COLUMNS.index(name) for name in SCORE_COLUMNS[2:]]] = np.nan  # the first two are counts of nuclei
+        values[:, [COLUMNS.index(name) for name in score_columns(PANNUKE.class_keys)[2:]]] = (
+            np.nan
+        )  # the first two are counts of nuclei
         for name, column in columns.items():
             values[:, COLUMNS.index(name)] = column
         ids = [f"f3-{row:05d}" for row in range(n)]
         patients = tuple(patients) or ("",) * n
-        names = {"patient": patients, "source": tuple(sources) or ("",) * n}
+        names = {"patient": patients, "source": tuple(sources) or ("",) * n, "origin": ("",) * n}
         texts = {"tile_id": ids, "organ": organs, **names, "family": ["digestive"] * n}
         return TileScores.of(texts, COLUMNS, values)
 

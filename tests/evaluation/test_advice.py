@@ -12,6 +12,7 @@ from cellvit.evaluation.advice import FEW_STEPS, LENGTH_ALONE, advice
 from cellvit.evaluation.grading import GRADED, graded
 from cellvit.evaluation.training_record import TrainingRecord, training_record
 from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.summary import SummaryRow
 
@@ -158,6 +159,7 @@ def test_the_record_has_steps_weights_and_the_share_of_clipped_steps() -> None:
     assert (known.steps, known.clipped, known.is_shared) == (200, 0.75, False)
     assert known.loss_weight("hv_weight") == 2.5
     assert training_record(header("all"), history([], [])).is_shared
+    assert training_record(header(), history([], []), has_shared=False).is_shared
 
 
 def test_the_shared_decoder_is_not_advised_to_start_from_itself() -> None:
@@ -179,7 +181,7 @@ def header(family: str = "digestive", steps: int | None = None) -> CheckpointHea
     given = {"batch_size": 4, "epochs": 1, "min_steps": 0, "steps": steps, "loss": {"hv_weight": 2.5}}
     training = TrainingSettings.model_validate(given).model_dump(mode="json")
     return CheckpointHeader(
-        provenance=Provenance(settings={"training": training}),
+        provenance=Provenance(data_set=PANNUKE, settings={"training": training}),
         kind="hovernet",
         split="1",
         family=family,

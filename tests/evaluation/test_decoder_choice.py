@@ -4,6 +4,7 @@ import pytest
 
 from cellvit.config.evaluation import RoutingSettings
 from cellvit.evaluation.decoder_choice import MIN_TILES, choices_in_words, choose_decoders, with_test_differences
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.watershed import ValidationTile, WatershedChoice
 
@@ -18,7 +19,13 @@ def tuned(family: str, select_by: str = "bpq", **values: list[float]) -> Watersh
         for organ, of_organ in values.items()
         for place, value in enumerate(of_organ)
     )
-    of = {"provenance": Provenance(), "split": "1", "family": family, "status": "tuned", "method": "hovernet"}
+    of = {
+        "provenance": Provenance(data_set=PANNUKE),
+        "split": "1",
+        "family": family,
+        "status": "tuned",
+        "method": "hovernet",
+    }
     return WatershedChoice(**of, select_by=select_by, parameters={}, validation=tiles)
 
 

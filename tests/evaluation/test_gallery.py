@@ -1,6 +1,8 @@
+import dataclasses
 from collections.abc import Callable
 
 import pytest
+from annotations import RIGHT, without_annotation
 
 from cellvit.evaluation.gallery import choose_tiles, gallery_tiles
 from cellvit.evaluation.system_scores import perfect_maps
@@ -72,3 +74,19 @@ def test_a_tile_has_both_contours_and_four_maps_with_descriptions(shown: Gallery
     assert [picture.side_px for picture in (*shown.overlays, *shown.maps)] == [512] * 2 + [256] * 4
     assert all("f3-00001" in picture.alt for picture in (*shown.overlays, *shown.maps))
     assert len({picture.uri for picture in (*shown.overlays, *shown.maps)}) == 6
+
+
+def test_the_pictures_of_a_partly_annotated_tile_are_hatched_and_show_the_nuclei_that_count(disc_tiles, scored) -> None:
+    batch = disc_tiles([[(60, 50, 14, 1), (60, 190, 14, 1), (150, 132, 12, 1)]])  # left, right, and mostly right
+    half = without_annotation({0: RIGHT})(batch)
+    scores, watershed = {"decoder": scored(["Colon"], aji=[0.5], n_true=[2])}, HoverNetWatershed()
+    chosen = [("f3-00000", "best")]
+    maps = perfect_maps(batch)
+
+    (tile,) = gallery_tiles(chosen, scores, [dataclasses.replace(maps, tiles=half)], watershed)
+    (whole,) = gallery_tiles(chosen, scores, [maps], watershed)
+
+    assert (tile.not_annotated, whole.not_annotated) == (0.5, 0)
+    assert (tile.n_true, tile.n_predicted) == (2, 1)  # the nucleus at the edge is cut in one, and left out of the other
+    assert (whole.n_true, whole.n_predicted) == (3, 3)
+    assert all(hatched.uri != plain.uri for hatched, plain in zip(tile.overlays, whole.overlays, strict=True))

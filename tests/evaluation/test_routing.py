@@ -29,13 +29,13 @@ def probabilities(*tiles: dict[str, float]) -> np.ndarray:
 def test_probabilities_add_up_within_a_family() -> None:
     tile = probabilities({"Skin": 0.4, "Colon": 0.3, "Stomach": 0.3})
 
-    assert predicted_decoders(tile, FAMILIES) == ("digestive",)
+    assert predicted_decoders(tile, FAMILIES, names=ORGANS) == ("digestive",)
 
 
 def test_an_organ_without_a_decoder_gets_no_tile() -> None:
     tiles = probabilities({"Skin": 0.9, "Kidney": 0.1}, {"Colon": 1.0})
 
-    routes = routes_of(tiles, ("Skin", "Colon"), DECODERS | {"Skin": ""})
+    routes = routes_of(tiles, ("Skin", "Colon"), DECODERS | {"Skin": ""}, names=ORGANS)
 
     assert routes.decoder == ("urologic", "digestive")
     assert routes.right == (None, True)
@@ -44,7 +44,7 @@ def test_an_organ_without_a_decoder_gets_no_tile() -> None:
 def test_probabilities_add_up_over_the_organs_of_the_shared_decoder() -> None:
     tiles = probabilities({"Colon": 0.4, "Stomach": 0.3, "Skin": 0.3}, {"Colon": 0.7, "Skin": 0.3})
 
-    routes = routes_of(tiles, ("Skin", "Stomach"), DECODERS | {"Stomach": "all", "Skin": "all"})
+    routes = routes_of(tiles, ("Skin", "Stomach"), DECODERS | {"Stomach": "all", "Skin": "all"}, names=ORGANS)
 
     assert routes.decoder == ("all", "digestive")
     assert routes.right == (True, False)
@@ -53,7 +53,7 @@ def test_probabilities_add_up_over_the_organs_of_the_shared_decoder() -> None:
 def test_tiles_of_organs_without_a_family_are_left_out_and_counted() -> None:
     tiles = probabilities({"Colon": 1.0}, {"Colon": 0.6, "Skin": 0.4}, {"Skin": 1.0})
 
-    routes = routes_of(tiles, ("Colon", "Breast", "Stomach"), DECODERS)
+    routes = routes_of(tiles, ("Colon", "Breast", "Stomach"), DECODERS, names=ORGANS)
 
     assert routes.decoder == ("digestive", "", "epidermal")
     assert routes.right == (True, None, False)
@@ -63,7 +63,7 @@ def test_tiles_of_organs_without_a_family_are_left_out_and_counted() -> None:
 def test_the_metrics_of_the_head_have_a_baseline() -> None:
     tiles = probabilities({"Colon": 1.0}, {"Colon": 1.0}, {"Colon": 1.0}, {"Skin": 1.0})
 
-    found = organ_values(tiles, ("Colon", "Colon", "Skin", "Skin"), groups=None)
+    found = organ_values(tiles, ("Colon", "Colon", "Skin", "Skin"), names=ORGANS, groups=None)
 
     assert found["accuracy"].value == 0.75
     assert found["accuracy_majority"].value == 0.5
@@ -85,7 +85,7 @@ def test_intervals_of_organs_and_routing_are_over_patients() -> None:
     tiles = probabilities(*[{"Colon": 1.0}, {"Skin": 1.0}] * 5, *[{"Skin": 1.0}, {"Colon": 1.0}] * 5)
     routes = Routes(("digestive",) * 20, (True,) * 10 + (False,) * 10, {})
 
-    found = organ_values(tiles, organs, groups=groups)
+    found = organ_values(tiles, organs, names=ORGANS, groups=groups)
     routing = routing_accuracy(routes, groups=groups)
 
     for value in (found["accuracy"], found["balanced_accuracy"], routing):
@@ -95,14 +95,14 @@ def test_intervals_of_organs_and_routing_are_over_patients() -> None:
 
 
 def test_the_confusion_has_the_organs_that_are_true_or_predicted() -> None:
-    names, counts = organ_confusion(probabilities({"Skin": 1.0}, {"Colon": 1.0}), ("Colon", "Colon"))
+    names, counts = organ_confusion(probabilities({"Skin": 1.0}, {"Colon": 1.0}), ("Colon", "Colon"), names=ORGANS)
 
     assert names == ("Colon", "Skin")
     assert counts == ((1, 1), (0, 0))
 
 
 def test_the_outputs_of_a_head_with_fewer_organs_are_put_in_order() -> None:
-    wide = in_organ_order(np.array([[0.25, 0.75]]), ("Skin", "Colon"))
+    wide = in_organ_order(np.array([[0.25, 0.75]]), ("Skin", "Colon"), names=ORGANS)
 
     assert wide.shape == (1, len(ORGANS))
     assert wide[0, ORGANS.index("Colon")] == 0.75
@@ -112,6 +112,6 @@ def test_the_outputs_of_a_head_with_fewer_organs_are_put_in_order() -> None:
 def test_recall_is_that_of_each_true_organ() -> None:
     tiles = probabilities({"Skin": 1.0}, {"Colon": 1.0}, {"Colon": 1.0})
 
-    found = organ_recall(tiles, ("Skin", "Colon", "Skin"), groups=None)
+    found = organ_recall(tiles, ("Skin", "Colon", "Skin"), names=ORGANS, groups=None)
 
     assert {organ: (value.value, value.n) for organ, value in found.items()} == {"Colon": (1, 1), "Skin": (0.5, 2)}

@@ -19,7 +19,7 @@ def tile(disc_tiles):
     def make(discs, *points) -> MapsOfTile:
         batch = perfect_maps(disc_tiles([discs]))
         truth = Segmentation(batch.tiles.instances[0], batch.tiles.classes[0])
-        return MapsOfTile(truth, batch.np_prob[0], batch.hv[0], batch.most_probable_class[0], points)
+        return MapsOfTile(truth, batch.np_prob[0], batch.hv[0], batch.most_probable_class[0], points, 5)
 
     return make
 
@@ -58,7 +58,7 @@ def test_the_classical_baseline_has_a_value_for_each_point(disc_tiles, select_by
     tiles = disc_tiles([[(60, 60, 12, 1), (150, 150, 10, 1)]])
     points = (Classical(), Classical(otsu_factor=50))
 
-    task = ImageOfTile(Segmentation(tiles.instances[0], tiles.classes[0]), tiles.image[0], 1, points)
+    task = ImageOfTile(Segmentation(tiles.instances[0], tiles.classes[0]), tiles.image[0], 1, points, 5)
     right, wrong = values_of_image(select_by, task)
 
     assert right > 0.7

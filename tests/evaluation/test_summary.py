@@ -7,6 +7,7 @@ from cellvit.evaluation.advice import advice_by_fix
 from cellvit.evaluation.grading import grade_counts, grade_of, graded
 from cellvit.evaluation.summary import summary_rows
 from cellvit.evaluation.summary_table import summary_text
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.documents import Value
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.provenance import Provenance
@@ -53,6 +54,11 @@ def test_grades_follow_the_gates(metric: str, value: float, grade: str) -> None:
         pytest.param({"np_dice": 0.96, "np_dice__trivial": 0.967}, "np_dice", "fail", id="all_foreground"),
         pytest.param({"nt_accuracy": 0.95, "nt_accuracy__trivial": 0.95}, "nt_accuracy", "fail", id="equal"),
         pytest.param({"nt_accuracy": 0.9, "nt_accuracy__trivial": 0.6}, "nt_accuracy", "pass", id="no_gate_but_beaten"),
+        pytest.param({"nt_accuracy": 0.9, "nt_accuracy__trivial": 1.0}, "nt_accuracy", "", id="one_class"),
+        pytest.param(
+            {"gap_nt_accuracy": 0.9, "nt_accuracy__trivial": 1.0}, "gap_nt_accuracy", "", id="gap_of_one_class"
+        ),
+        pytest.param({"organ_accuracy": 1.0, "organ_accuracy__trivial": 1.0}, "organ_accuracy", "", id="one_organ"),
         pytest.param({"aji": 0.6, "aji__classical": 0.61}, "aji", "fail", id="classical"),
         pytest.param({"bpq": 0.4, "bpq__classical": 0.3}, "bpq", "pass", id="bpq"),
         pytest.param({"hv_mse": 0.26, "hv_mse__trivial": 0.25}, "hv_mse", "fail", id="hv_of_zero"),
@@ -92,7 +98,9 @@ def family(split: str, *, aji: float = 0.6, name: str = "digestive", **changes) 
         "train": {"np_dice": Value(value=0.8, n=9)},
         "differences": {"aji_minus_classical": Value(value=aji - 0.3, n=9)},
     }
-    return FamilyEvaluation(provenance=Provenance(), split=split, family=name, n_tiles=9, **{**evaluated, **changes})
+    return FamilyEvaluation(
+        provenance=Provenance(data_set=PANNUKE), split=split, family=name, n_tiles=9, **{**evaluated, **changes}
+    )
 
 
 def absent(split: str) -> FamilyEvaluation:
@@ -107,14 +115,21 @@ def overall(split: str) -> RoutedEvaluation:
     }
     organ_head = {"accuracy": Value(value=0.995, n=20), "routing_accuracy": Value(value=0.999, n=20)}
     return RoutedEvaluation(
-        provenance=Provenance(), split=split, status="evaluated", n_tiles=20, systems=systems, organ_head=organ_head
+        provenance=Provenance(data_set=PANNUKE),
+        split=split,
+        status="evaluated",
+        n_tiles=20,
+        systems=systems,
+        organ_head=organ_head,
     )
 
 
 def head(split: str, **changes) -> OrganHeadEvaluation:
     values = {"accuracy": Value(value=0.995, n=20), "accuracy_majority": Value(value=0.4, n=20)}
     evaluated = {"status": "evaluated", "values": values}
-    return OrganHeadEvaluation(provenance=Provenance(), split=split, n_tiles=20, **{**evaluated, **changes})
+    return OrganHeadEvaluation(
+        provenance=Provenance(data_set=PANNUKE), split=split, n_tiles=20, **{**evaluated, **changes}
+    )
 
 
 def test_other_systems_carry_a_suffix_and_gaps_a_prefix() -> None:

@@ -19,6 +19,7 @@ from cellvit.evaluation.target_checks import (
     tiles_by_organ,
 )
 from cellvit.evaluation.values import metric_values
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.documents import Value
 from cellvit.hover.parameters import HoverNetWatershed
 from cellvit.inference.parallel import Workers
@@ -34,7 +35,7 @@ def batch(disc_tiles):
 
 @pytest.fixture
 def scores(batch):
-    return scores_of_maps([batch], HoverNetWatershed(), family="", pool=Workers(None, 1))
+    return scores_of_maps([batch], HoverNetWatershed(), PANNUKE, family="", pool=Workers(None, 1))
 
 
 def upper_bound(**aji: float):
@@ -56,7 +57,7 @@ def test_valid_targets_pass_every_check(batch, scores) -> None:
 
 def test_targets_are_counted(scores, batch) -> None:
     assert tiles_by_organ(scores) == {"Colon": 1, "Stomach": 1}
-    assert {name: n for name, n in nuclei_by_class(scores).items() if n} == {"Neoplastic": 1, "Epithelial": 1}
+    assert {name: n for name, n in nuclei_by_class(scores, PANNUKE).items() if n} == {"Neoplastic": 1, "Epithelial": 1}
     assert coverage(scores) == pytest.approx((batch.tiles.instances > 0).mean())
     assert hv_length(scores) == pytest.approx(0.67, abs=0.02)
 

@@ -19,6 +19,7 @@ def tiles(values: list[list[float]]) -> TileScores:
         "organ": ["Bile-duct"] * n,
         "patient": [f'Müller, "{row}"' if row else "" for row in range(n)],
         "source": ["A, B" if row else "" for row in range(n)],
+        "origin": ["=a.png x=0 y=0" if row else "'b.png" for row in range(n)],
         "family": ["digestive"] * n,
     }
     return TileScores.of(texts, COLUMNS, np.array(values, float).reshape(n, 3))
@@ -40,8 +41,8 @@ def test_an_undefined_score_is_an_empty_cell_and_whole_numbers_have_no_point(tmp
     write_tile_scores(tmp_path / "t.csv", {"decoder": tiles([[3, math.nan, 0.5]])}, COLUMNS)
 
     assert (tmp_path / "t.csv").read_text().splitlines() == [
-        "tile_id,organ,fold,patient,source,family,system,n_true,aji,bpq",
-        "f3-00000,Bile-duct,3,,,digestive,decoder,3,,0.5",
+        "tile_id,organ,fold,patient,source,origin,family,system,n_true,aji,bpq",
+        "f3-00000,Bile-duct,3,,,''b.png,digestive,decoder,3,,0.5",
     ]
 
 

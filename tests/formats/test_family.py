@@ -58,6 +58,14 @@ def test_a_family_without_tiles_in_a_fold_is_empty_there(family):
         assert len(read_tiles(data.tiles, np.array([], int))) == 0
 
 
+def test_a_family_of_every_organ_has_all_rows_but_those_that_are_left_out(family):
+    for members, tiles, features, fold in zip(*family, ORGANS, strict=True):
+        write_members(members, fold=fold, organs=None, tiles=tiles, features=features, left_out=["Breast"])
+
+    with open_family(*family) as data:
+        assert data.tiles.names("organ") == ("Colon", "Colon", "Colon")
+
+
 def test_results_that_were_moved_as_a_whole_still_read(family, tmp_path):
     moved = tmp_path.parent / f"{tmp_path.name}_moved"
     tmp_path.rename(moved)

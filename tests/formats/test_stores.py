@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from cellvit.errors import ContractError, MissingInputError
+from cellvit.formats.dataset import NOT_ANNOTATED, PANNUKE
 from cellvit.formats.features import FEATURES, open_features, read_features, read_tokens
 from cellvit.formats.hdf5 import Store, as_names
 from cellvit.formats.provenance import Provenance
-from cellvit.formats.tiles import TILES, open_tiles, read_tiles
+from cellvit.formats.tiles import TILES, NotAnnotated, TileBatch, append_tiles, open_tiles, read_tiles
 from cellvit.formats.writing import writing
 
 SIZES = {"views": 1, "blocks": 2, "g": 4, "dim": 8}
@@ -160,3 +161,45 @@ def test_the_header_says_what_a_store_was_made_from(tmp_path, write_tile_store):
     assert (header["format"], bool(header["complete"])) == ("cellvit-tiles", True)
     assert json.loads(header["provenance"])["made_from"] == {"images": "1" * 64}
     assert marks == ("simulated data",)
+
+
+def partly_annotated(**changes) -> TileBatch:
+    """Two tiles: one with a nucleus beside a region that is not annotated, one that is not annotated at all."""
+    instances, classes = np.zeros((2, 256, 256), np.int32), np.zeros((2, 256, 256), np.uint8)
+    instances[0, 10:20, 10:20], classes[0, 10:20, 10:20] = 1, 3
+    classes[0, 128:], classes[1] = NOT_ANNOTATED, NOT_ANNOTATED
+    image = np.zeros((2, 256, 256, 3), np.uint8)
+    arrays = {"image": image, "instances": instances, "classes": classes} | changes
+    return TileBatch(**arrays, organ=("Lung",) * 2, tile_id=("f1-00000", "f1-00001"))
+
+
+def test_what_is_not_annotated_is_read_as_written_and_counted(tmp_path):
+    batch = partly_annotated()
+    with writing(tmp_path / "t.h5", TILES, 2, {}, Provenance(data_set=PANNUKE)) as writer:
+        append_tiles(writer, batch)
+
+    with open_tiles(tmp_path / "t.h5") as store:
+        found = read_tiles(store, np.arange(2))
+
+    np.testing.assert_array_equal(found.classes, batch.classes)
+    assert found.annotated_share.tolist() == [0.5, 0]
+    assert NotAnnotated.of(found.annotated_share) == NotAnnotated(share=0.75, n_partly=1, n_wholly=1)
+    assert NotAnnotated.of(np.zeros(0)) == NotAnnotated()
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "nucleus_class", "message"),
+    [
+        pytest.param(15, 15, NOT_ANNOTATED, "exactly where `instances` is 0", id="a_nucleus_that_is_not_annotated"),
+        pytest.param(15, 15, 0, "background would count as nuclei", id="background_in_a_nucleus"),
+        pytest.param(60, 60, 2, "background would count as nuclei", id="class_outside_nuclei"),
+        pytest.param(15, 15, 6, r"classes 0\.\.5 or 255 \(not annotated\)", id="no_such_class"),
+        pytest.param(60, 60, 254, r"classes 0\.\.5 or 255 \(not annotated\)", id="no_such_class_outside_nuclei"),
+    ],
+)
+def test_classes_that_contradict_the_nuclei_are_refused(row, column, nucleus_class, message):
+    classes = partly_annotated().classes.copy()
+    classes[0, row, column] = nucleus_class
+
+    with pytest.raises(ContractError, match=message):
+        partly_annotated(classes=classes)

@@ -8,8 +8,9 @@ import numpy as np
 
 from cellvit.config.settings import load_settings
 from cellvit.config.steps import BuildReportSettings
-from cellvit.evaluation.scoring import COLUMNS, SCORE_COLUMNS
+from cellvit.evaluation.scoring import COLUMNS, score_columns
 from cellvit.formats.content import provenance_of
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import write_document
 from cellvit.formats.evaluations import ORGAN_PREDICTED, FamilyEvaluation, RoutedEvaluation
@@ -35,7 +36,7 @@ def scores(patients: Sequence[str], organs: Sequence[str] = (), **columns: Seque
     """
     n = max(len(patients), len(organs))
     values = np.zeros((n, len(COLUMNS)))
-    values[:, [COLUMNS.index(name) for name in (*SCORE_COLUMNS, *MAP_COLUMNS)]] = np.nan
+    values[:, [COLUMNS.index(name) for name in (*score_columns(PANNUKE.class_keys), *MAP_COLUMNS)]] = np.nan
     values[:, COLUMNS.index("n_true")] = 5
     counts = {"tp": "pairs_1_1", "fn": "pairs_1_6"}
     for name, column in columns.items():
@@ -45,6 +46,7 @@ def scores(patients: Sequence[str], organs: Sequence[str] = (), **columns: Seque
         "organ": list(organs) or ["Colon"] * n,
         "patient": list(patients) or [""] * n,
         "source": [""] * n,
+        "origin": [""] * n,
         "family": ["digestive"] * n,
     }
     return TileScores.of(texts, COLUMNS, values)
@@ -61,7 +63,12 @@ def write_run(
     loaded = load_settings({**SETTINGS, **settings})
     evaluations = folder / "evaluation" / "split1"
     made_from = {f"../../tiles/{fold}.h5": digest for fold, digest in (tiles or {"fold3": "a" * 64}).items()}
-    of = {"provenance": Provenance(made_from=made_from), "split": "1", "status": "evaluated", "n_tiles": 4}
+    of = {
+        "provenance": Provenance(data_set=PANNUKE, made_from=made_from),
+        "split": "1",
+        "status": "evaluated",
+        "n_tiles": 4,
+    }
     routed = {ORGAN_PREDICTED if name == "decoder" else name: part for name, part in systems.items()}
     for name, parts in (("digestive", systems), ("routed", routed)):
         write_tile_scores(evaluations / f"{name}_tiles.csv", parts, COLUMNS)
@@ -73,7 +80,9 @@ def write_run(
         )
         write_document(evaluations / f"{name}.json", document)
     write_summary(folder / "summary.csv", [])
-    origin = SummaryOrigin(provenance=Provenance(), tables={"summary.csv": sha256_of(folder / "summary.csv")})
+    origin = SummaryOrigin(
+        provenance=Provenance(data_set=PANNUKE), tables={"summary.csv": sha256_of(folder / "summary.csv")}
+    )
     write_document(folder / "summary.json", origin)
     page = folder / "report" / "index.html"
     inputs = [evaluations / "digestive.json", evaluations / "routed.json", folder / "summary.json"]

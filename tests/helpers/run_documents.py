@@ -5,6 +5,7 @@ import pandas as pd
 
 from cellvit.config.settings import load_settings
 from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.documents import Check, Value
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.features import FeatureCheck
@@ -12,13 +13,15 @@ from cellvit.formats.gallery import Gallery, GalleryTile, Picture
 from cellvit.formats.history import HOVERNET_HISTORY
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.summary import SummaryRow
-from cellvit.formats.tiles import FoldSummary, TargetCheck
+from cellvit.formats.tiles import FoldsCheck, FoldSummary, TargetCheck
 from cellvit.formats.timing import Timing
 from cellvit.formats.watershed import TriedPoint, WatershedChoice
 
 NAN = float("nan")
 REASON = "no tiles of Skin in training fold 1"
-PROVENANCE = Provenance(made_from={"../../tiles/fold1.h5": "ab" * 32}, simulated=True, encoder_mark="untrained encoder")
+PROVENANCE = Provenance(
+    data_set=PANNUKE, made_from={"../../tiles/fold1.h5": "ab" * 32}, simulated=True, encoder_mark="untrained encoder"
+)
 FAMILIES = ("digestive", "epidermal", "all")
 
 SETTINGS = load_settings(
@@ -130,6 +133,10 @@ TARGET_CHECK = TargetCheck(
     upper_bound={"hovernet": values(aji=0.91), "hv_flow": values(aji=0.98)},
     upper_bound_aji_by_organ=values(Colon=0.97),
     checks=(),
+)
+
+FOLDS_CHECK = FoldsCheck(
+    provenance=PROVENANCE, n_tiles=4, compared=((1, 2),), warnings=("similar_images: 1 image looks like a copy.",)
 )
 
 FOLD_SUMMARY = FoldSummary(**_OF_FOLD, **_NUCLEI, **_DROPPED, empty_tiles=("f1-00003",))

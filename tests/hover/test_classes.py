@@ -53,7 +53,7 @@ def test_tile_without_nuclei_has_no_classes() -> None:
     ("instances", "nt_prob", "message"),
     [
         ([[1, 3]], votes((1, 1), (1, 1)), r"no pixel of label 2. Relabel with"),
-        ([[1, 2]], np.zeros((5, 1, 2)), r"found \(5, 1, 2\) over \(1, 2\)"),
+        ([[1, 2]], np.zeros((6, 1, 3)), r"found \(6, 1, 3\) over \(1, 2\)"),
     ],
     ids=["gap", "shape"],
 )

@@ -14,6 +14,7 @@ from cellvit.data.views import apply_view, apply_view_to_vectors
 from cellvit.errors import StaleFileError
 from cellvit.evaluation.map_sums import map_sums, predicted_sums
 from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.features import FEATURES, open_features
 from cellvit.formats.hdf5 import Store
 from cellvit.formats.provenance import Provenance
@@ -76,10 +77,10 @@ def write_stores(stack: ExitStack, folder: Path, geometries: tuple[int, ...], co
     instances = np.zeros((len(images), 256, 256), np.int32)
     instances[:, 30:60, 90:140] = 1
     pixels, names = torch.stack(images).numpy(), tuple(f"f1-{row:05d}" for row in range(len(images)))
-    with writing(folder / "tiles.h5", TILES, len(images), {}, Provenance()) as out:
+    with writing(folder / "tiles.h5", TILES, len(images), {}, Provenance(data_set=PANNUKE)) as out:
         append_tiles(out, TileBatch(pixels, instances, instances.astype(np.uint8), (ORGANS[0],) * len(images), names))
     sizes = {"views": of_views.shape[1], "blocks": 1, "g": 16, "dim": DIM}
-    origin = Provenance(settings=settings(geometries, colour_views))
+    origin = Provenance(data_set=PANNUKE, settings=settings(geometries, colour_views))
     with writing(folder / "features.h5", FEATURES, len(images), sizes, origin) as out:
         out.append(cls=np.zeros((*of_views.shape[:2], DIM), np.float32), tokens=of_views)
     features = stack.enter_context(open_features(folder / "features.h5"))
@@ -95,7 +96,7 @@ def decoder(stored: Stored) -> Loaded[HoVerNetDecoder]:
     with torch.no_grad():
         module.hv.weight *= 50
     header = CheckpointHeader(
-        provenance=Provenance(),
+        provenance=Provenance(data_set=PANNUKE),
         kind="hovernet",
         split="1",
         status="trained",

@@ -3,6 +3,7 @@ import torch
 
 from cellvit.errors import AbsentModelError, ContractError
 from cellvit.formats.checkpoints import CheckpointHeader, write_checkpoint
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.provenance import Provenance
 from cellvit.inference.maps import load_decoder
 from cellvit.inference.organs import load_organ_head
@@ -21,7 +22,7 @@ def decoder():
 def write(tmp_path):
     def make(weights, **changes):
         header = {
-            "provenance": Provenance(),
+            "provenance": Provenance(data_set=PANNUKE),
             "kind": "hovernet",
             "split": "1",
             "family": "digestive",

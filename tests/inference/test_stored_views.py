@@ -15,6 +15,7 @@ from cellvit.data.blur import blurred, gaussian_kernels
 from cellvit.data.stain import mixed, stain_mix
 from cellvit.data.views import View, apply_view, seen, views_of
 from cellvit.errors import StaleFileError
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.features import FEATURES, open_features
 from cellvit.formats.hdf5 import Store
 from cellvit.formats.provenance import Provenance
@@ -56,7 +57,7 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Marked]:
     patch = tuple(slice(side * CELL_PX, (side + 1) * CELL_PX) for side in CELL)
     images, instances = np.full((2, 256, 256, 3), 128, np.uint8), np.zeros((2, 256, 256), np.int32)
     images[0][patch], instances[0][patch] = 255, 1
-    with writing(folder / "tiles.h5", TILES, 2, {}, Provenance()) as out:
+    with writing(folder / "tiles.h5", TILES, 2, {}, Provenance(data_set=PANNUKE)) as out:
         append_tiles(out, TileBatch(images, instances, instances.astype(np.uint8), ("Colon", "Colon"), ids))
     encoder, features = load_encoder(SETTINGS.encoder, SETTINGS.features, CPU), SETTINGS.features
     tiles = torch.from_numpy(images)
@@ -65,7 +66,7 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Marked]:
         for view in views_of(features)
     ]
     sizes = {"views": len(encoded), "blocks": 1, "g": encoder.grid, "dim": encoder.dim}
-    origin = Provenance(settings=SETTINGS.model_dump(mode="json"))
+    origin = Provenance(data_set=PANNUKE, settings=SETTINGS.model_dump(mode="json"))
     with writing(folder / "features.h5", FEATURES, 2, sizes, origin) as out:
         out.append(
             cls=torch.stack([each.cls for each in encoded], dim=1).numpy(),

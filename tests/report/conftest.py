@@ -19,6 +19,7 @@ def data() -> ReportData:
     ]
     return ReportData(
         settings=documents.SETTINGS,
+        dataset=documents.PROVENANCE.dataset,
         marks=documents.PROVENANCE.marks,
         summary=keyed(documents.SUMMARY),
         decoders=pair_decoders(
@@ -30,6 +31,7 @@ def data() -> ReportData:
         ),
         routed=(documents.ROUTED,),
         organ_heads=(documents.ORGAN_HEAD,),
+        folds_checks=(documents.FOLDS_CHECK,),
         target_checks=(documents.TARGET_CHECK,),
         feature_checks=(documents.FEATURE_CHECK,),
         fold_summaries=(documents.FOLD_SUMMARY,),

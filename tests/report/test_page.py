@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import run_documents as documents
 
+from cellvit.errors import ContractError
+from cellvit.formats.checkpoints import StartWeights
 from cellvit.formats.evaluations import FamilyEvaluation, SourceValues
-from cellvit.report.data import ReportData, pair_decoders
+from cellvit.report.data import ReportData, pair_decoders, pair_finals
 from cellvit.report.page import render, shown_galleries
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -177,3 +179,49 @@ def test_page_of_a_single_patient_has_values_without_intervals(data: ReportData)
 def _without_intervals(part: dict[str, Any]) -> dict[str, Any]:
     found = {key: _without_intervals(value) if isinstance(value, dict) else value for key, value in part.items()}
     return found | {"low": None, "high": None} if "low" in found else found
+
+
+def started(data: ReportData, n_seen: int) -> ReportData:
+    """The run with decoders that started from the weights of a file."""
+    start = {"file": "old.safetensors", "sha256": "ab" * 32, "split": "2", "family": "all", "step": 300}
+    record = StartWeights(**start, classes=(), taken=("trunk",), new=("nt",), n_validation_tiles_seen=n_seen)
+    update = {"start": record, "tiles": {"validate": 9}}
+    decoders = tuple(
+        dataclasses.replace(one, header=one.header.model_copy(update=update)) if one.header.step else one
+        for one in data.decoders
+    )
+    return dataclasses.replace(data, decoders=decoders)
+
+
+def test_the_page_says_where_a_training_started_and_what_these_weights_had_seen(data: ReportData, page: str) -> None:
+    unseen, seen = (render(started(data, n_seen)) for n_seen in (0, 4))
+
+    assert "It started" not in page
+    assert (
+        "started from the weights of old.safetensors (split 2, family all, step 300, sha256 abababababababab)" in unseen
+    )
+    assert "new weights for nt (other classes)" in unseen
+    assert "have seen" not in unseen
+    assert "The start weights have seen 4 of 9 validation tiles" in seen
+
+
+def test_final_models_are_listed_with_the_values_of_the_splits_and_without_a_test(data: ReportData, page: str) -> None:
+    header = documents.header("digestive", split="final")
+    about = {"final": True, "tiles": {"train": 12}, "selection": "the share 0.75 of its steps"}
+    absent = documents.header("epidermal", trained=False, split="final").model_copy(update={"final": True})
+    watershed = documents.watershed("digestive")
+    finals = pair_finals([header.model_copy(update=about), absent], [watershed])
+
+    with_finals = render(dataclasses.replace(data, finals=finals))
+    section = with_finals.split('<section id="final">')[1].split("</section>")[0]
+
+    assert 'id="final"' not in page
+    assert "No fold was left to test them" in section
+    assert "the share 0.75 of its steps" in section
+    assert "0.400" in section  # AJI of split 1
+    assert f"absent: {documents.REASON}" in section
+
+
+def test_a_model_of_a_split_is_no_final_model() -> None:
+    with pytest.raises(ContractError, match="expected final models, found hovernet of split 1"):
+        pair_finals([documents.header("digestive")], [])

@@ -5,17 +5,20 @@ import numpy as np
 import pytest
 import run_documents as documents
 
+from cellvit.config.settings import load_settings
 from cellvit.errors import ContractError
 from cellvit.evaluation.advice import advice_by_fix
 from cellvit.evaluation.grading import grade_counts
 from cellvit.evaluation.values import MAP_METRICS, ORGAN_METRICS
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.documents import Value
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
 from cellvit.formats.watershed import TriedPoint
-from cellvit.report import integrity, origin, results, verdict
+from cellvit.report import confusion, integrity, origin, results, verdict
 from cellvit.report.cells import Table, value_cell
 from cellvit.report.data import Decoder, ReportData, keyed, pair_decoders
-from cellvit.report.wording import metric_of
+from cellvit.report.page import render
+from cellvit.report.wording import class_metric, metric_of, split_class
 
 NAN = math.nan
 TRAINING = (documents.header("digestive"), documents.history())
@@ -140,7 +143,7 @@ def test_grades_come_with_limit_and_baseline_and_failures_with_a_fix_and_its_cau
 
 
 def test_confusion_is_normalised_by_rows_and_an_empty_row_is_undefined() -> None:
-    table = results.confusion_table(("Colon", "Skin", "Liver"), ((3, 1, 0), (0, 0, 0), (0, 0, 0)), "Confusion")
+    table = confusion.confusion_table(("Colon", "Skin", "Liver"), ((3, 1, 0), (0, 0, 0), (0, 0, 0)), "Confusion")
 
     (colon, skin) = table.rows
 
@@ -155,7 +158,7 @@ def test_the_watershed_table_shows_searched_parameters_runner_up_and_classical_b
     other = TriedPoint(method="hv_flow", parameters=parameters, value=choice.tried[1].value)
     two_methods = choice.model_copy(update={"tried": (choice.tried[0], other)})
 
-    table = integrity.watershed_table(data.watersheds)
+    table = integrity.watershed_table(data.watersheds, PANNUKE)
 
     *searched, value, _, its_value, classical = table.columns
     assert searched == ["Status", "Method", "np_threshold"]
@@ -163,7 +166,7 @@ def test_the_watershed_table_shows_searched_parameters_runner_up_and_classical_b
     shown = ["tuned", "hovernet", "0.5", "0.550", "np_threshold 0.4", "0.520", "0.310"]
     assert texts(table)["split 1 · digestive"] == shown
     assert table.rows[0].cells[-1].hint == "otsu_factor 0.9"
-    assert "hv_flow, min_gain_px 5" in texts(integrity.watershed_table([two_methods]))["split 1 · digestive"]
+    assert "hv_flow, min_gain_px 5" in texts(integrity.watershed_table([two_methods], PANNUKE))["split 1 · digestive"]
 
 
 def test_patients_and_dropped_data_of_a_fold_are_counted(data: ReportData) -> None:
@@ -173,6 +176,14 @@ def test_patients_and_dropped_data_of_a_fold_are_counted(data: ReportData) -> No
 
     assert texts(table)["fold 1"] == ["4", "–", "20", "15.0%", "1", "1", "7", "0"]
     assert texts(with_patients)["fold 1"][1] == "3 (1 tile unknown)"
+
+
+def test_warnings_of_the_data_checks_are_shown_with_the_folds(data: ReportData) -> None:
+    summary = data.fold_summaries[0].model_copy(update={"warnings": ("specks: Too many stray pixels.",)})
+
+    page = render(dataclasses.replace(data, fold_summaries=(summary,)))
+
+    assert "Fold 1, specks: Too many stray pixels. similar_images: 1 image looks like a copy." in page
 
 
 def test_the_upper_bound_is_shown_by_fold_and_method_and_by_organ(data: ReportData) -> None:
@@ -220,6 +231,25 @@ def test_the_verdict_counts_without_the_shared_decoder_and_lists_what_is_absent(
     )
 
 
+def test_tiles_of_organs_that_are_left_out_are_counted_over_all_folds(data: ReportData) -> None:
+    settings = load_settings(documents.SETTINGS.model_dump(by_alias=True) | {"left_out_organs": ["Liver", "Lung"]})
+    folds = [{"Colon": 4, "Liver": 2}, {"Liver": 1}]
+    summaries = tuple(documents.FOLD_SUMMARY.model_copy(update={"tiles_by_organ": counts}) for counts in folds)
+
+    lines = verdict.absent_lines(dataclasses.replace(data, settings=settings, fold_summaries=summaries))
+
+    assert "Liver: 3 tiles of all folds left out of every decoder (left_out_organs)" in lines
+    assert "Lung: 0 tiles of all folds left out of every decoder (left_out_organs)" in lines
+
+
+def test_the_page_says_which_data_it_is_about(data: ReportData) -> None:
+    facts = texts(origin.data_table(data.settings, PANNUKE))
+
+    assert facts["Classes"] == ["Neoplastic, Inflammatory, Connective, Dead, Epithelial"]
+    assert facts["Resolution"] == ["0.25 µm per pixel"]
+    assert facts["Licence of the data"] == ["CC BY-NC-SA 4.0"]
+
+
 def test_a_difference_that_is_clear_alone_may_not_be_among_many(data: ReportData) -> None:
     borderline = Value(value=0.1, low=0.005, high=0.195, n=99, units=20)  # alone below 5 %
     alone = data.decoders[0]
@@ -246,21 +276,23 @@ def test_the_confusion_of_classes_has_missed_and_false_nuclei_and_leaves_out_abs
     counts[1, 1], counts[1, 2], counts[1, 6], counts[6, 2] = 6, 2, 2, 5
     evaluation = data.evaluations[0].model_copy(update={"class_confusion": tuple(map(tuple, counts.tolist()))})
 
-    table = results.class_confusion_table(evaluation, "Confusion")
+    table = confusion.class_confusion_table(evaluation, "Confusion")
 
     assert table.columns == ("Neoplastic", "Inflammatory", "Missed", "Nuclei")
     assert texts(table)["Neoplastic"] == ["6", "2", "2", "10"]
     assert texts(table)["False nucleus"] == ["·", "5", "·", "5"]
-    assert not results.class_confusion_table(data.evaluations[0], "Confusion").rows
+    assert not confusion.class_confusion_table(data.evaluations[0], "Confusion").rows
 
 
 def test_every_metric_of_an_evaluation_has_a_name_and_a_convention() -> None:
     pq = ("dq", "sq", "bpq_image", *(f"mpq_{kind}" for kind in ("image", "strict", "pooled")))
     new = ("bpq_1px", "detection_near_f1", "boundary_um", "hausdorff_um", "class_calibration_error")
-    counts = ("count_bias", "count_limit_dead", "count_concordance")
-    others = (*new, *counts, "aji_plus", "detection_recall", "f1_dead", *pq)
+    counts = ("count_bias", "count_concordance")
+    others = (*new, *counts, "aji_plus", "detection_recall", *pq)
+    of_class = [split_class(name, PANNUKE) for name in ("pq_dead", "f1_dead", "count_limit_dead")]
 
     unnamed = [name for name in (*ORGAN_METRICS, *MAP_METRICS, *others) if not metric_of(name).convention]
+    unnamed += [parts for parts in of_class if parts is None or not class_metric(parts[0]).convention]
 
     assert unnamed == []
 

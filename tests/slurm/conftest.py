@@ -16,6 +16,7 @@ import pytest
 SETTINGS = """\
 data: {root: null, simulated: {tiles_per_fold: 19}}
 families: {urologic: null, epidermal: null, respiratory: null}
+left_out_organs: [Kidney, Bladder, Testis, Ovarian, Uterus, Cervix, Skin, HeadNeck, Lung, Liver]
 splits: {"2": null, "3": null}
 encoder: {preset: tiny-vit, weights: random}
 organ_head: {epochs: 5}

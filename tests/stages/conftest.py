@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.family import write_members
 from cellvit.formats.features import FEATURES
 from cellvit.formats.provenance import Provenance
@@ -61,6 +62,7 @@ def write_small_run(
             write_tile_store(run.tiles(fold), fold, organs, simulated=True, **names)
             with open_tiles(run.tiles(fold)) as store:
                 origin = Provenance(
+                    data_set=PANNUKE,
                     made_from={"tiles": store.digest},
                     settings=ENCODER,
                     simulated=True,

@@ -33,6 +33,7 @@ SINGLE: dict[str, tuple[str, Document]] = {
     "routed": ("evaluation/split1/routed.json", documents.ROUTED),
     "organ_heads": ("evaluation/split1/organ_head.json", documents.ORGAN_HEAD),
     "folds": ("tiles/fold1.json", documents.FOLD_SUMMARY),
+    "folds_check": ("tiles/folds_check.json", documents.FOLDS_CHECK),
     "target_checks": ("tiles/fold1_check.json", documents.TARGET_CHECK),
     "feature_checks": ("features/fold1_check.json", documents.FEATURE_CHECK),
 }

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
-from cellvit.errors import ContractError
+from cellvit.errors import ContractError, IntegrityError
 from cellvit.formats.documents import read_document
 from cellvit.formats.tiles import FoldSummary, open_tiles, read_tiles
 from cellvit.stages.prepare_fold import Arguments, run
@@ -148,3 +148,59 @@ def test_a_refused_fold_leaves_no_file(tmp_path, write_raw_fold, prepare, name, 
     assert caught.match(message)
     assert not (tmp_path / "tiles" / "fold1.h5").exists()
     assert not (tmp_path / "tiles" / "fold1.json").exists()
+
+
+def half_zero(images: np.ndarray) -> np.ndarray:
+    images[len(images) // 2 :] = 0
+    return images
+
+
+def binary(masks: np.ndarray) -> np.ndarray:
+    masks[:, 100:110, 100:110, 0] = 1
+    masks[..., :5] = masks[..., :5] > 0
+    masks[..., 5] = masks[..., :5].sum(-1) == 0
+    return masks
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "message"),
+    [
+        pytest.param("images", half_zero, "constant_image.*2 of 4.*f1-00002, f1-00003", id="half_is_zero"),
+        pytest.param("images", lambda images: images * 0 + 255, "constant_image.*4 of 4", id="all_white"),
+        pytest.param("masks", binary, "binary_masks: 4 of 4 nuclei of class Neoplastic", id="binary_masks"),
+    ],
+)
+def test_broken_data_stops_and_leaves_no_file(tmp_path, write_raw_fold, prepare, name, edit, message):
+    root = write_raw_fold(tmp_path / "raw", 1, ["Colon"] * 4)
+    path = getattr(fold_files(root, 1), name)
+    np.save(path, edit(np.load(path)))
+
+    with pytest.raises(IntegrityError, match=message):
+        prepare(root)
+
+    assert not (tmp_path / "tiles" / "fold1.h5").exists()
+    assert not (tmp_path / "tiles" / "fold1.json").exists()
+
+
+def test_bytes_after_the_array_are_refused(tmp_path, write_raw_fold, prepare):
+    root = write_raw_fold(tmp_path / "raw", 1, ["Colon"])
+    with fold_files(root, 1).images.open("ab") as file:
+        file.write(bytes(1 << 20))
+
+    with pytest.raises(ContractError, match=r"images\.npy: the header says float64 \(1, 256, 256, 3\)"):
+        prepare(root)
+
+
+def test_what_the_checks_warn_of_is_logged_and_stands_in_the_summary(tmp_path, write_raw_fold, prepare, caplog):
+    root = write_raw_fold(tmp_path / "raw", 1, ["Colon"])
+    masks = np.zeros((1, 256, 256, 6))
+    masks[0, 4:252, 4:252, 0] = 1
+    masks[..., 5] = masks[..., 0] == 0
+    np.save(fold_files(root, 1).masks, masks)
+
+    with caplog.at_level(logging.WARNING):
+        _, summary = prepare(root)
+
+    (warning,) = read_document(summary, FoldSummary).warnings
+    assert warning.startswith("resolution: The median diameter of 1 nuclei is 70 um")
+    assert warning in caplog.text

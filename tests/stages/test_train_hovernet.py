@@ -244,5 +244,7 @@ def test_settings_and_start_must_agree(small_run):
     given, _ = trained(small_run)
 
     for wrong in (replace(given, start=given.checkpoint), starting_from(given, None)):
-        with pytest.raises(SettingsError, match="--start: expected a checkpoint with training"):
+        with pytest.raises(
+            SettingsError, match=r"--start: expected a checkpoint unless training.start_from is scratch"
+        ):
             run(wrong)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cellvit.config.steps import TrainHovernetSettings
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.family import FamilyData
 from cellvit.formats.features import FEATURES, open_features
 from cellvit.formats.hdf5 import Selection
@@ -46,20 +47,25 @@ def _tiles() -> TileBatch:
 def open_family_data(tmp_path: Path) -> Iterator[Callable[..., FamilyData]]:
     """Tokens are noise, so that only the image can be learned from.
 
-    The tokens of `damaged` rows and views are not finite: a training that reads them fails.
+    The tokens of `damaged` rows and views are not finite: a training that reads them fails. `change` changes the tiles.
     """
 
     def make(
-        n_views: int = 1, settings: dict[str, object] | None = None, damaged: Sequence[tuple[int, int]] = ()
+        n_views: int = 1,
+        settings: dict[str, object] | None = None,
+        damaged: Sequence[tuple[int, int]] = (),
+        change: Callable[[TileBatch], TileBatch] = lambda batch: batch,
     ) -> FamilyData:
         rng = np.random.default_rng(0)
         tokens = rng.normal(size=(N_TILES, n_views, 1, GRID, GRID, DIM)).astype(np.float16)
         for row, view in damaged:
             tokens[row, view] = np.nan
-        with writing(tmp_path / "tiles.h5", TILES, N_TILES, {}, Provenance()) as writer:
-            append_tiles(writer, _tiles())
+        with writing(tmp_path / "tiles.h5", TILES, N_TILES, {}, Provenance(data_set=PANNUKE)) as writer:
+            append_tiles(writer, change(_tiles()))
         sizes = {"views": n_views, "blocks": 1, "g": GRID, "dim": DIM}
-        with writing(tmp_path / "features.h5", FEATURES, N_TILES, sizes, Provenance(settings=settings or {})) as writer:
+        with writing(
+            tmp_path / "features.h5", FEATURES, N_TILES, sizes, Provenance(data_set=PANNUKE, settings=settings or {})
+        ) as writer:
             writer.append(cls=rng.normal(size=(N_TILES, n_views, DIM)).astype(np.float32), tokens=tokens)
         stores = [open_tiles(tmp_path / "tiles.h5"), open_features(tmp_path / "features.h5")]
         tiles, features = (

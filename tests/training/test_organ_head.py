@@ -21,10 +21,10 @@ def tiles(n: int, *organs: int, seed: int = 0, spread: float = 0.6) -> OrganTile
     organ = np.repeat(np.array(organs, np.int64), n)
     centres = np.random.default_rng(99).normal(size=(len(ORGANS), 12))
     cls = 5 + centres[organ] + spread * rng.normal(size=(len(organ), 12))
-    return OrganTiles(cls.astype(np.float32), organ)
+    return OrganTiles(cls.astype(np.float32), organ, len(ORGANS))
 
 
-NONE = OrganTiles(np.zeros((0, 12), np.float32), np.zeros(0, np.int64))
+NONE = OrganTiles(np.zeros((0, 12), np.float32), np.zeros(0, np.int64), len(ORGANS))
 SETTINGS = OrganHeadSettings(epochs=15, hidden=16, batch_size=16, learning_rate=1e-2)
 
 
@@ -48,7 +48,7 @@ def test_organs_are_told_apart_on_unseen_tiles():
 
 def test_a_rare_organ_is_found_beside_a_common_one():
     common, rare = tiles(200, BREAST, spread=1.0), tiles(6, COLON, spread=1.0)
-    train = OrganTiles(np.concatenate([common.cls, rare.cls]), np.concatenate([common.organ, rare.organ]))
+    train = OrganTiles(np.concatenate([common.cls, rare.cls]), np.concatenate([common.organ, rare.organ]), len(ORGANS))
 
     model = fit_organ_head(train, tiles(20, BREAST, COLON, seed=1), SETTINGS, seed=0, device=CPU)
 

@@ -134,7 +134,7 @@ def test_the_sampling_of_stored_views_resumes_where_it_was(
 def test_an_organ_head_resumes_from_every_epoch_bit_for_bit(states: EveryState, validate: int) -> None:
     rng = np.random.default_rng(0)
     train, validation = (
-        OrganTiles(rng.normal(size=(n, 12)).astype(np.float32), rng.integers(0, 3, n)) for n in (40, validate)
+        OrganTiles(rng.normal(size=(n, 12)).astype(np.float32), rng.integers(0, 3, n), 19) for n in (40, validate)
     )
     settings = OrganHeadSettings(epochs=12, hidden=16, batch_size=16, learning_rate=1e-2, dropout=0.4)
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from workshop import Workshop, make_workshop
 
+from cellvit.taxonomy import DEFAULT_FAMILIES
+
 ORGANS = {
     1: ["Colon", "Breast", "Colon", "Stomach", "Breast"],
     2: ["Colon", "Breast", "Stomach"],
@@ -15,16 +17,20 @@ ORGANS = {
 PATIENTS = {3: ["p1", "p1", "p2", "p3"]}
 """The test fold alone names them."""
 
-SETTINGS = """\
-data: {root: raw}
-families: {urologic: null}
-splits: {"2": null, "3": null}
-encoder: {preset: tiny-vit, weights: random}
-organ_head: {epochs: 5}
-decoder: {widths: [16, 12, 8, 8, 8], stem_widths: [4, 8]}
-features: {views: [identity, flip]}
-training: {steps: 6, record_every: 3, validate_every: 3, batch_size: 2, learning_rate: 1.0e-3}
-watershed: {np_threshold: [0.5], hv_threshold: [0.4, 0.5], min_object_px: [10]}
+LEFT_OUT = DEFAULT_FAMILIES["urologic"]
+"""Organs of the family that the settings remove."""
+
+SETTINGS = f"""\
+data: {{root: raw}}
+families: {{urologic: null}}
+left_out_organs: [{", ".join(LEFT_OUT)}]
+splits: {{"2": null, "3": null}}
+encoder: {{preset: tiny-vit, weights: random}}
+organ_head: {{epochs: 5}}
+decoder: {{widths: [16, 12, 8, 8, 8], stem_widths: [4, 8]}}
+features: {{views: [identity, flip]}}
+training: {{steps: 6, record_every: 3, validate_every: 3, batch_size: 2, learning_rate: 1.0e-3}}
+watershed: {{np_threshold: [0.5], hv_threshold: [0.4, 0.5], min_object_px: [10]}}
 """
 
 

@@ -7,10 +7,15 @@ from types import SimpleNamespace
 import pytest
 
 from cellvit.config.settings import load_settings
+from cellvit.errors import SettingsError
+from cellvit.formats.dataset import PANNUKE
 from cellvit.workflow.graph import Graph
 from cellvit.workflow.resources import runtime_min
 
 CHECKPOINT = "checkpoints/split{split}/hovernet_{family}.safetensors"
+
+
+SPLITS = {"a": {"train": 3, "validate": 2, "test": 1}, "b": {"train": 2, "validate": 1, "test": 3}}
 
 
 def job(family: str) -> SimpleNamespace:
@@ -33,6 +38,47 @@ def test_a_family_starts_from_the_shared_decoder_of_its_split_where_it_is_set(st
     graph = Graph(load_settings({"training": {"start_from": start_from}, "further_seeds": [1]}))
 
     assert graph.start(CHECKPOINT)(job(family)) == expected
+
+
+@pytest.mark.parametrize("family", ["all", "digestive", "digestive-seed1"])
+def test_every_decoder_starts_from_a_file_that_must_not_have_seen_the_test_folds(family):
+    graph = Graph(load_settings({"training": {"start_from": "old/decoder.safetensors"}, "further_seeds": [1]}))
+    wildcards = SimpleNamespace(split="1", family=family, items={"split": "1"}.items)
+
+    assert graph.start(CHECKPOINT)(wildcards) == ["old/decoder.safetensors"]
+    assert graph.unseen("tiles/fold{fold}.h5")(wildcards) == ["tiles/fold3.h5"]
+
+
+def test_one_family_starts_from_a_file_of_its_own():
+    own = {"organs": ["Skin"], "training": {"start_from": "old/skin.safetensors"}}
+    others = [organ for organ in PANNUKE.organs if organ not in {"Colon", "Skin"}]
+    graph = Graph(load_settings({"families": {"digestive": ["Colon"], "epidermal": own}, "left_out_organs": others}))
+
+    starts = {family: graph.start(CHECKPOINT)(job(family)) for family in ("digestive", "epidermal", "all")}
+
+    assert starts == {"digestive": [], "epidermal": ["old/skin.safetensors"], "all": []}
+    assert graph.unseen("tiles/fold{fold}.h5")(SimpleNamespace(split="1", family="digestive", items={}.items)) == []
+
+
+def test_a_product_of_the_run_itself_is_no_start(tmp_path: Path):
+    inside = str(tmp_path / "results/checkpoints/split1/hovernet_all.safetensors")
+
+    with pytest.raises(SettingsError, match=r"(?s)start_from: .*is in the output folder.*Fix: copy the file"):
+        Graph(load_settings({"results": str(tmp_path / "results"), "training": {"start_from": inside}}))
+
+
+def test_a_job_without_a_split_belongs_to_the_final_models_which_train_on_all_folds():
+    shared = {"training": {"start_from": "shared"}, "splits": SPLITS}
+    graph = Graph(load_settings({**shared, "data": {"folds": [1, 2, 3, 4]}}))
+    final = SimpleNamespace(family="digestive")
+
+    maps = graph.maps("maps/{split}/{family}.h5", averaged="averaged/{split}/{family}.h5")(final)
+
+    assert graph.split_of(final) == "final"
+    assert (graph.folds("train")(final), graph.folds("validate")(final)) == ([1, 2, 3, 4], [])
+    assert graph.start("checkpoints/final/hovernet_{family}")(final) == ["checkpoints/final/hovernet_all"]
+    assert maps == ["maps/a/digestive.h5", "maps/b/digestive.h5"]
+    assert graph.validated_folds == [1, 2]
 
 
 def test_files_that_name_patients_and_sources_are_inputs_where_they_exist(tmp_path: Path):
@@ -65,14 +111,15 @@ def test_a_training_asks_for_time_by_its_steps_and_validations(tmp_path: Path):
 
 def test_maps_are_averaged_for_the_families_that_ask_for_it():
     own = {"organs": ["Skin"], "watershed": {"average_views": True}}
-    graph = Graph(load_settings({"families": {"digestive": ["Colon"], "epidermal": own}}))
+    others = [organ for organ in PANNUKE.organs if organ not in ("Colon", "Skin")]
+    graph = Graph(load_settings({"families": {"digestive": ["Colon"], "epidermal": own}, "left_out_organs": others}))
     every = Graph(load_settings({"watershed": {"average_views": True}, "training": {"shared_decoder": False}}))
 
     paths = "maps/{split}/{family}.h5", "averaged/{split}/{family}.h5"
 
     assert graph.averaged == ["epidermal"]
-    assert graph.maps(paths[0], averaged=paths[1])(job("epidermal")) == "averaged/1/epidermal.h5"
-    assert graph.maps(paths[0], averaged=paths[1])(job("all")) == "maps/1/all.h5"
+    assert graph.maps(paths[0], averaged=paths[1])(job("epidermal")) == ["averaged/1/epidermal.h5"]
+    assert graph.maps(paths[0], averaged=paths[1])(job("all")) == ["maps/1/all.h5"]
     assert every.averaged == list(every.settings.families)
 
 

@@ -28,7 +28,7 @@ def test_the_settings_of_every_profile_are_valid(repository):
         arguments = argparse.Namespace(base=repository / "config.yaml", configfile=[path], config=[])
         results[path.parent.name] = given_settings(arguments).results
 
-    assert results == {name: f"results/{name}" for name in ("demo", "real_tiles", "real_tiles_by_source")}
+    assert results == {name: f"results/{name}" for name in ("demo", "demo_own", "real_tiles", "real_tiles_by_source")}
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 
 from cellvit.config.encoders import PRESETS
 from cellvit.config.settings import load_settings
+from cellvit.taxonomy import ORGANS
 from cellvit.workflow.graph import Graph
 from cellvit.workflow.resources import DEMANDS, PANNUKE_FOLD_TILES, memory_mb, runtime_min, weights_mb
 
@@ -33,7 +34,9 @@ def test_every_attempt_adds_the_first_request_and_more_tiles_never_request_less(
 
 def test_the_time_of_a_training_follows_the_steps_of_its_family():
     own = {"organs": ["Skin"], "training": {"steps": 20_000}}
-    graph = Graph(load_settings({"families": {"digestive": ["Colon"], "epidermal": own}, "training": {"steps": 2000}}))
+    others = [organ for organ in ORGANS if organ not in {"Colon", "Skin"}]
+    families = {"families": {"digestive": ["Colon"], "epidermal": own}, "left_out_organs": others}
+    graph = Graph(load_settings({**families, "training": {"steps": 2000}}))
     minutes = graph.minutes("train_hovernet", tiles=graph.tiles_trained)
 
     short, long = (minutes(SimpleNamespace(family=family, split="1"), 1) for family in ("digestive", "epidermal"))

@@ -13,8 +13,12 @@ from cellvit.formats.documents import read_document
 from cellvit.formats.evaluations import FamilyEvaluation, RoutedEvaluation
 from cellvit.formats.tiles import TargetCheck
 from cellvit.formats.watershed import WatershedChoice
+from cellvit.taxonomy import DEFAULT_FAMILIES
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+LEFT_OUT = list(DEFAULT_FAMILIES["urologic"])
+"""Organs of the family that the settings of the workshop remove."""
 
 AFTER_FEATURES = {
     *("extract_features", "check_features", "gather_families"),
@@ -241,7 +245,7 @@ def test_a_setting_reruns_the_steps_that_read_it(finished, setting, steps):
 
 
 def test_a_family_added_leaves_the_others_alone(finished):
-    planned = finished.planned("--config", "families={'hepatic': ['Kidney']}")
+    planned = finished.planned("--config", "families={'hepatic': ['Kidney']}", f"left_out_organs={LEFT_OUT[1:]}")
 
     assert planned["train_hovernet"] == 2, "the new family and the shared decoder"
     assert planned["gather_families"] == 6
@@ -270,7 +274,8 @@ def test_an_edited_module_reruns_the_steps_that_reach_it(finished, module, steps
 def test_further_seeds_train_again_and_the_summary_has_their_standard_deviation(finished):
     folder, own = finished.home / "of_seeds", finished.home / "seeds.yaml"
     own.write_text(
-        "results: of_seeds\nfurther_seeds: [1]\nfamilies: {glandular: null, epidermal: null, respiratory: null}\n"
+        "results: of_seeds\nfurther_seeds: [1]\nfamilies: {epidermal: null, respiratory: null}\n"
+        f"left_out_organs: [Skin, HeadNeck, Lung, Liver, {', '.join(LEFT_OUT)}]\n"
     )
 
     jobs = finished.ran("--configfile", "small.yaml", own.name, results=folder.name)
@@ -278,7 +283,8 @@ def test_further_seeds_train_again_and_the_summary_has_their_standard_deviation(
     rows = {(row["family"], row["metric"]): row for row in csv.DictReader(table)}
 
     trained = {job.removeprefix("train_hovernet/split1_") for job in jobs if job.startswith("train_hovernet")}
-    assert trained == {"digestive", "all", "digestive-seed1", "all-seed1"}
+    names = ("glandular", "digestive", "all")
+    assert trained == {*names, *(f"{name}-seed1" for name in names)}
     assert rows["digestive", "aji"]["seeds"] == rows["digestive", "aji_minus_shared"]["seeds"] == "2"
     assert float(rows["digestive", "hv_mse"]["seed_sd"]) > 0
     assert rows["organ_predicted", "aji"]["seeds"] == "1"

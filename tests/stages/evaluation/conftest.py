@@ -16,6 +16,7 @@ from cellvit.config.evaluation import RoutingSettings, WatershedSettings
 from cellvit.config.steps import EvaluateRoutedSettings, EvaluateSettings, TuneWatershedSettings
 from cellvit.formats.checkpoints import CheckpointHeader, write_checkpoint
 from cellvit.formats.content import provenance_of
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.documents import read_document
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.family import open_family, write_members
@@ -31,7 +32,7 @@ from cellvit.stages import average_maps, evaluate_family, evaluate_organ_head, e
 from cellvit.taxonomy import ORGANS
 
 GRID, DIM = 16, 8
-MARKED = Provenance(simulated=True, encoder_mark="untrained encoder")
+MARKED = Provenance(data_set=PANNUKE, simulated=True, encoder_mark="untrained encoder")
 ONE_POINT = WatershedSettings(method=("hovernet",), np_threshold=(0.5,), hv_threshold=(0.4,), min_object_px=(10,))
 
 
@@ -94,7 +95,7 @@ class Run:
             split="1",
             family=family,
             checkpoint=self.checkpoint(family),
-            maps=self.averaged_maps(family) if settings.average_views else self.maps(family),
+            maps=(self.averaged_maps(family) if settings.average_views else self.maps(family),),
             members=self.members(family, 2),
             tiles=self.tiles(2),
             watershed=self.watershed(family),
@@ -223,6 +224,7 @@ def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
 
     Args:
         extracted: Settings of the extraction, which name the views; without them, features are of one view.
+        change: Changes the tiles of every fold before they are written.
     """
 
     def write(
@@ -232,12 +234,13 @@ def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
         sources: Mapping[int, Sequence[str]] = MappingProxyType({}),
         *,
         extracted: Mapping[str, Any] = MappingProxyType({}),
+        change: Callable[[TileBatch], TileBatch] = lambda batch: batch,
     ) -> Run:
         run = Run(tmp_path_factory.mktemp("run"), families)
         for fold, organs in organs_by_fold.items():
             (tiles,), (features,) = run.tiles(fold), run.features(fold)
-            with writing(tiles, TILES, len(organs), {}, Provenance(simulated=True)) as writer:
-                append_tiles(writer, tile_batch(fold, organs, patients.get(fold, ()), sources.get(fold, ())))
+            with writing(tiles, TILES, len(organs), {}, Provenance(data_set=PANNUKE, simulated=True)) as writer:
+                append_tiles(writer, change(tile_batch(fold, organs, patients.get(fold, ()), sources.get(fold, ()))))
             _write_features(tiles, features, fold, len(organs), extracted)
             for family, of_family in families.items():
                 (members,) = run.members(family, fold)

@@ -1,6 +1,7 @@
 import logging
 import math
 
+import numpy as np
 import pytest
 
 from cellvit.errors import IntegrityError, StaleFileError
@@ -8,7 +9,9 @@ from cellvit.evaluation.scoring import COLUMNS
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import read_document
 from cellvit.formats.gallery import Gallery
+from cellvit.formats.seen import image_digests
 from cellvit.formats.tile_table import TileScores, read_tile_scores
+from cellvit.formats.tiles import open_tiles
 
 FAMILIES = {"digestive": ("Colon", "Stomach"), "epidermal": ("Skin",), "all": ("Colon", "Stomach", "Skin")}
 TEST_ORGANS = ["Colon", "Stomach", "Breast", "Colon"]
@@ -136,6 +139,17 @@ def test_a_decoder_that_has_seen_the_test_fold_is_refused(run) -> None:
     run.write_decoder("digestive", folds={"train": (1,), "validate": (3,)})
 
     with pytest.raises(IntegrityError, match="has seen fold 3"):
+        run.evaluate("digestive")
+
+
+def test_a_decoder_that_has_seen_a_test_image_in_another_run_is_refused(run) -> None:
+    with open_tiles(*run.tiles(3)) as tiles:
+        seen = image_digests(tiles, np.array([1]))
+    run.write_decoder("digestive", seen=seen)
+
+    with pytest.raises(
+        IntegrityError, match=r"have seen 1 of 3 test tiles .*\(f3-00001 .*Fix: set training.start_from"
+    ):
         run.evaluate("digestive")
 
 

@@ -1,19 +1,24 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from cellvit.config.evaluation import QualityGates
 from cellvit.config.steps import SummarizeSettings
+from cellvit.formats.checkpoints import CheckpointHeader, StartWeights
 from cellvit.formats.content import content_of
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import Value, read_document, write_document
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation, SourceValues
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.summary import SummaryOrigin, read_summary
+from cellvit.formats.tiles import NotAnnotated
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.stages.summarize import Arguments, run
+from cellvit.training.outputs import write_outputs
 
-COMMON = {"provenance": Provenance(simulated=True, encoder_mark="untrained encoder"), "split": "1"}
+COMMON = {"provenance": Provenance(data_set=PANNUKE, simulated=True, encoder_mark="untrained encoder"), "split": "1"}
 EVALUATED = {**COMMON, "status": "evaluated", "n_tiles": 12}
 
 
@@ -50,12 +55,17 @@ DOCUMENTS = {
 def summarized(tmp_path: Path):
     """Summarize the documents, with `changes` of the first one; the folder and the text."""
 
-    def summarize(**changes: object) -> tuple[Path, str]:
+    def summarize(decoders: Sequence[CheckpointHeader] = (), **changes: object) -> tuple[Path, str]:
         paths = {name: tmp_path / f"evaluation/{name}.json" for name in DOCUMENTS}
         for name, path in paths.items():
             write_document(path, DOCUMENTS[name].model_copy(update=changes if name == "digestive" else {}))
+        checkpoints = tuple(tmp_path / f"checkpoints/{header.family}.safetensors" for header in decoders)
+        for path, header in zip(checkpoints, decoders, strict=True):
+            write_outputs(path, path.with_suffix(".csv"), header)
         run(
             Arguments(
+                checkpoints=checkpoints,
+                histories=tuple(path.with_suffix(".csv") for path in checkpoints),
                 settings=SummarizeSettings(quality=QualityGates()),
                 evaluations=(paths["digestive"], paths["epidermal"]),
                 routed=(paths["routed"],),
@@ -111,6 +121,34 @@ def test_the_text_names_marks_warnings_and_what_is_missing(summarized) -> None:
         "split 1, digestive: 2 of 5 test patients also trained the decoder",
     ):
         assert expected in text
+
+
+def test_the_text_counts_test_tiles_that_are_not_scored(summarized) -> None:
+    expected = "split 1, digestive: test tiles that are not scored, because no pixel of them is annotated"
+
+    assert f"{expected}: 3" in summarized(not_annotated=NotAnnotated(share=0.5, n_partly=2, n_wholly=3))[1]
+    assert expected not in summarized(not_annotated=NotAnnotated(share=0.1, n_partly=2))[1]
+
+
+def test_the_text_warns_of_start_weights_that_have_seen_validation_tiles(summarized) -> None:
+    start = StartWeights(
+        file="old.safetensors",
+        sha256="ab" * 32,
+        split="1",
+        family="all",
+        step=100,
+        classes=(),
+        taken=("trunk",),
+        new=(),
+        n_validation_tiles_seen=3,
+    )
+    header = CheckpointHeader(
+        **COMMON, kind="hovernet", family="digestive", status="trained", mpp=0.25, tiles={"validate": 7}, start=start
+    )
+
+    _, text = summarized([header])
+
+    assert "split 1, digestive: the start weights (old.safetensors) have seen 3 of 7 validation tiles" in text
 
 
 def test_the_text_says_that_two_patients_give_no_interval(summarized) -> None:

@@ -10,6 +10,7 @@ import pytest
 from cellvit.config.evaluation import WatershedSettings
 from cellvit.errors import StaleFileError
 from cellvit.evaluation.systems import read_decoder
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.maps import MAPS
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.writing import writing
@@ -101,7 +102,7 @@ def test_several_processes_make_the_same_choice(run, monkeypatch) -> None:
 
 def test_maps_of_other_tiles_are_refused(run, monkeypatch) -> None:
     path = run.root / "maps/other.h5"
-    with writing(path, MAPS, 3, {}, Provenance()) as writer:
+    with writing(path, MAPS, 3, {}, Provenance(data_set=PANNUKE)) as writer:
         writer.append(
             np_prob=np.zeros((3, 256, 256), np.float16),
             hv=np.zeros((3, 2, 256, 256), np.float16),
