@@ -11,9 +11,10 @@ from typing import Final
 
 from tqdm import tqdm
 
-from cellvit.data.overview import findings_of, overview_of, suspicious_first
+from cellvit.data.overview import overview_of, suspicious_first
 from cellvit.data.own_data import read_own_data
 from cellvit.data.own_images import read_own_image
+from cellvit.data.own_survey import OwnChecks
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.own_description import DESCRIPTION
 from cellvit.formats.own_tiles import TABLE
@@ -43,10 +44,11 @@ def run(args: argparse.Namespace) -> None:
     folder, out, n_shown = args.folder, args.out or Path(f"{args.folder.resolve().name}.html"), max(args.images, 0)
     own = read_own_data(folder)
     rows = tqdm(own.rows, desc="reading", unit="image", disable=None)
-    images = suspicious_first(overview_of(own, rows))
+    checks = OwnChecks(own)
+    images = suspicious_first(overview_of(own, rows, checks))
     colors = [entry.color for entry in own.description.classes]
     readable = [image for image in images if not image.error]
-    findings = findings_of(own, images)
+    findings = sorted(checks.findings(), key=lambda finding: not finding.stops)
     # Read once more, so that memory does not grow with the number of images.
     shown = [(image, pictures_of(read_own_image(own, image.row), colors)) for image in readable[:n_shown]]
     made_from = {os.path.relpath(folder / name, out.parent): sha256_of(folder / name) for name in (DESCRIPTION, TABLE)}

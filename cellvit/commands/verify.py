@@ -11,7 +11,7 @@ from cellvit.config.files import add_settings_arguments, given_settings
 from cellvit.data.pannuke import fold_files
 from cellvit.errors import IntegrityError, MissingInputError
 from cellvit.inference.progress import reported
-from cellvit.workflow.data_set import data_set_of, own_data_of
+from cellvit.workflow.data_set import data_set_of
 from cellvit.workflow.graph import Graph
 from cellvit.workflow.verification import OUTSIDE, START, Verification, products, verify
 
@@ -53,6 +53,6 @@ def _outside(graph: Graph, path: Path) -> dict[str, Path]:
     if path.parent.name == "tiles" and fold.isdecimal():
         files = fold_files(Path(graph.data_root), int(fold)).inputs
         found |= {f"{OUTSIDE}{name}": file for name, file in files.items()}
-    if (own := own_data_of(graph.settings)) is not None:
-        found[f"{OUTSIDE}{own.description.name}"] = own.root
+    if graph.own is not None:
+        found[f"{OUTSIDE}{graph.own.description.name}"] = graph.own.root
     return {name: file for name, file in found.items() if file.exists()}

@@ -1,24 +1,17 @@
-"""What every image of a data set of one's own holds, what the checks find, and which images to look at first."""
+"""What every image of a data set of one's own holds, and which images to look at first."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from cellvit.data.alignment import LIMIT, Annotated, alignment_findings, likely_cause, nuclear_contrast
-from cellvit.data.findings import Finding
+from cellvit.data.alignment import LIMIT, Annotated, nuclear_contrast
 from cellvit.data.own_data import OwnData
 from cellvit.data.own_images import OwnImage, read_own_image
 from cellvit.data.own_rules import meaning_of
-from cellvit.data.plausibility import (
-    IMAGE_FAULTS,
-    Nuclei,
-    image_fault,
-    image_findings,
-    measured_nuclei,
-    nuclei_findings,
-)
+from cellvit.data.own_survey import OwnChecks, name_of
+from cellvit.data.plausibility import IMAGE_FAULTS, Nuclei, image_fault, measured_nuclei
 from cellvit.errors import CellvitError
 from cellvit.formats.dataset import NOT_ANNOTATED
 from cellvit.formats.own_tiles import OwnTile
@@ -35,9 +28,6 @@ _WATCHED: Final = (
     *("outside_regions", "class_contradictions"),
 )
 """Rules that change or drop nuclei in a way that a mistake in the annotation can cause."""
-
-_JUDGED_FOR_CAUSE: Final = 5
-"""Images from which the displacement of an annotation is estimated; each takes about a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +64,7 @@ class ImageOverview:
     @property
     def name(self) -> str:
         """The user's file, and the row in it where it is an array of images."""
-        return f"{self.row.image}#{self.row.member}" if self.row.image.endswith(".npy") else self.row.image
+        return name_of(self.row)
 
     @property
     def n_nuclei(self) -> int:
@@ -82,13 +72,16 @@ class ImageOverview:
         return sum(self.n_by_class)
 
 
-def overview_of(own: OwnData, rows: Iterable[OwnTile]) -> Iterator[ImageOverview]:
-    """Read every image once; one that cannot be read is part of the result."""
+def overview_of(own: OwnData, rows: Iterable[OwnTile], checks: OwnChecks) -> Iterator[ImageOverview]:
+    """Read every image once, and let the checks of a run see it; one that cannot be read is part of the result."""
     for row in rows:
         try:
-            yield _overview(own, read_own_image(own, row))
+            image = read_own_image(own, row)
         except CellvitError as error:
             yield ImageOverview(row, error=str(error))
+            continue
+        checks.add(image)
+        yield _overview(own, image)
 
 
 def suspicious_first(images: Iterable[ImageOverview]) -> list[ImageOverview]:
@@ -99,20 +92,6 @@ def suspicious_first(images: Iterable[ImageOverview]) -> list[ImageOverview]:
         return (not image.error, -len(image.reasons), np.inf if np.isnan(image.contrast) else image.contrast)
 
     return sorted(images, key=urgency)
-
-
-def findings_of(own: OwnData, images: Sequence[ImageOverview]) -> tuple[Finding, ...]:
-    """What the checks of a run find in images as they are before they are cut; what stops a run comes first."""
-    readable = [image for image in images if not image.error]
-    class_names = ("Background", *(entry.name for entry in own.description.classes))
-    nuclei = {image.name: image.nuclei for image in readable if image.nuclei is not None}
-    misplaced = sorted((image for image in readable if image.contrast < LIMIT), key=lambda image: image.contrast)
-    found = (
-        *image_findings({image.name: image.fault for image in readable}),
-        *nuclei_findings(nuclei, class_names),
-        *alignment_findings({image.name: image.contrast for image in readable}, cause=_cause(own, misplaced)),
-    )
-    return tuple(sorted(found, key=lambda finding: not finding.stops))
 
 
 def _overview(own: OwnData, image: OwnImage) -> ImageOverview:
@@ -156,14 +135,3 @@ def _reasons(image: OwnImage, nuclei: Nuclei, contrast: float, fault: str) -> It
     for rule in _WATCHED:
         if (count := image.counts.get(rule, 0)) > _MANY * max(n_read, 1):
             yield f"{meaning_of(rule).capitalize()}: {count} in a file of {n_read} nuclei."
-
-
-def _cause(own: OwnData, misplaced: Sequence[ImageOverview]) -> str:
-    """How annotations are displaced, from the worst images, which are read once more."""
-    by_mpp: dict[float, list[Annotated]] = {}
-    for one in misplaced[:_JUDGED_FOR_CAUSE]:
-        image = read_own_image(own, one.row)
-        annotated = Annotated(image.pixels, image.instances, image.classes != NOT_ANNOTATED)
-        by_mpp.setdefault(image.mpp, []).append(annotated)
-    mpp = max(by_mpp, key=lambda mpp: len(by_mpp[mpp]), default=0.0)
-    return likely_cause(by_mpp[mpp], mpp=mpp) if by_mpp else ""

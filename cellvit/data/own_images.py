@@ -11,15 +11,13 @@ from jaxtyping import Int32, Int64, UInt8
 
 from cellvit.data.annotations.annotation import Annotation
 from cellvit.data.annotations.read import kind_of, read_annotation
+from cellvit.data.cutting import SMALLEST_PX
 from cellvit.data.images import read_image
 from cellvit.data.own_data import OwnData
 from cellvit.errors import ContractError
 from cellvit.formats.dataset import NOT_ANNOTATED
 from cellvit.formats.own_description import COUNTS_NOWHERE, DESCRIPTION, REFUSED, OwnDescription
 from cellvit.formats.own_tiles import TABLE, OwnTile
-
-SMALLEST_PX: Final = 64
-"""Shortest side of an image (decision): a smaller one is mostly padding when it becomes a tile."""
 
 MPP_TOLERANCE: Final = 0.02
 """Relative difference of two statements of a resolution that is no contradiction: people round 0.2527 to 0.25."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from cellvit.config.encoders import PUBLISHED, RANDOM
 from cellvit.config.models import SHARED
 from cellvit.config.settings import Settings
 from cellvit.config.steps import step_settings
+from cellvit.data.own_data import OwnData
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
 from cellvit.errors import SettingsError
 from cellvit.formats.dataset import PANNUKE, DataSet
@@ -33,6 +34,7 @@ class Graph:
     Attributes:
         settings: As they hold for the data set.
         dataset: Classes, organs and resolution of the tiles.
+        own: The data set of the user's own that the settings name; None for PanNuke's layout.
         memory_percent: Share of the memory that steps ask for on this cluster; `runtime_percent` likewise.
     """
 
@@ -40,8 +42,10 @@ class Graph:
     memory_percent: int = 100
     runtime_percent: int = 100
     dataset: DataSet = PANNUKE
+    own: OwnData | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "own", own_data_of(self.settings))
         object.__setattr__(self, "settings", settings_for(self.settings, self.dataset))
         results = Path(self.settings.results).resolve()
         for family in self.trained:
@@ -60,13 +64,12 @@ class Graph:
     @property
     def is_own(self) -> bool:
         """Whether the run reads a data set of the user's own, and not folds in PanNuke's layout."""
-        return own_data_of(self.settings) is not None
+        return self.own is not None
 
     @property
     def own_files(self) -> list[str]:
         """Every file of the data set of the user's own."""
-        own = own_data_of(self.settings)
-        return [str(path) for path in own.files] if own else []
+        return [str(path) for path in self.own.files] if self.own else []
 
     @property
     def data_root(self) -> str:
@@ -258,9 +261,9 @@ class Graph:
         """Tiles of a fold as its summary counts them; a guess where the fold is not prepared yet."""
         summary = Path(self.settings.results, "tiles", f"fold{fold}.json")
         if not summary.exists():
-            simulated, own = self.settings.data.simulated, own_data_of(self.settings)
-            if own:
-                return len(own.rows) * TILES_OF_IMAGE // len(self.settings.data.folds)
+            simulated = self.settings.data.simulated
+            if self.own:
+                return len(self.own.rows) * TILES_OF_IMAGE // len(self.settings.data.folds)
             return simulated.tiles_per_fold if simulated else PANNUKE_FOLD_TILES
         fields = json.loads(summary.read_text(encoding="utf-8"))
         counts: Mapping[str, int] = fields["tiles_by_organ"]
