@@ -112,6 +112,7 @@ def comparison_chart(rows: Mapping[str, Mapping[str, Values]]) -> str:
         legend = [
             Line2D([], [], marker=marker, color=colour, linestyle="", label=system_label(system))
             for system, (marker, colour) in _MARKERS.items()
+            if any(systems.get(system) for systems in rows.values())
         ]
         figure.legend(handles=legend, loc="outside upper left", ncols=len(_MARKERS), frameon=False)
         return _as_svg(figure)
