@@ -24,6 +24,7 @@ from cellvit.formats.checkpoints import read_header
 from cellvit.taxonomy import TILE_PX
 from cellvit.workflow.data_set import data_set_of, settings_for
 from cellvit.workflow.gpu import allowed_gpus, lock_folder, usage
+from cellvit.workflow.graph import start_file
 from cellvit.workflow.resources import TILES_OF_IMAGE
 
 _TOKEN_BYTES: Final = 2
@@ -132,7 +133,7 @@ def _weights(settings: Settings) -> Check:
 
 def _start(settings: Settings) -> Check:
     """The checkpoints that trainings start from."""
-    names = sorted({settings.of_family(family).training.start_file for family in settings.decoder_families} - {""})
+    names = sorted({start_file(settings, family) for family in settings.decoder_families} - {""})
     found, faults = [], []
     for name in names:
         try:

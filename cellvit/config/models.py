@@ -151,7 +151,8 @@ class TrainingSettings(Section):
         default="scratch",
         description="where the weights of a decoder start. scratch: random weights; shared: those of the shared decoder of "
         "the same split, which is trained first (training.shared_decoder); or a .safetensors file: those of a decoder of "
-        "this project with the same encoder, blocks, architecture and mpp (docs/training.md)",
+        "this project with the same encoder, blocks, architecture and mpp; or a folder of such files, with / at its end: those "
+        "of hovernet_{family}.safetensors there, else of hovernet_all.safetensors (docs/training.md)",
     )
     record_every: PositiveInt = Field(
         default=100,
@@ -208,9 +209,10 @@ class TrainingSettings(Section):
     @field_validator("start_from")
     @classmethod
     def _start_is_known(cls, start: str) -> str:
-        if start not in {SCRATCH, SHARED} and not start.endswith(".safetensors"):
+        if start not in {SCRATCH, SHARED} and not start.endswith((".safetensors", "/")):
             raise ValueError(
-                f"must be {SCRATCH}, {SHARED} or the path of a checkpoint that ends in .safetensors, found {start!r}"
+                f"must be {SCRATCH}, {SHARED}, the path of a checkpoint that ends in .safetensors, or of a folder of them that "
+                f"ends in /, found {start!r}"
             )
         return start
 

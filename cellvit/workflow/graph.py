@@ -190,7 +190,7 @@ class Graph:
 
     def start_file(self, family: str) -> str:
         """Checkpoint that the settings name as the start of a decoder; empty if they name none."""
-        return self.settings.of_family(family).training.start_file
+        return start_file(self.settings, family)
 
     def start(self, path: str) -> ForJob:
         """Checkpoint that the decoder of a job starts from: a file, or `path` of the shared decoder; for `input`."""
@@ -268,6 +268,15 @@ class Graph:
         fields = json.loads(summary.read_text(encoding="utf-8"))
         counts: Mapping[str, int] = fields["tiles_by_organ"]
         return int(fields["n_tiles"]) if organs is None else sum(counts.get(organ, 0) for organ in organs)
+
+
+def start_file(settings: Settings, family: str) -> str:
+    """Checkpoint that the settings name as the start of a decoder: in a folder, that of its family, else the shared one."""
+    start = settings.of_family(family).training.start_file
+    if not start.endswith("/"):
+        return start
+    own, shared = (f"{start}hovernet_{name}.safetensors" for name in (base_family(family), SHARED_FAMILY))
+    return own if Path(own).exists() or not Path(shared).exists() else shared
 
 
 def is_archived(product: str) -> bool:

@@ -118,7 +118,7 @@ SPLIT = {"train": 1, "validate": 2, "test": 3}
         pytest.param({"splits": {"final": SPLIT}}, "reserved for the final models", id="split_of_final_models"),
         pytest.param(
             {"training": {"start_from": "share"}},
-            "must be scratch, shared or the path of a checkpoint that ends in .safetensors, found 'share'",
+            "must be scratch, shared, the path of a checkpoint that ends in .safetensors, or of a folder of them that ends in /, found 'share'",
             id="start_of_no_kind",
         ),
         pytest.param({"splits": {"../x": SPLIT}}, "does not match", id="path_in_a_split"),

@@ -60,6 +60,17 @@ def test_one_family_starts_from_a_file_of_its_own():
     assert graph.unseen("tiles/fold{fold}.h5")(SimpleNamespace(split="1", family="digestive", items={}.items)) == []
 
 
+def test_families_start_from_their_own_decoder_in_a_folder_else_from_the_shared_one(tmp_path: Path):
+    for name in ("digestive", "all"):
+        (tmp_path / f"hovernet_{name}.safetensors").touch()
+    graph = Graph(load_settings({"training": {"start_from": f"{tmp_path}/"}, "further_seeds": [1]}))
+
+    starts = [graph.start(CHECKPOINT)(job(family)) for family in ("digestive", "digestive-seed1", "epidermal", "all")]
+
+    own, shared = (f"{tmp_path}/hovernet_{name}.safetensors" for name in ("digestive", "all"))
+    assert starts == [[own], [own], [shared], [shared]]
+
+
 def test_a_product_of_the_run_itself_is_no_start(tmp_path: Path):
     inside = str(tmp_path / "results/checkpoints/split1/hovernet_all.safetensors")
 
