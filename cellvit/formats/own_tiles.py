@@ -13,7 +13,7 @@ from typing import Final
 
 from cellvit.errors import ContractError, MissingInputError
 from cellvit.formats.atomic import write_text
-from cellvit.formats.tiles import NAME_BYTES
+from cellvit.formats.tiles import NAME_BYTES, ORIGIN_BYTES
 
 TABLE: Final = "tiles.csv"
 """Name of the file."""
@@ -27,6 +27,9 @@ _NAMES: Final = ("organ", "patient", "source")
 _NUMBERS: Final = ("mpp", "x", "y")
 _WHOLE: Final = ("organ", "fold", "x", "y")
 """Columns that are filled in for all images or for none."""
+
+_PATH_BYTES: Final = ORIGIN_BYTES - 30
+"""Longest path: tiles are named by it, and by their position in the image."""
 
 _SHOWN: Final = 10
 """Faults of a file that a message lists; the others are counted."""
@@ -170,6 +173,8 @@ def _path_fault(text: str) -> str:
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts:
         return "expected a path from the folder of this table, without .. in it"
+    if len(text.encode()) > _PATH_BYTES:
+        return f"expected a path of at most {_PATH_BYTES} bytes; shorten the names of files or folders"
     return ""
 
 

@@ -75,6 +75,7 @@ def test_a_table_that_was_written_is_read_back(tmp_path: Path) -> None:
         pytest.param("image,annotation\na.png,\n", "line 2, annotation: expected a path, found nothing", id="no_path"),
         pytest.param("image,annotation\n/a.png,a.geojson\n", "line 2, image: expected a path from", id="absolute"),
         pytest.param("image,annotation\nb/../a.png,a.geojson\n", "without .. in it", id="parent"),
+        pytest.param(f"image,annotation\n{'a' * 127}.png,a.geojson\n", "a path of at most 130 bytes", id="long_path"),
         pytest.param("image,annotation\nb\\a.png,a.geojson\n", 'expected "/" between folders', id="backslash"),
         pytest.param("image,annotation,mpp\na.png,a.geojson,?\n", "line 2, mpp: still open", id="open"),
         pytest.param("image;annotation;mpp\na.png;a.geojson;0,5\n", 'a number with "." before', id="comma"),
