@@ -21,22 +21,27 @@ TWO_FAMILIES = (
 )
 
 
+FINAL = ("final", "--config", "results=finals")
+"""In an output folder of its own: other tests compare whole folders of the workshop."""
+
+
 @pytest.fixture(scope="module")
 def with_finals(finished):
     """The workshop after `snakemake final`, and the jobs of that call."""
-    return finished, finished.ran("final")
+    return finished, finished.ran(*FINAL, results="finals")
 
 
 def test_final_trains_on_all_folds_and_repeats_nothing(with_finals):
     finished, jobs = with_finals
-    results = finished.results
+    results = finished.home / "finals"
 
     header = read_header(results / "checkpoints/final/hovernet_digestive.safetensors")
     head = read_header(results / "checkpoints/final/organ_head.safetensors")
     choice = read_document(results / "watershed/final/digestive.json", WatershedChoice)
     absent = read_header(results / "checkpoints/final/hovernet_respiratory.safetensors")
 
-    assert {job.partition("/")[2] for job in jobs} == {"final", *(f"final_{family}" for family in FAMILIES)}
+    computed = {job.partition("/")[2] for job, way in jobs.items() if way == "computed"}
+    assert computed == {"final", *(f"final_{family}" for family in FAMILIES)}
     assert (header.final, header.status, header.folds["train"], header.tiles["train"]) == (
         True,
         "trained",
@@ -52,19 +57,20 @@ def test_final_trains_on_all_folds_and_repeats_nothing(with_finals):
 def test_final_models_are_intact_up_to_date_and_no_part_of_the_default_target(with_finals):
     finished, _ = with_finals
 
-    verified = finished.cellvit("verify", "--configfile", "small.yaml")
+    verified = finished.cellvit("verify", "--configfile", "small.yaml", "--config", "results=finals")
 
     assert verified.returncode == 0, verified.stdout
-    assert finished.planned("final") == finished.planned() == {}
+    assert finished.planned(*FINAL) == {}
+    assert not (finished.results / "checkpoints/final").exists()
 
 
 def test_a_lost_final_model_comes_from_the_cache(with_finals):
     finished, _ = with_finals
-    path = finished.results / "checkpoints/final/hovernet_digestive.safetensors"
+    path = finished.home / "finals/checkpoints/final/hovernet_digestive.safetensors"
     before = path.read_bytes()
     path.unlink()
 
-    jobs = finished.ran("final")
+    jobs = finished.ran(*FINAL, results="finals")
 
     assert jobs["train_hovernet/final_digestive"] == "reused"
     assert path.read_bytes() == before
@@ -103,7 +109,7 @@ def test_a_run_starts_from_the_weights_of_an_earlier_run_and_trains_again_if_the
 def test_a_final_model_is_no_start_of_a_run_that_tests_on_the_same_tiles(with_finals):
     finished, _ = with_finals
     start = finished.home / "final.safetensors"
-    shutil.copy(finished.results / "checkpoints/final/hovernet_digestive.safetensors", start)
+    shutil.copy(finished.home / "finals/checkpoints/final/hovernet_digestive.safetensors", start)
     own = finished.home / "leaking.yaml"
     own.write_text(f"results: leaking\ntraining: {{start_from: {start.name}}}\n{TWO_FAMILIES}")
 
