@@ -1,4 +1,4 @@
-"""PanNuke folds (simulated where asked for), or a data set of one's own -> checked tile stores."""
+"""PanNuke folds (simulated where asked for), or a user's data set -> checked tile stores."""
 
 if SETTINGS.data.simulated:
 

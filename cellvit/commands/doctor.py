@@ -251,7 +251,7 @@ def _fold_tiles(settings: Settings, fold: int) -> int:
 
 
 def _own_tiles(root: Path) -> int:
-    """Tiles of a data set of one's own, assumed: their number is known once the images are cut."""
+    """Tiles of a user's data set, assumed: their number is known once the images are cut."""
     try:
         return len(read_own_data(root).rows) * TILES_OF_IMAGE
     except CellvitError:  # reported by another check

@@ -196,7 +196,9 @@ def _remarks(classes: Sequence[FoundClass]) -> Mapping[str, str]:
     for one in classes:
         others = [other.diameter_px for other in classes if other.name != one.name]
         is_wide = bool(others) and one.diameter_px > _REGION_RATIO * max(others)
-        region = f", {one.diameter_px:.0f} px wide: if they are no nuclei, move the class to annotations.region_classes"
+        region = (
+            f", {one.diameter_px:.0f} px wide: if they are not nuclei, move the class to annotations.region_classes"
+        )
         remarks[one.name] = f"{one.n:,} nuclei{region if is_wide else ''}"
     return remarks
 

@@ -1,4 +1,4 @@
-"""Images that stand in two folds: identical ones by their sha256, and near copies by a perceptual digest.
+"""Images that are in two folds: identical ones by their sha256, and near copies by a perceptual digest.
 
 The perceptual digest is the image in grey at 16 x 16 pixels, without its coarse shades and at unit length. The similarity
 of two images is the largest scalar product over the eight flips and rotations: 1 for copies, whatever their orientation,

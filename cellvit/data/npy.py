@@ -1,4 +1,4 @@
-"""NumPy files of others: arrays by their exact size, and pickled dictionaries of arrays without running what they contain."""
+"""NumPy files of other programs: arrays by their exact size, and pickled dictionaries of arrays without running what they contain."""
 
 import collections
 import io
@@ -58,7 +58,7 @@ def row_of(path: Path, member: str, n: int) -> int:
     """The row of an array of `n` images that `member` names.
 
     Raises:
-        ContractError: It is no number, or there is no such row.
+        ContractError: It is not a number, or the row does not exist.
     """
     if not (member.isascii() and member.isdecimal() and len(member) < 12 and int(member) < n):
         raise ContractError(
@@ -73,7 +73,7 @@ def read_pickled_dictionary(path: Path) -> dict[str, Any]:
     Only NumPy's arrays and plain containers are built; anything else in the file is refused before it could run.
 
     Raises:
-        ContractError: The file is damaged, holds anything else, or is no dictionary.
+        ContractError: The file is damaged, holds anything else, or is not a dictionary.
     """
     expected = "a dictionary of arrays, saved with numpy.save"
     check_file(path, expected)

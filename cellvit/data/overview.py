@@ -1,4 +1,4 @@
-"""What every image of a data set of one's own holds, and which images to look at first."""
+"""What every image of a user's data set holds, and which images to look at first."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

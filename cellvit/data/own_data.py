@@ -1,4 +1,4 @@
-"""A data set of one's own as its folder describes it, without opening an image: Snakemake asks while it builds the graph."""
+"""A user's data set as its folder describes it, without opening an image: Snakemake asks while it builds the graph."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -76,7 +76,7 @@ class OwnData:
         return self.description.dataset(self.organs, mpp)
 
     def place(self, row: OwnTile) -> Place:
-        """Where the annotation of an image stands in its file; COCO names images by their file, without folders or with."""
+        """The position of the annotation of an image in its file; COCO names images by their file, with or without folders."""
         member = row.member or (Path(row.image).name if self.kind == "coco" else "")
         return Place(member=member, offset=(row.x, row.y))
 

@@ -1,4 +1,4 @@
-"""One image of a data set of one's own with its nuclei: image, annotation and description joined."""
+"""One image of a user's data set with its nuclei: image, annotation and description joined."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from cellvit.formats.own_description import COUNTS_NOWHERE, DESCRIPTION, REFUSED
 from cellvit.formats.own_tiles import TABLE, OwnTile
 
 MPP_TOLERANCE: Final = 0.02
-"""Relative difference of two statements of a resolution that is no contradiction: people round 0.2527 to 0.25."""
+"""Relative difference of two statements of a resolution that does not count as a contradiction: people round 0.2527 to 0.25."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class OwnImage:
         classes: Number of the class of each pixel, 0 is background; `NOT_ANNOTATED` where the pixel counts nowhere, and
             `instances` is 0.
         mpp: Micrometres per pixel of the image.
-        mpp_source: Where it stands: tiles.csv, dataset.yaml, or the entry of the image file.
+        mpp_source: Where it was stated: tiles.csv, dataset.yaml, or the entry of the image file.
         counts: Everything that was dropped or changed, by the name of the rule, without zeros.
         row: The image's line of tiles.csv.
         written: Number of nuclei by class as the annotation writes it; empty text for nuclei without one.
@@ -77,7 +77,7 @@ def read_own_image(own: OwnData, row: OwnTile) -> OwnImage:
 
 
 def _resolution(own: OwnData, row: OwnTile, in_file: float | None, entry: str) -> tuple[float, str]:
-    """Micrometres per pixel and where they stand; all places that state them must agree."""
+    """Micrometres per pixel and where they were stated; all places that state them must agree."""
     path = own.root / row.image
     stated = (
         (TABLE, f"{own.root / TABLE}, line {row.line}", row.mpp),

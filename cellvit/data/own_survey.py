@@ -1,4 +1,4 @@
-"""A data set of one's own looked at as a whole, before it is cut into folds: what each image holds, and what is wrong with it."""
+"""A user's data set looked at as a whole, before it is cut into folds: what each image holds, and what is wrong with it."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ _FROM_READERS: Final = {
         True,
     ),
     "duplicates_of_other_class": (
-        "nuclei stand twice with different classes; the last in the file was kept. Fix: delete the wrong ones.",
+        "nuclei occur twice with different classes; the last in the file was kept. Fix: delete the wrong ones.",
         False,
     ),
     "cells_without_nucleus": (

@@ -130,7 +130,7 @@ def measured_nuclei(instances: Int32[np.ndarray, "h w"], classes: UInt8[np.ndarr
 def nuclei_findings(
     images: Mapping[str, Nuclei], class_names: Sequence[str], *, mpp: float | None = None
 ) -> tuple[Finding, ...]:
-    """Findings about the nuclei of a whole data set, by the name of each image; one that explains others stands alone.
+    """Findings about the nuclei of a whole data set, by the name of each image; one that explains others is the only one.
 
     Args:
         class_names: Names by number, background first.
@@ -159,7 +159,7 @@ def _at_edge(instances: Int32[np.ndarray, "h w"], classes: UInt8[np.ndarray, "h 
 
 
 def _scattered(images: Mapping[str, Nuclei], class_names: Sequence[str]) -> tuple[Finding, ...]:
-    """Masks of which one id stands for many nuclei, by class: one class alone may be binary."""
+    """Masks in which one id is used for many nuclei, by class: one class alone may be binary."""
     found = []
     for number, name in enumerate(class_names):
         of_class = {place: one.largest_part[one.classes == number] < _WHOLE for place, one in images.items()}
@@ -170,7 +170,7 @@ def _scattered(images: Mapping[str, Nuclei], class_names: Sequence[str]) -> tupl
         message = (
             f"{n_parts} of {n} nuclei of class {name} are in several separate parts (at most {_SCATTERED:.0%} is accepted). "
             "The masks seem to be binary, one id for all nuclei of an image, and not one id for each nucleus. "
-            "Fix: export instance masks. Connected parts of a binary mask are no substitute: touching nuclei become one."
+            "Fix: export instance masks. Do not number the connected parts of a binary mask: touching nuclei would become one."
         )
         found.append(Finding("binary_masks", message, _worst_first(in_parts), stops=True))
     return tuple(found)

@@ -23,7 +23,7 @@ _UM_PER_UNIT: Final = {
     "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25_400.0, "in": 25_400.0,
 }  # fmt: skip
 _UM_PER_TAG_UNIT: Final = {2: 25_400.0, 3: 10_000.0}
-"""TIFF ResolutionUnit: inch, centimetre; 1 is no unit."""
+"""TIFF ResolutionUnit: inch, centimetre; 1 means that there is no unit."""
 
 
 class Spacing(NamedTuple):
@@ -57,7 +57,7 @@ def agreed_mpp(path: Path, stated: Mapping[str, Spacing]) -> StatedMpp:
                 f"{path}: {source} must be equal along x and y, found {x:.4g} and {y:.4g} um per pixel. "
                 "Fix: resample the image to square pixels, or correct the entry."
             )
-        means[source] = x  # and not the mean, so that the value is the one that stands in the file
+        means[source] = x  # and not the mean, so that the value is the one in the file
     if not means:
         return StatedMpp(None, "")
     low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
@@ -99,7 +99,7 @@ def _ome(path: Path, tif: tifffile.TiffFile) -> Spacing | None:
     for axis in "XY":
         value = pixels.get(f"PhysicalSize{axis}", pixels.attrib["PhysicalSizeX"])
         unit = _UM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        if unit is None:  # "pixel" and "reference frame" are no lengths
+        if unit is None:  # "pixel" and "reference frame" are not lengths
             return None
         sides.append(float(value) * unit)
     return Spacing(*sides)

@@ -1,6 +1,6 @@
 """Description of a data set: nuclear classes, organs, resolution and licence. PanNuke is the one that is built in.
 
-It stands in the header of every store and checkpoint, so that each later step knows the classes without being told.
+It is in the header of every store and checkpoint, so that each later step knows the classes without being told.
 """
 
 import re
@@ -54,7 +54,7 @@ class DataSet(BaseModel):
         for what, names in (("class", self.class_names), ("organ", self.organs)):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ValueError(f"the {what} {twice[0]!r} stands twice; give every {what} a name of its own")
+                raise ValueError(f"the {what} {twice[0]!r} occurs twice; give every {what} a name of its own")
         return self
 
     @model_validator(mode="after")

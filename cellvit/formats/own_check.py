@@ -1,4 +1,4 @@
-"""The document about a data set of one's own: what was checked, changed or left out while its tiles were cut."""
+"""The document about a user's data set: what was checked, changed or left out while its tiles were cut."""
 
 from typing import Literal
 

@@ -19,7 +19,7 @@ from cellvit.formats.own_fields import AnnotationFiles, Name, OwnClass
 from cellvit.formats.strict_yaml import read_yaml
 
 DESCRIPTION: Final = "dataset.yaml"
-"""Name of the file; a folder that contains it is a data set of one's own."""
+"""Name of the file; a folder that contains it is a user's data set."""
 
 OPEN: Final = "?"
 """Value of a field that a person must still fill in."""
@@ -197,13 +197,13 @@ def _class_faults(description: OwnDescription) -> Iterator[str]:
             yield f"classes: {name!r} has a meaning of its own and cannot be the name of a class"
     twice = _twice(name.lower() for name in names)
     for name in twice:
-        yield f"classes: the name {name!r} stands twice (upper and lower case do not count); give every class its own"
+        yield f"classes: the name {name!r} occurs twice (upper and lower case do not count); give every class its own"
     try:
         _ = description.dataset((), 1.0) if names and not twice else None
     except ValidationError as error:  # what `DataSet` asks of names beyond that
         yield from (f"classes: {fault['msg'].removeprefix('Value error, ')}" for fault in error.errors())
     for name in _twice(name for entry in description.classes for name in entry.written):
-        yield f"classes: the annotations' name {name!r} stands twice in `names`; a name belongs to one class"
+        yield f"classes: the annotations' name {name!r} occurs twice in `names`; a name belongs to one class"
 
 
 def _fallback_faults(description: OwnDescription) -> Iterator[str]:

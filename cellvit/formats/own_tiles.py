@@ -1,4 +1,4 @@
-"""`tiles.csv`: the images of a data set of one's own, their annotations, and what is known of each."""
+"""`tiles.csv`: the images of a user's data set, their annotations, and what is known of each."""
 
 import csv
 import io
@@ -141,7 +141,7 @@ def _header_faults(header: Sequence[str]) -> Iterator[str]:
             hint = f"; did you mean {near[0]}?" if near else f"; the columns are {', '.join(COLUMNS)}"
             yield f"unknown column {name!r}{hint}"
     yield from (f"the column {name!r} is missing" for name in REQUIRED if name not in header)
-    yield from (f"the column {name!r} stands twice" for name in _twice(header))
+    yield from (f"the column {name!r} occurs twice" for name in _twice(header))
     if ("x" in header) != ("y" in header):
         yield "the columns x and y belong together; add the other one"
 
@@ -239,7 +239,7 @@ def _repeated(lines: Iterable[tuple[int, tuple[object, ...]]], what: str) -> Ite
     first: dict[tuple[object, ...], int] = {}
     for line, key in lines:
         if (earlier := first.setdefault(key, line)) != line:
-            yield f"line {line}: the {what} {key[0]!r} stands in line {earlier} already"
+            yield f"line {line}: the {what} {key[0]!r} is already in line {earlier}"
 
 
 def _absent(root: Path, tile: OwnTile) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""YAML files that people write: read without guessing, a key that stands twice is refused."""
+"""YAML files that people write: read without guessing; a key that occurs twice is refused."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     Raises:
         MissingInputError: The file does not exist.
-        ContractError: It is not UTF-8, not YAML or not a mapping, or a key stands twice in one place.
+        ContractError: It is not UTF-8, not YAML or not a mapping, or a key occurs twice in one place.
     """
     if not path.is_file():
         raise MissingInputError(f"{path}: the file does not exist.")
@@ -57,7 +57,7 @@ class _StrictLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(
                     None,
                     None,
-                    f"the key {key.value!r} stands twice, in lines {first[key.value]} and {line}; remove one of them",
+                    f"the key {key.value!r} occurs twice, in lines {first[key.value]} and {line}; remove one of them",
                     key.start_mark,
                 )
             first[key.value] = line

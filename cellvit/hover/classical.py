@@ -39,7 +39,7 @@ def segment_classical(
         image: RGB, 0..255.
         chosen: Parameters; None takes the defaults.
         annotated: False in pixels that are not annotated, which are taken for pixels without stain and decide no
-            threshold: whatever stands there (ink, a fold of the tissue) changes nothing. None if all are annotated.
+            threshold: what the image shows there (ink, a fold of the tissue) changes nothing. None if all are annotated.
     """
     return classical_decoder(image, annotated=annotated)(chosen or Classical())
 

@@ -76,7 +76,7 @@ def detection_counts(
 
     Args:
         true_at: Centroid (row, column) of each true nucleus in pixels, as in `cellvit.metrics.pannuke.TileScores`.
-        true_class_of: Class of each true nucleus, 0 to `n_classes`; 0 is no class.
+        true_class_of: Class of each true nucleus, 0 to `n_classes`; 0 means no class.
         predicted_at, predicted_class_of: The same of the predicted nuclei.
 
     Returns:

@@ -154,7 +154,7 @@ def pair_finals(headers: Iterable[CheckpointHeader], watersheds: Iterable[Waters
     """Final models with the decoding of their family.
 
     Raises:
-        ContractError: A checkpoint is no final model.
+        ContractError: A checkpoint is not a final model.
     """
     chosen = {choice.family: choice for choice in watersheds}
     headers = tuple(headers)

@@ -46,7 +46,7 @@ def fold_table(summaries: Sequence[FoldSummary]) -> Table:
 
 
 def own_data_table(checks: Iterable[OwnDataCheck], data_set: DataSet) -> Table:
-    """What was changed or left out while a data set of one's own was cut into tiles."""
+    """What was changed or left out while a user's data set was cut into tiles."""
     rows = tuple(
         Row(meaning_of(rule).capitalize(), (count_cell(count),))
         for check in checks

@@ -1,4 +1,4 @@
-"""A data set of one's own -> one HTML page that opens offline: a look at the annotations before anything trains."""
+"""A user's data set -> one HTML page that opens offline: a look at the annotations before anything trains."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -51,7 +51,7 @@ class Arguments:
     watersheds: Annotated[Paths, Input("watershed choices")]
     folds: Annotated[Paths, Input("summaries of the folds")]
     folds_check: Annotated[Paths, Input("check that no image has two roles in a split")] = ()
-    own_data: Annotated[Paths, Input("check of a data set of one's own; none in PanNuke's layout")] = ()
+    own_data: Annotated[Paths, Input("check of a user's data set; none in PanNuke's layout")] = ()
     target_checks: Annotated[Paths, Input("target checks of the folds")]
     feature_checks: Annotated[Paths, Input("feature checks of the folds")]
     finals: Annotated[Paths, Input("final models, if they were trained: decoders and OrganHead")] = ()

@@ -52,7 +52,7 @@ def run(arguments: Arguments) -> None:
     """Compare the images of every two folds that meet in a split.
 
     Raises:
-        IntegrityError: Identical images stand in two roles of a split; no file is written.
+        IntegrityError: Identical images have two roles in a split; no file is written.
     """
     check_paired(folds=arguments.folds, tiles=arguments.tiles)
     folds: dict[int, _Fold] = {}

@@ -66,7 +66,7 @@ def start_of_file(path: Path, planned: CheckpointHeader, data: FamilyData, rows:
     """The weights of a file that fit the decoder that `planned` describes; a head of other classes is left out.
 
     Raises:
-        StaleFileError: It is no trained decoder of this project, or its encoder, blocks, architecture or resolution differ.
+        StaleFileError: It is not a trained decoder of this project, or its encoder, blocks, architecture or resolution differ.
     """
     try:
         found, weights = read_checkpoint(path)

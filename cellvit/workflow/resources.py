@@ -14,7 +14,7 @@ PANNUKE_FOLD_TILES: Final = 2722
 """Tiles of PanNuke's largest fold (2,656, 2,523 and 2,722): assumed for a fold that is not prepared yet."""
 
 TILES_OF_IMAGE: Final = 16
-"""Tiles that are cut from an image of one's own: assumed before they are cut (1,000 px at 0.25 um per pixel)."""
+"""Tiles that are cut from an image of a user's data set: assumed before they are cut (1,000 px at 0.25 um per pixel)."""
 
 _CUDA_MB: Final = 3_000
 """Host memory of a process that has loaded CUDA (docs/resources.md)."""

@@ -1,4 +1,4 @@
-"""Data sets of one's own as their folder describes them, and single images of them."""
+"""Users' data sets as their folder describes them, and single images of them."""
 
 import subprocess
 import sys

@@ -48,7 +48,7 @@ def test_keys_of_classes_are_words_that_fit_into_names_of_metrics():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        pytest.param(("Cell", "Cell"), "stands twice", id="twice"),
+        pytest.param(("Cell", "Cell"), "occurs twice", id="twice"),
         pytest.param(("T cell", "t-cell"), "differ in case, blanks or punctuation alone", id="one_key"),
         pytest.param(("+",), "neither a letter nor a digit", id="no_letter"),
         pytest.param(("background",), "reserved for pixels outside of nuclei", id="background"),

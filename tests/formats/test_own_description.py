@@ -103,8 +103,8 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
         pytest.param("[N, ", "[no, ", "classes.0.names.0: input should be a valid string, found False", id="no"),
         pytest.param("unknown: Glia", "unknown: glia", "unknown: must be one of 'Neuron', 'Glia', 'not ", id="class"),
         pytest.param("unknown: Glia", "unknown: glia", "found 'glia'; did you mean 'Glia'?", id="nearest_class"),
-        pytest.param("name: Glia", "name: neuron", "classes: the name 'neuron' stands twice", id="classes_twice"),
-        pytest.param("name: Glia", "name: N", "the annotations' name 'N' stands twice in `names`", id="names_twice"),
+        pytest.param("name: Glia", "name: neuron", "classes: the name 'neuron' occurs twice", id="classes_twice"),
+        pytest.param("name: Glia", "name: N", "the annotations' name 'N' occurs twice in `names`", id="names_twice"),
         pytest.param("name: Glia", "name: error", "classes: 'error' has a meaning of its own", id="reserved"),
         pytest.param("geojson", "geojsn", "annotations.kind: must be one of label-map, geojson, matlab", id="kind"),
         pytest.param("geojson", "geojsn", "did you mean geojson?", id="nearest_kind"),
@@ -113,8 +113,8 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
         pytest.param(
             "kind: ", "value_ranges: {N: [1, 9], Glia: [9, 12]}, kind: ", "share the ids 9 to 9", id="ranges_overlap"
         ),
-        pytest.param("licence: ", "mpp: 1\nlicence: ", "the key 'mpp' stands twice, in lines 2 and 8", id="key_twice"),
-        pytest.param("{kind: ", "{kind: a, kind: ", "the key 'kind' stands twice", id="inner_key_twice"),
+        pytest.param("licence: ", "mpp: 1\nlicence: ", "the key 'mpp' occurs twice, in lines 2 and 8", id="key_twice"),
+        pytest.param("{kind: ", "{kind: a, kind: ", "the key 'kind' occurs twice", id="inner_key_twice"),
         pytest.param("mpp: 0.5", "mpp: ?", "this is not valid YAML", id="mark_without_quotes"),
         pytest.param("name: Brain", "name: &a [*a]", "write the value itself, not a reference", id="reference"),
         pytest.param("name: Brain", "name: " + "[" * 100_000, "this is not valid YAML", id="deep"),

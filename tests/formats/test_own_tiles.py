@@ -67,7 +67,7 @@ def test_a_table_that_was_written_is_read_back(tmp_path: Path) -> None:
     [
         pytest.param("image,anotation\n", "unknown column 'anotation'; did you mean annotation?", id="misspelled"),
         pytest.param("image,anotation\n", "the column 'annotation' is missing", id="missing_column"),
-        pytest.param("image,annotation,image\n", "the column 'image' stands twice", id="column_twice"),
+        pytest.param("image,annotation,image\n", "the column 'image' occurs twice", id="column_twice"),
         pytest.param("image,annotation,x\n", "the columns x and y belong together", id="x_alone"),
         pytest.param("", "the column 'image' is missing", id="empty_file"),
         pytest.param("image,annotation\n", "no image is listed", id="no_lines"),
@@ -106,12 +106,12 @@ def test_a_table_that_was_written_is_read_back(tmp_path: Path) -> None:
         ),
         pytest.param(
             "image,annotation\na.png,a.geojson\n./a.png,b.geojson\n",
-            "line 3: the image 'a.png' stands in line 2 already",
+            "line 3: the image 'a.png' is already in line 2",
             id="image_twice",
         ),
         pytest.param(
             "image,annotation\na.png,a.geojson\nb.png,a.geojson\n",
-            "line 3: the annotation 'a.geojson' stands in line 2 already",
+            "line 3: the annotation 'a.geojson' is already in line 2",
             id="annotation_twice",
         ),
     ],

@@ -1,4 +1,4 @@
-"""Small data sets of one's own: tissue with dark disks as nuclei, and their annotations in two formats."""
+"""Small users' data sets: tissue with dark disks as nuclei, and their annotations in two formats."""
 
 import json
 from collections.abc import Sequence

@@ -21,7 +21,7 @@ _LISTED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class _Object:
-    """An object of the image: its segmentation as the file has it, and where it stands there."""
+    """An object of the image: its segmentation as in the file, and its position there."""
 
     segmentation: object
     name: str
@@ -141,7 +141,7 @@ def _is_good(score: object, reading: Reading, where: str) -> bool:
 
 
 def _shapes(objects: Iterator[_Object], reading: Reading) -> Iterator[Shape]:
-    """Objects as pixels; polygons and masks may stand in one file."""
+    """Objects as pixels; one file may have polygons and masks."""
     for one in objects:
         role: Role = "not_annotated" if one.is_crowd else reading.role_of(one.name)
         match one.segmentation:

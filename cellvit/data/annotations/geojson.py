@@ -19,10 +19,10 @@ from cellvit.data.annotations.outlines import Outline, Part, annotation_of, ring
 from cellvit.errors import ContractError
 
 _NO_NUCLEI: Final = ("tile", "tma_core", "PathTileObject", "TMACoreObject")
-"""Types of objects that are parts of the tissue; the last two stand in the id of old files."""
+"""Types of objects that are parts of the tissue; the last two are in the id of old files."""
 
 _MOST_PARTS: Final = 8
-"""A feature with more parts is no nucleus, but all nuclei of a class, which QuPath can split."""
+"""A feature with more parts is not one nucleus but all nuclei of a class; QuPath can split it."""
 
 _LONGEST_TEXT: Final = 10_000
 

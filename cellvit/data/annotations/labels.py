@@ -92,7 +92,7 @@ def annotation_of_ids(
             are annotated as a whole.
 
     Raises:
-        ContractError: The ids are no instances but a binary mask or classes.
+        ContractError: The ids are those of a binary mask or of classes, not of instances.
     """
     inside = ids != 0
     own, ranks = np.unique(ids[inside], return_inverse=True)

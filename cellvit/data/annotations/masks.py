@@ -22,11 +22,11 @@ _OF_THE_SYSTEM: Final = ("Thumbs.db", "desktop.ini")
 
 
 def mask_files(path: Path) -> list[Path]:
-    """Masks of a folder, by name; hidden files and those of the operating system are no masks.
+    """Masks of a folder, by name; hidden files and those of the operating system are left out.
 
     Raises:
         MissingInputError: The folder does not exist.
-        ContractError: It is no folder, is empty, or has other files.
+        ContractError: It is not a folder, is empty, or has other files.
     """
     if not path.exists():
         raise MissingInputError(f"{path}: the folder of masks does not exist. Fix: correct its name.")
@@ -49,7 +49,7 @@ def read_masks(path: Path, shape: tuple[int, int], options: Options, place: Plac
 
     Raises:
         MissingInputError: The folder does not exist.
-        ContractError: A file is no binary mask of the shape of the image.
+        ContractError: A file is not a binary mask with the shape of the image.
     """
     check_single(path, place)
     masks = [_pixels(file, shape) for file in mask_files(path)]
@@ -57,7 +57,7 @@ def read_masks(path: Path, shape: tuple[int, int], options: Options, place: Plac
     ids, counts = paint(nuclei, shape)
     counts["empty_masks"] = len(masks) - len(nuclei)
     order = np.unique(ids)
-    ids = np.searchsorted(order[order != 0], ids, side="right")  # masks that were left out are no missing ids
+    ids = np.searchsorted(order[order != 0], ids, side="right")  # masks that were left out do not count as missing ids
     return annotation_of_ids(path, ids, {}, Counter(counts), not_annotated_region(path, shape, options))
 
 

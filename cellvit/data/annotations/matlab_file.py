@@ -123,7 +123,7 @@ def _elements(data: memoryview, order: str) -> Iterator[_Element]:
 def _inflated(data: memoryview) -> memoryview:
     stream = zlib.decompressobj()
     content = stream.decompress(data, _LARGEST_BYTES)
-    if not stream.eof:  # the checksum stands at the end
+    if not stream.eof:  # the checksum is at the end
         raise DamagedError("a compressed variable is truncated or too large")
     return memoryview(content)
 

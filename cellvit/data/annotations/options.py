@@ -48,7 +48,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the annotation of one image stands in its file.
+    """The position of the annotation of one image in its file.
 
     Attributes:
         member: The image in a file of many: its file name in COCO, its row in an array; empty if the file has one.

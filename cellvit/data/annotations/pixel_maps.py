@@ -69,7 +69,7 @@ def companion(path: Path, pattern: str, *, option: str) -> Path:
     The name of a folder ends before "_png_masks" or "_masks".
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
         ContractError: The pattern names the same file for all annotations.
     """
     if "{name}" not in pattern:

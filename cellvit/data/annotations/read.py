@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +22,22 @@ from cellvit.data.opening import check_file, described, readable
 from cellvit.errors import ContractError, MissingInputError
 
 _SIGHT_BYTES: Final = 1 << 20
-"""Start of a text file in which the words stand that tell its format."""
+"""Start of a text file, which has the words that tell its format."""
 
 _CONIC_CHANNELS: Final = 2
+_READERS: Final[Mapping[Kind, Callable[[Path, tuple[int, int], Options, Place], Annotation]]] = {
+    "label-map": read_label_map,
+    "masks": read_masks,
+    "matlab": read_matlab,
+    "geojson": read_geojson,
+    "imagescope": read_imagescope,
+    "coco": read_coco,
+    "imagej": read_imagej,
+    "cellpose": read_cellpose,
+    "cellvit": read_cellvit,
+    "pannuke": read_pannuke,
+    "conic": read_conic,
+}
 _DEFAULTS: Final = Options()
 _WHOLE_FILE: Final = Place()
 
@@ -38,7 +52,7 @@ def read_annotation(
         shape: Height and width of the image in pixels.
         kind: Format of the file.
         options: What the file cannot say of itself.
-        place: Where the image stands in a file of many.
+        place: Position of the image in a file that has many.
 
     Raises:
         MissingInputError: The file, or one that belongs to it, does not exist.
@@ -46,29 +60,7 @@ def read_annotation(
     """
     if not path.exists():
         raise MissingInputError(f"{path}: the annotation does not exist. Fix: correct its name.")
-    match kind:
-        case "label-map":
-            return read_label_map(path, shape, options, place)
-        case "masks":
-            return read_masks(path, shape, options, place)
-        case "matlab":
-            return read_matlab(path, shape, options, place)
-        case "cellpose":
-            return read_cellpose(path, shape, options, place)
-        case "cellvit":
-            return read_cellvit(path, shape, options, place)
-        case "pannuke":
-            return read_pannuke(path, shape, options, place)
-        case "conic":
-            return read_conic(path, shape, options, place)
-        case "geojson":
-            return read_geojson(path, shape, options, place)
-        case "imagescope":
-            return read_imagescope(path, shape, options, place)
-        case "coco":
-            return read_coco(path, shape, options, place)
-        case "imagej":
-            return read_imagej(path, shape, options, place)
+    return _READERS[kind](path, shape, options, place)
 
 
 def kind_of(path: Path) -> Kind:
@@ -146,7 +138,7 @@ def _kind_of_xml(path: Path) -> Kind:
         raise _unknown(path, "it is XML of ASAP; open it in QuPath and export it as GeoJSON")
     if b"<Annotations" in start:
         return "imagescope"
-    raise _unknown(path, "it is no XML of ImageScope")
+    raise _unknown(path, "it is not an XML file of ImageScope")
 
 
 def _start(path: Path) -> bytes:

@@ -62,7 +62,7 @@ def write_pictures(path):
         ("points.csv", write_text("17,130,1\n95,156,1\n"), "it has 2 points, and points have no outline"),
         ("classes.csv", write_text("id,class\n1,a\n"), "name it in class_file"),
         ("a.xml", write_text("<ASAP_Annotations/>"), "XML of ASAP"),
-        ("b.xml", write_text("<html/>"), "no XML of ImageScope"),
+        ("b.xml", write_text("<html/>"), "not an XML file of ImageScope"),
         ("a.json", write_text("{}"), "neither the features of GeoJSON nor the annotations of COCO"),
         ("a.json.gz", write_text("not compressed"), "cannot be read"),
         ("a.svg", write_text("<svg/>"), "suffix is that of no format"),
