@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once; a few minutes, most of it torch)"
 	$(PYTHON) -m venv $(VENV) 2>/dev/null \
 	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
-	$(INSTALL) -e '.[workflow]'
+	$(INSTALL) -e '.[workflow,slides]'
 	@touch $@
 
 $(DEVELOPMENT): $(READY)

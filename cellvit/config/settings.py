@@ -12,6 +12,7 @@ from cellvit.config.evaluation import GatesSettings, RoutingSettings, WatershedS
 from cellvit.config.families import Families, LeftOutOrgans, Organs
 from cellvit.config.messages import fault_lines, settings_error
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
+from cellvit.config.prediction import PredictionSettings
 from cellvit.taxonomy import DEFAULT_FAMILIES, SHARED_FAMILY, base_family, repeated
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -70,6 +71,9 @@ class Settings(Section):
     )
     device: Device = Field(default="auto", description="where torch computes; auto: on a GPU if there is one")
     cache: CacheSettings = Field(default_factory=CacheSettings, description="result cache, beside the output folder")
+    prediction: PredictionSettings = Field(
+        default_factory=PredictionSettings, description="applying the trained models to images and slides"
+    )
 
     @model_validator(mode="after")
     def _organs_have_one_family(self) -> Self:

@@ -100,7 +100,9 @@ class SummarizeSettings(Section):
 class BuildReportSettings(Section):
     """Settings of `build_report`, which shows all settings but those that do not decide any result."""
 
-    settings: Settings = Field(description="settings of the run; device, results and cache have their defaults")
+    settings: Settings = Field(
+        description="settings of the run; device, results, cache and prediction have their defaults"
+    )
 
 
 def step_settings(settings: Settings, step: str, family: str = "") -> str:
@@ -151,7 +153,7 @@ def _meeting(settings: Settings) -> tuple[tuple[int, int], ...]:
 
 def _build_report(settings: Settings, _: str) -> Section:
     defaults = Settings()
-    same = {name: getattr(defaults, name) for name in ("device", "results", "cache")}
+    same = {name: getattr(defaults, name) for name in ("device", "results", "cache", "prediction")}
     return BuildReportSettings(settings=settings.model_copy(update=same))
 
 
