@@ -1,10 +1,14 @@
 """Lookups that the rules share (cellvit/workflow/graph.py), and the wildcards of the graph."""
 
+from cellvit.config.base import override
 from cellvit.config.settings import load_settings
+from cellvit.config.strict import check_settings_files, given_values
 from cellvit.workflow.data_set import data_set_of
 from cellvit.workflow.fingerprint import code_fingerprint as code
 from cellvit.workflow.graph import Graph, is_archived
 
+check_settings_files(workflow.configfiles)
+override(config, given_values(workflow.config_settings.config_args))  # with the types that Snakemake dropped
 CLEAN = str(config.pop("clean", "no"))  # the answer to clean_features where no terminal can be asked; not a setting
 
 

@@ -1,7 +1,6 @@
 """Settings of a run, combined as Snakemake combines them: later files override earlier ones, and values override files."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import yaml
 
 from cellvit.config.base import override
 from cellvit.config.settings import Settings, load_settings
-from cellvit.errors import SettingsError
+from cellvit.config.strict import given_values, read_settings_file
 
 
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,12 +28,8 @@ def given_settings(args: argparse.Namespace) -> Settings:
     """
     merged: dict[str, Any] = {}
     for path in (args.base, *args.configfile):
-        if not path.is_file():
-            raise SettingsError(
-                f"{path}: the settings file does not exist. Run in the repository, or give it by --base."
-            )
-        override(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    override(merged, _parsed(args.config))
+        override(merged, read_settings_file(path))
+    override(merged, given_values(args.config))
     return load_settings(merged)
 
 
@@ -46,16 +41,3 @@ def settings_yaml(settings: Settings) -> str:
     for key in ("families", "splits"):  # merged by name, so that the defaults would return
         written[key] |= dict.fromkeys(sorted(defaults[key].keys() - written[key].keys()))
     return yaml.safe_dump(written, sort_keys=False, allow_unicode=True)
-
-
-def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
-    values = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SettingsError(f"--config {pair}: the value is not YAML ({error}). Quote it.") from error
-        if not equals:
-            raise SettingsError(f"--config {pair}: expected KEY=VALUE, as seed=1 or training='{{\"epochs\": 3}}'")
-    return values

@@ -13,6 +13,7 @@ from cellvit.config.families import Families, LeftOutOrgans, Organs
 from cellvit.config.messages import fault_lines, settings_error
 from cellvit.config.models import DecoderSettings, OrganHeadSettings, TrainingSettings
 from cellvit.config.prediction import PredictionSettings
+from cellvit.config.strict import plain
 from cellvit.taxonomy import DEFAULT_FAMILIES, SHARED_FAMILY, base_family, repeated
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -223,12 +224,12 @@ class Settings(Section):
 
 
 def load_settings(raw: Mapping[str, object]) -> Settings:
-    """Settings from a parsed settings file.
+    """Settings from a parsed settings file. No value changes its type: true is no number, and neither is "10".
 
     Raises:
-        SettingsError: A key is unknown, or a value is outside its limits; the message names every fault.
+        SettingsError: A key is unknown, or a value is of another type or outside its limits; the message names every fault.
     """
     try:
-        return Settings.model_validate(dict(raw))
+        return Settings.model_validate(plain(raw))
     except ValidationError as error:
         raise settings_error(error, Settings) from None

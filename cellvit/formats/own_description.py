@@ -1,6 +1,5 @@
 """`dataset.yaml`: what a person says of a folder of annotated images; fields that are still open are refused by name."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -33,7 +32,7 @@ REFUSED: Final = "error"
 _RESERVED: Final = (COUNTS_NOWHERE, REFUSED, "background")
 
 
-class OwnDescription(Section, strict=True):
+class OwnDescription(Section):
     """What a person says of the data set.
 
     Attributes:
@@ -123,8 +122,7 @@ def read_description(path: Path, *, kinds: Sequence[str]) -> OwnDescription:
     lines = [_open_line(place) for place in _open_places(content)]
     description = None
     try:
-        # As JSON, lists are read as tuples while numbers and text stay strict.
-        description = OwnDescription.model_validate_json(json.dumps(content, default=str))
+        description = OwnDescription.model_validate(content)
     except ValidationError as error:
         texts = fault_lines(error, OwnDescription)
         lines += [

@@ -23,7 +23,7 @@ _Written = Annotated[Name, BeforeValidator(_number_as_text)]
 _Id = Annotated[int, Field(ge=1)]
 
 
-class OwnClass(Section, strict=True):
+class OwnClass(Section):
     """A nuclear class, and how the annotations write it."""
 
     name: Name = Field(description="name of the class in results and on pages", examples=["Neuron"])
@@ -42,7 +42,7 @@ class OwnClass(Section, strict=True):
         return self.names or (self.name,)
 
 
-class AnnotationFiles(Section, strict=True):
+class AnnotationFiles(Section):
     """How the annotation files are read: `cellvit.data.annotations.options.Options`, and their format."""
 
     kind: str | None = Field(

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import yaml
 
+from cellvit.config.strict import StrictLoader
 from cellvit.errors import ContractError, MissingInputError
 
 _LARGEST_BYTES: Final = 1 << 20
@@ -36,8 +37,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """`yaml.SafeLoader` that refuses repeated keys and takes dates for text."""
+class _StrictLoader(StrictLoader):
+    """A loader that also refuses references, and takes dates for text."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """A node; references are refused, because they can refer to themselves and grow without end."""
@@ -45,23 +46,6 @@ class _StrictLoader(yaml.SafeLoader):
             event = self.peek_event()
             raise yaml.composer.ComposerError(None, None, "write the value itself, not a reference", event.start_mark)
         return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys are text."""
-        first: dict[str, int] = {}
-        for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be text", key.start_mark)
-            if key.value in first:
-                raise yaml.constructor.ConstructorError(
-                    None,
-                    None,
-                    f"the key {key.value!r} occurs twice, in lines {first[key.value]} and {line}; remove one of them",
-                    key.start_mark,
-                )
-            first[key.value] = line
-        return super().construct_mapping(node, deep)
 
 
 _StrictLoader.yaml_implicit_resolvers = {

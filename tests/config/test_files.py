@@ -34,7 +34,7 @@ def test_values_override_files_and_files_override_config_yaml(repository: Path, 
     [
         (["--configfile", "nowhere.yaml"], "nowhere.yaml: the settings file does not exist"),
         (["--config", "seed"], "--config seed: expected KEY=VALUE"),
-        (["--config", "training={"], "the value is not YAML"),
+        (["--config", "training={"], "--config training: this is not valid YAML"),
         (["--config", "sed=1"], "sed: unknown key; did you mean seed?"),
     ],
 )

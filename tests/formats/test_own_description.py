@@ -86,7 +86,7 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
 
     message = refusal(tmp_path, text)
 
-    assert "mpp: input should be a valid number, found True" in message
+    assert "mpp: must be a number, found true" in message
     assert "classes.0.color: missing. Meaning: colour of the contours" in message
     assert "classes.0.colour: unknown key; did you mean color?" in message
     assert "unkown: unknown key; did you mean unknown?" in message
@@ -95,11 +95,11 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        pytest.param("mpp: 0.5", 'mpp: "0.5"', "mpp: input should be a valid number, found '0.5'", id="number_as_text"),
+        pytest.param("mpp: 0.5", 'mpp: "0.5"', "mpp: must be a number, found the text '0.5'", id="number_as_text"),
         pytest.param("mpp: 0.5", "mpp: 250", "mpp: input should be less than or equal to 10", id="nanometres"),
         pytest.param("mpp: 0.5", "mpp: .nan", "mpp: input should be a finite number", id="nan"),
         pytest.param("mpp: 0.5\n", "", "mpp: missing. Meaning: micrometres per pixel", id="no_resolution"),
-        pytest.param("use: true", "use: 1", "commercial_use: input should be a valid boolean, found 1", id="number"),
+        pytest.param("use: true", "use: 1", "commercial_use: must be true or false, found 1", id="number"),
         pytest.param("[N, ", "[no, ", "classes.0.names.0: input should be a valid string, found False", id="no"),
         pytest.param("unknown: Glia", "unknown: glia", "unknown: must be one of 'Neuron', 'Glia', 'not ", id="class"),
         pytest.param("unknown: Glia", "unknown: glia", "found 'glia'; did you mean 'Glia'?", id="nearest_class"),

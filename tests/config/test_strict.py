@@ -1,0 +1,111 @@
+"""Settings are read without guessing: no key twice, no value of another type; files and --config alike."""
+
+from pathlib import Path
+
+import pytest
+
+from cellvit.config.settings import load_settings
+from cellvit.config.strict import given_values, read_settings_file
+from cellvit.errors import SettingsError
+
+
+def refusal(raw: dict[str, object]) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(raw)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param({"seed": True}, "seed: must be a number, found true", id="true"),
+        pytest.param({"training": {"epochs": True}}, "training.epochs: must be a number, found true", id="deeper"),
+        pytest.param(
+            {"training": {"epochs": "10"}}, "training.epochs: must be a number, found the text '10'", id="text"
+        ),
+        pytest.param({"training": {"augment": 1}}, "training.augment: must be true or false, found 1", id="one"),
+        pytest.param(
+            {"training": {"augment": "yes"}}, "training.augment: must be true or false, found the text 'yes'", id="yes"
+        ),
+        pytest.param({"data": {"folds": [1, True]}}, "data.folds: must be a number, found true", id="in_a_list"),
+        pytest.param(
+            {"families": {"a": {"organs": ["Lung"], "training": {"steps": "9"}}}},
+            "families.a.training.steps: must be a number, found the text '9'",
+            id="of_one_family",
+        ),
+        pytest.param(
+            {"features": {"batch_size": True}},
+            "features.batch_size: must be auto or a number from 1 to 4096",
+            id="or_auto",
+        ),
+        pytest.param({"results": 5}, "results: input should be a valid string, found 5", id="number_as_text"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name(raw: dict[str, object], expected: str) -> None:
+    assert expected in refusal(raw)
+
+
+def test_all_faults_are_named_at_once() -> None:
+    message = refusal({"seed": True, "trainig": {}, "training": {"epochs": "10", "batch_sise": 4}})
+
+    assert "seed: must be a number" in message
+    assert "trainig: unknown key; did you mean training?" in message
+    assert "training.epochs: must be a number" in message
+    assert "training.batch_sise: unknown key; did you mean batch_size?" in message
+
+
+def test_whole_numbers_and_exponents_are_numbers() -> None:
+    settings = load_settings({"cache": {"max_gb": 5}, "training": {"learning_rate": "1e-4"}})
+
+    assert (settings.cache.max_gb, settings.training.learning_rate) == (5.0, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("seed: 1\ndevice: cpu\nseed: 2\n", "the key 'seed' occurs twice, in lines 1 and 3", id="section"),
+        pytest.param("training:\n  loss: {np_weight: 1, np_weight: 2}\n", "'np_weight' occurs twice", id="deep"),
+        pytest.param('{"seed": 1, "seed": 2}', "'seed' occurs twice", id="json"),
+        pytest.param("- seed\n", 'expected lines of "key: value", found list', id="list"),
+        pytest.param("seed: [1\n", "this is not valid YAML", id="bracket"),
+        pytest.param("a: " + "[" * 100_000, "this is not valid YAML", id="nested"),
+    ],
+)
+def test_a_settings_file_that_is_not_clear_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+
+    with pytest.raises(SettingsError) as caught:
+        read_settings_file(path)
+
+    assert expected in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(SettingsError, match=r"mine\.yaml: cannot be read as UTF-8 text"):
+        read_settings_file(path)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        (["seed=1", "seed=2"], "--config seed: the key is given twice"),
+        (["training={epochs: 1, epochs: 2}"], "'epochs' occurs twice"),
+        (["seed"], "expected KEY=VALUE"),
+    ],
+)
+def test_a_value_of_the_command_line_that_is_not_clear_is_refused(pairs: list[str], expected: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        given_values(pairs)
+
+    assert expected in str(caught.value)
+
+
+def test_values_of_the_command_line_keep_their_types() -> None:
+    values = given_values(['data={"root": null, "folds": [1, 2]}', "training={augment: false}"])
+
+    assert values == {"data": {"root": None, "folds": [1, 2]}, "training": {"augment": False}}
