@@ -4,7 +4,11 @@ import signal
 import sys
 import time
 
+from pathlib import Path
+
 from snakemake.utils import min_version
+
+from cellvit.formats.locks import lock, release
 
 min_version("9.20")
 STARTED = time.time()  # what is older at the end was written by an earlier run, and is not shown
@@ -100,6 +104,8 @@ rule final:
         "The final models: trained on all folds, tested on none"
 
 
+RUN_LOCK = Path(SETTINGS.results) / ".cellvit_run.lock"
+RUN = []  # the lock while the jobs run
 MODELS = expand([*rules.train_organ_head.output], split=ROUTED) + DECODERS
 PRODUCTS_TO_ARCHIVE = [path for path in [*MODELS, *EVALUATIONS, *rules.build_report.output] if is_archived(path)]
 
@@ -110,8 +116,17 @@ include: "rules/archive.smk"
 onstart:
     # SIGTERM ends a run like Ctrl-C. Snakemake's own handler waits for a lock that its scheduler may hold: the run then hangs.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Snakemake's own lock does not see a run that was started in another folder.
+    RUN.append(lock(RUN_LOCK, "runs snakemake on this output folder"))
+
+
+onerror:
+    for held in RUN:
+        release(RUN_LOCK, held)
 
 
 onsuccess:
+    for held in RUN:
+        release(RUN_LOCK, held)
     for line in graph.conclusion(since=STARTED):
         print(line, file=sys.stderr)

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from jaxtyping import Shaped
 
-from cellvit.errors import ContractError
+from cellvit.errors import ContractError, IntegrityError
 from cellvit.formats.dataset import DataSet, check_same_data
 from cellvit.formats.digests import combined, missing, remake
 from cellvit.formats.provenance import Provenance
@@ -107,7 +107,10 @@ class Rows(ABC):
             dataset, own = self._place(column, row)
             place = dataset.id.get_space()
             place.select_hyperslab((own, *index, *(0,) * len(shape)), block)
-            dataset.id.read(memory, place, out[position : position + 1])
+            try:
+                dataset.id.read(memory, place, out[position : position + 1])
+            except OSError as error:  # a chunk that contradicts its checksum, or a disk that cannot be read
+                raise damaged(Path(dataset.file.filename), f"`{column}`, row {own}", error) from error
 
     def names(self, column: str, rows: np.ndarray | None = None) -> tuple[str, ...]:
         """A column of names: all of them, or those at `rows` in that order."""
@@ -164,7 +167,10 @@ class Store(Rows):
 
     def all(self, column: str) -> np.ndarray:
         """A whole small column."""
-        return np.asarray(self._dataset(column)[()])
+        try:
+            return np.asarray(self._dataset(column)[()])
+        except OSError as error:
+            raise damaged(self.path, f"`{column}`", error) from error
 
     def _place(self, column: str, row: int) -> tuple[h5py.Dataset, int]:
         return self._dataset(column), row
@@ -233,9 +239,16 @@ def open_hdf5(path: Path) -> h5py.File:
     if not path.exists():
         raise missing(path)
     try:
-        return h5py.File(path, "r")
+        return h5py.File(path, "r", locking=False)  # finished stores never change, and some disks have no locks
     except OSError as error:
         raise ContractError(f"{path}: the file cannot be read as HDF5 ({error}). Fix: {remake(path)}") from error
+
+
+def damaged(path: Path, where: str, error: Exception) -> IntegrityError:
+    """The error that a part of a store cannot be read, although its header is sound."""
+    return IntegrityError(
+        f"{path}: {where}: expected the values that were written, found damaged data ({error}). Fix: {remake(path)}"
+    )
 
 
 def _check_header(file: h5py.File, path: Path, fmt: Format) -> None:

@@ -1,24 +1,23 @@
 """State of a training after a whole round of steps: one safetensors file, from which the next run of the training resumes."""
 
-import fcntl
 import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from cellvit.errors import BusyFolderError
 from cellvit.formats.atomic import remove_unfinished, replacing
 from cellvit.formats.checkpoints import Arrays
 from cellvit.formats.content import HEADER_KEY
 from cellvit.formats.digests import arrays_sha256, combined, differences
 from cellvit.formats.history import RoundRecord
+from cellvit.formats.locks import locked
 from cellvit.formats.writing import PARTIAL
 
 log = logging.getLogger(__name__)
@@ -128,24 +127,11 @@ def resuming(checkpoint: Path, history: Path, made_by: Mapping[str, str]) -> Ite
     """
     path = checkpoint.parent / PARTIAL / f"{checkpoint.name}.state"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock"), "trains this model"):
         for output in (path, checkpoint, history):
             remove_unfinished(output)
         yield StateFile(path, made_by)
         path.unlink(missing_ok=True)
-
-
-def _locked(path: Path) -> IO[str]:
-    """A lock that is held until the file is closed, or until this process ends."""
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise BusyFolderError(f"{path}: another process trains this model. Fix: wait for it, or end it") from None
-    except OSError as error:
-        log.warning("no protection against a second run: the file system has no locks (%s) file=%s", error, path)
-    return file
 
 
 def _sha256(header: Mapping[str, Any], arrays: Arrays) -> str:

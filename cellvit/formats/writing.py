@@ -16,10 +16,11 @@ import h5py
 import numpy as np
 from jaxtyping import Int64
 
-from cellvit.errors import BusyFolderError, ContractError, MissingInputError
+from cellvit.errors import ContractError, MissingInputError
 from cellvit.formats.atomic import replacing
 from cellvit.formats.digests import differences
 from cellvit.formats.hdf5 import ROW_SHA256, SHA256_BYTES, Column, Format
+from cellvit.formats.locks import locked
 from cellvit.formats.provenance import Provenance
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ def writing(path: Path, fmt: Format, n: int, sizes: Mapping[str, int], origin: P
         MissingInputError: The disk has too little space.
     """
     _check_space(path, fmt, n, sizes)
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         _create_columns(file, fmt, n, sizes)
         writer = StoreWriter(file, fmt, n)
         yield writer
@@ -146,22 +147,24 @@ def resumable_writing(
         BusyFolderError: Another process is writing the store.
     """
     partial = path.parent / PARTIAL / path.name
-    if not _can_resume(partial, made_by):
-        _check_space(partial, fmt, n, sizes)
-        with replacing(partial) as temporary, h5py.File(temporary, "w") as file:
-            _create_columns(file, fmt, n, sizes)
-            file.attrs[_MADE_BY] = json.dumps(made_by, sort_keys=True)
-    with _opened(partial, "r+", rdcc_nbytes=0) as file:  # no chunk cache: rows reach the file when they are written
-        row = _rows_written(file, fmt)
-        if row:
-            log.info("resumed store=%s rows=%d of=%d", path, row, n)
-        writer = StoreWriter(file, fmt, n, row)
-        yield writer
-        del file.attrs[_MADE_BY]
-        _complete(file, fmt, writer, origin)
-    with partial.open("rb") as finished:
-        os.fsync(finished.fileno())
-    partial.replace(path)
+    with locked(partial.with_name(f"{partial.name}.lock"), "writes this store"):
+        if not _can_resume(partial, made_by):
+            _check_space(partial, fmt, n, sizes)
+            with replacing(partial) as temporary, h5py.File(temporary, "w", locking=False) as file:
+                _create_columns(file, fmt, n, sizes)
+                file.attrs[_MADE_BY] = json.dumps(made_by, sort_keys=True)
+        # no chunk cache: rows reach the file when they are written
+        with h5py.File(partial, "r+", locking=False, rdcc_nbytes=0) as file:
+            row = _rows_written(file, fmt)
+            if row:
+                log.info("resumed store=%s rows=%d of=%d", path, row, n)
+            writer = StoreWriter(file, fmt, n, row)
+            yield writer
+            del file.attrs[_MADE_BY]
+            _complete(file, fmt, writer, origin)
+        with partial.open("rb") as finished:
+            os.fsync(finished.fileno())
+        partial.replace(path)
 
 
 def row_sha256(columns: Mapping[str, np.ndarray]) -> bytes:
@@ -226,7 +229,7 @@ def _can_resume(partial: Path, made_by: Mapping[str, str]) -> bool:
     if not partial.exists():
         return False
     try:
-        with _opened(partial, "r") as file:
+        with h5py.File(partial, "r", locking=False) as file:
             before = json.loads(file.attrs.get(_MADE_BY, "{}"))
     except (OSError, ValueError):
         log.warning("starting from scratch: cannot resume because the file cannot be read store=%s", partial)
@@ -234,15 +237,6 @@ def _can_resume(partial: Path, made_by: Mapping[str, str]) -> bool:
     if differing := differences(before, made_by):
         log.warning("starting from scratch: cannot resume because %s store=%s", differing, partial)
     return not differing
-
-
-def _opened(partial: Path, mode: str, **options: int) -> h5py.File:
-    try:
-        return h5py.File(partial, mode, **options)
-    except BlockingIOError as error:
-        raise BusyFolderError(
-            f"{partial}: another process is writing this file. Fix: wait for the other run, or end it, and start again"
-        ) from error
 
 
 def _rows_written(file: h5py.File, fmt: Format) -> int:

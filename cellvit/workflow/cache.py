@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -102,22 +102,28 @@ class ResultCache:
             total -= size
 
     def remembered_sha256(self, path: Path) -> str:
-        """Checksum of a file's bytes, read again only where its size or one of its times changed.
+        """Checksum of a file's bytes, read again only where its size or one of its times changed."""
+        return sha256_of(path) if path.is_dir() else self._remembered("sha256", path, sha256_of)
+
+    def remembered_fault(self, path: Path, fault_of: Callable[[Path], str]) -> str:
+        """What is wrong with a file by itself; empty if it is sound. It is read again only where it may have changed."""
+        return self._remembered("fault", path, fault_of)
+
+    def _remembered(self, what: str, path: Path, compute: Callable[[Path], str]) -> str:
+        """What was computed from a file, by its size and times.
 
         The change time (ctime) counts too: content that was replaced with its modification time kept is noticed.
         """
-        if path.is_dir():
-            return sha256_of(path)
         status = path.stat()
         stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        memory = self._folder / "checksums" / f"{text_sha256(str(path.resolve()))[:32]}.json"
+        memory = self._folder / "checksums" / f"{text_sha256(str(path.resolve()))[:32]}.{what}.json"
         with suppress(OSError, ValueError, KeyError, TypeError):
             known = json.loads(memory.read_text(encoding="utf-8"))
             if known["stamp"] == stamp:
-                return str(known["sha256"])
-        sha256 = sha256_of(path)
-        write_text(memory, json.dumps({"path": str(path), "stamp": stamp, "sha256": sha256}))
-        return sha256
+                return str(known[what])
+        found = compute(path)
+        write_text(memory, json.dumps({"path": str(path), "stamp": stamp, what: found}))
+        return found
 
     def _is_intact(self, entry: Path, outputs: Mapping[str, Path]) -> bool:
         try:

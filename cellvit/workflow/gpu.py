@@ -4,7 +4,6 @@ Snakemake counts GPUs but does not assign them. So each step locks one device, w
 kernel releases the lock when the process ends, for whatever reason.
 """
 
-import errno
 import fcntl
 import itertools
 import logging
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cellvit.errors import SettingsError
+from cellvit.formats.locks import NO_LOCKS
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def assign_gpu(step: str) -> None:
     try:
         gpu = _locked_gpu(gpus, folder, step)
     except OSError as error:
-        if error.errno in {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}:
+        if error.errno in NO_LOCKS:
             log.warning("%s: the file system does not support locks, so several steps may use one GPU", folder)
             return
         raise SettingsError(

@@ -12,17 +12,19 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cellvit.errors import IntegrityError
 from cellvit.formats.content import content_of
 from cellvit.formats.digests import combined
 from cellvit.formats.timing import Timing, write_timing
-from cellvit.workflow.arguments import Input, Output, Setting, add_options, option_kinds, parsed
+from cellvit.workflow.arguments import Input, Output, Setting, Through, add_options, fields_of, option_kinds, parsed
 from cellvit.workflow.cache import ResultCache
 from cellvit.workflow.gpu import assign_gpu
+from cellvit.workflow.verification import faults_of
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +61,40 @@ def run_step(source: Path, given: Sequence[str], *, holds_gpu: bool) -> None:
     arguments = parsed(step.Arguments, options)
     if holds_gpu and getattr(arguments, "device", "cpu") in {"auto", "cuda"}:
         assign_gpu(source.stem)
+    _check_stores(arguments, cached.cache if cached else None)
     started = time.monotonic()
     step.run(arguments)
     if options.timing:
         write_timing(options.timing, _timing(source.stem, options.timing, time.monotonic() - started))
     if cached:
         cached.cache.add(cached.key, cached.outputs)
+
+
+def _check_stores(arguments: object, cache: ResultCache | None) -> None:
+    """Every row of every store that the step reads against its digest, once for each state of a file.
+
+    With a cache, all steps of a run check a store once; without one, each step checks it.
+
+    Raises:
+        IntegrityError: A store was changed after it was written.
+    """
+    for path in _stores_in(arguments):
+        fault = cache.remembered_fault(path, _fault_of) if cache else _fault_of(path)
+        if fault:
+            raise IntegrityError(fault)
+
+
+def _stores_in(arguments: object) -> Iterator[Path]:
+    for field in fields_of(type(arguments)):
+        value = getattr(arguments, field.name)
+        if isinstance(field.option, Input | Through):
+            for path in value if isinstance(value, tuple) else (value,):
+                if isinstance(path, Path) and path.suffix == ".h5" and path.is_file():
+                    yield path
+
+
+def _fault_of(path: Path) -> str:
+    return "\n".join(faults_of(path))
 
 
 def _add_common_options(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,5 @@
 """The state of a training is read back exactly as it was written, or not at all."""
 
-import errno
-import fcntl
 import logging
 import math
 import subprocess
@@ -124,7 +122,7 @@ def test_a_training_that_ends_without_error_leaves_no_state_and_no_temporary_fil
     with resuming(*outputs, MADE_BY) as states:
         states.write(state_of(1))
 
-    assert [path.name for path in tmp_path.rglob("*")] == [".partial", "a.safetensors.lock"]
+    assert [path.name for path in tmp_path.rglob("*")] == [".partial"]
 
 
 def test_a_training_that_fails_leaves_its_state_to_the_next_run(tmp_path: Path) -> None:
@@ -162,24 +160,13 @@ def test_a_model_that_another_process_trains_is_refused(tmp_path: Path) -> None:
     assert other.stdout is not None
     assert other.stdout.readline() == b"\n"
 
-    with pytest.raises(BusyFolderError, match=r"another process trains this model\. Fix: wait for it, or end it"):
+    with pytest.raises(
+        BusyFolderError,
+        match=rf"another process trains this model: host .* process {other.pid}, since .* Fix: wait for it, or end it",
+    ):
         resuming(*outputs, MADE_BY).__enter__()
     other.kill()
     other.communicate()
 
     with resuming(*outputs, MADE_BY) as states:
         assert states.read() is None
-
-
-def test_a_file_system_without_locks_gives_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def unsupported(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", unsupported)
-    with resuming(*(tmp_path / name for name in NAMES), MADE_BY) as states:
-        states.write(state_of(1))
-
-    (record,) = caplog.records
-    assert "the file system has no locks" in record.getMessage()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from cellvit.formats.features import FEATURES
+from cellvit.formats.locks import locked
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.writing import resumable_writing
 
@@ -103,11 +105,11 @@ def test_what_cannot_be_resumed_starts_from_scratch_and_the_log_says_why(tmp_pat
     assert message in caplog.text
 
 
-def test_a_second_writer_of_one_store_is_refused(tmp_path):
+def test_a_second_writer_of_one_store_is_refused_by_host_and_process(tmp_path):
     partial = killed(tmp_path / "f.h5", at=2)
 
-    with h5py.File(partial, "r+"):
+    with locked(partial.with_name(f"{partial.name}.lock"), "writes this store"):
         done = started(path=tmp_path / "f.h5", die_at=-1)
 
     assert "BusyFolderError" in done.stderr
-    assert "another process is writing this file" in done.stderr
+    assert f"another process writes this store: host {socket.gethostname()} process {os.getpid()}" in done.stderr

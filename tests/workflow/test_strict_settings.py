@@ -1,16 +1,20 @@
-"""A real Snakemake refuses settings that are not clear, in files and on the command line."""
+"""A real Snakemake refuses settings that are not clear, in files and on the command line, and a second run on one folder."""
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from cellvit.formats.locks import locked
+
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("strict_settings")]
 
 
-def dry_run(repository: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "all", "--cores", "1", "--snakefile"]
+def called(repository: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--snakefile"]
     command += [str(repository / "Snakefile"), "--directory", str(folder), *options]
     return subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, cwd=repository
@@ -21,10 +25,11 @@ def test_snakemake_refuses_a_key_that_occurs_twice(repository: Path, tmp_path: P
     mine = tmp_path / "mine.yaml"
     mine.write_text("data: {root: null}\nseed: 1\ntraining:\n  epochs: 3\n  epochs: 4\n")
 
-    in_file = dry_run(repository, tmp_path, "--configfile", str(mine))
-    in_value = dry_run(
+    in_file = called(repository, tmp_path, "-n", "--configfile", str(mine))
+    in_value = called(
         repository,
         tmp_path,
+        "-n",
         "--config",
         "data={root: null, simulated: {tiles_per_fold: 20}}",
         "training={epochs: 1, epochs: 2}",
@@ -37,17 +42,37 @@ def test_snakemake_refuses_a_key_that_occurs_twice(repository: Path, tmp_path: P
 
 
 def test_values_inside_of_a_mapping_on_the_command_line_are_what_yaml_says(repository: Path, tmp_path: Path) -> None:
-    good = dry_run(
+    good = called(
         repository,
         tmp_path,
+        "-n",
         "--config",
         "data={root: null, simulated: {tiles_per_fold: 20}}",
         "training={steps: 5, augment: false}",
     )
-    bad = dry_run(
-        repository, tmp_path, "--config", "data={root: null, simulated: {tiles_per_fold: 20}}", 'training={steps: "5"}'
+    bad = called(
+        repository,
+        tmp_path,
+        "-n",
+        "--config",
+        "data={root: null, simulated: {tiles_per_fold: 20}}",
+        'training={steps: "5"}',
     )
 
     assert good.returncode == 0, good.stdout
     assert bad.returncode != 0
     assert "training.steps: must be a number, found the text '5'" in bad.stdout
+
+
+def test_a_second_run_on_one_output_folder_is_refused_by_host_and_process(repository: Path, tmp_path: Path) -> None:
+    results, elsewhere = tmp_path / "results", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    options = ("--config", "data={root: null, simulated: {tiles_per_fold: 20}}", f"results={results}", "--", "families")
+
+    with locked(results / ".cellvit_run.lock", "runs snakemake on this output folder"):
+        second = called(repository, elsewhere, *options)
+
+    assert second.returncode != 0
+    assert f"another process runs snakemake on this output folder: host {socket.gethostname()}" in second.stdout
+    assert f"process {os.getpid()}" in second.stdout
+    assert not (results / "simulated").exists()

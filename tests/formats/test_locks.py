@@ -1,0 +1,101 @@
+import errno
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cellvit.errors import BusyFolderError
+from cellvit.formats.locks import locked
+
+HOLD = (
+    "import fcntl, pathlib, sys\n"
+    "if sys.argv[2] == 'without':\n"
+    "    def flock(*_): raise OSError(int(sys.argv[3]), 'no locks')\n"
+    "    fcntl.flock = flock\n"
+    "from cellvit.formats.locks import locked\n"
+    "with locked(pathlib.Path(sys.argv[1]), 'uses this folder'): print(flush=True); sys.stdin.read()"
+)
+WITHOUT_LOCKS = [errno.EDEADLK, errno.ENOLCK, errno.EBADFD, errno.EOPNOTSUPP, 524]
+
+
+def holder(path: Path, kind: str = "flock", number: int = 0) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path), kind, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"\n"
+    return process
+
+
+def ended(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
+    """A file system that answers every request for a lock with this error."""
+
+    def unsupported(*_: object) -> None:
+        raise OSError(request.param, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    return request.param
+
+
+def test_a_lock_is_held_by_one_process_and_free_after_its_end(tmp_path: Path) -> None:
+    other = holder(tmp_path / "run.lock")
+
+    with (
+        pytest.raises(BusyFolderError, match=rf"another process uses this folder: host \S+ process {other.pid}, since"),
+        locked(tmp_path / "run.lock", "uses this folder"),
+    ):
+        pass
+    ended(other)
+
+    with locked(tmp_path / "run.lock", "uses this folder"):
+        assert (tmp_path / "run.lock").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("no_locks", WITHOUT_LOCKS, indirect=True)
+def test_where_the_disk_has_no_locks_a_file_holds_the_place_of_a_living_process(tmp_path: Path, no_locks: int) -> None:
+    other = holder(tmp_path / "run.lock", "without", no_locks)
+
+    with (
+        pytest.raises(BusyFolderError, match=rf"process {other.pid}"),
+        locked(tmp_path / "run.lock", "uses this folder"),
+    ):
+        pass
+    ended(other)
+
+    with locked(tmp_path / "run.lock", "uses this folder"):  # the mark of a process that has ended does not count
+        pass
+    assert not (tmp_path / "run.lock.held").exists()
+
+
+@pytest.mark.parametrize("no_locks", [errno.ENOLCK], indirect=True)
+def test_the_mark_of_another_host_is_never_removed(tmp_path: Path, no_locks: int) -> None:
+    mark = tmp_path / "run.lock.held"
+    mark.write_text("host elsewhere process 1")
+
+    with (
+        pytest.raises(BusyFolderError, match=rf"host elsewhere process 1.* If it does not run any more: rm {mark}"),
+        locked(tmp_path / "run.lock", "uses this folder"),
+    ):
+        pass
+
+    assert mark.exists()
+
+
+def test_another_error_of_the_disk_is_not_taken_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", broken)
+
+    with pytest.raises(OSError, match="Input/output error"), locked(tmp_path / "run.lock", "uses this folder"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["run.lock"]
