@@ -6,10 +6,11 @@ import logging
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 
 import cellvit.stages
-from cellvit.errors import SettingsError
+from cellvit.errors import IntegrityError, SettingsError
 from cellvit.formats.timing import read_timings
 from cellvit.workflow.arguments import add_options, check_paired, fields_of, option_kinds, parsed
 from cellvit.workflow.step import run_step
@@ -172,3 +173,21 @@ def test_lists_that_belong_together_have_one_length():
         SettingsError, match=r"--family-tiles: expected one entry for each of --checkpoints.* 2, found 1"
     ):
         check_paired(checkpoints=["a", "b"], family_tiles=["c"])
+
+
+@pytest.mark.parametrize("option", ["--inputs", "--upstream"])
+@pytest.mark.parametrize("cached", [True, False], ids=["with_cache", "without_cache"])
+def test_a_store_whose_rows_were_changed_is_refused_before_the_step_reads_it(
+    tmp_path, source, write_tile_store, option, cached
+):
+    store = write_tile_store(tmp_path / "fold1.h5", 1, ["Colon"] * 3)
+    (tmp_path / "a.txt").write_text("a")
+    options = ["--settings", "{}", "--inputs", f"{tmp_path}/a.txt", "--out", f"{tmp_path}/out.txt", option, str(store)]
+    options += ["--cache", f"{tmp_path}/cache"] if cached else []
+    with h5py.File(store, "r+") as file:
+        file["image"][1] = 0
+
+    with pytest.raises(IntegrityError, match=r"fold1\.h5: 1 rows were changed after they were written \(rows 1\)"):
+        run_step(source, options, holds_gpu=False)
+
+    assert not (tmp_path / "out.txt").exists()
