@@ -5,32 +5,41 @@ import ast
 import importlib
 import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import cellvit
-from cellvit.errors import CellvitError
+from cellvit.workflow.failures import failure_of
 from cellvit.workflow.step import run_step
 
 _PACKAGE: Final = Path(__file__).parent
 
+_DEBUG: Final = "--debug"
+"""Option of every command and step: show the traceback of an error."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command or step; 0 on success, 1 on an error that the user can fix (shown as one message).
+    """Run one command or step; 0 on success, else the code of `cellvit.workflow.failures` and one message.
 
-    A step that is a process of its own (no `arguments`) and computes on a GPU holds one until it ends.
+    With ``--debug``, the traceback of an error is shown as well. A step that is a process of its own (no `arguments`) and
+    computes on a GPU holds one until it ends.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = _DEBUG in given
+    given = [word for word in given if word != _DEBUG]
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
     try:
         _run(given, holds_gpu=arguments is None)
-    except CellvitError as error:
-        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
-        sys.stderr.write(f"{type(error).__name__}: {error}{notes}\n")
-        return 1
+    except Exception as error:  # every kind: failures.py says which message and which code
+        if debug:
+            traceback.print_exc()
+        failure = failure_of(error)
+        sys.stderr.write(f"{failure.message}\n")
+        return failure.code
     return 0
 
 
@@ -64,7 +73,8 @@ def _overview() -> str:
     return (
         "cellvit-optimus: nuclei models on the features of a frozen foundation model.\n"
         "`snakemake --cores all` runs the whole graph with the settings of config.yaml.\n\n"
-        f"commands:\n{commands}\nsteps of the graph, as the rules call them:\n{steps}"
+        f"commands:\n{commands}\nsteps of the graph, as the rules call them:\n{steps}\n"
+        "Every command and step knows --help, and --debug, which shows the traceback of an error."
     )
 
 

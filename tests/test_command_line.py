@@ -86,8 +86,8 @@ def test_a_step_without_a_device_takes_none(tmp_path: Path) -> None:
 def test_a_wrong_choice_of_devices_is_one_message(tmp_path: Path, extraction: Callable[[str], list[str]]) -> None:
     done = run(extraction("auto"), environment(tmp_path, CUDA_VISIBLE_DEVICES="7"))
 
-    assert done.returncode == 1
-    assert "SettingsError: CUDA_VISIBLE_DEVICES=7: no device is named '7'" in done.stderr
+    assert done.returncode == 2
+    assert "error: CUDA_VISIBLE_DEVICES=7: no device is named '7'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -95,6 +95,6 @@ def test_a_wrong_choice_of_devices_is_one_message(tmp_path: Path, extraction: Ca
 def test_cuda_without_a_gpu_says_what_to_do(tmp_path: Path, extraction: Callable[[str], list[str]]) -> None:
     done = run(extraction("cuda"), environment(tmp_path, listing=""))
 
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "device: auto or cpu; or check nvidia-smi" in done.stderr
     assert not locks(tmp_path).exists()

@@ -139,7 +139,7 @@ def test_a_failed_extraction_leaves_no_file(tiles: Path, tmp_path: Path, capsys:
         tiles, tmp_path / "out.h5", EncoderSettings(preset="tiny-vit", weights=str(tmp_path)), batch_size=2
     )
 
-    assert status == 1
-    assert "IntegrityError" in (message := capsys.readouterr().err)
+    assert status == 4
+    assert "error: encoder: the largest token value" in (message := capsys.readouterr().err)
     assert "rows 0 to 1" in message
     assert not (tmp_path / "out.h5").exists()
