@@ -1,10 +1,11 @@
 """What every section of the settings shares; nested settings merged, and as dotted names."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationInfo, field_validator
 
 
 class Section(BaseModel):
@@ -22,6 +23,38 @@ class Section(BaseModel):
             if fault := _fault(entry, types):
                 raise ValueError(fault)
         return value
+
+
+def path_text(value: str) -> str:
+    """A path as users mean it: ~ is their home folder. What only a shell would replace is refused, not taken by the letter.
+
+    Raises:
+        ValueError: It has a $, a brace or a control character, begins with a hyphen, or names the home of an unknown user.
+
+    Examples:
+        >>> path_text("data/pannuke")
+        'data/pannuke'
+    """
+    if any(not letter.isprintable() for letter in value):
+        raise ValueError(f"must be a path without control characters, found {value!r}")
+    for sign, reason in (
+        ("$", "variables are not replaced here"),
+        ("{", "braces have a meaning"),
+        ("}", "braces have a meaning"),
+    ):
+        if sign in value:
+            raise ValueError(f"must be a path without {sign} ({reason}); write the path itself, found {value!r}")
+    if value.startswith("-"):
+        raise ValueError(f"must not begin with a hyphen, which programs take for an option; write ./{value}")
+    try:
+        expanded = str(Path(value).expanduser()) if value.startswith("~") else value
+    except RuntimeError:
+        raise ValueError(f"the home folder of {value!r} is not known; write the path itself") from None
+    return expanded + "/" * (value.endswith("/") and not expanded.endswith("/"))
+
+
+PathText = Annotated[str, StringConstraints(min_length=1), AfterValidator(path_text)]
+"""A path in the settings."""
 
 
 def override(below: dict[str, Any], above: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from cellvit.config.base import Section
+from cellvit.config.base import PathText, Section
 from cellvit.taxonomy import SHARED_FAMILY, TILE_MPP
 
 FAMILY_PATTERN = r"[a-z][a-z0-9_]*"
@@ -86,7 +86,7 @@ class SimulatedData(Section):
 class DataSettings(Section):
     """Where the folds come from."""
 
-    root: Annotated[str, StringConstraints(pattern=r"^[^{}]+$")] | None = Field(
+    root: PathText | None = Field(
         default="data/pannuke",
         description='folder with "Fold 1", "Fold 2" ... as in the official download of PanNuke, or with dataset.yaml and '
         "tiles.csv of a data set of your own (docs/own_data.md); null with data.simulated",

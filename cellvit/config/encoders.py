@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from cellvit.config.base import Section
+from cellvit.config.base import PathText, Section
 from cellvit.config.presets import PRESETS, UNTRAINED_BAND, Band, EncoderPreset
 from cellvit.config.views import GEOMETRIES, geometries_named
 
@@ -34,7 +34,7 @@ class EncoderSettings(Section):
     """The frozen encoder."""
 
     preset: Preset = Field(default="h-optimus-0", description="a known encoder, or custom with encoder.custom")
-    weights: Annotated[str, Field(min_length=1)] = Field(
+    weights: PathText = Field(
         default=PUBLISHED,
         description="published (from the Hugging Face hub or its cache, where HF_TOKEN and HF_HUB_OFFLINE are respected; "
         "for efficientnet-lite0 from an installed package), random (from encoder.seed; all results are then marked "

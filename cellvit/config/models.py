@@ -1,6 +1,6 @@
 """Settings of OrganHead, the HoVer-Net decoder and their training."""
 
-from typing import Annotated, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import (
     Field,
@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from cellvit.config.base import Section
+from cellvit.config.base import PathText, Section
 
 TokenNorm = Literal["none", "layer"]
 ImageStem = Literal["none", "rgb", "rgb_residual"]
@@ -147,7 +147,7 @@ class TrainingSettings(Section):
         description="decay per step of the moving average of the weights, which is validated, selected and written to the "
         "checkpoint; it is lower in the first steps. 0: no average, the weights themselves are used",
     )
-    start_from: Annotated[str, Field(min_length=1)] = Field(
+    start_from: PathText = Field(
         default="scratch",
         description="where the weights of a decoder start. scratch: random weights; shared: those of the shared decoder of "
         "the same split, which is trained first (training.shared_decoder); or a .safetensors file: those of a decoder of "

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
-from cellvit.config.base import Section
+from cellvit.config.base import PathText, Section
 
 OverlapPx = Annotated[int, Field(ge=32, le=192)]
 
@@ -12,10 +12,10 @@ OverlapPx = Annotated[int, Field(ge=32, le=192)]
 class PredictionSettings(Section):
     """Applying trained models to images and slides (`snakemake predict`, `cellvit predict`)."""
 
-    images: str | None = Field(
+    images: PathText | None = Field(
         default=None, description="images and slides: a file, a folder, or a CSV with the column path (docs/predict.md)"
     )
-    models: tuple[str, ...] = Field(
+    models: tuple[PathText, ...] = Field(
         default=(),
         description="bundles whose maps are averaged: names of splits of this run, final, folders, or hf-hub:owner/name; "
         "empty: the first split",

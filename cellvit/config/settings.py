@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, StringConstraints, ValidationError, model_validator
 
-from cellvit.config.base import Section, override
+from cellvit.config.base import PathText, Section, override
 from cellvit.config.data import OFFICIAL_SPLITS, DataSettings, Splits
 from cellvit.config.encoders import EncoderSettings, FeaturesSettings, check_fit
 from cellvit.config.evaluation import GatesSettings, RoutingSettings, WatershedSettings
@@ -31,7 +31,7 @@ class Settings(Section):
     """Settings of a run: the content of config.yaml."""
 
     data: DataSettings = Field(default_factory=DataSettings, description="where the folds come from")
-    results: Annotated[str, StringConstraints(pattern=r"^[^\s{}'\"$`;&|<>*?]+$")] = Field(
+    results: Annotated[PathText, StringConstraints(pattern=r"^[^\s{}'\"$`;&|<>*?]+$")] = Field(
         default="results", description="output folder"
     )
     families: Families | None = Field(

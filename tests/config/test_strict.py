@@ -109,3 +109,38 @@ def test_values_of_the_command_line_keep_their_types() -> None:
     values = given_values(['data={"root": null, "folds": [1, 2]}', "training={augment: false}"])
 
     assert values == {"data": {"root": None, "folds": [1, 2]}, "training": {"augment": False}}
+
+
+PATHS = (("results",), ("data", "root"), ("encoder", "weights"), ("prediction", "images"))
+
+
+def with_path(place: tuple[str, ...], path: str) -> dict[str, object]:
+    raw: dict[str, object] = {place[-1]: path}
+    return {place[0]: raw} if len(place) == 2 else raw
+
+
+@pytest.mark.parametrize("place", PATHS, ids=".".join)
+def test_the_home_folder_of_a_user_may_be_written_as_a_tilde(
+    place: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/user")
+
+    found: object = load_settings(with_path(place, "~/mine"))
+    for name in place:
+        found = getattr(found, name)
+
+    assert found == "/home/user/mine"
+
+
+@pytest.mark.parametrize("place", PATHS, ids=".".join)
+@pytest.mark.parametrize("path", ["$HOME/mine", "-mine", "a\tb", "{mine}", "~nobody-has-this-name/mine"])
+def test_a_path_that_would_be_taken_by_the_letter_is_refused(place: tuple[str, ...], path: str) -> None:
+    assert f"{'.'.join(place)}: " in refusal(with_path(place, path))
+
+
+def test_a_folder_of_checkpoints_keeps_the_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/user")
+
+    settings = load_settings({"training": {"start_from": "~/bundle/"}})
+
+    assert settings.training.start_from == "/home/user/bundle/"

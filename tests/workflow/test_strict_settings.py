@@ -76,3 +76,13 @@ def test_a_second_run_on_one_output_folder_is_refused_by_host_and_process(reposi
     assert f"another process runs snakemake on this output folder: host {socket.gethostname()}" in second.stdout
     assert f"process {os.getpid()}" in second.stdout
     assert not (results / "simulated").exists()
+
+
+def test_a_folder_with_signs_that_a_shell_would_read_is_only_a_folder(repository: Path, tmp_path: Path) -> None:
+    options = ("data={root: null, simulated: {tiles_per_fold: 4}}", "results=res(1)", "--until", "simulate_pannuke")
+
+    done = called(repository, tmp_path, "--config", *options)
+
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "res(1)/logs/simulate_pannuke/fold1.log").is_file()
+    assert (tmp_path / "res(1)/simulated/Fold 1/images/fold1/images.npy").is_file()
