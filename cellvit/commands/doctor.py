@@ -179,15 +179,28 @@ def _hub_weights(encoder: EncoderSettings) -> Check:
 def _gpu(settings: Settings) -> Check:
     import torch
 
-    if torch.cuda.is_available():
+    from cellvit.models.device import gpu_fault
+
+    if not (fault := gpu_fault()):
         memory = torch.cuda.get_device_properties(0).total_memory / 1e9
         return Check("gpu", "ok", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GB")
     if settings.device == "cuda":
-        fix = "check the driver (nvidia-smi) and that torch is built for CUDA, or set device: auto"
-        return Check("gpu", "fault", "the setting is device: cuda, but torch finds no GPU", fix)
+        fix = "install the build of torch for your driver and card, or set device: auto"
+        return Check("gpu", "fault", f"the setting is device: cuda, but {fault}", fix)
     giant = settings.encoder.spec.depth >= 24  # blocks of the giant encoders
     hint = "; a giant encoder takes seconds per tile there" if giant else ""
-    return Check("gpu", "note", f"none: everything is computed on the CPU{hint}")
+    found = f"none that torch can use ({fault}): everything is computed on the CPU{hint}"
+    if settings.device == "auto" and _has_card():
+        fix = "install the build of torch for your driver and card, or set device: cpu"
+        return Check("gpu", "fault", f"{found}, although nvidia-smi lists a card", fix)
+    return Check("gpu", "note", found)
+
+
+def _has_card() -> bool:
+    try:
+        return bool(allowed_gpus())
+    except SettingsError:  # reported by another check
+        return False
 
 
 def _devices(_: Settings) -> Check:

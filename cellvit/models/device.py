@@ -1,5 +1,6 @@
 """The device that torch computes on, and its arithmetic."""
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Final
@@ -10,6 +11,8 @@ from cellvit.config.models import Precision
 from cellvit.config.settings import Device
 from cellvit.errors import MissingInputError
 
+log = logging.getLogger(__name__)
+
 _VECTOR_MATH: Final = (
     *("acos", "asin", "atan", "cos", "cosh", "sin", "sinh", "tan", "tanh"),
     *("erf", "erfc", "erfinv", "exp", "expm1", "log", "log10", "log1p", "log2", "rsqrt", "sqrt"),
@@ -18,22 +21,51 @@ _VECTOR_MATH: Final = (
 
 
 def resolve_device(name: Device) -> torch.device:
-    """The device of that name; auto is a GPU if torch finds one. A step calls this before torch computes anything.
+    """The device of that name; auto is a GPU if torch can use one. A step calls this before torch computes anything.
 
     Raises:
-        MissingInputError: The device is cuda, and torch finds no GPU.
+        MissingInputError: The device is cuda, and torch can use no GPU; the message says why.
     """
     settle_vector_math()
-    available = torch.cuda.is_available()
-    if name == "auto":
-        return torch.device("cuda" if available else "cpu")
-    if name == "cuda" and not available:
-        build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
-        raise MissingInputError(
-            f"device: cuda requested, but torch {torch.__version__} ({build}) finds no GPU. Fix: set device: auto or cpu; "
-            "or check nvidia-smi and CUDA_VISIBLE_DEVICES, and install the build of torch for your driver."
+    return _resolved(name)
+
+
+@cache
+def gpu_fault() -> str:
+    """Why torch cannot use a GPU here; empty if it can. A card that nvidia-smi lists is not enough."""
+    build = f"torch {torch.__version__}"
+    if torch.version.cuda is None:
+        return f"{build} is a build without CUDA"
+    if not torch.cuda.is_available():
+        return f"{build} is built for CUDA {torch.version.cuda} and finds no GPU: there is none, it is hidden, or its driver is too old"
+    major, minor = torch.cuda.get_device_capability()
+    kernels = [int(arch.split("_")[1].rstrip("af")) for arch in torch.cuda.get_arch_list()]
+    # Kernels run on cards of their own generation with an equal or higher number.
+    if kernels and not any(arch // 10 == major and arch % 10 <= minor for arch in kernels):
+        return (
+            f"{torch.cuda.get_device_name()} has compute capability {major}.{minor}, for which {build} has no kernels"
         )
-    return torch.device(name)
+    try:
+        torch.zeros(1, device="cuda").item()
+    except (RuntimeError, AssertionError) as error:  # of the driver, and of a build without CUDA
+        return f"{torch.cuda.get_device_name()} does not compute: {str(error).splitlines()[0]}"
+    return ""
+
+
+@cache
+def _resolved(name: Device) -> torch.device:
+    """The device; the log says once what a process computes on, and why."""
+    fault = "" if name == "cpu" else gpu_fault()
+    if name == "cuda" and fault:
+        raise MissingInputError(
+            f"device: expected a GPU that torch can use (cuda), found none: {fault}. Fix: set device: auto or cpu; "
+            "or check nvidia-smi and CUDA_VISIBLE_DEVICES, and install the build of torch for your driver and card."
+        )
+    if name == "cpu" or fault:
+        log.info("computing on the CPU because %s", fault or "the setting is device: cpu")
+        return torch.device("cpu")
+    log.info("computing on %s because the setting is device: %s", torch.cuda.get_device_name(), name)
+    return torch.device("cuda")
 
 
 @cache

@@ -27,6 +27,14 @@ _CARD: Final = re.compile(r"^GPU (\d+): (.+) \(UUID: ([\w/-]+)\)((?:\n +MIG .+)*
 _PART: Final = re.compile(r"(MIG \S+) +Device +\d+: \(UUID: ([\w/-]+)\)")
 
 
+_SMALL_SHARE: Final = 0.5
+"""Cards with less than this share of the memory of the largest one are left alone unless CUDA_VISIBLE_DEVICES names them: such
+as a card for the display beside one for computing (decision)."""
+
+_OLDEST: Final = 7.5
+"""Compute capability from which the builds of torch for CUDA 13 have kernels; older cards come last."""
+
+
 class Gpu(NamedTuple):
     """A device that one process can have for itself: a card, or one MIG part of a card."""
 
@@ -37,6 +45,14 @@ class Gpu(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.number} {self.model} {self.uuid}"
+
+
+class _Card(NamedTuple):
+    """What nvidia-smi says of a card."""
+
+    total_mb: float
+    free_mb: float
+    capability: float
 
 
 def assign_gpu(step: str) -> None:
@@ -65,8 +81,14 @@ def assign_gpu(step: str) -> None:
 
 
 def lock_folder() -> Path | None:
-    """Folder of the locks, the same for all users; None where a scheduler assigns the devices, as SLURM does."""
-    default = "none" if "SLURM_JOB_ID" in os.environ else "/tmp/cellvit-gpus"  # TMPDIR can differ between users
+    """Folder of the locks, the same for all users; None where a scheduler assigns the devices, as SLURM does.
+
+    SLURM assigns devices to a job. Where it has several, the steps of a Snakemake inside of this job share them out.
+    """
+    default, job = "/tmp/cellvit-gpus", os.environ.get("SLURM_JOB_ID")  # TMPDIR can differ between users
+    if job is not None:
+        several = "," in os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        default = f"{default}-job{job}" if several else "none"
     named = os.environ.get("CELLVIT_GPU_LOCKS") or default
     return None if named == "none" else Path(named)
 
@@ -75,10 +97,11 @@ def allowed_gpus() -> tuple[Gpu, ...]:
     """The devices that nvidia-smi lists and CUDA_VISIBLE_DEVICES allows, in the order of that variable.
 
     It names them as for CUDA: number, UUID or start of a UUID, up to the first -1. A divided card means all its parts.
+    Without it, the card with most free memory comes first, and small cards beside large ones are left alone.
     """
     gpus, wanted = _listed_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None or not gpus:
-        return gpus
+        return _preferred(gpus)
     allowed: list[Gpu] = []
     for name in map(str.strip, wanted.split(",")):
         if name in {"", "-1", "NoDevFiles"}:  # SLURM sets the last one
@@ -112,6 +135,33 @@ def _listed_gpus() -> tuple[Gpu, ...]:
         divided = [Gpu(number, f"{model} {size}", card, uuid) for size, uuid in _PART.findall(parts)]
         gpus += divided or [Gpu(number, model, card, card)]
     return tuple(gpus)
+
+
+def _preferred(gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
+    """The cards that are worth computing on, best first; in their order where nvidia-smi does not know their memory."""
+    cards = _cards()
+    largest = max((card.total_mb for card in cards.values()), default=0.0)
+    unknown = _Card(largest, 0.0, _OLDEST)
+    found = {gpu: cards.get(gpu.card, unknown) for gpu in gpus}
+    chosen = [gpu for gpu, card in found.items() if card.total_mb >= _SMALL_SHARE * largest]
+    for gpu in found.keys() - set(chosen):
+        log.info("left alone, because it has little memory; CUDA_VISIBLE_DEVICES may name it gpu=%s", gpu)
+    return tuple(sorted(chosen, key=lambda gpu: (found[gpu].capability < _OLDEST, -found[gpu].free_mb)))
+
+
+def _cards() -> dict[str, _Card]:
+    """Memory and compute capability of every card by its UUID, as far as nvidia-smi knows them."""
+    query = ["nvidia-smi", "--query-gpu=uuid,memory.total,memory.free,compute_cap", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    cards = {}
+    for line in done.stdout.splitlines():
+        with suppress(ValueError):  # "[N/A]" where a card does not say
+            uuid, *numbers = map(str.strip, line.split(","))
+            cards[uuid] = _Card(*map(float, numbers))
+    return cards if done.returncode == 0 else {}
 
 
 def _locked_gpu(gpus: Sequence[Gpu], folder: Path, step: str) -> Gpu:

@@ -28,11 +28,16 @@ sys.stdin.read()
 """Holds a GPU, prints its UUID, and ends when its standard input ends."""
 
 
-def environment(folder: Path, listing: str = TWO, *, code: int = 0, **more: str) -> dict[str, str]:
-    """Environment of a machine with its locks in `folder`, where nvidia-smi prints that list and exits with that code."""
+def environment(folder: Path, listing: str = TWO, *, code: int = 0, cards: str = "", **more: str) -> dict[str, str]:
+    """Environment of a machine with its locks in `folder`, where nvidia-smi prints that list and exits with that code.
+
+    Args:
+        cards: What it answers to a query: UUID, total and free memory in MiB, and compute capability of each card.
+    """
     tool = folder / "tools" / "nvidia-smi"
     tool.parent.mkdir(parents=True, exist_ok=True)
-    tool.write_text(f'#!/bin/sh\n[ "$1" = -L ] || exit 2\ncat <<EOF\n{listing}EOF\nexit {code}\n')
+    query = f'case "$1" in --query-gpu=*) cat <<EOF\n{cards}EOF\n exit;; esac\n'
+    tool.write_text(f'#!/bin/sh\n{query}[ "$1" = -L ] || exit 2\ncat <<EOF\n{listing}EOF\nexit {code}\n')
     tool.chmod(0o755)
     without = {"CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID"}
     inherited = {name: value for name, value in os.environ.items() if name not in without}

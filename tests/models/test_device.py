@@ -1,9 +1,12 @@
+import logging
+from collections.abc import Callable, Iterator
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cellvit.errors import MissingInputError
-from cellvit.models.device import resolve_device, settle_vector_math
+from cellvit.models.device import _resolved, gpu_fault, resolve_device, settle_vector_math
 from cellvit.models.timm_import import import_timm
 
 
@@ -16,6 +19,48 @@ def test_auto_is_a_gpu_exactly_if_there_is_one() -> None:
 def test_a_missing_gpu_is_an_error_with_the_fix() -> None:
     with pytest.raises(MissingInputError, match="Fix: set device: auto or cpu"):
         resolve_device("cuda")
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Let torch say that it was built for CUDA and sees a card of this compute capability."""
+
+    def answer(*, capability: tuple[int, int] = (8, 6), kernels: tuple[str, ...] = ("sm_75", "sm_80", "sm_90")) -> None:
+        monkeypatch.setattr(torch.version, "cuda", "13.0")
+        for name, value in (
+            ("is_available", True),
+            ("get_device_capability", capability),
+            ("get_arch_list", list(kernels)),
+            ("get_device_name", "Pretend P1"),
+        ):
+            monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+        gpu_fault.cache_clear()
+
+    yield answer
+    gpu_fault.cache_clear()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_card_that_torch_cannot_use_is_missing_and_the_reason_is_said(card: Callable[..., None]) -> None:
+    assert "is a build without CUDA" in gpu_fault()
+
+    card(capability=(6, 1))
+    assert "Pretend P1 has compute capability 6.1, for which torch" in gpu_fault()
+
+    card(capability=(8, 6))  # kernels of 8.0 run there; the card itself does not answer
+    assert gpu_fault().startswith("Pretend P1 does not compute: ")
+
+
+def test_the_log_says_once_what_is_computed_on_and_why(caplog: pytest.LogCaptureFixture) -> None:
+    _resolved.cache_clear()
+
+    with caplog.at_level(logging.INFO):
+        resolve_device("cpu")
+        resolve_device("cpu")
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "computing on the CPU because the setting is device: cpu"
+    ]
 
 
 class Calls(TorchDispatchMode):

@@ -142,7 +142,7 @@ def test_child_processes_that_outlive_a_killed_job_hold_no_gpu(tmp_path: Path, s
         pytest.param("", {}, id="no_gpu"),
         pytest.param("NVIDIA-SMI has failed\n", {"CUDA_VISIBLE_DEVICES": "3"}, id="no_list"),
         pytest.param(TWO, {"CELLVIT_GPU_LOCKS": "none", "CUDA_VISIBLE_DEVICES": "1"}, id="other_scheduler"),
-        pytest.param(TWO, {"CELLVIT_GPU_LOCKS": "", "SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0,1"}, id="slurm"),
+        pytest.param(TWO, {"CELLVIT_GPU_LOCKS": "", "SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0"}, id="slurm"),
     ],
 )
 def test_nothing_is_locked_or_changed(tmp_path: Path, started, listing: str, variables: dict[str, str]) -> None:
@@ -154,7 +154,11 @@ def test_nothing_is_locked_or_changed(tmp_path: Path, started, listing: str, var
 
 @pytest.mark.parametrize(
     ("variables", "folder"),
-    [({"TMPDIR": "/scratch/ann"}, "/tmp/cellvit-gpus"), ({"SLURM_JOB_ID": "7", "CELLVIT_GPU_LOCKS": "/job"}, "/job")],
+    [
+        ({"TMPDIR": "/scratch/ann"}, "/tmp/cellvit-gpus"),
+        ({"SLURM_JOB_ID": "7", "CELLVIT_GPU_LOCKS": "/job"}, "/job"),
+        ({"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0,1"}, "/tmp/cellvit-gpus-job7"),
+    ],
 )
 def test_all_users_share_one_folder_unless_another_is_named(machine, variables: dict[str, str], folder: str) -> None:
     machine(**{"CELLVIT_GPU_LOCKS": "", **variables})
@@ -180,6 +184,24 @@ def test_all_users_share_one_folder_unless_another_is_named(machine, variables: 
 )
 def test_cuda_visible_devices_narrows_the_list(machine, wanted: str | None, expected: list[str]) -> None:
     machine(DIVIDED, **({} if wanted is None else {"CUDA_VISIBLE_DEVICES": wanted}))
+
+    assert [gpu.uuid for gpu in allowed_gpus()] == expected
+
+
+@pytest.mark.parametrize(
+    ("cards", "wanted", "expected"),
+    [
+        pytest.param([(2048, 1900, 6.1), (49140, 48000, 8.6)], None, [SECOND], id="display_card_in_slot_0"),
+        pytest.param([(2048, 1900, 6.1), (49140, 48000, 8.6)], "0", [FIRST], id="display_card_by_name"),
+        pytest.param([(24564, 2000, 8.9), (24564, 24000, 8.9)], None, [SECOND, FIRST], id="most_free_memory_first"),
+        pytest.param([(24564, 24000, 6.0), (24564, 20000, 8.9)], None, [SECOND, FIRST], id="old_card_last"),
+        pytest.param([("[N/A]", "[N/A]", "[N/A]")] * 2, None, [FIRST, SECOND], id="unknown"),
+    ],
+)
+def test_cards_are_chosen_by_memory_and_capability(machine, cards, wanted, expected: list[str]) -> None:
+    lines = [", ".join(map(str, (uuid, *card))) for uuid, card in zip((FIRST, SECOND), cards, strict=True)]
+    answer = "".join(f"{line}\n" for line in lines)
+    machine(cards=answer, **({} if wanted is None else {"CUDA_VISIBLE_DEVICES": wanted}))
 
     assert [gpu.uuid for gpu in allowed_gpus()] == expected
 
