@@ -1,9 +1,9 @@
 """Encoders by name, with the arguments that the authors of each one give."""
 
 import math
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from cellvit.config.base import Section
 
@@ -27,6 +27,20 @@ class Level(NamedTuple):
 
     stride_px: PositiveInt
     channels: PositiveInt
+
+
+_OF_WEIGHTS: Final = frozenset(
+    {
+        "pretrained",
+        "pretrained_cfg",
+        "pretrained_cfg_overlay",
+        "pretrained_strict",
+        "checkpoint_path",
+        "cache_dir",
+        "features_only",
+    }
+)
+"""Arguments of timm.create_model that load weights, or change what a model gives."""
 
 
 class EncoderPreset(Section):
@@ -64,6 +78,17 @@ class EncoderPreset(Section):
     trained_on: str = Field(
         default="", description="what the published weights were trained on, if not on pathology; marks all results"
     )
+
+    @field_validator("arguments")
+    @classmethod
+    def _names_no_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Weights come from encoder.weights alone; else trained weights could run under the mark "untrained"."""
+        if found := sorted(_OF_WEIGHTS & arguments.keys()):
+            raise ValueError(
+                f"must not have {', '.join(found)}: weights are named by encoder.weights (published, random or a file), and "
+                "nothing else loads any; remove it"
+            )
+        return arguments
 
     @model_validator(mode="after")
     def _blocks_or_levels(self) -> Self:

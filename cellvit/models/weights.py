@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 import huggingface_hub
 import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -27,6 +26,18 @@ _SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".bin")
 
 _UNTRAINED_LAYER_SCALE: Final = 1.0
 """Published encoders start their training at 1e-5, with which random blocks would leave every token at its embedding."""
+
+_SAVE_TENSORS: Final = "Fix: save model.state_dict() alone, preferably with safetensors.torch.save_file"
+
+_START: Final = 64
+"""Bytes from which a file that is no weights is recognised."""
+
+_NO_WEIGHTS: Final = {
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself",
+    b"<": "a web page",
+    b'{"error': "an error message of a web server",
+}
+"""What stands in place of weights, by the first bytes in lower case."""
 
 _SHOWN: Final = 5
 """Names that an error message lists at most."""
@@ -58,7 +69,7 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
         case encoders.PUBLISHED:
             file = file_in_package(settings)
         case path:
-            file = _weights_file(Path(path))
+            file = weights_file(Path(path))
     model = create_model(settings.spec.architecture, settings.spec)
     _load_strictly(model, _read(file), file, by_order=settings.spec.by_order)
     return LoadedModel(model, file)
@@ -170,7 +181,7 @@ def _hub_refusal(settings: EncoderSettings, error: Exception) -> MissingInputErr
     )
 
 
-def _weights_file(path: Path) -> Path:
+def weights_file(path: Path) -> Path:
     """The file at `path`, or the only weights file in that folder."""
     if path.is_file() and path.suffix in _SUFFIXES:
         return path
@@ -190,21 +201,56 @@ def _weights_file(path: Path) -> Path:
 
 def _read(file: Path) -> dict[str, Tensor]:
     """Tensors by name; no code in the file is executed."""
+    check_weights_file(file)
     try:
         weights: Any = (
             load_file(file)
             if file.suffix == ".safetensors"
             else torch.load(file, map_location="cpu", weights_only=True)
         )
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise ContractError(f"encoder.weights: {file} cannot be read as weights: {reason}") from error
+    except pickle.UnpicklingError as error:  # torch's message advises to execute the file
+        raise ContractError(
+            f"encoder.weights: {file}: expected tensors alone, found a damaged file, or one with other Python objects, which "
+            f"are never loaded. {_SAVE_TENSORS}"
+        ) from error
+    except Exception as error:  # readers of damaged files raise nearly anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ContractError(
+            f"encoder.weights: {file}: expected tensors by name, but the file cannot be read as weights: {reason}. "
+            "Fix: download or copy it again"
+        ) from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ContractError(
             f"encoder.weights: {file} must contain a state dict (tensors by name), found {type(weights).__name__}. "
-            "Fix: save model.state_dict() alone, preferably with safetensors.torch.save_file"
+            f"{_SAVE_TENSORS}"
+        )
+    odd = [
+        name for name, value in weights.items() if value.layout != torch.strided or value.is_meta or value.is_complex()
+    ]
+    if odd:
+        raise ContractError(
+            f"encoder.weights: {file}: expected dense tensors of real numbers, found others: {', '.join(odd[:_SHOWN])}. "
+            f"{_SAVE_TENSORS}"
         )
     return weights
+
+
+def check_weights_file(file: Path) -> None:
+    """Refuse what a download leaves in place of weights: an empty file, a pointer of Git LFS, a web page.
+
+    Raises:
+        ContractError: The file is one of these.
+    """
+    with file.open("rb") as opened:
+        start = opened.read(_START).lstrip().lower()
+    found = next(
+        (what for sign, what in _NO_WEIGHTS.items() if start.startswith(sign)), "" if start else "an empty file"
+    )
+    if found:
+        raise ContractError(
+            f"encoder.weights: {file}: expected weights, found {found} ({file.stat().st_size} bytes). "
+            "Fix: download the file again, with a token of the hub if it needs one"
+        )
 
 
 def _load_strictly(model: nn.Module, weights: Mapping[str, Tensor], file: Path, *, by_order: bool) -> None:

@@ -144,3 +144,13 @@ def test_a_folder_of_checkpoints_keeps_the_slash_at_its_end(monkeypatch: pytest.
     settings = load_settings({"training": {"start_from": "~/bundle/"}})
 
     assert settings.training.start_from == "/home/user/bundle/"
+
+
+@pytest.mark.parametrize("name", ["checkpoint_path", "pretrained"])
+def test_arguments_of_an_encoder_cannot_load_weights_past_the_setting_that_names_them(name: str) -> None:
+    custom = {"name": "vit_tiny", "architecture": "vit_tiny_patch16_224", "mean": [0.5] * 3, "std": [0.5] * 3}
+    custom |= {"patch_px": 16, "cls_std": [0.1, 5], "depth": 12, "dim": 192, "arguments": {name: "w.pth"}}
+
+    message = refusal({"encoder": {"preset": "custom", "weights": "random", "custom": custom}})
+
+    assert f"encoder.custom.arguments: must not have {name}" in message

@@ -143,9 +143,19 @@ def test_random_weights_depend_on_the_seed_alone_and_leave_the_global_generator_
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        pytest.param("model.safetensors", "<html>Access denied</html>", "cannot be read as weights", id="web_page"),
-        pytest.param("weights.pth", "<html>Access denied</html>", "cannot be read as weights", id="web_page_pth"),
-        pytest.param("model.pth", nn.Linear(2, 2), "cannot be read as weights", id="pickle_that_would_run_code"),
+        pytest.param("model.safetensors", "<html>Access denied</html>", "found a web page", id="web_page"),
+        pytest.param("weights.pth", "<!DOCTYPE html><html>", "found a web page", id="web_page_pth"),
+        pytest.param("model.pth", "", "found an empty file", id="empty"),
+        pytest.param(
+            "model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS", id="git_lfs"
+        ),
+        pytest.param("model.safetensors", "x" * 100, "cannot be read as weights", id="text"),
+        pytest.param(
+            "model.pth", nn.Linear(2, 2), "other Python objects, which are never loaded", id="pickle_with_code"
+        ),
+        pytest.param("model.pth", {"a": torch.eye(2).to_sparse()}, "dense tensors of real numbers, .*: a", id="sparse"),
+        pytest.param("model.pth", {"a": torch.zeros(1, dtype=torch.complex64)}, "real numbers", id="complex"),
+        pytest.param("model.pth", {"a": torch.zeros(1, device="meta")}, "dense tensors", id="meta"),
         pytest.param("model.pth", {"state_dict": {"a": torch.zeros(1)}}, "save_file", id="wrapped_state_dict"),
     ],
 )
@@ -153,8 +163,10 @@ def test_a_file_without_weights_by_name_is_refused(tmp_path: Path, name: str, co
     file = tmp_path / name
     file.write_text(content) if isinstance(content, str) else torch.save(content, file)
 
-    with pytest.raises(ContractError, match=message):
+    with pytest.raises(ContractError, match=message) as caught:
         load_model(local(file))
+    assert "weights_only" not in str(caught.value)
+    assert "Fix: " in str(caught.value)
 
 
 @pytest.mark.parametrize(
