@@ -238,7 +238,7 @@ def _check_size(path: Path, array: np.ndarray) -> None:
 def _check_organs(path: Path, names: tuple[str, ...]) -> None:
     for row, name in enumerate(names):
         if name not in ORGANS:
-            near = difflib.get_close_matches(name, ORGANS, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(name, ORGANS, n=1, cutoff=0.75)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise ContractError(
                 f"{path}: row {row} is {json.dumps(name)}, which is not one of PanNuke's 19 organs: {', '.join(ORGANS)}.{hint}"

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import huggingface_hub
 import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -233,6 +234,24 @@ def _read(file: Path) -> dict[str, Tensor]:
             f"{_SAVE_TENSORS}"
         )
     return weights
+
+
+def tensor_names(file: Path) -> tuple[str, ...]:
+    """Names of the tensors in a file of weights, of which safetensors are not read.
+
+    Raises:
+        ContractError: The file holds no weights.
+    """
+    if file.suffix != ".safetensors":
+        return tuple(_read(file))
+    check_weights_file(file)
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return tuple(opened.keys())
+    except (SafetensorError, OSError) as error:
+        raise ContractError(
+            f"encoder.weights: {file}: expected safetensors, but the file cannot be read: {error}. Fix: download it again"
+        ) from error
 
 
 def check_weights_file(file: Path) -> None:

@@ -111,7 +111,7 @@ def _organs(settings: Settings, data_set: DataSet) -> Iterator[str]:
 
 
 def _unknown(key: str, organ: str, data_set: DataSet) -> str:
-    near = difflib.get_close_matches(organ, data_set.organs, n=1)
+    near = difflib.get_close_matches(organ, data_set.organs, n=1, cutoff=0.75)
     hint = f"; did you mean {near[0]}?" if near else "."
     known = ", ".join(data_set.organs) or "none"
     return f"{key}: unknown organ {organ!r}{hint} The organs of the data set {data_set.name} are: {known}"

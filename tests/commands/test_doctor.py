@@ -1,3 +1,6 @@
+import errno
+import fcntl
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -87,7 +90,7 @@ def test_a_missing_file_of_weights_is_named(doctor: Doctor, raw: str) -> None:
     code, printed = doctor(data={"root": raw}, encoder={"weights": "weights/none.safetensors"})
 
     assert code == 3
-    assert "weights/none.safetensors: the file does not exist" in printed
+    assert "weights/none.safetensors does not exist" in printed
 
 
 def test_a_wrong_setting_is_the_only_message(doctor: Doctor) -> None:
@@ -179,3 +182,73 @@ def test_only_devices_that_a_run_may_use_are_listed(
         monkeypatch.setenv(name, value)
 
     assert expected in doctor(**SMALL)[1]
+
+
+def test_every_fold_that_is_missing_or_empty_is_named(doctor: Doctor, tmp_path: Path, write_raw_fold) -> None:
+    write_raw_fold(tmp_path / "raw", 1, ["Colon"])
+    write_raw_fold(tmp_path / "raw", 2, [])
+
+    code, printed = doctor(**{**SMALL, "data": {"root": str(tmp_path / "raw")}})
+
+    assert code == 3
+    assert re.search(r"fold 2: .*types\.npy: expected tiles, found none", printed)
+    assert re.search(r"fold 3: these files do not exist:\n.*Fold 3/images/fold3/images\.npy", printed)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"<html>Log in</html>", "a web page"),
+        (b"", "an empty file"),
+        (b"\x08\0\0\0\0\0\0\0{}      ", "0 tensors"),
+    ],
+    ids=["git_lfs", "web_page", "empty", "safetensors"],
+)
+def test_weights_are_opened(doctor: Doctor, raw: str, tmp_path: Path, content: bytes, expected: str) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+
+    _, printed = doctor(data={"root": raw}, encoder={"weights": str(tmp_path / "model.safetensors")})
+
+    assert expected in printed
+
+
+def test_a_hub_that_cannot_be_asked_is_no_promise(doctor: Doctor, raw: str, monkeypatch) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_anything")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+
+    _, printed = doctor(data={"root": raw})
+
+    assert "the hub could not be asked whether the token suffices" in printed
+
+
+def test_locks_of_the_disk_are_tried(doctor: Doctor, raw: str, monkeypatch) -> None:
+    _, with_locks = doctor(**{**SMALL, "data": {"root": raw}})
+
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    _, without = doctor(**{**SMALL, "data": {"root": raw}})
+
+    assert re.search(r"ok +locks +the disk of .* has them", with_locks)
+    assert re.search(r"note +locks +the disk of .* has none; files mark the processes instead", without)
+
+
+def test_a_partition_that_the_cluster_does_not_have_is_named(
+    doctor: Doctor, raw: str, tmp_path: Path, monkeypatch
+) -> None:
+    sinfo = tmp_path / "tools" / "sinfo"
+    sinfo.parent.mkdir()
+    sinfo.write_text('#!/bin/sh\nprintf "short* up\\ncpu up\\nold down\\n"\n')
+    sinfo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sinfo.parent}{os.pathsep}{os.environ['PATH']}")
+    profile = tmp_path / "profiles/slurm/config.yaml"
+    profile.parent.mkdir(parents=True)
+    profile.write_text("default-resources: {slurm_partition: cpu}\nset-resources: {a: {slurm_partition: gpu}}\n")
+
+    _, printed = doctor(**{**SMALL, "data": {"root": raw}})
+
+    assert "profiles/slurm names the partitions gpu, and those that are up are cpu, short" in printed
+    assert "Fix: edit slurm_partition in profiles/slurm/config.yaml" in printed

@@ -1,0 +1,167 @@
+"""What a run reads: families, data, weights of the encoder, and checkpoints that trainings start from."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from cellvit.commands.checks.check import Check
+from cellvit.config.encoders import PUBLISHED, EncoderSettings
+from cellvit.config.settings import Settings
+from cellvit.data.own_data import is_own_data, read_own_data
+from cellvit.data.pannuke import fold_files, read_names, read_types
+from cellvit.errors import CellvitError, ContractError, MissingInputError
+from cellvit.formats.checkpoints import read_header
+from cellvit.workflow.data_set import data_set_of, settings_for
+from cellvit.workflow.graph import start_file
+
+_HUB_SECONDS: Final = 15
+"""Time that the hub has to answer."""
+
+_REFUSALS: Final = frozenset({401, 403, 404})
+"""Status codes with which the hub refuses a repository: no token, no access, unknown (or private)."""
+
+
+def check_families(settings: Settings) -> Check:
+    """The families of the data set, each with a decoder."""
+    try:
+        decoders = settings_for(settings, data_set_of(settings)).decoder_families
+    except CellvitError as error:
+        return Check("families", "fault", str(error), "follow the message above")
+    return Check("families", "ok", ", ".join(decoders))
+
+
+def check_data(settings: Settings) -> Check:
+    """Every fold that the settings name, or the two files of a data set of the user's own."""
+    if settings.data.simulated:
+        return Check("data", "note", "simulated: the values of this run say nothing about real tissue")
+    root = Path(settings.data.root or "")
+    if is_own_data(root):
+        return _own_data(root)
+    counts, faults = [], []
+    for fold in settings.data.folds:
+        try:
+            counts.append(f"fold {fold}: {_n_tiles(root, fold)} tiles")
+        except CellvitError as error:
+            faults.append(str(error))
+    if faults:
+        fix = "follow the messages above; docs/pannuke.md describes the official download"
+        return Check("data", "fault", "\n".join(faults), fix)
+    return Check("data", "ok", ", ".join(counts))
+
+
+def _n_tiles(root: Path, fold: int) -> int:
+    """Tiles of a raw fold, whose files and names are checked."""
+    files = fold_files(root, fold)
+    n = len(read_types(files))
+    read_names(files, "patients", n)
+    read_names(files, "sources", n)
+    if not n:
+        raise ContractError(f"fold {fold}: {files.types}: expected tiles, found none. Fix: download the fold again")
+    return n
+
+
+def _own_data(root: Path) -> Check:
+    """What the two files of the data set say; images and annotations are opened by the run itself."""
+    try:
+        own = read_own_data(root)
+    except CellvitError as error:  # its message has the fix
+        return Check("data", "fault", str(error))
+    classes = ", ".join(entry.name for entry in own.description.classes)
+    found = f"{own.description.name}: {len(own.rows)} images, classes {classes}"
+    return Check("data", "ok", f"{found}\nTo look at them:  python -m cellvit show {root}")
+
+
+def check_weights(settings: Settings) -> Check:
+    """The weights of the encoder: opened where they are on this machine, else the hub is asked."""
+    encoder = settings.encoder
+    if encoder.untrained:
+        return Check("weights", "note", "random: the encoder is untrained, and every result says so")
+    if encoder.weights == PUBLISHED:
+        return _package_weights(encoder) if encoder.spec.package else _hub_weights(encoder)
+    return _local_weights(encoder)
+
+
+def check_start(settings: Settings) -> Check:
+    """The checkpoints that trainings start from."""
+    names = sorted({start_file(settings, family) for family in settings.decoder_families} - {""})
+    found, faults = [], []
+    for name in names:
+        try:
+            if not Path(name).exists():
+                raise MissingInputError(f"{name}: the file does not exist")
+            header = read_header(Path(name))
+            found.append(f"{name}: {header.kind} of family {header.family}, step {header.step}")
+        except CellvitError as error:
+            faults.append(str(error).partition("Fix:")[0].rstrip())
+    if faults:
+        return Check("start", "fault", "\n".join(faults), "set training.start_from to a checkpoint of this version")
+    return Check("start", "ok", "\n".join(found) or "no training starts from a file")
+
+
+def _package_weights(encoder: EncoderSettings) -> Check:
+    from cellvit.models.weights import file_in_package
+
+    try:
+        file = file_in_package(encoder)
+    except CellvitError as error:  # its message has the fix
+        return Check("weights", "fault", str(error))
+    mark = f"; {encoder.mark}, and every result says so" if encoder.mark else ""
+    return Check("weights", "ok", f"{file.name} of the package {encoder.spec.package}{mark}")
+
+
+def _local_weights(encoder: EncoderSettings) -> Check:
+    from cellvit.models.weights import tensor_names, weights_file
+
+    try:
+        file = weights_file(Path(encoder.weights))
+        names = tensor_names(file)
+    except CellvitError as error:  # its message has the fix
+        return Check("weights", "fault", str(error))
+    return Check("weights", "ok", f"{file}: {len(names)} tensors, {file.stat().st_size / 1e9:.2f} GB")
+
+
+def _hub_weights(encoder: EncoderSettings) -> Check:
+    from huggingface_hub import constants, get_token, try_to_load_from_cache
+
+    name, licence = encoder.spec.name.removeprefix("hf-hub:"), encoder.spec.licence
+    cached = [try_to_load_from_cache(name, file) for file in ("model.safetensors", "pytorch_model.bin")]
+    if any(isinstance(path, str) for path in cached):
+        return Check("weights", "ok", f"{name} is in the cache of the Hugging Face hub")
+    if constants.HF_HUB_OFFLINE:
+        found = f"{name} is not in the cache of the Hugging Face hub, and HF_HUB_OFFLINE is set"
+        return Check("weights", "fault", found, "unset HF_HUB_OFFLINE, or set encoder.weights to a local file")
+    access = f"ask for access at {encoder.spec.page}, then run `hf auth login` or set HF_TOKEN"
+    fix = f"{access}; or set encoder.weights to a local file"
+    if not get_token() and encoder.spec.page is not None:
+        return Check("weights", "fault", f"no token of the Hugging Face hub to download {name}", fix)
+    answer = _answer_of_hub(name)
+    if answer is None:
+        return Check(
+            "weights", "note", f"{name} will be downloaded; the hub could not be asked whether the token suffices"
+        )
+    if answer:
+        return Check("weights", "fault", f"the Hugging Face hub refuses {name}: {answer}", fix)
+    return Check("weights", "ok", f"{name} will be downloaded; the hub grants access (licence: {licence})")
+
+
+def _answer_of_hub(name: str) -> str | None:
+    """Why the hub refuses a repository to the token; empty if it grants access, None if it could not be asked."""
+    from huggingface_hub import auth_check
+    from huggingface_hub.errors import HfHubHTTPError
+
+    def asked() -> str | None:
+        try:
+            auth_check(name)
+        except HfHubHTTPError as error:
+            status = getattr(error.response, "status_code", 0)
+            return (str(error).strip().splitlines() or [""])[0] if status in _REFUSALS else None
+        except Exception:  # no network: every HTTP library has errors of its own
+            return None
+        return ""
+
+    with ThreadPoolExecutor(1) as pool:  # a firewall may let a request wait for minutes
+        try:
+            return pool.submit(asked).result(_HUB_SECONDS)
+        except TimeoutError:
+            pool.shutdown(wait=False)
+            return None

@@ -1,0 +1,183 @@
+"""The machine that a run computes on: GPU, who uses it, memory and disk."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import yaml
+
+from cellvit.commands.checks.check import Check
+from cellvit.config.encoders import FeaturesSettings
+from cellvit.config.settings import Settings
+from cellvit.data.own_data import is_own_data, read_own_data
+from cellvit.data.pannuke import fold_files
+from cellvit.errors import CellvitError, SettingsError
+from cellvit.formats.locks import NO_LOCKS
+from cellvit.taxonomy import TILE_PX
+from cellvit.workflow.gpu import allowed_gpus, lock_folder, usage
+from cellvit.workflow.resources import TILES_OF_IMAGE
+
+_TOKEN_BYTES: Final = 2
+"""Tokens are float16."""
+
+_TILE_BYTES: Final = TILE_PX**2 * 4
+"""Approximate size of a prepared tile: the image has 3 bytes per pixel, the compressed maps less than 1."""
+
+_MAP_BYTES: Final = TILE_PX**2 * 6
+"""Maps of a validation tile of a decoder: NP and HV are float16, compressed classes take little."""
+
+_FOLD_TILES: Final = 2634
+"""Mean number of tiles of the three PanNuke folds, for the estimate where the data are missing."""
+
+_HOST_GB: Final = 12
+"""Memory that is enough for all of PanNuke with the default settings (docs/resources.md)."""
+
+
+def check_gpu(settings: Settings) -> Check:
+    """Whether torch can compute on a GPU, and else why not."""
+    import torch
+
+    from cellvit.models.device import gpu_fault
+
+    if not (fault := gpu_fault()):
+        memory = torch.cuda.get_device_properties(0).total_memory / 1e9
+        return Check("gpu", "ok", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GB")
+    if settings.device == "cuda":
+        fix = "install the build of torch for your driver and card, or set device: auto"
+        return Check("gpu", "fault", f"the setting is device: cuda, but {fault}", fix)
+    giant = settings.encoder.spec.depth >= 24  # blocks of the giant encoders
+    hint = "; a giant encoder takes seconds per tile there" if giant else ""
+    found = f"none that torch can use ({fault}): everything is computed on the CPU{hint}"
+    if settings.device == "auto" and _has_card():
+        fix = "install the build of torch for your driver and card, or set device: cpu"
+        return Check("gpu", "fault", f"{found}, although nvidia-smi lists a card", fix)
+    return Check("gpu", "note", found)
+
+
+def _has_card() -> bool:
+    try:
+        return bool(allowed_gpus())
+    except SettingsError:  # reported by another check
+        return False
+
+
+def check_devices(_: Settings) -> Check:
+    """The GPUs that the steps of this run may use, and who uses them now."""
+    folder = lock_folder()
+    if folder is None:
+        return Check("devices", "ok", "assigned by the scheduler")
+    try:
+        gpus = allowed_gpus()
+    except SettingsError as error:  # its message has the fix
+        return Check("devices", "fault", str(error))
+    if not gpus:
+        return Check("devices", "note", "none that nvidia-smi lists and CUDA_VISIBLE_DEVICES allows")
+    lines = usage(gpus, folder)
+    if len(gpus) > 1:
+        lines.append("Each step uses one. To use several: snakemake --workflow-profile profiles/workstation")
+    return Check("devices", "ok", "\n".join(lines))
+
+
+def check_memory(_: Settings) -> Check:
+    """Memory of the machine."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return Check("memory", "ok" if total >= _HOST_GB else "note", f"{total:.0f} GB ({_HOST_GB} GB are enough)")
+
+
+def check_disk(settings: Settings) -> Check:
+    """Space on the disk of the results for the products of this run."""
+    needed = _needed_bytes(settings) / 1e9
+    folder = Path(settings.results).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    found = f"{free:.0f} GB free, about {needed:.1f} GB needed in {settings.results}"
+    if free > needed:
+        return Check("disk", "ok", found)
+    fix = "free some space, or set results to a folder on a larger disk"
+    if settings.features.n_views > 1:
+        one = FeaturesSettings(**{**settings.features.model_dump(), "views": ("identity",), "colour_views": 0})
+        least = _needed_bytes(settings.model_copy(update={"features": one})) / 1e9
+        fix += f", or set features.views: [identity], which needs {least:.1f} GB and trains without flips and rotations"
+    return Check("disk", "fault", found, fix)
+
+
+def check_locks(settings: Settings) -> Check:
+    """Whether the disk of the results has locks, with which a second run on one folder is refused."""
+    folder = Path(settings.results).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".cellvit_doctor") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return Check("locks", "note", f"the disk of {folder} has none; files mark the processes instead")
+        return Check(
+            "locks", "fault", f"{folder}: cannot be written: {error.strerror}", "set results to a folder of yours"
+        )
+    return Check("locks", "ok", f"the disk of {folder} has them")
+
+
+def check_slurm(_: Settings) -> Check:
+    """The partitions of SLURM, if there is one, and whether the profile names them."""
+    if shutil.which("sinfo") is None:
+        return Check("slurm", "ok", "none on this machine")
+    done = subprocess.run(["sinfo", "-h", "-o", "%P %a"], capture_output=True, text=True, timeout=60, check=False)
+    up = {line.split()[0].rstrip("*") for line in done.stdout.splitlines() if line.endswith(" up")}
+    if done.returncode or not up:
+        return Check(
+            "slurm", "note", f"sinfo names no partition that is up: {(done.stderr or done.stdout).strip()[:200]}"
+        )
+    wanted = _partitions_of_profile()
+    if missing := sorted(wanted - up):
+        return Check(
+            "slurm",
+            "note",
+            f"profiles/slurm names the partitions {', '.join(missing)}, and those that are up are {', '.join(sorted(up))}",
+            "edit slurm_partition in profiles/slurm/config.yaml (docs/clusters.md)",
+        )
+    return Check("slurm", "ok", f"partitions {', '.join(sorted(up))}")
+
+
+def _partitions_of_profile() -> set[str]:
+    profile = Path("profiles/slurm/config.yaml")
+    if not profile.is_file():
+        return set()
+    fields = yaml.safe_load(profile.read_text(encoding="utf-8"))
+    resources = [fields.get("default-resources", {}), *fields.get("set-resources", {}).values()]
+    return {entry["slurm_partition"] for entry in resources if "slurm_partition" in entry}
+
+
+def _needed_bytes(settings: Settings) -> int:
+    spec, features = settings.encoder.spec, settings.features
+    cells = (features.input_px // spec.patch_px) ** 2 * len(settings.stored_blocks) * features.n_views
+    tokens = cells * spec.width(features.blocks) * _TOKEN_BYTES
+    tiles = {fold: _fold_tiles(settings, fold) for fold in settings.data.folds}
+    validated = sum(tiles[fold] for split in settings.splits.values() for fold in split.roles["validate"])
+    n_maps = validated * (1 + settings.training.shared_decoder) * (1 + settings.watershed.average_views)
+    n_maps *= 1 + len(settings.further_seeds)
+    return sum(tiles.values()) * (tokens + _TILE_BYTES) + n_maps * _MAP_BYTES
+
+
+def _fold_tiles(settings: Settings, fold: int) -> int:
+    if settings.data.simulated:
+        return settings.data.simulated.tiles_per_fold
+    root = Path(settings.data.root or "")
+    if is_own_data(root):
+        return _own_tiles(root) // len(settings.data.folds)
+    path = fold_files(root, fold).types
+    return len(np.load(path, allow_pickle=False)) if path.is_file() else _FOLD_TILES
+
+
+def _own_tiles(root: Path) -> int:
+    """Tiles of a user's data set, assumed: their number is known once the images are cut."""
+    try:
+        return len(read_own_data(root).rows) * TILES_OF_IMAGE
+    except CellvitError:  # reported by another check
+        return 0
