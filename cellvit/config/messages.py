@@ -30,6 +30,8 @@ def _line(path: tuple[int | str, ...], kind: str, message: str, found: object, m
     message = message.removeprefix("Value error, ")
     if kind == "value_error":
         return message if message.startswith(key) else f"{key}: {message}"
+    if kind == "too_short":
+        return f"{key}: must have at least one entry, found {found!r}"
     if kind in ("tuple_type", "list_type"):
         fix = f"; write [{found}]" if isinstance(found, str | int | float) else ""
         return f"{key}: must be a list, found {found!r}{fix}"

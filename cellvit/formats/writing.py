@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import resource
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -198,10 +199,16 @@ def _check_space(path: Path, fmt: Format, n: int, sizes: Mapping[str, int]) -> N
     """Refuse to begin a store of `n` rows that does not fit on the disk.
 
     Raises:
-        MissingInputError: The disk of `path` has too little space.
+        MissingInputError: The disk of `path` has too little space, or this shell limits the size of files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     needed = sum(math.prod(_shape(column, n, sizes)) * np.dtype(column.dtype).itemsize for column in fmt.columns)
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit != resource.RLIM_INFINITY and limit < needed + _SPARE_BYTES:
+        raise MissingInputError(
+            f"{path}: the store needs {needed / 1e9:.2f} GB, this shell limits files to {limit / 1e9:.2f} GB. "
+            "Fix: ulimit -f unlimited"
+        )
     free = shutil.disk_usage(path.parent).free
     if free < needed + _SPARE_BYTES:
         raise MissingInputError(

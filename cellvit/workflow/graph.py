@@ -1,6 +1,7 @@
 """Lookups of the rules: settings and code of a step, folds of a split, raw files, memory and time that a step asks for."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,7 @@ class Graph:
         object.__setattr__(self, "own", own_data_of(self.settings))
         object.__setattr__(self, "settings", settings_for(self.settings, self.dataset))
         results = Path(self.settings.results).resolve()
+        _check_folder(results)
         for family in self.trained:
             start = self.start_file(family)
             if start and Path(start).resolve().is_relative_to(results):
@@ -268,6 +270,24 @@ class Graph:
         fields = json.loads(summary.read_text(encoding="utf-8"))
         counts: Mapping[str, int] = fields["tiles_by_organ"]
         return int(fields["n_tiles"]) if organs is None else sum(counts.get(organ, 0) for organ in organs)
+
+
+def _check_folder(results: Path) -> None:
+    """Refuse an output folder in which nothing can be written, before any step finds out.
+
+    Raises:
+        SettingsError: It is a file, or it or the folder in which it would be made is not writable.
+    """
+    existing = results
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise SettingsError(f"results: expected a folder, found a file: {existing}. Fix: set results to another folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise SettingsError(
+            f"results: expected a folder in which this user may write, found {existing} without that permission. "
+            "Fix: change the permission, or set results to another folder"
+        )
 
 
 def start_file(settings: Settings, family: str) -> str:

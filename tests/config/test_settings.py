@@ -103,7 +103,7 @@ SPLIT = {"train": 1, "validate": 2, "test": 3}
         ),
         pytest.param({"families": {"a": ["Colon"], "digestive": ["Colon"]}}, "organ Colon is in", id="two_families"),
         pytest.param(
-            {"families": {"a": []}}, "families.a.organs: tuple should have at least 1 item", id="empty_family"
+            {"families": {"a": []}}, "families.a.organs: must have at least one entry, found []", id="empty_family"
         ),
         pytest.param({"left_out_organs": ["Colon"]}, "organ Colon is in family digestive", id="left_out_and_used"),
         pytest.param(

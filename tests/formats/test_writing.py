@@ -113,3 +113,14 @@ def test_a_second_writer_of_one_store_is_refused_by_host_and_process(tmp_path):
 
     assert "BusyFolderError" in done.stderr
     assert f"another process writes this store: host {socket.gethostname()} process {os.getpid()}" in done.stderr
+
+
+def test_a_limit_of_the_size_of_files_is_named_before_anything_is_written(tmp_path):
+    program = IN_A_PROCESS.format(folder=str(Path(__file__).parent))
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))\n{program}"
+    command = [sys.executable, "-c", limited, str(tmp_path / "f.h5"), "-1"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "this shell limits files to 0.00 GB. Fix: ulimit -f unlimited" in done.stderr

@@ -1,6 +1,7 @@
 """What the rules look up in the settings: where a training starts, and how many tiles it is shown."""
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -149,3 +150,13 @@ def test_without_a_shared_decoder_none_is_compared_with():
     graph = Graph(load_settings({"training": {"shared_decoder": False}, "further_seeds": [1]}))
 
     assert [graph.of_shared_decoder(CHECKPOINT)(job(family)) for family in ("digestive", "digestive-seed1")] == [[], []]
+
+
+def test_an_output_folder_in_which_nothing_can_be_written_is_refused(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(SettingsError, match=rf"results: expected a folder, found a file: {tmp_path}/file"):
+        Graph(load_settings({"results": str(tmp_path / "file/results")}))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(SettingsError, match=rf"results: .* found {tmp_path} without that permission"):
+        Graph(load_settings({"results": str(tmp_path / "results")}))
