@@ -29,11 +29,28 @@ _PILLOW: Final = {
     b"\x00\x00\x00\x0cjP  \r\n\x87\n": "JPEG2000",
     b"\xff\x4f\xff\x51": "JPEG2000",
 }
-_SAVE_RGB: Final = (
+SAVE_RGB: Final = (
     "Fix: save the image as RGB with 8 bits per channel (PNG or TIFF), for example in ImageJ: Image > Type > RGB Color."
 )
+"""What to do with an image whose values would have to be changed to be read as RGB."""
+
 _ORIENTATION: Final = 0x0112  # of Exif
 _OPAQUE: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """Pixels of one image, and every resolution that its file states, which may contradict each other.
+
+    Attributes:
+        pixels: RGB, 0..255.
+        spacings: Micrometres per pixel by the place where the file states them.
+        counts: As in `ImageFile`.
+    """
+
+    pixels: UInt8[np.ndarray, "h w 3"]
+    spacings: Mapping[str, Spacing]
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +82,20 @@ def read_image(path: Path, *, grey: bool = False, member: str = "") -> ImageFile
         MissingInputError: The file does not exist.
         ContractError: It is damaged, no image, not RGB of 8 bits, or states two resolutions.
     """
+    image = read_stored(path, grey=grey, member=member)
+    return ImageFile(image.pixels, *agreed_mpp(path, image.spacings), image.counts)
+
+
+def read_stored(path: Path, *, grey: bool = False, member: str = "") -> StoredImage:
+    """Read an image as `read_image` does, with all resolutions that its file states.
+
+    Raises:
+        MissingInputError: The file does not exist.
+        ContractError: It is damaged, no image, or not RGB of 8 bits.
+    """
     start = check_file(path, _EXPECTED)
     if start.startswith(npy.MAGIC):
-        return ImageFile(_row(path, member), None, "", {})
+        return StoredImage(_row(path, member), {}, {})
     if member:
         raise ContractError(
             f"{path}: expected an array of images (.npy), of which {member!r} is a row. {described(path)}"
@@ -83,7 +111,7 @@ def read_image(path: Path, *, grey: bool = False, member: str = "") -> ImageFile
     )
 
 
-def _tiff_image(path: Path, grey: bool) -> ImageFile:
+def _tiff_image(path: Path, grey: bool) -> StoredImage:
     image = tiff.read_tiff(path)
     counts: Counter[str] = Counter(further_images=image.n_further)
     stored, kind = image.pixels, image.kind
@@ -92,14 +120,14 @@ def _tiff_image(path: Path, grey: bool) -> ImageFile:
     else:
         mode = {"MINISBLACK": "L"}.get(kind, kind) if stored.ndim == 2 else kind
     pixels = _rgb(path, stored, mode, grey, counts)
-    return ImageFile(pixels, *agreed_mpp(path, image.spacings), _counted(counts))
+    return StoredImage(pixels, image.spacings, _counted(counts))
 
 
-def _pillow_image(path: Path, kind: str, grey: bool) -> ImageFile:
+def _pillow_image(path: Path, kind: str, grey: bool) -> StoredImage:
     counts: Counter[str] = Counter()
     with readable(path, _EXPECTED):
         if kind == "PNG" and png_depth(path) == 16:  # Pillow would cut them to 8 bits without a word
-            raise ContractError(f"{path}: expected 8 bits per channel, found 16. {_SAVE_RGB}")
+            raise ContractError(f"{path}: expected 8 bits per channel, found 16. {SAVE_RGB}")
         with open_picture(path, kind) as image:
             orientation = image.getexif().get(_ORIENTATION, 1)
             if orientation != 1:
@@ -115,13 +143,13 @@ def _pillow_image(path: Path, kind: str, grey: bool) -> ImageFile:
     pixels = _rgb(path, stored, mode, grey, counts)
     spacing = spacing_of_dpi(*map(float, dpi)) if dpi else None
     stated: dict[str, Spacing] = {f"{kind} resolution": spacing} if spacing else {}
-    return ImageFile(pixels, *agreed_mpp(path, stated), _counted(counts))
+    return StoredImage(pixels, stated, _counted(counts))
 
 
 def _rgb(path: Path, stored: np.ndarray, mode: str, grey: bool, counts: Counter[str]) -> UInt8[np.ndarray, "h w 3"]:
     """RGB pixels, if `stored` holds them or can be converted without loss; `mode` as Pillow names it."""
     if stored.dtype != np.uint8:
-        raise ContractError(f"{path}: expected 8 bits per channel, found {stored.dtype} ({mode}). {_SAVE_RGB}")
+        raise ContractError(f"{path}: expected 8 bits per channel, found {stored.dtype} ({mode}). {SAVE_RGB}")
     if mode == "RGBA" and stored.ndim == 3 and stored.shape[2] == 4:
         if not (stored[..., 3] == _OPAQUE).all():
             raise ContractError(
@@ -137,9 +165,9 @@ def _rgb(path: Path, stored: np.ndarray, mode: str, grey: bool, counts: Counter[
             counts["grey"] = 1
             return np.repeat(stored[..., None], 3, axis=2)
         raise ContractError(
-            f"{path}: expected RGB, found a grey image: it may be a mask, or one channel of an image. {_SAVE_RGB}"
+            f"{path}: expected RGB, found a grey image: it may be a mask, or one channel of an image. {SAVE_RGB}"
         )
-    raise ContractError(f"{path}: expected RGB, found colours of the kind {mode}, shape {stored.shape}. {_SAVE_RGB}")
+    raise ContractError(f"{path}: expected RGB, found colours of the kind {mode}, shape {stored.shape}. {SAVE_RGB}")
 
 
 def _row(path: Path, member: str) -> UInt8[np.ndarray, "h w 3"]:
@@ -150,7 +178,7 @@ def _row(path: Path, member: str) -> UInt8[np.ndarray, "h w 3"]:
         row = npy.row_of(path, member, len(images) if images.ndim else 0)
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype.kind not in "fiu":
         raise ContractError(
-            f"{path}: expected RGB images (n, h, w, 3), found {images.dtype} {images.shape}. {_SAVE_RGB}"
+            f"{path}: expected RGB images (n, h, w, 3), found {images.dtype} {images.shape}. {SAVE_RGB}"
         )
     pixels = np.array(images[row])
     good = (pixels >= 0) & (pixels <= 255)  # in this form, NaN is not good

@@ -68,6 +68,16 @@ def read_tiff(path: Path) -> TiffImage:
 def _check_page(path: Path, page: Any) -> None:
     if page.imagelength * page.imagewidth > LARGEST_PX:
         raise ContractError(too_large(path, f"{page.imagewidth:,} x {page.imagelength:,}"))
+    check_exact(path, page)
+    _check_segments(path, page)
+
+
+def check_exact(path: Path, page: Any) -> None:
+    """A page must be a flat image whose pixels every program shows in the same place and the same colour.
+
+    Raises:
+        ContractError: It is a stack, rotated by a tag, or in YCbCr colours that are not JPEG's own.
+    """
     if page.imagedepth != 1 or page.samplesperpixel > 64:
         raise ContractError(f"{path}: expected a flat image, found shape {page.shape}. Fix: save one plane.")
     orientation = int(page.tags.valueof("Orientation", default=1))
@@ -79,7 +89,6 @@ def _check_page(path: Path, page: Any) -> None:
             f"{path}: expected RGB, found YCbCr colours with compression {int(page.compression)}, which programs turn into "
             "different RGB values. Fix: save the image as RGB, for example from QuPath or ImageJ."
         )
-    _check_segments(path, page)
 
 
 def _check_segments(path: Path, page: Any) -> None:
@@ -122,5 +131,5 @@ def too_large(path: Path, found: str) -> str:
     """The message of the error that an image has more than `LARGEST_PX` pixels."""
     return (
         f"{path}: expected an image of at most {LARGEST_PX:,} pixels, found {found}. "
-        "Fix: export the annotated regions as images of their own."
+        "Fix: export the annotated regions as images of their own; for a prediction, a tiled TIFF may have any size."
     )

@@ -7,12 +7,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final, Self, get_args, get_origin
 
+import yaml
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from cellvit.config.base import Section
 from cellvit.config.messages import fault_lines
 from cellvit.errors import ContractError
+from cellvit.formats.atomic import write_text
 from cellvit.formats.dataset import NOT_ANNOTATED, DataSet, NuclearClass
 from cellvit.formats.own_fields import AnnotationFiles, Name, OwnClass
 from cellvit.formats.strict_yaml import read_yaml
@@ -137,6 +139,13 @@ def read_description(path: Path, *, kinds: Sequence[str]) -> OwnDescription:
         + "\n  ".join(lines)
         + "\nFix: edit this file. docs/own_data.md describes every field."
     )
+
+
+def write_description(path: Path, description: OwnDescription) -> None:
+    """Write a complete `dataset.yaml`, which `read_description` reads without a question."""
+    content = description.model_dump(mode="json", exclude_defaults=True)
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    write_text(path, f"# Description of this data set. All fields: docs/own_data.md\n{text}")
 
 
 def field_help(place: Sequence[str | int]) -> tuple[str, str]:

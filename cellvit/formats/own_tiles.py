@@ -3,16 +3,14 @@
 import csv
 import io
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from cellvit.errors import ContractError, MissingInputError
+from cellvit.errors import MissingInputError
 from cellvit.formats.atomic import write_text
+from cellvit.formats.csv_lines import listed, read_lines, refuse_faults
 from cellvit.formats.tiles import NAME_BYTES, ORIGIN_BYTES
 
 TABLE: Final = "tiles.csv"
@@ -31,8 +29,7 @@ _WHOLE: Final = ("organ", "fold", "x", "y")
 _PATH_BYTES: Final = ORIGIN_BYTES - 30
 """Longest path: tiles are named by it, and by their position in the image."""
 
-_SHOWN: Final = 10
-"""Faults of a file that a message lists; the others are counted."""
+_FIX: Final = "Fix: edit this file. docs/own_data.md describes every column."
 
 _SHARED: Final = (".json",)
 """Formats in which one file (COCO) holds the annotations of many images, which it names itself."""
@@ -79,7 +76,7 @@ def read_own_tiles(path: Path) -> tuple[OwnTile, ...]:
     absent = [f"line {tile.line}: {file}" for tile in tiles for file in _absent(path.parent, tile)]
     if absent:
         raise MissingInputError(
-            f"{path}: {len(absent)} of the files that it names do not exist:\n  {_listed(absent)}\n"
+            f"{path}: {len(absent)} of the files that it names do not exist:\n  {listed(absent)}\n"
             f"Fix: correct the paths, which begin in {path.parent}, or remove the lines."
         )
     return tiles
@@ -108,42 +105,7 @@ def _cells(path: Path) -> list[tuple[int, Mapping[str, str]]]:
         raise MissingInputError(
             f"{path}: the table of the images does not exist. Fix:  python -m cellvit init_dataset {path.parent}"
         )
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        # Spreadsheets of many countries write semicolons.
-        head = text.partition("\n")[0]
-        delimiter = next((sign for sign in ",;\t" if sign in head), ",")
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ContractError(
-            f'{path}: cannot be read as a CSV table ({error}). Fix: save it as "CSV UTF-8 (comma separated)".'
-        ) from error
-    header = lines[0][1] if lines else []
-    _refuse(path, list(_header_faults(header)))
-    rows = [(line, row) for line, row in lines[1:] if any(row)]
-    _refuse(
-        path,
-        [
-            f"line {line}: expected {len(header)} cells, found {len(row)}; put text with a comma into quotes"
-            for line, row in rows
-            if len(row) != len(header)
-        ]
-        or ([] if rows else ["no image is listed"]),
-    )
-    return [(line, dict(zip(header, row, strict=True))) for line, row in rows]
-
-
-def _header_faults(header: Sequence[str]) -> Iterator[str]:
-    for name in header:
-        if name not in COLUMNS:
-            near = get_close_matches(name.lower(), COLUMNS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; the columns are {', '.join(COLUMNS)}"
-            yield f"unknown column {name!r}{hint}"
-    yield from (f"the column {name!r} is missing" for name in REQUIRED if name not in header)
-    yield from (f"the column {name!r} occurs twice" for name in _twice(header))
-    if ("x" in header) != ("y" in header):
-        yield "the columns x and y belong together; add the other one"
+    return read_lines(path, columns=COLUMNS, required=REQUIRED, fix=_FIX, pair=("x", "y"))
 
 
 def _row_faults(line: int, row: Mapping[str, str]) -> Iterator[str]:
@@ -246,18 +208,5 @@ def _absent(root: Path, tile: OwnTile) -> Iterator[str]:
     return (file for file in (tile.image, tile.annotation) if not (root / file).exists())
 
 
-def _twice(names: Iterable[str]) -> list[str]:
-    return sorted(name for name, count in Counter(names).items() if count > 1)
-
-
 def _refuse(path: Path, faults: Sequence[str]) -> None:
-    if faults:
-        raise ContractError(
-            f"{path}: the table of the images is not valid:\n  {_listed(faults)}\n"
-            "Fix: edit this file. docs/own_data.md describes every column."
-        )
-
-
-def _listed(faults: Sequence[str]) -> str:
-    rest = len(faults) - _SHOWN
-    return "\n  ".join([*islice(faults, _SHOWN), *([f"and {rest} more"] if rest > 0 else [])])
+    refuse_faults(path, faults, fix=_FIX)

@@ -37,14 +37,29 @@ def read_geojson(path: Path, shape: tuple[int, int], options: Options, place: Pl
         ContractError: It is not GeoJSON with outlines in pixels.
     """
     reading = Reading(path, shape, options, place)
-    document = read_json(path)
-    features = _features(document, path)
+    return annotation_of(outlines_of(reading), reading)
+
+
+def outlines_of(reading: Reading) -> Iterator[Outline]:
+    """Outlines of a GeoJSON file in its own coordinates, in its order; the shape and the place of the image are not used.
+
+    Raises:
+        MissingInputError: The file does not exist.
+        ContractError: It is not GeoJSON with outlines in pixels.
+    """
+    path, document = reading.path, read_json(reading.path)
+    features = features_of(document, path)
     names = [_class_of(feature, path, f"feature {number}") for number, feature in enumerate(features)]
     by_part = isinstance(document, list) and _has_one_feature_per_class(features, names)
-    return annotation_of(_outlines(features, names, reading, by_part=by_part), reading)
+    return _outlines(features, names, reading, by_part=by_part)
 
 
-def _features(document: object, path: Path) -> list[Mapping[str, Any]]:
+def features_of(document: object, path: Path) -> list[Mapping[str, Any]]:
+    """Features of a FeatureCollection, of a list of features, or of one feature.
+
+    Raises:
+        ContractError: The document is none of these.
+    """
     match document:
         case {"type": "FeatureCollection", "features": list(features)}:
             pass

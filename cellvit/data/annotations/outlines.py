@@ -112,6 +112,15 @@ def shapes_of(outlines: Iterable[Outline], reading: Reading) -> Iterator[Shape]:
         yield Shape(pixels, outline.name, role)
 
 
+def area_of(outline: Outline, reading: Reading) -> shapely.Geometry:
+    """What an outline encloses in pixels of the image, valid; empty if it encloses nothing.
+
+    Raises:
+        ContractError: The outline cannot be repaired.
+    """
+    return _area(_in_image(outline.parts, reading), reading)
+
+
 def polygonal(rings: Sequence[Ring]) -> shapely.Geometry:
     """The area that an odd number of the rings enclose."""
     area = shapely.MultiPolygon()

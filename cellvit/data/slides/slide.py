@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 
 
 class Slide(Protocol):
-    """An image, with its reduced copies if it has any.
+    """An image, with its reduced copies if it has any. Only one thread may read it at a time.
 
     Attributes:
         width, height: Size of the full resolution (level 0) in px.
@@ -32,7 +32,7 @@ class Slide(Protocol):
         """Pixels of a rectangle, RGB; what lies outside of the slide, or was not scanned, is white.
 
         Args:
-            x, y: Top left corner in px of level 0.
+            x, y: Top left corner in px of level 0; rounded to whole px of the level.
             width, height: Size in px of the level.
 
         Raises:
