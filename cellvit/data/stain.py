@@ -14,14 +14,11 @@ import torch
 from jaxtyping import Float32, Float64, UInt8
 from torch import Tensor
 
-_COLOURS_OF_STAINS: Final = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
-"""Optical density of hematoxylin, eosin and DAB in red, green and blue (Ruifrok and Johnston 2001, as in skimage)."""
+from cellvit.data.stain_colours import COLOURS_OF_STAINS, WHITE
 
 _TISSUE_OD: Final = 0.15
 """Mean optical density (base 10) from which a pixel is stained (Macenko et al. 2009). Below it, the shift of the stains
 decreases with the square of the density, so that background keeps its colour; Tellez et al. shift all pixels alike."""
-
-_WHITE: Final = 255.0
 
 
 def recoloured(
@@ -64,16 +61,16 @@ def random_mix(rng: np.random.Generator, *, sigma: float) -> Float64[np.ndarray,
     """A random change of the optical density, as of `stain_mix`; `sigma` as in `recoloured`."""
     scale = rng.uniform(1 - sigma, 1 + sigma, 3)
     shift = rng.uniform(-sigma, sigma, 3)
-    stains_of_colours = np.linalg.inv(_COLOURS_OF_STAINS)
-    return np.vstack([stains_of_colours @ np.diag(scale) @ _COLOURS_OF_STAINS, shift @ _COLOURS_OF_STAINS])
+    stains_of_colours = np.linalg.inv(COLOURS_OF_STAINS)
+    return np.vstack([stains_of_colours @ np.diag(scale) @ COLOURS_OF_STAINS, shift @ COLOURS_OF_STAINS])
 
 
 def mixed(images: UInt8[Tensor, "b h w 3"], mix: Float32[Tensor, "b 4 3"]) -> UInt8[Tensor, "b h w 3"]:
     """Tiles with the optical density of each changed by its own mix, as of `stain_mix`."""
-    density = -(images.clamp(min=1).float() / _WHITE).log10()
+    density = -(images.clamp(min=1).float() / WHITE).log10()
     stained = (density.mean(dim=3, keepdim=True) / _TISSUE_OD).clamp(max=1).square()
     terms = torch.cat((density, stained), dim=3)
     mixed = torch.zeros_like(density)
     for k in range(terms.shape[3]):  # not a matrix product, whose rounding may depend on the batch
         mixed += terms[..., k : k + 1] * mix[:, None, None, k]
-    return (_WHITE * torch.pow(10, -mixed)).round().clamp(0, _WHITE).to(torch.uint8)
+    return (WHITE * torch.pow(10, -mixed)).round().clamp(0, WHITE).to(torch.uint8)

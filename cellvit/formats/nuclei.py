@@ -49,7 +49,7 @@ class NucleiTable:
         eccentricity: Of the ellipse with the same second moments, 0..1.
         solidity: Area by the area of the convex hull, 0..1.
         orientation: Direction of the long axis in degrees from the x axis, counter-clockwise as seen, -90..90.
-        hematoxylin, eosin: Mean optical density of the stain (`cellvit.data.stain`).
+        hematoxylin, eosin: Mean optical density of the stain (`cellvit.data.stain_colours`).
         unlike: True if the tile is unlike the training data.
     """
 

@@ -1,4 +1,4 @@
-"""NT map and nuclei of a tile -> the class of each nucleus, by the votes of its pixels (Graham et al. 2019)."""
+"""NT map and nuclei of a tile -> the class of each nucleus, by the votes of its pixels (Graham et al. 2019), and how probable."""
 
 from typing import NamedTuple
 
@@ -58,6 +58,54 @@ def classify(instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarray, "
     # Mean probability of the elected class over all pixels of the nucleus, whatever they voted for.
     sums = np.bincount(nucleus, probability[classes[nucleus], np.arange(len(nucleus))], n_nuclei)
     return TypedNuclei(classes.astype(np.uint8), (sums / area_px[:, 0]).astype(np.float32))
+
+
+def class_probabilities(
+    instances: Integer[np.ndarray, "h w"], nt_prob: Float[np.ndarray, "c_plus_1 h w"]
+) -> Float32[np.ndarray, "n c"]:
+    """Probability of each nuclear class for each nucleus: the mean over its pixels, without background, summing to 1.
+
+    A nucleus whose pixels are all certainly background has the same probability of every class. The class of `classify`,
+    which the votes of the pixels decide, is not always the one of the highest probability.
+
+    Args:
+        instances: Labels 1..n without gaps; row i belongs to label i + 1.
+        nt_prob: As `classify` takes it.
+
+    Examples:
+        >>> class_probabilities(np.array([[1, 1]]), np.array([[[0.5, 0]], [[0.4, 0.5]], [[0.1, 0.5]]]))
+        array([[0.6, 0.4]], dtype=float32)
+    """
+    n_nuclei = int(instances.max(initial=0))
+    inside = np.flatnonzero(instances > 0)
+    nucleus = instances.reshape(-1)[inside] - 1
+    planes = nt_prob[1:].reshape(len(nt_prob) - 1, -1).take(inside, axis=1)
+    sums = np.stack([np.bincount(nucleus, plane, n_nuclei) for plane in planes], axis=1)
+    total = sums.sum(axis=1, keepdims=True)
+    shares: Float32[np.ndarray, "n c"] = np.full(sums.shape, 1 / len(planes), np.float32)
+    np.divide(sums, total, out=shares, where=total > 0, casting="same_kind")
+    return shares
+
+
+def calibrated(probability: Float32[np.ndarray, "n c"], temperature: float) -> Float32[np.ndarray, "n c"]:
+    """Probabilities to the power of 1 / temperature, normalised: above 1 they become less certain, below 1 more certain.
+
+    The order of the classes stays the same. At temperature 1, the probabilities are returned as they are.
+
+    References:
+        Guo et al., On Calibration of Modern Neural Networks, ICML 2017 (for logarithms of probabilities as logits).
+
+    Examples:
+        >>> calibrated(np.array([[0.8, 0.2]], np.float32), 2).round(3)
+        array([[0.667, 0.333]], dtype=float32)
+    """
+    if temperature == 1:
+        return probability
+    # Relative to the highest of each nucleus, which is above 0: so that no power becomes 0 for all classes.
+    relative = probability.astype(np.float64) / probability.max(axis=1, keepdims=True, initial=0)
+    powers = relative ** (1 / temperature)
+    scaled: Float32[np.ndarray, "n c"] = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return scaled
 
 
 def class_map(instances: Integer[np.ndarray, "h w"], classes: UInt8[np.ndarray, " n"]) -> UInt8[np.ndarray, "h w"]:

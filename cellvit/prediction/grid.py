@@ -1,8 +1,8 @@
 """Overlapping tiles that cover an image, how their maps are blended, and which tile owns which part.
 
 Along each axis, tiles lie at multiples of the stride (256 px less the overlap) from the left or top border of the image, and
-the last one ends at the right or bottom border. So the same tiles are used wherever the computation starts, and with half
-a tile of overlap a grid that is moved by half a tile is the same grid.
+the last one ends at the right or bottom border. So with half a tile of overlap, a grid that is moved by half a tile has the
+same tiles.
 
 Between two neighbouring tiles, in the middle of their overlap, lies a seam. Up to `RAMP_PX` before it, the maps are those of the
 first tile, from `RAMP_PX` after it on those of the second, and in between they change linearly. A pixel that only one tile
@@ -13,6 +13,7 @@ The core of a tile reaches from seam to seam. Cores are disjoint and cover the i
 core its centroid lies.
 """
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -30,7 +31,7 @@ RAMP_PX: Final = 16
 """Half the width of the strip in which maps of two neighbouring tiles are mixed (decision)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Axis:
     """The tiles along one side of an image.
 
@@ -42,22 +43,21 @@ class Axis:
     side_px: int
     starts: tuple[int, ...]
 
-    @property
+    @cached_property
     def seams(self) -> tuple[int, ...]:
         """First pixel of each core but the first: the middle of the overlap of two neighbouring tiles."""
         return tuple((first + second + TILE_PX) // 2 for first, second in pairwise(self.starts))
 
     def core(self, number: int) -> tuple[int, int]:
         """First pixel of the core of a tile, and the one after its last."""
-        bounds = (0, *self.seams, self.side_px)
-        return bounds[number], bounds[number + 1]
+        low = self.seams[number - 1] if number > 0 else 0
+        return low, self.seams[number] if number < len(self.seams) else self.side_px
 
     def blended(self, number: int) -> range:
         """Tiles, the tile itself among them, whose maps have a share somewhere in the window of this tile."""
         left, right = self.starts[number], self.starts[number] + TILE_PX
-        cores = [self.core(other) for other in range(len(self.starts))]
-        found = [other for other, (low, high) in enumerate(cores) if low - RAMP_PX < right and high + RAMP_PX > left]
-        return range(found[0], found[-1] + 1)
+        # A tile has a share from RAMP_PX before the seam on its left to RAMP_PX after the one on its right.
+        return range(bisect_right(self.seams, left - RAMP_PX), bisect_left(self.seams, right + RAMP_PX) + 1)
 
     def weights(self, number: int) -> Float32[np.ndarray, " 256"]:
         """Share of a tile in the maps at each of its pixels, 0..1; the shares of all tiles add up to 1 at each pixel."""
@@ -117,14 +117,17 @@ def axis_of(side_px: int, overlap_px: int) -> Axis:
 
 def needed(grid: TileGrid, active: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
     """The tiles whose maps are blended into the windows of the active tiles; the window of a tile is its whole 256 px."""
-    of_rows = np.array([_within(grid.rows, number) for number in range(active.shape[0])])
-    of_columns = np.array([_within(grid.columns, number) for number in range(active.shape[1])])
-    found: Bool[np.ndarray, "rows columns"] = (of_rows.T.astype(int) @ active @ of_columns) > 0
+    of_rows, of_columns = _within(grid.rows), _within(grid.columns)
+    found: Bool[np.ndarray, "rows columns"] = (of_rows.T.astype(np.float32) @ active @ of_columns) > 0
     return found
 
 
-def _within(axis: Axis, number: int) -> list[bool]:
-    return [other in axis.blended(number) for other in range(len(axis.starts))]
+def _within(axis: Axis) -> Bool[np.ndarray, "n n"]:
+    """Row i is true for the tiles that are blended into the window of tile i."""
+    within = np.zeros((len(axis.starts), len(axis.starts)), bool)
+    for number, row in enumerate(within):
+        row[axis.blended(number).start : axis.blended(number).stop] = True
+    return within
 
 
 def _ramp(beyond_px: np.ndarray) -> Float32[np.ndarray, " n"]:

@@ -6,8 +6,8 @@ import torch
 from skimage.color import rgb_from_hed
 
 from cellvit.config.views import GEOMETRIES
-from cellvit.data import stain
 from cellvit.data.stain import recoloured, stain_mix
+from cellvit.data.stain_colours import COLOURS_OF_STAINS
 from cellvit.data.views import (
     View,
     apply_view,
@@ -134,7 +134,7 @@ def sampled(images: torch.Tensor, colour: int, *, ids=IDS, seed: int = 0, sigma:
 
 
 def test_stains_are_those_of_skimage():
-    np.testing.assert_allclose(stain._COLOURS_OF_STAINS, rgb_from_hed)
+    np.testing.assert_allclose(COLOURS_OF_STAINS, rgb_from_hed)
 
 
 def test_sampled_colours_depend_on_number_tile_and_seed_and_not_on_the_batch():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cellvit.errors import ContractError
-from cellvit.hover.classes import class_map, classify
+from cellvit.hover.classes import calibrated, class_map, class_probabilities, classify
 
 
 def votes(*pixels: tuple[int, float]) -> np.ndarray:
@@ -69,3 +69,48 @@ def test_class_map_gives_each_pixel_the_class_of_its_nucleus(instances: np.ndarr
     pixels = class_map(instances, classes)
 
     assert np.array_equal(pixels, np.choose(instances, [0, *classes]))
+
+
+def test_class_probabilities_are_means_over_the_pixels_without_background() -> None:
+    nt_prob = np.array([[[0.8, 0.0, 0.2]], [[0.1, 0.4, 0.8]], [[0.1, 0.6, 0.0]]])
+
+    probability = class_probabilities(np.array([[1, 1, 2]]), nt_prob)
+
+    assert probability.dtype == np.float32
+    assert probability.tolist() == [pytest.approx([0.5 / 1.2, 0.7 / 1.2]), [1.0, 0.0]]
+
+
+def test_class_probabilities_sum_to_one_even_if_a_nucleus_is_certainly_background() -> None:
+    nt_prob = np.zeros((4, 2, 2), np.float32)
+    nt_prob[0] = 1
+
+    assert class_probabilities(np.ones((2, 2), np.int32), nt_prob).tolist() == [pytest.approx([1 / 3] * 3)]
+
+
+def test_no_nuclei_have_no_probabilities_at_any_temperature() -> None:
+    probability = class_probabilities(np.zeros((4, 4), np.int32), np.full((6, 4, 4), 1 / 6, np.float32))
+
+    assert probability.shape == calibrated(probability, 2).shape == (0, 5)
+
+
+@given(
+    hnp.arrays(np.float32, (3, 4), elements=st.floats(0, 1, width=16)),
+    st.floats(0.05, 20),
+)
+def test_calibration_keeps_the_order_of_the_classes_and_sums_to_one(weights: np.ndarray, temperature: float) -> None:
+    weights[:, 0] += 0.125
+    probability = weights / weights.sum(axis=1, keepdims=True)
+
+    scaled = calibrated(probability, temperature)
+
+    ordered = np.take_along_axis(scaled, probability.argsort(axis=1), axis=1)
+    assert scaled.sum(axis=1).tolist() == pytest.approx([1, 1, 1])
+    assert (np.diff(ordered, axis=1) >= 0).all()
+    if temperature > 1:
+        assert (scaled.max(axis=1) <= probability.max(axis=1) + 1e-6).all()
+
+
+def test_temperature_one_changes_nothing() -> None:
+    probability = np.array([[0.7, 0.2, 0.1]], np.float32)
+
+    assert np.array_equal(calibrated(probability, 1.0), probability)
