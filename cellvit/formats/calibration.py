@@ -33,6 +33,10 @@ class Reliability(Record):
     n: int
 
 
+ALL_CLASSES: Final = "all"
+"""Name of the count of all nuclei, whatever their class."""
+
+
 class UnitCounts(Record):
     """True and predicted nuclei of one patient (or tile), of all classes together ("all") and by class."""
 
@@ -46,8 +50,8 @@ class CountBound(Record):
 
     Attributes:
         class_name: A nuclear class, or "all".
-        share: NaN if there are too few units for the stated coverage.
-        n_units: Units from which it was computed.
+        share: NaN if there are too few units for the stated coverage, or if no unit has a nucleus of the class.
+        n_units: Units from which it was computed, 0 without a nucleus of the class; one that several splits validate counts once.
         test_covered, test_n: Test units whose true count lies in their interval, of how many.
     """
 
@@ -63,15 +67,17 @@ class DecoderCalibration(Document):
 
     Attributes:
         status: fitted; or absent, with the reason (no decoder, or no validation tiles).
+        note: What of it could not be fitted, and how that of a final model was pooled, in words.
         temperature: Exponent 1 / temperature of the class probabilities of a nucleus before they are normalised; 1
             changes nothing.
         n_nuclei: Nuclei of the validation tiles from which it was fitted.
-        before, after: Reliability on the test tiles with temperature 1 and with this temperature; on the validation tiles
-            for a final model, which has no test tiles.
+        before, after: Reliability on the test tiles with temperature 1 and with this temperature; None without test tiles.
+            For a final model the nuclei of the tests of all splits, each with the temperature of its own split.
         unit: What is exchangeable with a new image: patient where every tile names its patient, else tile.
         level: Stated coverage of the intervals of counts.
-        units: The validation units.
-        counts: One bound for each class, and one for all.
+        units: The validation units; for a final model those of all splits.
+        counts: One bound for all nuclei, then one for each class. The coverage of a final model is the sum over the tests of
+            the splits, each with the bounds of its own split.
     """
 
     format: Literal["cellvit-calibration"] = "cellvit-calibration"
@@ -80,6 +86,7 @@ class DecoderCalibration(Document):
     family: str
     status: Literal["fitted", "absent"]
     reason: str = ""
+    note: str = ""
     temperature: Number = 1.0
     n_nuclei: int = 0
     before: Reliability | None = None

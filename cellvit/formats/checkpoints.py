@@ -1,23 +1,15 @@
 """Checkpoints: safetensors with a `CheckpointHeader` in the metadata; nothing is pickled, and no torch is needed."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from cellvit.errors import AbsentModelError, ContractError
-from cellvit.formats.atomic import replacing
-from cellvit.formats.content import HEADER_KEY
-from cellvit.formats.digests import OwnDigest, arrays_sha256, check_unchanged, missing, remake, text_sha256
+from cellvit.errors import AbsentModelError
+from cellvit.formats.digests import OwnDigest, check_unchanged
 from cellvit.formats.documents import Digests, Document, Number, Record
-
-Arrays = Mapping[str, np.ndarray]
-"""Weights by name."""
+from cellvit.formats.headed import Arrays, arrays_of, headed_digest, header_of, write_headed
 
 
 class StartWeights(Record):
@@ -104,19 +96,7 @@ def read_header(path: Path) -> CheckpointHeader:
         MissingInputError: The file does not exist.
         ContractError: It is not a checkpoint of this project.
     """
-    if not path.exists():
-        raise missing(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = CheckpointHeader.model_validate(json.loads((file.metadata() or {})[HEADER_KEY]))
-    except (SafetensorError, OSError, KeyError, ValueError) as error:  # pydantic's error is a ValueError
-        raise ContractError(
-            f"{path}: this is not a checkpoint of cellvit-optimus ({error}). Fix: {remake(path)}"
-        ) from error
-    expected = CheckpointHeader.model_fields["version"].default
-    if header.version != expected:
-        raise ContractError(f"{path}: expected version {expected}, found {header.version}. Fix: {remake(path)}")
-    return header
+    return header_of(path, CheckpointHeader, "checkpoint")
 
 
 def read_checkpoint(path: Path) -> tuple[CheckpointHeader, dict[str, np.ndarray]]:
@@ -131,35 +111,16 @@ def read_checkpoint(path: Path) -> tuple[CheckpointHeader, dict[str, np.ndarray]
     header = read_header(path)
     if header.status == "absent":
         raise AbsentModelError(f"{path}: {header.reason}")
-    weights = _read_weights(path)
-    check_unchanged(path, _digest(header, weights))
+    weights = arrays_of(path)
+    check_unchanged(path, headed_digest(header, weights))
     return header, weights
 
 
 def checkpoint_digest(path: Path) -> OwnDigest:
     """The digest that a checkpoint records of itself, and the one of what it holds; errors as of `read_header`."""
-    return _digest(read_header(path), _read_weights(path))
+    return headed_digest(read_header(path), arrays_of(path))
 
 
 def write_checkpoint(path: Path, header: CheckpointHeader, weights: Arrays) -> None:
     """Write weights and header; the bytes depend on nothing else."""
-    arrays = {name: np.asarray(weights[name], order="C") for name in sorted(weights)}
-    header = header.model_copy(update={"weights_sha256": arrays_sha256(arrays.items())})
-    header = header.model_copy(update={"sha256": _header_sha256(header)})
-    with replacing(path) as temporary:
-        # safetensors' own save_file gives a file that only its owner may read
-        temporary.write_bytes(save(arrays, metadata={HEADER_KEY: header.model_dump_json()}))
-
-
-def _digest(header: CheckpointHeader, weights: Arrays) -> OwnDigest:
-    actual = header.model_copy(update={"weights_sha256": arrays_sha256(sorted(weights.items()))})
-    return OwnDigest(header.sha256, _header_sha256(actual))
-
-
-def _header_sha256(header: CheckpointHeader) -> str:
-    return text_sha256(header.model_copy(update={"sha256": ""}).model_dump_json())
-
-
-def _read_weights(path: Path) -> dict[str, np.ndarray]:
-    with safe_open(path, framework="numpy") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+    write_headed(path, header, weights)

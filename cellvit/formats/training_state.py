@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from cellvit.formats.atomic import remove_unfinished, replacing
-from cellvit.formats.checkpoints import Arrays
 from cellvit.formats.content import HEADER_KEY
 from cellvit.formats.digests import arrays_sha256, combined, differences
+from cellvit.formats.headed import Arrays
 from cellvit.formats.history import RoundRecord
 from cellvit.formats.locks import locked
 from cellvit.formats.writing import PARTIAL

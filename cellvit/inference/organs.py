@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int
 
-from cellvit.data.batches import IDENTITY
 from cellvit.formats.hdf5 import Rows
 from cellvit.inference.blocks import check_same_encoder
+from cellvit.inference.cls_tokens import read_cls
 from cellvit.inference.loading import Loaded, load_module
 from cellvit.models.organ_head import OrganHead
 
@@ -31,10 +31,3 @@ def predict_organs(
     cls = torch.from_numpy(read_cls(features, rows)).to(head.device)
     probabilities: Float32[np.ndarray, "r organs"] = head.module.probabilities(cls).cpu().numpy()
     return probabilities
-
-
-def read_cls(features: Rows, rows: Int[np.ndarray, " r"]) -> Float32[np.ndarray, "r dim"]:
-    """CLS tokens of the identity view, 6 KB per tile at the width of H-optimus."""
-    cls = np.empty((len(rows), features.shape("cls")[-1]), np.float32)
-    features.read_into("cls", rows, cls, (IDENTITY,))
-    return cls

@@ -1,4 +1,4 @@
-"""Charts of the page as SVG: the comparison of systems, and training curves."""
+"""Charts of the page as SVG: the comparison of systems, training curves, and reliability of class probabilities."""
 
 import io
 import math
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from cellvit.formats.calibration import DecoderCalibration, Reliability
 from cellvit.formats.documents import Values
 from cellvit.report.wording import metric_of, system_label
 
@@ -58,6 +59,14 @@ _STEP: Final = 0.17
 
 _TRAIN, _VALIDATE, _SELECTED = "#0072b2", "#d55e00", "#4d4d4d"
 """Blue and vermilion of Okabe and Ito, grey for the selected step. The line styles differ too."""
+
+_BEFORE, _AFTER = "#e69f00", "#0072b2"
+"""Orange and blue of Okabe and Ito: reliability before and after the temperature. The markers differ too."""
+
+_RELIABILITY_COLUMNS: Final = 5
+_RELIABILITY_INCHES: Final = (2.2, 2.2)
+_LEAST_IN_BIN: Final = 10
+"""Nuclei of a bin that is drawn: the accuracy of fewer is noise, with a standard deviation above 0.15."""
 
 _COLUMNS: Final = 4
 _PANEL_INCHES: Final = (2.75, 1.85)
@@ -139,6 +148,38 @@ def training_curves(history: pd.DataFrame, *, selected: int) -> str:
         ]
         figure.legend(handles=legend, loc="outside upper left", ncols=3, frameon=False)
         return _as_svg(figure)
+
+
+def reliability_charts(panels: Mapping[str, DecoderCalibration]) -> str:
+    """SVG with a small reliability diagram for each decoder, by its label: the diagonal is perfect."""
+    n_rows = -(-len(panels) // _RELIABILITY_COLUMNS)
+    n_columns = min(len(panels), _RELIABILITY_COLUMNS)
+    width, height = _RELIABILITY_INCHES
+    with mpl.rc_context(_LOOK):
+        figure = Figure(figsize=(n_columns * width, n_rows * height + 0.6), layout="constrained")
+        axes = list(figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True).flat)
+        for axis, (label, calibration) in zip(axes, panels.items(), strict=False):
+            axis.set_title(label.replace(" (", "\n("))
+            axis.plot([0, 1], [0, 1], color=_SELECTED, linewidth=1, linestyle=":")
+            _draw_reliability(axis, calibration.before, _BEFORE, "s--")
+            _draw_reliability(axis, calibration.after, _AFTER, "o-")
+            axis.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        figure.supxlabel("mean probability of the predicted class", fontsize=9)
+        figure.supylabel("share of right classes", fontsize=9)
+        legend = [
+            Line2D([], [], color=_BEFORE, marker="s", markersize=4, linestyle="--", label="as predicted"),
+            Line2D([], [], color=_AFTER, marker="o", markersize=4, label="with the temperature"),
+        ]
+        figure.legend(handles=legend, loc="outside upper left", ncols=2, frameon=False)
+        return _as_svg(figure)
+
+
+def _draw_reliability(axis: Axes, reliability: Reliability | None, colour: str, style: str) -> None:
+    bins = [] if reliability is None else [one for one in reliability.bins if one.n >= _LEAST_IN_BIN]
+    means, shares = [one.mean_probability for one in bins], [one.accuracy for one in bins]
+    axis.plot(means, shares, style, color=colour, markersize=4)
 
 
 def _draw_systems(axis: Axes, metric: str, row: int, systems: Mapping[str, Values]) -> None:

@@ -10,11 +10,13 @@ from cellvit.config.settings import Settings
 from cellvit.errors import ContractError
 from cellvit.evaluation.summary import Keyed
 from cellvit.evaluation.training_record import TrainingRecord, training_record
+from cellvit.formats.calibration import DecoderCalibration
 from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.dataset import DataSet
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.features import FeatureCheck
 from cellvit.formats.gallery import Gallery
+from cellvit.formats.novelty import NoveltyHeader
 from cellvit.formats.own_check import OwnDataCheck
 from cellvit.formats.summary import SummaryRow
 from cellvit.formats.tiles import FoldsCheck, FoldSummary, TargetCheck
@@ -25,8 +27,8 @@ from cellvit.taxonomy import ONE_DECODER, SHARED_FAMILY
 Key = tuple[str, str]
 """Split and family."""
 
-OfDecoder = TypeVar("OfDecoder", CheckpointHeader, WatershedChoice, FamilyEvaluation, Gallery)
-OfSplit = TypeVar("OfSplit", RoutedEvaluation, OrganHeadEvaluation)
+OfDecoder = TypeVar("OfDecoder", CheckpointHeader, WatershedChoice, FamilyEvaluation, Gallery, DecoderCalibration)
+OfSplit = TypeVar("OfSplit", RoutedEvaluation, OrganHeadEvaluation, NoveltyHeader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Decoder:
     watershed: WatershedChoice | None = None
     evaluation: FamilyEvaluation | None = None
     gallery: Gallery | None = None
+    calibration: DecoderCalibration | None = None
 
     @property
     def is_shared(self) -> bool:
@@ -54,6 +57,7 @@ class Decoder:
             self.watershed and self.watershed.model_copy(update=name),
             self.evaluation and self.evaluation.model_copy(update=name),
             self.gallery and self.gallery.model_copy(update=name),
+            self.calibration and self.calibration.model_copy(update=name),
         )
 
 
@@ -72,6 +76,7 @@ class ReportData:
     Attributes:
         dataset: Classes, organs, resolution and licence of the tiles.
         marks: What must be shown beside every value: simulated data, the mark of the encoder.
+        novelties: Headers of the novelty models of the splits.
         finals: Models that were trained on all folds (`snakemake final`), OrganHead last.
     """
 
@@ -88,6 +93,7 @@ class ReportData:
     timings: tuple[Timing, ...]
     folds_checks: tuple[FoldsCheck, ...] = ()
     own_checks: tuple[OwnDataCheck, ...] = ()
+    novelties: tuple[NoveltyHeader, ...] = ()
     finals: tuple[FinalModel, ...] = ()
 
     @property
@@ -118,6 +124,11 @@ class ReportData:
         }
 
     @property
+    def calibrations(self) -> tuple[DecoderCalibration, ...]:
+        """Calibrations of decoders, absent ones included."""
+        return tuple(decoder.calibration for decoder in self.decoders if decoder.calibration is not None)
+
+    @property
     def watersheds(self) -> tuple[WatershedChoice, ...]:
         """Watershed choices, absent ones included."""
         return tuple(decoder.watershed for decoder in self.decoders if decoder.watershed is not None)
@@ -130,6 +141,7 @@ def pair_decoders(
     watersheds: Iterable[WatershedChoice] = (),
     evaluations: Iterable[FamilyEvaluation] = (),
     galleries: Iterable[Gallery] = (),
+    calibrations: Iterable[DecoderCalibration] = (),
 ) -> tuple[Decoder, ...]:
     """Decoders with everything that belongs to them, by the split and family that each document records.
 
@@ -144,8 +156,9 @@ def pair_decoders(
     chosen = _by_key("watershed choice", watersheds, headers)
     evaluated = _by_key("evaluation", evaluations, headers)
     pictured = _by_key("gallery", galleries, headers)
+    calibrated = _by_key("calibration", calibrations, headers)
     return tuple(
-        Decoder(header, history, chosen.get(key), evaluated.get(key), pictured.get(key))
+        Decoder(header, history, chosen.get(key), evaluated.get(key), pictured.get(key), calibrated.get(key))
         for (key, header), (_, history) in zip(headers.items(), trainings, strict=True)
     )
 

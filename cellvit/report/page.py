@@ -9,7 +9,7 @@ from cellvit.evaluation.grading import grade_counts
 from cellvit.evaluation.images import HATCH_COLOUR, HV_COLOURS, NP_COLOURS, colour_bar_png, svg_uri
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.gallery import Gallery, GalleryTile, Rank
-from cellvit.report import confusion, decoders, final, integrity, origin, results, sources, verdict
+from cellvit.report import confusion, decoders, doubt, final, integrity, origin, results, sources, verdict
 from cellvit.report.cells import Table
 from cellvit.report.charts import comparison_chart, training_curves
 from cellvit.report.data import Decoder, ReportData
@@ -77,6 +77,9 @@ def _context(data: ReportData) -> dict[str, Any]:
         "sources": _source_parts(data),
         "families": tuple(map(_family, data.evaluations)),
         "organs": _organ_parts(data),
+        "doubt_lines": doubt.conclusions(data.calibrations, data.novelties),
+        "doubt_note": doubt.EXPLANATION,
+        "doubt": _doubt_parts(data),
         "training": tuple(map(_training, data.decoders)),
         "checks": _check_parts(data),
         "data": origin.data_table(data.settings, data.dataset),
@@ -108,6 +111,19 @@ def _source_parts(data: ReportData) -> tuple[Part, ...]:
     """Values by source of the tiles; nothing where no tile names its source."""
     tables = _with_rows([sources.source_table(data.evaluations)])
     return (Part(sources.HEADING, tables, note=sources.EXPLANATION),) if tables else ()
+
+
+def _doubt_parts(data: ReportData) -> tuple[Part, ...]:
+    """Reliability of the decoders and bounds of their counts by split, then tiles unlike the training data."""
+    parts = []
+    for split in dict.fromkeys(one.split for one in data.calibrations):
+        of_split = [one for one in data.calibrations if one.split == split]
+        chart, alt = doubt.reliability_chart(of_split)
+        parts.append(Part(f"Class probabilities, split {split}", (doubt.probability_table(of_split),), chart, alt))
+        counts = _with_rows(map(doubt.count_table, of_split))
+        parts.append(Part(f"Intervals of counts, split {split}", counts))
+    parts.append(Part("Tiles unlike the training data", _with_rows([doubt.novelty_table(data.novelties)])))
+    return tuple(part for part in parts if part.tables)
 
 
 def _check_parts(data: ReportData) -> tuple[Part, ...]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cellvit.config.steps import BuildReportSettings
 from cellvit.evaluation.summary import with_plain_name
+from cellvit.formats.calibration import DecoderCalibration
 from cellvit.formats.checkpoints import CheckpointHeader, read_header
 from cellvit.formats.content import provenance_of
 from cellvit.formats.dataset import DataSet
@@ -19,6 +20,7 @@ from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, R
 from cellvit.formats.features import FeatureCheck
 from cellvit.formats.gallery import Gallery
 from cellvit.formats.history import read_history
+from cellvit.formats.novelty import read_novelty_header
 from cellvit.formats.own_check import OwnDataCheck
 from cellvit.formats.page import write_page
 from cellvit.formats.summary import SummaryOrigin, read_summary
@@ -49,6 +51,8 @@ class Arguments:
     checkpoints: Annotated[Paths, Input("decoders")]
     histories: Annotated[Paths, Input("training histories, in the order of --checkpoints")]
     watersheds: Annotated[Paths, Input("watershed choices")]
+    calibrations: Annotated[Paths, Input("calibrations of the decoders")] = ()
+    novelties: Annotated[Paths, Input("novelty models of the splits")] = ()
     folds: Annotated[Paths, Input("summaries of the folds")]
     folds_check: Annotated[Paths, Input("check that no image has two roles in a split")] = ()
     own_data: Annotated[Paths, Input("check of a user's data set; none in PanNuke's layout")] = ()
@@ -91,8 +95,9 @@ def _inputs(arguments: Arguments) -> Paths:
         *arguments.target_checks,
         *arguments.feature_checks,
     )
+    doubt = (*arguments.calibrations, *arguments.novelties)
     finals = (*arguments.finals, *arguments.final_watersheds)
-    return (*tables, *evaluations, *checks, *arguments.checkpoints, *arguments.watersheds, *finals)
+    return (*tables, *evaluations, *checks, *arguments.checkpoints, *arguments.watersheds, *doubt, *finals)
 
 
 def _read(arguments: Arguments, data_set: DataSet, marks: tuple[str, ...]) -> ReportData:
@@ -112,6 +117,7 @@ def _read(arguments: Arguments, data_set: DataSet, marks: tuple[str, ...]) -> Re
         timings=read_timings(arguments.timings),
         folds_checks=tuple(_documents(arguments.folds_check, FoldsCheck)),
         own_checks=tuple(_documents(arguments.own_data, OwnDataCheck)),
+        novelties=by_split(settings, map(read_novelty_header, arguments.novelties)),
         finals=pair_finals(map(read_header, arguments.finals), _documents(arguments.final_watersheds, WatershedChoice)),
     )
 
@@ -127,6 +133,7 @@ def _decoders(arguments: Arguments) -> tuple[Decoder, ...]:
         watersheds=_documents(arguments.watersheds, WatershedChoice),
         evaluations=evaluations,
         galleries=_documents(arguments.galleries, Gallery),
+        calibrations=_documents(arguments.calibrations, DecoderCalibration),
     )
     return tuple(one.with_plain_name for one in decoders) if settings.families is None else decoders
 

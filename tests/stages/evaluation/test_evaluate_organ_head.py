@@ -6,7 +6,8 @@ import torch
 
 from cellvit.errors import IntegrityError
 from cellvit.formats.features import open_features
-from cellvit.inference.organs import load_organ_head, read_cls
+from cellvit.inference.cls_tokens import read_cls
+from cellvit.inference.organs import load_organ_head
 from cellvit.taxonomy import ORGANS
 
 TEST_ORGANS = ["Colon", "Stomach", "Skin", "Colon", "Liver", "Skin"]
