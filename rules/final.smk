@@ -70,3 +70,28 @@ use rule build_report as build_report_final with:
         "<results>/logs/build_report/final.log",
     message:
         "Write the page of the run with its final models"
+
+
+use rule gather_bundle as gather_bundle_final with:
+    input:
+        checkpoints=expand("<results>/checkpoints/final/hovernet_{family}.safetensors", family=FAMILIES),
+        watersheds=expand("<results>/watershed/final/{family}.json", family=FAMILIES),
+        calibrations=expand("<results>/calibration/final/{family}.json", family=FAMILIES),
+        novelty="<results>/calibration/final/novelty.safetensors",
+        organ_head="<results>/checkpoints/final/organ_head.safetensors" if graph.has_organ_head else [],
+        routed=expand("<results>/evaluation/split{split}/routed.json", split=ROUTED),
+        feature_checks=expand("<results>/features/fold{fold}_check.json", fold=FOLDS),
+        summary="<results>/summary.csv",
+        summary_origin="<results>/summary.json",
+    output:
+        decoders=expand("<results>/bundles/final/hovernet_{family}.safetensors", family=FAMILIES),
+        watersheds=expand("<results>/bundles/final/watershed_{family}.json", family=FAMILIES),
+        calibrations=expand("<results>/bundles/final/calibration_{family}.json", family=FAMILIES),
+        novelty="<results>/bundles/final/novelty.safetensors",
+        organ_head=["<results>/bundles/final/organ_head.safetensors"] if graph.has_organ_head else [],
+        card="<results>/bundles/final/README.md",
+        bundle="<results>/bundles/final/bundle.json",
+    log:
+        "<results>/logs/gather_bundle/final.log",
+    message:
+        "Gather the final models into a bundle"

@@ -29,18 +29,9 @@ class Level(NamedTuple):
     channels: PositiveInt
 
 
-_OF_WEIGHTS: Final = frozenset(
-    {
-        "pretrained",
-        "pretrained_cfg",
-        "pretrained_cfg_overlay",
-        "pretrained_strict",
-        "checkpoint_path",
-        "cache_dir",
-        "features_only",
-    }
-)
-"""Arguments of timm.create_model that load weights, or change what a model gives."""
+_LOADING: Final = ("pretrained", "checkpoint", "cache", "url", "file", "cfg", "features_only")
+"""Parts of the names of those arguments of timm.create_model that load from a file or an address, or change what a model
+gives."""
 
 
 class EncoderPreset(Section):
@@ -83,7 +74,7 @@ class EncoderPreset(Section):
     @classmethod
     def _names_no_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
         """Weights come from encoder.weights alone; else trained weights could run under the mark "untrained"."""
-        if found := sorted(_OF_WEIGHTS & arguments.keys()):
+        if found := [name for name in arguments if any(part in name for part in _LOADING)]:
             raise ValueError(
                 f"must not have {', '.join(found)}: weights are named by encoder.weights (published, random or a file), and "
                 "nothing else loads any; remove it"

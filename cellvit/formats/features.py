@@ -23,6 +23,9 @@ FEATURES: Final = Format(
     ),
 )
 
+WEIGHTS: Final = "data:weights"
+"""Name that provenance gives to the file of the encoder's weights; random weights have none."""
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureBatch:

@@ -18,7 +18,7 @@ from cellvit.evaluation.feature_checks import check_recomputed, check_sizes, che
 from cellvit.formats.content import provenance_of
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import write_document
-from cellvit.formats.features import FeatureCheck, check_extracted_from, open_features, read_features
+from cellvit.formats.features import WEIGHTS, FeatureCheck, check_extracted_from, open_features, read_features
 from cellvit.formats.hdf5 import Store
 from cellvit.formats.tiles import open_tiles
 from cellvit.inference.features import Extraction
@@ -74,7 +74,10 @@ def run(arguments: Arguments) -> None:
         checks = passed_checks(str(features.path), results, fix=_again(features))
         document = FeatureCheck(
             provenance=provenance_of(
-                arguments.check, [arguments.tiles, arguments.features], settings.model_dump(mode="json")
+                arguments.check,
+                [arguments.tiles, arguments.features],
+                settings.model_dump(mode="json"),
+                outside={WEIGHTS: weights} if weights else {},
             ),
             fold_id=features.path.stem,
             n_tiles=statistics.n_tiles,

@@ -11,7 +11,7 @@ import torch
 from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.formats.content import provenance_of
 from cellvit.formats.digests import sha256_of
-from cellvit.formats.features import FEATURES, FeatureBatch, append_features
+from cellvit.formats.features import FEATURES, WEIGHTS, FeatureBatch, append_features
 from cellvit.formats.hdf5 import Store
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import open_tiles
@@ -72,7 +72,7 @@ def _write(extraction: Extraction, n_tiles: int, writer: StoreWriter) -> None:
 
 
 def _provenance(arguments: Arguments, encoder: Encoder) -> Provenance:
-    weights = {"data:weights": sha256_of(encoder.weights)} if encoder.weights else {}
+    weights = {WEIGHTS: sha256_of(encoder.weights)} if encoder.weights else {}
     settings = arguments.settings.model_dump(mode="json")
     origin = provenance_of(arguments.features, [arguments.tiles], settings, outside=weights)
     return origin.model_copy(update={"encoder_mark": arguments.settings.encoder.mark})

@@ -12,7 +12,7 @@ from cellvit.data.pannuke import fold_files, read_names, read_types
 from cellvit.errors import CellvitError, ContractError, MissingInputError
 from cellvit.formats.checkpoints import read_header
 from cellvit.workflow.data_set import data_set_of, settings_for
-from cellvit.workflow.graph import start_file
+from cellvit.workflow.start_file import start_file
 
 _HUB_SECONDS: Final = 15
 """Time that the hub has to answer."""
