@@ -14,6 +14,7 @@ COUNTS: str = "counts.csv"
 OVERLAY: str = "overlay.png"
 AREA: str = "area.geojson"
 PAGE: str = "report.html"
+ANNDATA: str = "nuclei.h5ad"
 
 
 class ImageFacts(Record):
@@ -76,6 +77,8 @@ class SlideRun(Document):
     """What was predicted for one image.
 
     Attributes:
+        key: Digest of everything that decides the result: image, models, settings and code. A finished prediction with the
+            same key is not repeated.
         models: Name of each bundle and its digest.
         licence: What the licences of the models mean for the predictions.
         commercial_use: False if they forbid it; None if that is not known.
@@ -92,6 +95,7 @@ class SlideRun(Document):
 
     format: Literal["cellvit-prediction"] = "cellvit-prediction"
     version: int = 1
+    key: str = ""
     image: ImageFacts
     models: dict[str, str]
     licence: str
@@ -112,3 +116,9 @@ class SlideRun(Document):
     computed_on: str
     versions: dict[str, str]
     seconds: dict[str, float]
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What every picture and page of this prediction must say, as sentences: its marks, and a licence that restricts its use."""
+        marks = tuple(f"Attention: {mark}." for mark in self.provenance.marks)
+        return (*marks, f"No commercial use: {self.licence.rstrip('.')}.") if self.commercial_use is False else marks
