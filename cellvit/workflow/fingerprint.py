@@ -14,7 +14,9 @@ from typing import Final
 
 import cellvit
 
-COMPUTING: Final = ("models", "losses", "data", "metrics", "hover", "training", "inference", "evaluation", "report")
+COMPUTING: Final = (
+    *("models", "losses", "data", "metrics", "hover", "training", "inference", "evaluation", "prediction", "report"),
+)
 """Rooms whose code decides results."""
 
 _ROOT: Final = Path(cellvit.__file__).parent
@@ -26,9 +28,15 @@ _DIGITS: Final = 16
 @cache
 def code_fingerprint(step: str) -> str:
     """Hex digest over the code of a step, such as ``prepare_fold``."""
-    start = _ROOT / "stages" / f"{step}.py"
+    return modules_fingerprint(f"stages/{step}.py")
+
+
+@cache
+def modules_fingerprint(*modules: str) -> str:
+    """Hex digest over the code of modules, by their paths in the package, and of the modules that they reach."""
+    starts = [_ROOT / module for module in modules]
     digest = hashlib.sha256(_format_versions().encode())
-    for path in sorted({start, *_reached(start)}):
+    for path in sorted({*starts, *(found for start in starts for found in _reached(start))}):
         digest.update(f"{path.relative_to(_ROOT)}\0{_module(path)[0]}\0".encode())
     return digest.hexdigest()[:_DIGITS]
 

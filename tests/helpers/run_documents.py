@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from cellvit.config.settings import load_settings
+from cellvit.formats.calibration import CountBound, DecoderCalibration, Reliability, ReliabilityBin
 from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.documents import Check, Value
@@ -11,6 +12,7 @@ from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, R
 from cellvit.formats.features import FeatureCheck
 from cellvit.formats.gallery import Gallery, GalleryTile, Picture
 from cellvit.formats.history import HOVERNET_HISTORY
+from cellvit.formats.novelty import FlaggedShare, NoveltyHeader
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.summary import SummaryRow
 from cellvit.formats.tiles import FoldsCheck, FoldSummary, TargetCheck
@@ -88,6 +90,44 @@ def watershed(family: str) -> WatershedChoice:
     of = {"provenance": PROVENANCE, "split": "1", "family": family, "status": "tuned", "method": "hovernet"}
     classical = {"classical": {"otsu_factor": 0.9}, "classical_value": values(bpq=0.31)["bpq"]}
     return WatershedChoice(**of, select_by="bpq", parameters=parameters, tried=tried, **classical)
+
+
+def reliability(error: float) -> Reliability:
+    bins = [ReliabilityBin(n=0, mean_probability=NAN, accuracy=NAN)] * 5
+    bins += [ReliabilityBin(n=50, mean_probability=p, accuracy=p - error) for p in (0.55, 0.65, 0.75, 0.85, 0.95)]
+    return Reliability(bins=tuple(bins), error=error, n=250)
+
+
+def calibration(family: str, **fields) -> DecoderCalibration:
+    given = {
+        "status": "fitted",
+        "temperature": 1.8,
+        "n_nuclei": 1234,
+        "before": reliability(0.2),
+        "after": reliability(0.03),
+        "unit": "patient",
+        "counts": (
+            CountBound(class_name="all", share=0.25, n_units=20, test_covered=9, test_n=10),
+            CountBound(class_name="Dead", share=2.0, n_units=20, test_covered=2, test_n=10),
+        ),
+    }
+    return DecoderCalibration(provenance=PROVENANCE, split="1", family=family, **given | fields)
+
+
+def absent_calibration(family: str) -> DecoderCalibration:
+    return DecoderCalibration(
+        provenance=PROVENANCE, split="1", family=family, status="absent", reason="no validation tiles"
+    )
+
+
+def novelty(**fields) -> NoveltyHeader:
+    shares = (
+        FlaggedShare(role="train", n=200, n_flagged=0),
+        FlaggedShare(role="test", n=400, n_flagged=30),
+        FlaggedShare(role="test", organ="Bile-duct", n=100, n_flagged=30),
+    )
+    given = {"status": "fitted", "threshold": 1.5, "shares": shares}
+    return NoveltyHeader(provenance=PROVENANCE, split="1", **given | fields)
 
 
 def gallery(family: str, *, split: str = "1", tiles_per_rank: int = 2) -> Gallery:

@@ -1,0 +1,22 @@
+"""Stage `index_predictions`: predictions of all images -> a page with thumbnails, and a table of counts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cellvit.prediction.outputs.index import write_index
+from cellvit.workflow.arguments import Code, Input, Output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """What the step reads and writes; names match the rule's input, output and params."""
+
+    runs: Annotated[tuple[Path, ...], Input("run.json of every image")]
+    page: Annotated[Path, Output("HTML to write; the table lies beside it")]
+    code: Code = ""
+
+
+def run(arguments: Arguments) -> None:
+    """Write the page and the table."""
+    write_index(arguments.page.parent)

@@ -1,0 +1,218 @@
+"""The command `cellvit predict` from images to files."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from predictions import features_of, results, run_of, write_png
+from small_bundle import discs
+
+WriteDiscs = Callable[..., Path]
+Predict = Callable[..., int]
+
+
+def test_discs_of_an_image_are_found_with_their_classes(
+    tmp_path: Path, write_discs: WriteDiscs, predict: Predict
+) -> None:
+    image = write_discs(300, 400)
+
+    code = predict(image, out=tmp_path / "out")
+
+    _, labels, _ = discs(300, 400, 0)
+    n_drawn = len(np.unique(labels)) - 1  # of which many overlap
+    run = run_of(tmp_path / "out" / "discs")
+    assert code == 0
+    assert 0.6 * n_drawn < run["n_nuclei"] <= n_drawn
+    assert run["n_nuclei"] == len(features_of(tmp_path / "out" / "discs")) == run["counts"][0]["n"]
+    assert {count["class_name"]: count["n"] > 0 for count in run["counts"]}["Neoplastic"]
+    assert not (tmp_path / "out" / "discs" / ".work").exists()
+
+
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [
+        pytest.param(40, 1, id="one_pixel_wide"),
+        pytest.param(1, 1, id="one_pixel"),
+        pytest.param(100, 80, id="smaller_than_a_tile"),
+        pytest.param(257, 300, id="one_pixel_more_than_a_tile"),
+        pytest.param(256, 256, id="one_tile"),
+    ],
+)
+def test_images_of_any_size_are_predicted(
+    tmp_path: Path, write_discs: WriteDiscs, predict: Predict, height: int, width: int
+) -> None:
+    image = write_discs(height, width)
+
+    code = predict(image, out=tmp_path / "out")
+
+    boxes = np.array([points(feature) for feature in features_of(tmp_path / "out" / "discs")]).reshape(-1, 4)
+    assert code == 0
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, 2:] <= [width, height]).all()
+
+
+def test_an_image_without_nuclei_says_so(tmp_path: Path, predict: Predict) -> None:
+    image = write_png(tmp_path / "plain.png", np.full((300, 300, 3), (235, 200, 220), np.uint8))
+
+    code = predict(image, out=tmp_path / "out")
+
+    run = run_of(tmp_path / "out" / "plain")
+    assert (code, run["n_nuclei"]) == (0, 0)
+    assert "No nuclei were found in the analysed area." in run["warnings"]
+
+
+def test_a_slide_without_tissue_says_so(tmp_path: Path, predict: Predict) -> None:
+    image = write_png(tmp_path / "glass.png", np.full((700, 700, 3), 245, np.uint8))
+
+    code = predict(image, out=tmp_path / "out", options=("--area", "tissue"))
+
+    run = run_of(tmp_path / "out" / "glass")
+    assert (code, run["n_nuclei"], run["n_tiles"]) == (0, 0, 0)
+    assert run["warnings"][0].startswith("Nothing was analysed")
+
+
+def test_a_folder_without_images_is_refused(
+    tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    code = predict(empty, out=tmp_path / "out")
+
+    assert code == 3
+    assert "empty" in capsys.readouterr().err
+
+
+def test_an_unreadable_image_does_not_stop_the_others(
+    tmp_path: Path, write_discs: WriteDiscs, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, last = write_discs(256, 256, name="a"), write_discs(256, 256, name="c")
+    broken = tmp_path / "b.png"
+    broken.write_bytes(first.read_bytes()[:200])
+
+    code = predict(first, broken, last, out=tmp_path / "out")
+
+    error = capsys.readouterr().err
+    assert code == 1
+    assert "1 of 3 images could not be predicted" in error
+    assert "b.png" in error
+    assert run_of(tmp_path / "out" / "a")["n_nuclei"] > 0
+    assert run_of(tmp_path / "out" / "c")["n_nuclei"] > 0
+
+
+def test_a_finished_image_is_skipped_until_something_changes(
+    tmp_path: Path, write_discs: WriteDiscs, predict: Predict, caplog: pytest.LogCaptureFixture
+) -> None:
+    image, out = write_discs(256, 256), tmp_path / "out"
+    caplog.set_level("INFO")
+
+    predict(image, out=out)
+    first = (out / "discs" / "run.json").stat().st_mtime_ns
+    predict(image, out=out)
+    skipped = "finished already" in caplog.text
+    second = (out / "discs" / "run.json").stat().st_mtime_ns
+    predict(image, out=out, options=("--overlap-px", "64"))
+    third = (out / "discs" / "run.json").stat().st_mtime_ns
+    predict(image, out=out, options=("--overlap-px", "64", "--force"))
+    fourth = (out / "discs" / "run.json").stat().st_mtime_ns
+
+    assert skipped
+    assert first == second < third < fourth
+
+
+@pytest.mark.slow
+def test_the_number_of_threads_changes_nothing(tmp_path: Path, write_discs: WriteDiscs, predict: Predict) -> None:
+    image = write_discs(1100, 1100)  # 64 windows are worth processes
+
+    predict(image, out=tmp_path / "one", options=("--threads", "1"))
+    predict(image, out=tmp_path / "two", options=("--threads", "2"))
+
+    assert results(tmp_path / "one" / "discs") == results(tmp_path / "two" / "discs")
+
+
+def test_the_average_of_a_bundle_with_itself_is_the_bundle(
+    tmp_path: Path, write_discs: WriteDiscs, predict: Predict, small_bundle: Path
+) -> None:
+    image = write_discs(300, 300)
+
+    predict(image, out=tmp_path / "one")
+    predict(image, out=tmp_path / "both", options=("--model", str(small_bundle)))
+
+    one, both = (features_of(tmp_path / name / "discs") for name in ("one", "both"))
+    assert one == both
+    assert len(run_of(tmp_path / "both" / "discs")["models"]) == 2
+
+
+def test_a_region_holds_the_nuclei_of_the_whole_image_inside_it(
+    tmp_path: Path, write_discs: WriteDiscs, predict: Predict
+) -> None:
+    image = write_discs(700, 700)
+
+    predict(image, out=tmp_path / "whole")
+    predict(image, out=tmp_path / "region", options=("--region", "200,150,300,320"))
+
+    whole, region = (
+        {tuple(points(feature)) for feature in features_of(tmp_path / name / "discs")} for name in ("whole", "region")
+    )
+    assert 0 < len(region) < len(whole)
+    assert region <= whole
+
+
+def test_an_organ_with_a_wrong_name_is_refused_with_the_nearest(
+    tmp_path: Path, write_discs: WriteDiscs, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = predict(write_discs(256, 256), out=tmp_path / "out", options=("--organ", "collon"))
+
+    assert code == 1
+    assert "Fix: write Colon" in capsys.readouterr().err
+
+
+def test_views_are_averaged_if_that_is_asked_for(tmp_path: Path, write_discs: WriteDiscs, predict: Predict) -> None:
+    image = write_discs(256, 256)
+
+    predict(image, out=tmp_path / "one")
+    predict(image, out=tmp_path / "eight", options=("--average-views",))
+
+    one, eight = (run_of(tmp_path / name / "discs")["n_nuclei"] for name in ("one", "eight"))
+    assert abs(one - eight) <= 0.1 * one
+    assert results(tmp_path / "one" / "discs") != results(tmp_path / "eight" / "discs")
+
+
+@pytest.mark.slow
+def test_a_killed_prediction_is_continued_with_equal_output(
+    tmp_path: Path, write_discs: WriteDiscs, predict: Predict, small_bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image, out = write_discs(300, 4700), tmp_path / "out"  # two chunks
+    predict(image, out=tmp_path / "expected")
+    command = [sys.executable, "-m", "cellvit", "predict", str(image), "--model", str(small_bundle), "--out", str(out)]
+    process = subprocess.Popen(
+        [*command, "--device", "cpu", "--mpp", "0.25", "--threads", "1"], stderr=subprocess.DEVNULL
+    )
+    shard = out / "discs" / ".work" / "r00000_c00000.npz"
+    while not shard.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    written = shard.stat().st_mtime_ns
+    left = shard.exists() and not (out / "discs" / "run.json").exists()
+    code = predict(image, out=out)
+
+    assert left
+    assert written
+    assert code == 0
+    assert results(out / "discs") == results(tmp_path / "expected" / "discs")
+
+
+def points(feature: dict) -> list[float]:
+    """Left, top, right and bottom of a nucleus."""
+    rings = feature["geometry"]["coordinates"]
+    flat = np.array(rings[0] if feature["geometry"]["type"] == "Polygon" else rings[0][0], float)
+    return [*flat.min(axis=0).tolist(), *flat.max(axis=0).tolist()]
