@@ -33,8 +33,13 @@ $(DEVELOPMENT): $(READY)
 
 setup: $(READY) ## create .venv with pinned packages (make check adds the tools for development)
 
-demo: $(READY) ## the whole workflow on simulated data, on a CPU, in minutes
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --workflow-profile profiles/demo
+demo: $(READY) ## the whole workflow on simulated data, on a CPU, in minutes, and the nuclei of a simulated slide
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --workflow-profile profiles/demo report bundle
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit simulate_slide data/demo_slide.ome.tif --organ Kidney --seed 1
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit predict data/demo_slide.ome.tif --area tissue --device cpu \
+	  --model results/demo/bundles/split1 --out results/demo/predictions
+	@echo "The training:   results/demo/report/index.html"
+	@echo "The nuclei:     results/demo/predictions/demo_slide/report.html, overlay.png and nuclei.geojson (for QuPath)"
 
 demo-own: $(READY) ## a simulated data set of another kind than PanNuke's, from its folder to the report, in minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit simulate_dataset data/demo_own
@@ -66,4 +71,4 @@ test-slurm: $(DEVELOPMENT) ## test profiles/slurm on a SLURM that is started for
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m slurm tests/slurm
 
 clean: ## remove .venv and the results of the demos
-	rm -rf $(VENV) results/demo results/demo_own data/demo_own results/.cellvit_cache
+	rm -rf $(VENV) results/demo results/demo_own data/demo_own data/demo_slide.ome.tif results/.cellvit_cache

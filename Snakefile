@@ -22,8 +22,11 @@ include: "rules/data.smk"
 include: "rules/features.smk"
 include: "rules/organ_head.smk"
 include: "rules/decoders.smk"
+include: "rules/calibration.smk"
 include: "rules/evaluation.smk"
+include: "rules/bundle.smk"
 include: "rules/final.smk"
+include: "rules/predict.smk"
 
 
 # Each target lists every product of its part of the graph, so that a product that was lost is made again.
@@ -37,6 +40,7 @@ DECODERS = [
     *expand([*rules.train_hovernet.output, *rules.tune_watershed.output], split=SPLITS, family=[*FAMILIES, *REPEATS]),
     *expand(rules.average_maps.output, split=SPLITS, family=AVERAGED),
 ]
+CALIBRATIONS = expand(rules.calibrate.output, split=SPLITS)
 EVALUATIONS = [
     *expand(rules.evaluate_family.output, split=SPLITS, family=[*FAMILIES, *REPEATS]),
     *expand([*rules.evaluate_organ_head.output, *rules.evaluate_routed.output], split=ROUTED),
@@ -47,7 +51,7 @@ EVALUATIONS = [
 rule report:
     default_target: True
     input:
-        MEMBERS + ORGAN_HEADS + DECODERS + EVALUATIONS,
+        MEMBERS + ORGAN_HEADS + DECODERS + CALIBRATIONS + EVALUATIONS,
         rules.build_report.output,
     localrule: True
     message:
@@ -88,7 +92,7 @@ rule decoders:
 
 rule validation:
     input:
-        MEMBERS + ORGAN_HEADS + DECODERS + EVALUATIONS,
+        MEMBERS + ORGAN_HEADS + DECODERS + CALIBRATIONS + EVALUATIONS,
     localrule: True
     message:
         "All evaluations and their summary"
@@ -98,16 +102,44 @@ rule final:
     input:
         expand([*rules.train_hovernet_final.output, *rules.tune_watershed_final.output], family=FAMILIES),
         rules.train_organ_head_final.output if graph.has_organ_head else [],
+        rules.calibrate_final.output,
         rules.build_report_final.output,
     localrule: True
     message:
         "The final models: trained on all folds, tested on none"
 
 
+rule bundle:
+    input:
+        expand(rules.gather_bundle.output, split=SPLITS),
+    localrule: True
+    message:
+        "The models of every split, each in a folder that can be copied"
+
+
+rule predict:
+    input:
+        rules.index_predictions.output,
+        runs=lambda _: expand(rules.predict_image.output, slide=predicted.jobs),
+    localrule: True
+    message:
+        "The nuclei of all images that prediction.images names"
+
+
+rule bundle_final:
+    input:
+        rules.gather_bundle_final.output,
+    localrule: True
+    message:
+        "The final models, in a folder that can be copied"
+
+
 RUN_LOCK = Path(SETTINGS.results) / ".cellvit_run.lock"
 RUN = []  # the lock while the jobs run
 MODELS = expand([*rules.train_organ_head.output], split=ROUTED) + DECODERS
-PRODUCTS_TO_ARCHIVE = [path for path in [*MODELS, *EVALUATIONS, *rules.build_report.output] if is_archived(path)]
+PRODUCTS_TO_ARCHIVE = [
+    path for path in [*MODELS, *CALIBRATIONS, *EVALUATIONS, *rules.build_report.output] if is_archived(path)
+]
 
 
 include: "rules/archive.smk"

@@ -162,6 +162,8 @@ rule build_report:
             "<results>/checkpoints/split{split}/hovernet_{family}_history.csv", split=SPLITS, family=FAMILIES
         ),
         watersheds=expand("<results>/watershed/split{split}/{family}.json", split=SPLITS, family=FAMILIES),
+        calibrations=expand("<results>/calibration/split{split}/{family}.json", split=SPLITS, family=FAMILIES),
+        novelties=expand("<results>/calibration/split{split}/novelty.safetensors", split=SPLITS),
         folds=expand("<results>/tiles/fold{fold}.json", fold=FOLDS),
         folds_check="<results>/tiles/folds_check.json",
         own_data=["<results>/tiles/own_data.json"] if graph.is_own else [],
@@ -202,6 +204,7 @@ rule build_report:
                 family=[*FAMILIES, *REPEATS],
             ),
             *expand(rules.average_maps.output.timing, split=SPLITS, family=AVERAGED),
+            *expand(rules.calibrate.output.timing, split=SPLITS),
         ],
     output:
         page=report(
@@ -231,6 +234,7 @@ rule build_report:
         "--summary-origin {input.summary_origin:q} --evaluations {input.evaluations:q} --tables {input.tables:q} "
         "--galleries {input.galleries:q} --routed {input.routed:q} --organ-heads {input.organ_heads:q} "
         "--checkpoints {input.checkpoints:q} --histories {input.histories:q} --watersheds {input.watersheds:q} "
+        "--calibrations {input.calibrations:q} --novelties {input.novelties:q} "
         "--folds {input.folds:q} --folds-check {input.folds_check:q} --own-data {input.own_data:q} --target-checks {input.target_checks:q} "
         "--feature-checks {input.feature_checks:q} --finals {input.finals:q} --final-watersheds {input.final_watersheds:q} "
         "--timings {input.timings:q} --page {output.page:q} --code {params.code} --timing {output.timing:q} "

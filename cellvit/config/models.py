@@ -116,10 +116,10 @@ class LossSettings(Section):
 class TrainingSettings(Section):
     """Training of the decoders, counted in optimizer steps."""
 
-    steps: PositiveInt | None = Field(
+    steps: NonNegativeInt | None = Field(
         default=None,
         description="optimizer steps of every decoder; null: training.epochs passes over the training folds, but at least "
-        "training.min_steps",
+        "training.min_steps; 0: none, the decoders of training.start_from are tuned and evaluated as they are",
     )
     epochs: PositiveInt = Field(default=50, description="passes over the training folds where training.steps is null")
     min_steps: NonNegativeInt = Field(
@@ -237,6 +237,15 @@ class TrainingSettings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _untrained_is_no_model(self) -> Self:
+        if self.steps == 0 and self.start_from in {SCRATCH, SHARED}:
+            raise ValueError(
+                f"training.steps=0 evaluates decoders as they are, and training.start_from={self.start_from} names none; set "
+                "training.start_from to a checkpoint, or training.steps to 1 or more"
+            )
+        return self
+
     @property
     def start_file(self) -> str:
         """Checkpoint from which the training starts; empty if `start_from` names none."""
@@ -251,4 +260,6 @@ class TrainingSettings(Section):
             >>> TrainingSettings(epochs=50, batch_size=16, min_steps=2000).n_steps(2656)
             8300
         """
-        return self.steps or max(self.epochs * -(-n_tiles // self.batch_size), self.min_steps)
+        if self.steps is not None:
+            return self.steps
+        return max(self.epochs * -(-n_tiles // self.batch_size), self.min_steps)

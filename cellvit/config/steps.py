@@ -81,7 +81,7 @@ class TuneWatershedSettings(Section):
 
 
 class EvaluateSettings(Section):
-    """Settings of `evaluate_organ_head` and `evaluate_family`: none, because their inputs decide everything."""
+    """Settings of `evaluate_organ_head`, `evaluate_family` and `calibrate`: none, because their inputs decide everything."""
 
 
 class EvaluateRoutedSettings(Section):
@@ -103,6 +103,19 @@ class BuildReportSettings(Section):
     settings: Settings = Field(
         description="settings of the run; device, results, cache and prediction have their defaults"
     )
+
+
+class GatherBundleSettings(Section):
+    """Settings of `gather_bundle`: the organs of each decoder, None for all organs that are not left out."""
+
+    decoders: dict[str, tuple[str, ...] | None]
+    left_out_organs: LeftOutOrgans = ()
+
+    def organs_of(self, family: str, organs: tuple[str, ...]) -> tuple[str, ...]:
+        """Organs of a decoder, of all `organs` of the data set."""
+        of_family = self.decoders[family]
+        left = tuple(organ for organ in organs if organ not in self.left_out_organs)
+        return left if of_family is None else of_family
 
 
 def step_settings(settings: Settings, step: str, family: str = "") -> str:
@@ -178,8 +191,12 @@ _SECTIONS: Final[Mapping[str, Callable[[Settings, str], Section]]] = {
     "tune_watershed": lambda s, family: TuneWatershedSettings(watershed=s.of_family(family).watershed),
     "evaluate_organ_head": lambda _, __: EvaluateSettings(),
     "evaluate_family": lambda _, __: EvaluateSettings(),
+    "calibrate": lambda _, __: EvaluateSettings(),
     "evaluate_routed": lambda s, _: EvaluateRoutedSettings(families=s.organs, routing=s.routing),
     "summarize": lambda s, _: SummarizeSettings(quality=s.gates.quality),
     "build_report": _build_report,
+    "gather_bundle": lambda s, _: GatherBundleSettings(
+        decoders=dict(s.decoder_families), left_out_organs=s.left_out_organs
+    ),
     "archive": lambda s, _: s,
 }

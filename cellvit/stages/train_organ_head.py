@@ -18,8 +18,8 @@ from cellvit.formats.content import provenance_of
 from cellvit.formats.tiles import fold_of
 from cellvit.formats.training_state import resuming
 from cellvit.inference.blocks import encoder_record
+from cellvit.inference.cls_tokens import read_cls
 from cellvit.inference.folds import FoldData, open_folds
-from cellvit.inference.organs import read_cls
 from cellvit.models.device import resolve_device
 from cellvit.training.final import NOTHING_CHOSEN, chosen_by_splits
 from cellvit.training.organ_head import OrganTiles, fit_organ_head

@@ -20,7 +20,7 @@ class ChosenBySplits:
     """What the models of the splits choose for the final one.
 
     Attributes:
-        share: Median share of its steps after which the weights of a split were selected, above 0 and at most 1.
+        share: Median share of its steps after which the weights of a split were selected, at most 1; 0 if it has no steps.
         temperature: Median temperature of the OrganHeads; 1 for decoders, which have none.
         selection: The choice in words.
     """
@@ -53,7 +53,7 @@ def chosen_by_splits(paths: Sequence[Path], n_steps: Callable[[int], int]) -> Ch
     headers = [header for header in map(read_header, paths) if header.status == "trained"]
     if not headers:
         return None
-    shares = [header.step / n_steps(header.tiles["train"]) for header in headers]
+    shares = [header.step / max(1, n_steps(header.tiles["train"])) for header in headers]
     listed = ", ".join(f"{header.split}: {share:.3g}" for header, share in zip(headers, shares, strict=True))
     share = median(shares)
     return ChosenBySplits(

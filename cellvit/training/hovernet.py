@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from cellvit.config.evaluation import SelectionSettings
 from cellvit.config.models import DecoderSettings, LossSettings, Precision, TrainingSettings
 from cellvit.config.steps import TrainHovernetSettings
 from cellvit.data.batches import SampledRows, decoder_batches, sequential_rows
-from cellvit.formats.checkpoints import Arrays
 from cellvit.formats.family import FamilyData
 from cellvit.formats.hdf5 import Rows
+from cellvit.formats.headed import Arrays
 from cellvit.formats.history import HOVERNET_HISTORY, RoundRecord
 from cellvit.formats.training_state import StateFile
 from cellvit.inference.blocks import block_positions, stored_blocks
@@ -43,6 +43,10 @@ from cellvit.training.trainable import Trainable, as_tensors
 from cellvit.training.validation import validate
 
 log = logging.getLogger(__name__)
+
+
+_NOTHING_TRAINED: Final = dict.fromkeys(HOVERNET_HISTORY.train, math.nan)
+"""Means over the training tiles of a round without steps (training.steps: 0)."""
 
 
 class RowsByRole(NamedTuple):
@@ -138,7 +142,7 @@ class _Training:
         with closing(self.source.batches(self._sampled(after))) as batches:
             for steps in self.plan.rounds(after):
                 started = time.perf_counter()
-                rate, means = self._trained(steps, batches)
+                rate, means = self._trained(steps, batches) if steps else (0.0, _NOTHING_TRAINED)
                 tiles_per_s = len(steps) * self.plan.tiles_per_step / (time.perf_counter() - started)
                 measured = steps.stop % self.settings.validate_every == 0 or steps.stop == n_steps
                 values = self._validated(pool) if measured else dict.fromkeys(HOVERNET_HISTORY.validate, math.nan)

@@ -54,11 +54,13 @@ class Plan:
                     yield step, rows
 
     def rounds(self, first: int) -> Iterator[range]:
-        """Numbers of the steps of each round, of which the first starts at step `first`.
+        """Numbers of the steps of each round, of which the first starts at step `first`; without any step, one empty round.
 
         Examples:
             >>> list(Plan(np.arange(9), 2, seed=0, n_steps=250, per_round=100).rounds(100))
             [range(100, 200), range(200, 250)]
         """
+        if self.end == 0:
+            yield range(0)
         for start in range(first, self.end, self.per_round):
             yield range(start, min(start + self.per_round, self.end))

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from cellvit.config.base import flattened
-from cellvit.formats.checkpoints import Arrays, CheckpointHeader
+from cellvit.formats.checkpoints import CheckpointHeader
+from cellvit.formats.headed import Arrays
 from cellvit.formats.history import RoundRecord
 from cellvit.formats.training_state import StateFile, TrainingState
 from cellvit.training.trainable import Trainable, as_arrays

@@ -11,9 +11,10 @@ import numpy as np
 from cellvit.config.base import flattened
 from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.errors import AbsentModelError, CellvitError, StaleFileError
-from cellvit.formats.checkpoints import Arrays, CheckpointHeader, StartWeights, read_checkpoint
+from cellvit.formats.checkpoints import CheckpointHeader, StartWeights, read_checkpoint
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.family import FamilyData
+from cellvit.formats.headed import Arrays
 from cellvit.formats.seen import image_digests, seen_tiles
 from cellvit.inference.blocks import ENCODER_SECTIONS
 from cellvit.training.hovernet import RowsByRole

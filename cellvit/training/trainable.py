@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cellvit.formats.checkpoints import Arrays
+from cellvit.formats.headed import Arrays
 from cellvit.formats.training_state import TrainingState, joined, part_of
 from cellvit.training.averaging import WeightAverage
 

@@ -15,11 +15,13 @@ from cellvit.config.steps import step_settings
 from cellvit.data.own_data import OwnData
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
 from cellvit.errors import SettingsError
+from cellvit.formats.bundle import BUNDLE
 from cellvit.formats.dataset import PANNUKE, DataSet
 from cellvit.taxonomy import SHARED_FAMILY, base_family
 from cellvit.workflow.cache import FOLDER
 from cellvit.workflow.data_set import own_data_of, settings_for
 from cellvit.workflow.resources import PANNUKE_FOLD_TILES, TILES_OF_IMAGE, memory_mb, runtime_min, weights_mb
+from cellvit.workflow.start_file import start_file
 
 ForJob = Callable[[Any], Any]
 """Function of a job's wildcards, as Snakemake calls it for `input` and `params`."""
@@ -112,12 +114,15 @@ class Graph:
         return removed_marker(Path(self.settings.results)).exists()
 
     def conclusion(self, since: float) -> list[str]:
-        """First paragraph of summary.txt, and where the reports are, as far as they were written after `since` (seconds)."""
+        """First paragraph of summary.txt, and where reports and bundles are, as far as they were written after `since` (seconds)."""
         results, lines = Path(self.settings.results), []
         for path in (results / "summary.txt", results / "report/index.html", results / "report/final.html"):
             if path.exists() and path.stat().st_mtime >= since:
                 text = path.read_text(encoding="utf-8")
                 lines += text.split("\n\n")[0].splitlines() if path.suffix == ".txt" else [f"Report: {path.resolve()}"]
+        for path in sorted(results.glob(f"bundles/[!.]*/{BUNDLE}")):
+            if path.stat().st_mtime >= since:
+                lines.append(f"Bundle: {path.resolve().parent}")
         return lines
 
     def step(self, name: str) -> ForJob:
@@ -154,6 +159,11 @@ class Graph:
             return [path.format(fold=fold, **names) for fold in folds(wildcards)]
 
         return found
+
+    def of_families_and_folds(self, path: str, *roles: str) -> ForJob:
+        """`path` for every decoder's {family}, and of each for the folds that have one of `roles`; for `input`."""
+        found = [self.of_folds(path.replace("{family}", family), *roles) for family in self.settings.decoder_families]
+        return lambda wildcards: [file for of_family in found for file in of_family(wildcards)]
 
     def where_present(self, path: str) -> ForJob:
         """`path` where the file exists; for `input`."""
@@ -288,15 +298,6 @@ def _check_folder(results: Path) -> None:
             f"results: expected a folder in which this user may write, found {existing} without that permission. "
             "Fix: change the permission, or set results to another folder"
         )
-
-
-def start_file(settings: Settings, family: str) -> str:
-    """Checkpoint that the settings name as the start of a decoder: in a folder, that of its family, else the shared one."""
-    start = settings.of_family(family).training.start_file
-    if not start.endswith("/"):
-        return start
-    own, shared = (f"{start}hovernet_{name}.safetensors" for name in (base_family(family), SHARED_FAMILY))
-    return own if Path(own).exists() or not Path(shared).exists() else shared
 
 
 def is_archived(product: str) -> bool:

@@ -16,6 +16,9 @@ PANNUKE_FOLD_TILES: Final = 2722
 TILES_OF_IMAGE: Final = 16
 """Tiles that are cut from an image of a user's data set: assumed before they are cut (1,000 px at 0.25 um per pixel)."""
 
+SLIDE_TILES: Final = 100_000
+"""Tiles that are predicted of a slide: assumed before it is opened (100 mm2 of tissue at 0.25 um per pixel, half overlapping)."""
+
 _CUDA_MB: Final = 3_000
 """Host memory of a process that has loaded CUDA (docs/resources.md)."""
 
@@ -74,10 +77,21 @@ DEMANDS: Final[Mapping[str, Demand]] = {
     "evaluate_family": Demand(mb=2_000 + _CUDA_MB, minutes=15, mb_per_thousand=10, minutes_per_thousand=15),
     # 0.9 GB; 0.08 s per tile
     "evaluate_routed": Demand(mb=2_000 + _CUDA_MB, minutes=15, mb_per_thousand=10, minutes_per_thousand=10),
+    # as evaluate_family without baselines: every tile twice (by the decoder of its organ and the shared one), and CLS tokens
+    "calibrate": Demand(mb=2_000 + _CUDA_MB, minutes=15, mb_per_thousand=25, minutes_per_thousand=10),
+    # no maps: CLS tokens of all folds, with copies, and one document for each family and split
+    "calibrate_final": Demand(mb=1_000, minutes=10, mb_per_thousand=25, minutes_per_thousand=1),
+    # at most 4 GB beside the models whatever the slide; 10 tiles per second (assumed: an old GPU); a job that is stopped by its
+    # limit is continued by the next attempt
+    "predict_image": Demand(mb=5_000 + _CUDA_MB, minutes=30, minutes_per_thousand=1.7, loads_encoder=True),
+    # one thumbnail and one document for each image
+    "index_predictions": Demand(mb=1_000, minutes=10),
     # 100 MB; reads one document for each family and split
     "summarize": Demand(mb=1_000, minutes=10),
     # 0.7 GB, when it still loaded models; the rows of every tile (calculated)
     "build_report": Demand(mb=2_000, minutes=30, mb_per_thousand=5, minutes_per_thousand=2),
+    # copies and hashes one file of about 6 MB for each decoder (assumed)
+    "gather_bundle": Demand(mb=1_000, minutes=10),
 }
 
 

@@ -11,12 +11,15 @@ from typing import Final
 import h5py
 import numpy as np
 
+from cellvit.config.data import FINAL_SPLIT
 from cellvit.errors import CellvitError
+from cellvit.formats.bundle import BUNDLE, NOVELTY_NAME, read_bundle
 from cellvit.formats.checkpoints import checkpoint_digest, read_header
 from cellvit.formats.content import content_of
 from cellvit.formats.digests import OwnDigest, check_table, remake
 from cellvit.formats.documents import document_digest
 from cellvit.formats.hdf5 import ROW_SHA256, open_hdf5
+from cellvit.formats.novelty import novelty_digest, read_novelty_header
 from cellvit.formats.page import page_digest, read_page_provenance
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.writing import row_sha256
@@ -27,7 +30,17 @@ OUTSIDE: Final = "data:"
 START: Final = f"{OUTSIDE}start"
 """Name of the file that a training starts from (training.start_from)."""
 
-_FOLDERS: Final = ("tiles", "features", "families", "checkpoints", "maps", "watershed", "evaluation", "report")
+_FOLDERS: Final = (
+    "tiles",
+    "features",
+    "families",
+    "checkpoints",
+    "maps",
+    "watershed",
+    "calibration",
+    "evaluation",
+    "report",
+)
 _SUFFIXES: Final = frozenset({".h5", ".json", ".safetensors", ".html"})
 
 
@@ -51,8 +64,9 @@ def products(results: Path) -> list[Path]:
     """Files of a run that carry a digest of themselves, in the order of the graph."""
     found = [path for folder in _FOLDERS for path in sorted((results / folder).rglob("*"))]
     found = [path for path in found if path.suffix in _SUFFIXES and not path.name.startswith(".")]
-    summary = results / "summary.json"
-    return [path for path in found if ".partial" not in path.parts] + ([summary] if summary.exists() else [])
+    found = [path for path in found if ".partial" not in path.parts]
+    single = [results / "summary.json", *sorted((results / "bundles").glob(f"[!.]*/{BUNDLE}"))]
+    return found + [path for path in single if path.exists()]
 
 
 def verify(path: Path, verification: Verification, outside: dict[str, Path], *, features_removed: bool) -> None:
@@ -80,7 +94,7 @@ def verify(path: Path, verification: Verification, outside: dict[str, Path], *, 
         if found != expected:
             verification.faults.append(
                 f"{path}: was not made from the present {source} (expected {expected[:12]}, found {found[:80]}). "
-                "Fix: run snakemake; if it finds nothing to do, snakemake --forceall"
+                f"Fix: run {_target(path)}; if it finds nothing to do, {_target(path)} --forceall"
             )
 
 
@@ -91,7 +105,11 @@ def faults_of(path: Path) -> list[str]:
             case ".h5":
                 return _store_faults(path)
             case ".json":
+                if path.name == BUNDLE:
+                    read_bundle(path.parent)
                 digests, tables = document_digest(path), json.loads(path.read_text(encoding="utf-8")).get("tables", {})
+            case ".safetensors" if path.name == NOVELTY_NAME:
+                digests, tables = novelty_digest(path), {}
             case ".safetensors":
                 digests, tables = checkpoint_digest(path), read_header(path).tables
             case ".html":
@@ -114,12 +132,21 @@ def provenance_in(path: Path) -> Provenance:
         case ".h5":
             with open_hdf5(path) as file:
                 return Provenance.model_validate_json(file.attrs["provenance"])
+        case ".safetensors" if path.name == NOVELTY_NAME:
+            return read_novelty_header(path).provenance
         case ".safetensors":
             return read_header(path).provenance
         case ".html":
             provenance: Provenance = read_page_provenance(path)
             return provenance
     return Provenance.model_validate(json.loads(path.read_text(encoding="utf-8"))["provenance"])
+
+
+def _target(path: Path) -> str:
+    """The call of Snakemake that makes a product again."""
+    if path.name != BUNDLE:
+        return "snakemake"
+    return f"snakemake bundle{'_final' * (path.parent.name == FINAL_SPLIT)}"
 
 
 def _digest_faults(path: Path, digests: OwnDigest) -> list[str]:

@@ -174,7 +174,7 @@ def test_existing_files_are_not_changed(tmp_path: Path, capsys: pytest.CaptureFi
     code = main(["init_dataset", str(root)])
 
     error = capsys.readouterr().err
-    assert code == 1
+    assert code == 4
     assert (root / "tiles.csv").read_text() == "mine"
     assert not (root / "dataset.yaml").exists()
     command = error.partition("python -m cellvit ")[2].split()
@@ -189,5 +189,5 @@ def test_existing_files_are_not_changed(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_folder_without_images_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, expected: str
 ) -> None:
-    assert main(["init_dataset", str(tmp_path / name)]) == 1
+    assert main(["init_dataset", str(tmp_path / name)]) == 3
     assert expected in capsys.readouterr().err

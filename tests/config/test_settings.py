@@ -11,7 +11,7 @@ from cellvit.taxonomy import ORGANS
 
 STEPS = (
     "simulate_pannuke", "check_folds", "check_targets", "extract_features", "check_features", "train_organ_head", "gather_families",
-    "train_hovernet", "tune_watershed", "evaluate_organ_head", "evaluate_family", "evaluate_routed", "summarize",
+    "train_hovernet", "tune_watershed", "evaluate_organ_head", "evaluate_family", "evaluate_routed", "calibrate", "summarize",
     "build_report",
 )  # fmt: skip
 EXTRACTION = {"extract_features", "check_features", "build_report"}

@@ -40,6 +40,7 @@ ONE_THREAD = [
         "evaluate_family",
         "evaluate_organ_head",
         "evaluate_routed",
+        "calibrate",
     )
 ]
 

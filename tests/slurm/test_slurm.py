@@ -19,6 +19,7 @@ GPU_STEPS = {
     "evaluate_family",
     "evaluate_organ_head",
     "evaluate_routed",
+    "calibrate",
 }
 ON_THE_HEAD = {"gather_families", "summarize", "report"}
 """Steps of a second; `report` is the target itself."""

@@ -14,6 +14,7 @@ from cellvit.formats.checkpoints import write_checkpoint
 from cellvit.formats.content import content_of
 from cellvit.formats.digests import check_unchanged, sha256_of
 from cellvit.formats.documents import Document, write_document
+from cellvit.formats.novelty import write_absent_novelty
 from cellvit.formats.page import page_digest, read_page_provenance
 from cellvit.formats.summary import SummaryOrigin, write_summary
 from cellvit.formats.timing import write_timing
@@ -26,6 +27,7 @@ LISTS = {
     "checkpoints": "checkpoints/split1/hovernet_{}.safetensors",
     "histories": "checkpoints/split1/hovernet_{}_history.csv",
     "watersheds": "watershed/split1/{}.json",
+    "calibrations": "calibration/split1/{}.json",
 }
 """Files of each family by the name of the argument."""
 
@@ -38,6 +40,8 @@ SINGLE: dict[str, tuple[str, Document]] = {
     "feature_checks": ("features/fold1_check.json", documents.FEATURE_CHECK),
 }
 
+NOVELTY = "calibration/split1/novelty.safetensors"
+
 SMALLEST_CHANGE = {".json": (b"\n ", b"\n  "), ".csv": (b"\n", b"\n\n")}
 """A change that a reader of the file would not notice, by its kind."""
 
@@ -49,6 +53,7 @@ def arguments(tmp_path: Path) -> Arguments:
         _write_family(tmp_path, family, trained=family != "epidermal")
     for path, document in SINGLE.values():
         write_document(tmp_path / path, document)
+    write_absent_novelty(tmp_path / NOVELTY, documents.novelty())
     write_summary(tmp_path / "summary.csv", documents.SUMMARY)
     tables = {"summary.csv": sha256_of(tmp_path / "summary.csv")}
     write_document(tmp_path / "summary.json", SummaryOrigin(provenance=documents.PROVENANCE, tables=tables))
@@ -60,6 +65,7 @@ def arguments(tmp_path: Path) -> Arguments:
         summary=tmp_path / "summary.csv",
         summary_origin=tmp_path / "summary.json",
         timings=timings,
+        novelties=(tmp_path / NOVELTY,),
         page=tmp_path / "report/index.html",
         **{
             name: tuple(tmp_path / path.format(family) for family in documents.FAMILIES) for name, path in LISTS.items()
@@ -77,6 +83,7 @@ def _write_family(root: Path, family: str, *, trained: bool) -> None:
     tables = {"history": sha256_of(paths["histories"])}
     write_checkpoint(paths["checkpoints"], header.model_copy(update={"tables": tables}), {})
     write_document(paths["watersheds"], documents.watershed(family))
+    write_document(paths["calibrations"], documents.calibration(family))
     paths["tables"].write_text(f"tile_id,family\nf3-00000,{family}\n")
     evaluation = documents.evaluation(family, evaluated=trained)
     tables = {"tiles": sha256_of(paths["tables"])}
@@ -92,6 +99,7 @@ def test_the_page_shows_families_galleries_absences_and_times(arguments: Argumen
     assert f"split 1, epidermal: {documents.REASON}" in page
     assert "SIMULATED DATA · UNTRAINED ENCODER" in page
     assert "<p>Weights trained on PanNuke inherit CC BY-NC-SA 4.0 (non-commercial).</p>" in page
+    assert "30 of 400 test tiles (7.5%) are unlike the training data" in page
     assert "1 min 15 s" in page
     assert "9.00 GB" in page
 
@@ -132,7 +140,9 @@ def test_tables_that_do_not_pair_with_their_documents_are_refused(arguments: Arg
             run(replace(arguments, **{name: paths[:1]}))
 
 
-@pytest.mark.parametrize("name", ["summary", "tables", "histories", "evaluations", "watersheds", "galleries", "routed"])
+@pytest.mark.parametrize(
+    "name", ["summary", "tables", "histories", "evaluations", "watersheds", "calibrations", "galleries", "routed"]
+)
 def test_no_page_is_made_of_a_file_that_was_changed_after_it_was_written(arguments: Arguments, name: str) -> None:
     paths = getattr(arguments, name)
     path = paths[0] if isinstance(paths, tuple) else paths

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cellvit.config.steps import TrainHovernetSettings
@@ -88,6 +89,28 @@ def test_all_weights_are_taken_where_the_classes_are_the_same_and_the_header_say
     assert header.provenance.made_from["data:start"] == content_of(old).digest
     assert header.provenance.simulated
     assert f"starts from path={old} sha256={sha256_of(old)} family=digestive" in caplog.text
+
+
+def test_without_steps_the_decoder_is_the_start_to_the_last_bit_and_is_measured(small_run, old):
+    given = arguments(small_run, "as_it_is", 3, 4, start=old)
+    training = given.settings.training.model_copy(update={"steps": 0, "ema": 0.999})
+    run(replace(given, settings=given.settings.model_copy(update={"training": training})))
+
+    header, weights = read_checkpoint(given.checkpoint)
+    _, expected = read_checkpoint(old)
+    rows = pd.read_csv(given.history)
+    assert weights.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(weights[name], values, err_msg=name)
+    assert (header.step, header.status) == (0, "trained")
+    assert (rows["step"].tolist(), rows["selected"].tolist()) == ([0], [1])
+    assert rows["train_total"].isna().all()
+    assert rows["validate_total"].notna().all()
+
+
+def test_no_steps_without_a_start_are_refused():
+    with pytest.raises(ValueError, match=r"training\.steps=0 evaluates decoders as they are"):
+        TrainHovernetSettings.model_validate({"training": {"steps": 0}})
 
 
 @pytest.mark.parametrize(

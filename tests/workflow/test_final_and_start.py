@@ -1,13 +1,19 @@
-"""Final models on all folds, and a run that starts from the weights of an earlier one, through the real Snakemake."""
+"""Final models on all folds, bundles, and a run that starts from the weights of an earlier one, through the real Snakemake."""
 
+import json
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
+from predictions import write_png
 
+from cellvit.formats.bundle import read_bundle
 from cellvit.formats.checkpoints import read_header
 from cellvit.formats.content import content_of
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import read_document
+from cellvit.formats.prediction import SlideRun
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.taxonomy import DEFAULT_FAMILIES
 
@@ -23,6 +29,9 @@ TWO_FAMILIES = (
 
 FINAL = ("final", "--config", "results=finals")
 """In an output folder of its own: other tests compare whole folders of the workshop."""
+
+
+BUNDLES = ("bundle", "bundle_final", *FINAL[1:])
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +83,75 @@ def test_a_lost_final_model_comes_from_the_cache(with_finals):
 
     assert jobs["train_hovernet/final_digestive"] == "reused"
     assert path.read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def with_bundles(with_finals):
+    """The workshop after `snakemake bundle bundle_final`, and the jobs of that call."""
+    finished, _ = with_finals
+    return finished, finished.ran(*BUNDLES, results="finals")
+
+
+def test_bundles_hold_the_models_of_each_split_and_the_final_ones(with_bundles):
+    finished, jobs = with_bundles
+    results = finished.home / "finals"
+
+    of_split, final = (read_bundle(results / "bundles" / name) for name in ("split1", "final"))
+
+    assert {job for job in jobs if job.startswith("gather_bundle")} == {"gather_bundle/split1", "gather_bundle/final"}
+    assert list(of_split.decoders) == ["glandular", "digestive", "all"]
+    assert (of_split.document.final, final.document.final) == (False, True)
+    assert final.document.folds["train"] == (1, 2, 3)
+    assert of_split.document.decoder_of["Lung"] == "all"  # respiratory is absent
+    assert of_split.document.provenance.marks == ("simulated data", "untrained encoder")
+    assert of_split.document.commercial_use is False
+    assert of_split.organ_head is not None
+    assert (
+        of_split.decoders["digestive"].checkpoint.read_bytes()
+        == (results / "checkpoints/split1/hovernet_digestive.safetensors").read_bytes()
+    )
+
+
+def test_bundles_are_intact_and_a_lost_file_of_one_is_made_again(with_bundles):
+    finished, _ = with_bundles
+    lost = finished.home / "finals/bundles/split1/hovernet_digestive.safetensors"
+    digest = read_bundle(lost.parent).digest
+
+    verified = finished.cellvit("verify", "--configfile", "small.yaml", "--config", "results=finals")
+    planned = finished.planned(*BUNDLES)
+    lost.unlink()
+    broken = finished.cellvit("verify", "--configfile", "small.yaml", "--config", "results=finals")
+    jobs = finished.ran(*BUNDLES, results="finals")
+
+    assert verified.returncode == 0, verified.stdout
+    assert planned == {}
+    assert "hovernet_digestive.safetensors: the bundle lists this file, but it does not exist" in broken.stdout
+    assert jobs == {"gather_bundle/split1": "computed"}
+    assert read_bundle(lost.parent).digest == digest
+
+
+def test_predict_makes_the_nuclei_of_every_image_and_their_index_and_repeats_nothing(with_bundles):
+    finished, _ = with_bundles
+    slides, predictions = finished.home / "slides", finished.home / "finals/predictions"
+    rng = np.random.default_rng(0)
+    for number, size in enumerate([(300, 257), (256, 256)]):
+        write_png(slides / f"a {number}.png", rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+    settings = '{images: slides, mpp: 0.25, area: whole, organ: Colon, models: ["1", final]}'
+    target = ("predict", *FINAL[1:], f"prediction={settings}")
+
+    jobs = finished.ran(*target, results="finals")
+    run = read_document(predictions / "a_0/run.json", SlideRun)
+    index = pd.read_csv(predictions / "index.csv")
+
+    assert {job for job in jobs if "predict" in job} == {
+        "predict_image/a_0",
+        "predict_image/a_1",
+        "index_predictions/index",
+    }
+    assert (run.image.width, run.image.height, run.organ.organ, len(run.models)) == (257, 300, "Colon", 2)
+    assert run.n_nuclei == len(json.loads((predictions / "a_0/nuclei.geojson").read_text())["features"])
+    assert len(index) == 2
+    assert finished.planned(*target) == {}
 
 
 def test_a_run_starts_from_the_weights_of_an_earlier_run_and_trains_again_if_the_file_changes(with_finals):

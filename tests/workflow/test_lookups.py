@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from bundles import small_bundle
 
 from cellvit.config.settings import load_settings
 from cellvit.errors import SettingsError
@@ -70,6 +71,24 @@ def test_families_start_from_their_own_decoder_in_a_folder_else_from_the_shared_
 
     own, shared = (f"{tmp_path}/hovernet_{name}.safetensors" for name in ("digestive", "all"))
     assert starts == [[own], [own], [shared], [shared]]
+
+
+def test_families_start_from_a_bundle_and_those_that_it_has_no_decoder_of_from_the_shared_one(tmp_path: Path):
+    bundle = small_bundle(tmp_path)
+    graph = Graph(load_settings({"training": {"start_from": f"{bundle}/"}}))
+
+    starts = [graph.start(CHECKPOINT)(job(family)) for family in ("digestive", "epidermal", "urologic")]
+
+    own, shared = (f"{bundle}/hovernet_{name}.safetensors" for name in ("digestive", "all"))
+    assert starts == [[own], [shared], [shared]]
+
+
+def test_a_run_ends_with_where_its_bundles_are(tmp_path: Path):
+    bundle = small_bundle(tmp_path)
+    graph = Graph(load_settings({"results": str(tmp_path)}))
+
+    assert f"Bundle: {bundle}" in graph.conclusion(since=0)
+    assert f"Bundle: {bundle}" not in graph.conclusion(since=bundle.stat().st_mtime + 1000)
 
 
 def test_a_product_of_the_run_itself_is_no_start(tmp_path: Path):
@@ -160,3 +179,13 @@ def test_an_output_folder_in_which_nothing_can_be_written_is_refused(tmp_path: P
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(SettingsError, match=rf"results: .* found {tmp_path} without that permission"):
         Graph(load_settings({"results": str(tmp_path / "results")}))
+
+
+def test_a_job_of_all_decoders_reads_the_members_of_each_family_in_all_folds_of_a_split():
+    others = [organ for organ in PANNUKE.organs if organ != "Colon"]
+    graph = Graph(load_settings({"families": {"digestive": ["Colon"], "other": others}}))
+    wildcards = SimpleNamespace(split="1", items={"split": "1"}.items)
+
+    found = graph.of_families_and_folds("families/{family}/fold{fold}.h5", "train", "test")(wildcards)
+
+    assert found == [f"families/{family}/fold{fold}.h5" for family in ("digestive", "other", "all") for fold in (1, 3)]

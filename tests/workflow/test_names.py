@@ -9,8 +9,9 @@ import yaml
 
 from cellvit.config import steps
 
-NOT_CACHED = {"archive", "clean_features"}
-"""Steps that act each time they are asked for."""
+NOT_CACHED = {"archive", "clean_features", "gather_bundle", "predict_image", "index_predictions"}
+"""Steps that act each time they are asked for, one that copies files, as the cache would, and predictions, which know by
+themselves what is finished."""
 
 
 def shell_of(body):

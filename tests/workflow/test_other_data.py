@@ -8,6 +8,7 @@ import yaml
 from workshop import Workshop, make_workshop
 
 from cellvit.data.simulate.own import write_own_data
+from cellvit.formats.bundle import read_bundle
 from cellvit.formats.checkpoints import read_header
 from cellvit.formats.documents import read_document
 from cellvit.formats.own_check import OwnDataCheck
@@ -91,6 +92,16 @@ def test_a_finished_run_is_intact_and_nothing_is_left_to_do(own):
 
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert not own.planned()
+
+
+def test_one_decoder_without_organs_gives_a_bundle(own):
+    own.ran("bundle")
+
+    bundle = read_bundle(own.results / "bundles/split1")
+
+    assert list(bundle.decoders) == ["all"]
+    assert (bundle.document.decoder_of, bundle.document.default_decoder, bundle.organ_head) == ({}, "all", None)
+    assert bundle.document.dataset.mpp == 0.5
 
 
 def test_another_licence_or_image_runs_the_step_that_reads_the_folder_again(own):

@@ -60,6 +60,7 @@ def test_another_loss_weight_in_a_second_output_folder_trains_alone(finished: Wo
         "tune_watershed",
         "evaluate_family",
         "evaluate_routed",
+        "calibrate",
         "summarize",
         "build_report",
     }
@@ -83,6 +84,7 @@ def test_averaging_over_views_in_a_second_output_folder_repeats_no_training(fini
         "tune_watershed",
         "evaluate_family",
         "evaluate_routed",
+        "calibrate",
         "summarize",
         "build_report",
     }
@@ -100,6 +102,7 @@ def test_averaging_over_views_for_one_family_reruns_what_reads_its_maps_alone(fi
         "tune_watershed": 1,
         "evaluate_family": 1,
         "evaluate_routed": 1,
+        "calibrate": 1,
         "summarize": 1,
         "build_report": 1,
     }
@@ -127,9 +130,14 @@ def test_code_that_computes_the_same_again_costs_no_later_gpu_step(finished: Wor
     back = finished.ran()
 
     assert steps(jobs, "computed") <= {"train_hovernet", "train_organ_head", "build_report"}
-    assert {"tune_watershed", "evaluate_family", "evaluate_routed", "evaluate_organ_head", "summarize"} <= steps(
-        jobs, "reused"
-    )
+    assert {
+        "tune_watershed",
+        "evaluate_family",
+        "evaluate_routed",
+        "evaluate_organ_head",
+        "calibrate",
+        "summarize",
+    } <= steps(jobs, "reused")
     assert steps(back, "computed") <= {"build_report"}
 
 
@@ -206,6 +214,7 @@ def test_own_settings_of_a_family_rerun_what_reads_its_decoder_alone(finished: W
         "tune_watershed": 1,
         "evaluate_family": 1,
         "evaluate_routed": 1,
+        "calibrate": 1,
         "summarize": 1,
         "build_report": 1,
     }

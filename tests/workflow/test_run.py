@@ -24,7 +24,7 @@ AFTER_FEATURES = {
     *("extract_features", "check_features", "gather_families"),
     *("train_organ_head", "evaluate_organ_head", "train_hovernet"),
 }
-AFTER_TRAINING = {"tune_watershed", "evaluate_family", "evaluate_routed", "summarize", "build_report"}
+AFTER_TRAINING = {"tune_watershed", "evaluate_family", "evaluate_routed", "calibrate", "summarize", "build_report"}
 
 
 def summary_rows(finished):
@@ -38,6 +38,8 @@ def test_a_run_makes_every_file_of_the_design_and_leaves_none_half_written(finis
         "checkpoints/split1/organ_head.safetensors",
         "evaluation/split1/organ_head.json",
         "evaluation/split1/routed.json",
+        "calibration/split1/all.json",
+        "calibration/split1/novelty.safetensors",
         "summary.csv",
         "report/index.html",
         *(
@@ -167,7 +169,7 @@ def test_the_results_are_intact_and_a_change_is_named(finished):
 
     assert intact.returncode == 0, intact.stdout + intact.stderr
     assert "intact:" in intact.stdout
-    assert changed.returncode == 1
+    assert changed.returncode == 4
     assert "digestive_tiles.csv: the table was changed after it was written" in changed.stdout
 
 
@@ -203,7 +205,7 @@ def test_verify_names_what_was_changed(finished, name, damage):
     path.unlink()
     path.write_bytes(original)
 
-    assert found.returncode == 1
+    assert found.returncode == 4
     assert name in found.stdout
     assert "Fix: " in found.stdout
 

@@ -4,6 +4,7 @@ Sizes are in px of 0.25 um: a columnar cell is 7 to 10 um high, a gland 30 to 80
 without a name were chosen by eye from tiles of CoNSeP and MoNuSeg.
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -14,6 +15,7 @@ import numpy as np
 from cellvit.data.simulate.texture import Ellipse, Plane, fractal_noise, smooth_noise, window
 
 FAR_PX: Final = 60.0  # depth in a tile that is all epithelium; its negative: in a tile without epithelium
+CANVAS_PX: Final = 288**2  # area of the canvas of a tile, to which counts for each tile refer
 BEND_PX: Final = (31, 31)  # area over which fibres bend between two glands
 
 
@@ -52,6 +54,11 @@ class Layout:
     along: Plane
     across: Plane
 
+    @property
+    def n_tiles(self) -> int:
+        """Number of tiles that have the area of the canvas, at least 1."""
+        return _tiles_in(self.depth.shape)
+
     def fibre_angle(self) -> Plane:
         """Direction of the fibres in radians (x to the right, y down)."""
         return _gradient_angle(self.across) + np.float32(np.pi / 2)
@@ -75,18 +82,18 @@ def lay_out(architecture: Architecture, side_px: int, rng: np.random.Generator) 
 
 def _depth(architecture: Architecture, across: Plane, rng: np.random.Generator) -> tuple[Plane, Plane]:
     """Depth below the border of the epithelium and its thickness, both in px."""
-    shape = across.shape
+    shape, tiles = across.shape, _tiles_in(across.shape)
     solid = np.full(shape, np.inf, np.float32)
     match architecture:
         case Architecture.GLANDS:
             thickness = rng.uniform(26, 42) * (1 + 0.22 * smooth_noise(rng, shape, 35))
-            return _rings(shape, rng, count=rng.integers(1, 5), radius_px=(55, 105)), thickness
+            return _rings(shape, rng, count=int(rng.integers(1, 5)) * tiles, radius_px=(55, 105)), thickness
         case Architecture.FOLLICLES:
             thickness = rng.uniform(17, 25) * (1 + 0.12 * smooth_noise(rng, shape, 45))
-            return _rings(shape, rng, count=rng.integers(3, 7), radius_px=(45, 85)), thickness
+            return _rings(shape, rng, count=int(rng.integers(3, 7)) * tiles, radius_px=(45, 85)), thickness
         case Architecture.AIRSPACES:
             thickness = np.full(shape, rng.uniform(3, 8))
-            return _rings(shape, rng, count=rng.integers(4, 9), radius_px=(55, 105)), thickness
+            return _rings(shape, rng, count=int(rng.integers(4, 9)) * tiles, radius_px=(55, 105)), thickness
         case Architecture.NESTS:
             return 30 * (smooth_noise(rng, shape, rng.uniform(55, 100)) + rng.uniform(0, 0.7)), solid
         case Architecture.PLATES:
@@ -101,9 +108,7 @@ def _depth(architecture: Architecture, across: Plane, rng: np.random.Generator) 
             return np.full(shape, -FAR_PX), solid
 
 
-def _rings(
-    shape: tuple[int, int], rng: np.random.Generator, *, count: np.int64, radius_px: tuple[float, float]
-) -> Plane:
+def _rings(shape: tuple[int, int], rng: np.random.Generator, *, count: int, radius_px: tuple[float, float]) -> Plane:
     """Depth below the nearest outline of `count` warped ellipses."""
     depth = np.full(shape, -FAR_PX, np.float32)
     warp = 1 + 0.13 * smooth_noise(rng, shape, 45)
@@ -114,6 +119,10 @@ def _rings(
         distance = np.hypot(axes.along / np.float32(whole.major), axes.across / np.float32(whole.minor)) * warp
         depth = np.maximum(depth, np.float32(whole.minor) * (1 - distance))
     return depth
+
+
+def _tiles_in(shape: tuple[int, ...]) -> int:
+    return max(1, math.prod(shape) // CANVAS_PX)
 
 
 def _gradient_angle(field: Plane) -> Plane:

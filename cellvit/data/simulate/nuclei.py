@@ -12,7 +12,6 @@ from cellvit.data.simulate.texture import Ellipse, Plane, smooth_noise, soft_ste
 from cellvit.taxonomy import NucleusClass
 
 MOST_NUCLEI: Final = 289  # largest number of nuclei in a tile of PanNuke; here in the whole canvas of a tile
-CANVAS_PX: Final = 288**2  # area of the canvas of a tile, to which counts for each tile refer
 STROMA_PX: Final = 5600.0  # area of stroma for each connective nucleus in the average organ
 INFLAMMATION_SPREAD: Final = 0.9  # standard deviation of the log of the number of inflammatory nuclei between tiles
 LYMPHOID_COUNT: Final = (60, 180)  # inflammatory nuclei of a dense infiltrate
@@ -115,7 +114,7 @@ def populate(organ: Organ, layout: Layout, rng: np.random.Generator) -> list[Nuc
         sites, taken = _settle(colony, taken, crowding, rng)
         nuclei += [random_nucleus(colony.kind, site, rng) for site in sites]
     rng.shuffle(nuclei)  # type: ignore[arg-type]
-    return nuclei[: MOST_NUCLEI * _tiles_in(layout)]
+    return nuclei[: MOST_NUCLEI * layout.n_tiles]
 
 
 def random_nucleus(kind: NucleusClass, site: Site, rng: np.random.Generator) -> Nucleus:
@@ -146,9 +145,9 @@ def _colonies(organ: Organ, layout: Layout, rng: np.random.Generator) -> list[_C
     parenchyma = _parenchyma(organ, layout, rng)
     dead = rng.integers(*DEAD_COUNT, endpoint=True) if rng.random() < DEAD_RATE else 0
     if layout.architecture is Architecture.LYMPHOID:
-        inflamed = rng.integers(*LYMPHOID_COUNT) * _tiles_in(layout)
+        inflamed = rng.integers(*LYMPHOID_COUNT) * layout.n_tiles
     else:
-        inflamed = rng.poisson(_tiles_in(layout) * organ.inflammation * np.exp(rng.normal(0, INFLAMMATION_SPREAD)))
+        inflamed = rng.poisson(layout.n_tiles * organ.inflammation * np.exp(rng.normal(0, INFLAMMATION_SPREAD)))
     # Lymphocytes and plasma cells are mostly in the stroma, in clusters.
     clusters = (stroma + np.float32(0.04)) * np.exp(1.4 * smooth_noise(rng, stroma.shape, 50))
     return [
@@ -157,11 +156,6 @@ def _colonies(organ: Organ, layout: Layout, rng: np.random.Generator) -> list[_C
         _Colony(NucleusClass.INFLAMMATORY, int(inflamed), clusters, fibres, rng.uniform(0.92, 1.1), np.pi),
         _Colony(NucleusClass.CONNECTIVE, rng.poisson(fibroblasts), stroma, fibres, rng.uniform(0.85, 1.15), 0.22),
     ]
-
-
-def _tiles_in(layout: Layout) -> int:
-    """Number of tiles that have the area of a canvas."""
-    return max(1, layout.depth.size // CANVAS_PX)
 
 
 def _parenchyma(organ: Organ, layout: Layout, rng: np.random.Generator) -> tuple[_Colony, _Colony]:

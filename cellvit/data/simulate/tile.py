@@ -50,14 +50,14 @@ def simulate_image(
     profile: Organ, side_px: int, rng: np.random.Generator, *, empty: bool = False
 ) -> tuple[UInt8[np.ndarray, "h h 3"], Int32[np.ndarray, "5 h h"]]:
     """A random H&E-like square image at 0.25 um per pixel, and the labels of its nuclei, one plane for each class."""
-    layout = lay_out(_architecture(profile, rng, empty=empty), side_px + 2 * MARGIN_PX, rng)
+    layout = lay_out(choose_architecture(profile, rng, empty=empty), side_px + 2 * MARGIN_PX, rng)
     nuclei = [] if empty else populate(profile, layout, rng)
     dyes, labels = paint_nuclei(grow_tissue(profile, layout, nuclei, rng), nuclei, rng)
     inner = slice(MARGIN_PX, MARGIN_PX + side_px)
     return photograph(absorb(dyes[:, inner, inner], profile, rng), rng), labels[:, inner, inner]
 
 
-def _architecture(organ: Organ, rng: np.random.Generator, *, empty: bool) -> Architecture:
+def choose_architecture(organ: Organ, rng: np.random.Generator, *, empty: bool) -> Architecture:
     """Random arrangement of the parenchyma; tiles without nuclei are stroma or airspaces."""
     if empty:
         return Architecture.AIRSPACES if rng.random() < 0.3 else Architecture.STROMA
