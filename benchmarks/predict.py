@@ -5,8 +5,8 @@
 The bare rate is measured in the same run, before and after, on tiles of the same image that are in memory already: the same
 batches go through the same encoder and decoder, and nothing is read, blended, decoded or written. The share of the bare rate
 is what the prediction of all tiles reaches of it, from the first tile that is read to the last window that is decoded. On a
-machine that others use too, the rates before and after differ; the share by processor time (of all processes, for a tile) does
-not depend on the load, and is that of the rate where the network runs on the processor and all cores are busy.
+machine that others use too, the rates before and after differ: repeat the run when it is quiet. The share by processor time (of
+all processes, for a tile) depends less on the load, but on it too, because threads of torch wait actively.
 Memory is the peak of the process, less what it held when the models were loaded, and the peak of the largest worker process.
 """
 
