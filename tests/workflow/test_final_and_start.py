@@ -135,21 +135,21 @@ def test_predict_makes_the_nuclei_of_every_image_and_their_index_and_repeats_not
     slides, predictions = finished.home / "slides", finished.home / "finals/predictions"
     rng = np.random.default_rng(0)
     for number, size in enumerate([(300, 257), (256, 256)]):
-        write_png(slides / f"a {number}.png", rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+        write_png(slides / f"a{number}.png", rng.integers(0, 256, (*size, 3), dtype=np.uint8))
     settings = '{images: slides, mpp: 0.25, area: whole, organ: Colon, models: ["1", final]}'
     target = ("predict", *FINAL[1:], f"prediction={settings}")
 
     jobs = finished.ran(*target, results="finals")
-    run = read_document(predictions / "a_0/run.json", SlideRun)
+    run = read_document(predictions / "a0/run.json", SlideRun)
     index = pd.read_csv(predictions / "index.csv")
 
     assert {job for job in jobs if "predict" in job} == {
-        "predict_image/a_0",
-        "predict_image/a_1",
+        "predict_image/a0",
+        "predict_image/a1",
         "index_predictions/index",
     }
     assert (run.image.width, run.image.height, run.organ.organ, len(run.models)) == (257, 300, "Colon", 2)
-    assert run.n_nuclei == len(json.loads((predictions / "a_0/nuclei.geojson").read_text())["features"])
+    assert run.n_nuclei == len(json.loads((predictions / "a0/nuclei.geojson").read_text())["features"])
     assert len(index) == 2
     assert finished.planned(*target) == {}
 
