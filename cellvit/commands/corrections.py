@@ -47,7 +47,7 @@ examples:
       cuts each annotation of the class Checked out of the slide, with the corrected nuclei in it, and writes
       my_corrections/dataset.yaml, tiles.csv, and finetune.yaml with settings; a second call with another slide adds to them
 
-In QuPath, look at a region as a whole: delete what is no nucleus, outline what was missed, correct classes; then draw a
+In QuPath, look at a region as a whole: delete objects that are not nuclei, outline nuclei that were missed, correct classes; then draw a
 rectangle around the region and give it the class Checked. docs/corrections.md shows every step.
 """
 

@@ -33,7 +33,7 @@ class PredictionSettings(Section):
     overlap_px: OverlapPx = Field(
         default=128,
         description="overlap of neighbouring tiles. 128 is half a tile: a grid that is moved by half a tile then has the same "
-        "tiles, and gives the same nuclei; 64 takes 0.44 of the time, and about 7 % of the nuclei change (docs/predict.md)",
+        "tiles, and gives the same nuclei; 64 encodes 0.44 times as many tiles, and about 7 % of the nuclei change (docs/predict.md)",
     )
     average_views: bool = Field(
         default=False,

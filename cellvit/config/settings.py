@@ -224,7 +224,7 @@ class Settings(Section):
 
 
 def load_settings(raw: Mapping[str, object]) -> Settings:
-    """Settings from a parsed settings file. No value changes its type: true is no number, and neither is "10".
+    """Settings from a parsed settings file. No value changes its type: true is not taken for a number, and neither is "10".
 
     Raises:
         SettingsError: A key is unknown, or a value is of another type or outside its limits; the message names every fault.

@@ -38,7 +38,7 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     """The mapping that a settings file (YAML or JSON) holds.
 
     Raises:
-        SettingsError: The file does not exist or is no text, it is not YAML or not a mapping, or a key occurs twice.
+        SettingsError: The file does not exist, is not text, not YAML or not a mapping, or a key occurs twice.
     """
     if not path.is_file():
         raise SettingsError(f"{path}: the settings file does not exist. Run in the repository, or give it by --base.")

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Float64
 from cellvit.formats.novelty import NOVELTY_QUANTILE, FlaggedShare, Novelty, NoveltyHeader, Role
 
 MIN_TRAIN: Final = 2
-"""Training tiles without which there is no covariance."""
+"""Fewest training tiles from which a covariance can be computed."""
 
 _LEAST_SCALE: Final = 0.01
 """Least scale of a value of the token, as a share of the mean (decision): one that is constant must not decide alone."""

@@ -26,7 +26,7 @@ def read_lines(
         pair: Two columns of which a table has both or none.
 
     Raises:
-        ContractError: The file is no CSV table, columns are unknown, missing or repeated, or a line has too few cells.
+        ContractError: The file is not a CSV table, columns are unknown, missing or repeated, or a line has too few cells.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

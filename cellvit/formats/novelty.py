@@ -144,5 +144,5 @@ def write_novelty(path: Path, novelty: Novelty) -> None:
 
 
 def write_absent_novelty(path: Path, header: NoveltyHeader) -> None:
-    """Write why there is no model, without arrays."""
+    """Write a header that says why no model was fitted, without arrays."""
     write_headed(path, header, {})

@@ -351,5 +351,6 @@ def test_undefined_numbers_are_valid_json(bundle):
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
 
-    for path in bundle.glob("*.json"):
-        json.loads(path.read_text(), parse_constant=refuse)
+    read = [json.loads(path.read_text(), parse_constant=refuse) for path in bundle.glob("*.json")]
+
+    assert {document["format"] for document in read} >= {"cellvit-bundle", "cellvit-watershed", "cellvit-calibration"}
