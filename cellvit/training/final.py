@@ -30,13 +30,13 @@ class ChosenBySplits:
     selection: str
 
     def steps(self, n_steps: int) -> int:
-        """Steps that the final model takes of `n_steps`.
+        """Steps that the final model takes of `n_steps`; none only if the splits chose the weights to start from.
 
         Examples:
             >>> ChosenBySplits(0.75, 1.0, "").steps(2000)
             1500
         """
-        return max(1, round(self.share * n_steps))
+        return max(1, round(self.share * n_steps)) if self.share else 0
 
     def applied(self, model: SelectedModel) -> SelectedModel:
         """The trained model with the choice in words, and with the temperature where it has one."""

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple, cast
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 _NOTHING_TRAINED: Final = dict.fromkeys(HOVERNET_HISTORY.train, math.nan)
-"""Means over the training tiles of a round without steps (training.steps: 0)."""
+"""Means over the training tiles of a round without steps."""
 
 
 class RowsByRole(NamedTuple):
@@ -86,6 +86,8 @@ def fit_decoder(  # eight arguments: where a training starts, resumes, ends and 
 ) -> SelectedModel:
     """Train a decoder; select the weights of the best validation metric, or the last ones without validation tiles.
 
+    If training starts from all weights of another decoder, these take part in the selection: they stay if no step is better.
+
     Args:
         rows: At least one training tile.
         threads: Processes that segment the validation tiles for this metric.
@@ -104,13 +106,14 @@ def fit_decoder(  # eight arguments: where a training starts, resumes, ends and 
     plan = Plan(rows.train, options.batch_size, settings.seed, n_steps, options.record_every, stop_after)
     with seeded(settings.seed, device), workers(threads, len(rows.validate)) as pool:
         decoder = _decoder(settings.decoder, data, start).to(device)
+        is_trained = start is not None and start.keys() == decoder.state_dict().keys()
         loss = _loss(options.loss, data.tiles, rows.train).to(device)
         optimizer = adamw((decoder, loss), learning_rate=options.learning_rate, weight_decay=options.weight_decay)
         average = WeightAverage(decoder, options.ema) if options.ema else None
         trainable = Trainable(decoder, {"loss": loss}, optimizer, device, settings.seed, average)
         read = TrainingTiles(data, rows.train, blocks, augmentation.stored, augmentation.n_sampled)
         source = tile_source(read, device)
-        of_steps = blocks, augmentation, plan, source
+        of_steps = blocks, augmentation, replace(plan, starts_trained=is_trained), source
         fit = _Training(decoder, loss, trainable, options, data, rows.validate, settings.selection, *of_steps)
         rounds_after, metric = partial(fit.rounds, pool), settings.selection.select_by
         return train_to_end(trainable, rounds_after, metric=metric, states=states, patience=options.patience)

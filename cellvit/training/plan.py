@@ -21,6 +21,7 @@ class Plan:
         n_steps: Number of steps, which are numbered from 0; the last epoch may be shorter than the others.
         per_round: Steps of a round, after which values are recorded; the last round may be shorter.
         stop_after: Steps that are taken of all that the learning rate is planned for; None takes all.
+        starts_trained: The weights are trained ones, which are measured before the first step, in an empty round.
     """
 
     rows: Int[np.ndarray, " r"]
@@ -29,6 +30,7 @@ class Plan:
     n_steps: int
     per_round: int
     stop_after: int | None = None
+    starts_trained: bool = False
 
     @property
     def end(self) -> int:
@@ -54,13 +56,15 @@ class Plan:
                     yield step, rows
 
     def rounds(self, first: int) -> Iterator[range]:
-        """Numbers of the steps of each round, of which the first starts at step `first`; without any step, one empty round.
+        """Numbers of the steps of each round, of which the first starts at step `first`.
+
+        The round before step 0 is empty: there is one for trained weights, and where no step is taken.
 
         Examples:
             >>> list(Plan(np.arange(9), 2, seed=0, n_steps=250, per_round=100).rounds(100))
             [range(100, 200), range(200, 250)]
         """
-        if self.end == 0:
+        if first == 0 and (self.starts_trained or self.end == 0):
             yield range(0)
         for start in range(first, self.end, self.per_round):
             yield range(start, min(start + self.per_round, self.end))

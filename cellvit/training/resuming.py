@@ -64,7 +64,7 @@ def train_to_end(
             best, state = _best(state, metric), replace(state, history=(*state.history, record))
             if math.isnan(best) or record.validate[metric] > best:  # NaN is never greater
                 state = replace(state, selected=record.step, weights=as_arrays(trainable.result.state_dict()))
-            if states is not None:
+            if states is not None and record.step:  # before the first step there is nothing to resume
                 states.write(trainable.stored_in(state))
     selection = f"best validation {metric}"
     if math.isnan(_best(state, metric)):
