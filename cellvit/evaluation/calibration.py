@@ -1,9 +1,9 @@
-"""Nuclei that a decoder finds on annotated tiles -> temperature of its class probabilities, reliability, bounds of counts.
+"""Nuclei that a decoder finds on annotated tiles -> reliability of its class probabilities, bounds of counts.
 
 The work on one tile runs in worker processes: imports no torch.
 
 References:
-    Guo et al., On calibration of modern neural networks, ICML 2017 (temperature, reliability).
+    Guo et al., On calibration of modern neural networks, ICML 2017 (reliability).
 """
 
 import math
@@ -12,7 +12,6 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
-from scipy.optimize import minimize_scalar
 
 from cellvit.formats.calibration import (
     ALL_CLASSES,
@@ -30,20 +29,7 @@ from cellvit.metrics.conformal import count_scores, covered, share_bound
 from cellvit.metrics.overlap import MATCH_IOU
 from cellvit.metrics.pannuke import tile_scores
 
-MIN_NUCLEI: Final = 50
-"""Matched nuclei without which the temperature stays 1 (decision): with fewer, one wrong class decides it."""
-
-MIN_WRONG: Final = 10
-"""Matched nuclei of a wrong class without which the temperature stays 1 (decision): if every class is right, the likelihood
-is greatest where every nucleus is certain, and so would be the first wrong one."""
-
-TEMPERATURES: Final = (0.1, 10.0)
-"""Where the temperature is searched (decision): published values lie between 0.5 and 3."""
-
 RELIABILITY_BINS: Final = 10
-
-_LEAST: Final = 1e-7
-"""Probability that stands for 0 in the likelihood: the resolution of float32."""
 
 
 class TileMaps(NamedTuple):
@@ -114,31 +100,6 @@ def findings_of(watershed: Watershed, n_classes: int, tile: TileMaps) -> TileFin
     )
     sides = (_counts(scores.true_class_of, n_classes), _counts(scores.predicted_class_of, n_classes))
     return TileFindings(nuclei, *sides, bool(tile.truth.annotated.any()))
-
-
-def fit_temperature(nuclei: Nuclei) -> tuple[float, str]:
-    """Temperature of the greatest likelihood of the true classes, and what stood in the way (empty if nothing did)."""
-    n, n_classes = nuclei.probability.shape
-    if n_classes == 1:
-        return 1.0, "there is one class, so that the temperature stays 1"
-    if n < MIN_NUCLEI:
-        return 1.0, f"{n} validation nuclei are matched, fewer than {MIN_NUCLEI}, so that the temperature stays 1"
-    n_wrong = int(np.count_nonzero(~nuclei.right))
-    if n_wrong < MIN_WRONG:
-        return 1.0, (
-            f"{n_wrong} of {n} validation nuclei have a wrong class, fewer than {MIN_WRONG}, so that the temperature stays 1"
-        )
-    logits = np.log(np.maximum(nuclei.probability.astype(np.float64), _LEAST))
-    low, high = np.log(TEMPERATURES)
-    # In the logarithm of the temperature, in which halving and doubling are steps of the same length.
-    found = minimize_scalar(
-        lambda step: _negative_log_likelihood(logits / math.exp(step), nuclei.true_class - 1),
-        bounds=(low, high),
-        method="bounded",
-        options={"xatol": 1e-4},
-    )
-    at_limit = min(found.x - low, high - found.x) < 1e-2
-    return math.exp(found.x), f"the temperature is at the limit of the search, {TEMPERATURES}" if at_limit else ""
 
 
 def reliability_of(nuclei: Nuclei, temperature: float) -> Reliability:
@@ -236,10 +197,3 @@ def _counts(class_of: Int64[np.ndarray, " n"], n_classes: int) -> Int64[np.ndarr
     counts: Int64[np.ndarray, " c_plus_1"] = np.bincount(class_of, minlength=n_classes + 1)
     counts[0] = len(class_of)
     return counts
-
-
-def _negative_log_likelihood(logits: Float64[np.ndarray, "n c"], true: Int64[np.ndarray, " n"]) -> float:
-    """Mean over the nuclei of minus the logarithm of the probability of the true class."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    of_true = np.take_along_axis(shifted, true[:, None], axis=1)[:, 0]
-    return float((np.log(np.exp(shifted).sum(axis=1)) - of_true).mean())

@@ -17,6 +17,7 @@ from cellvit.formats.prediction import OrganChoice
 from cellvit.inference.parallel import Workers
 from cellvit.inference.progress import progress
 from cellvit.prediction.chunks import Chunk
+from cellvit.prediction.findings import Findings
 from cellvit.prediction.merging import Work, merge_chunks, merged_nuclei
 from cellvit.prediction.models import Ensemble, TilePredictor
 from cellvit.prediction.opened import OpenedImage, opened_image
@@ -29,7 +30,7 @@ from cellvit.prediction.organ import (
     voting_places,
 )
 from cellvit.prediction.outputs.write import write_outputs
-from cellvit.prediction.record import Findings, slide_run
+from cellvit.prediction.record import slide_run
 from cellvit.prediction.request import Request
 from cellvit.prediction.result import PredictedImage
 from cellvit.prediction.shards import Shard, read_shard, write_shard

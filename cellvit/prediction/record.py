@@ -1,59 +1,26 @@
 """The record of a prediction (run.json), with the warnings that a reader needs before using the numbers."""
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Literal
 
-import numpy as np
 import torch
-from jaxtyping import Int32
 
 from cellvit.formats.bundle import BundleDocument
 from cellvit.formats.calibration import COUNT_LEVEL, DecoderCalibration
 from cellvit.formats.prediction import ImageFacts, OrganChoice, SlideRun
 from cellvit.formats.provenance import Provenance
-from cellvit.prediction.models import Ensemble, ReadyDecoder
+from cellvit.prediction.findings import Findings
+from cellvit.prediction.models import Ensemble
 from cellvit.prediction.opened import OpenedImage
 from cellvit.prediction.outputs.counts import class_counts
-
-_UNCERTAIN: Final = 0.5
-"""Mean probability of the predicted organ below which it is called uncertain (decision)."""
-
-_MANY_UNLIKE: Final = 0.05
-"""Share of unlike tiles above which there is a warning (decision): 0.01 is expected by the threshold."""
-
-_STRETCHED: Final = 2.0
-"""Factor of resampling above which there is a warning (decision): 10x images show no chromatin."""
+from cellvit.prediction.warnings import doubtful_probabilities, warnings_of
 
 _LIBRARIES: Final = (
     *("cellvit-optimus", "torch", "timm", "numpy", "scipy", "scikit-image", "opencv-python-headless"),
     *("shapely", "tifffile", "imagecodecs", "openslide-python"),
 )
-
-
-@dataclass(slots=True)
-class Findings:
-    """What was found while an image was predicted.
-
-    Attributes:
-        decoders: Decoder of each bundle.
-        n_encoded: Tiles that were encoded; `n_judged` of those in the area were compared with the training data.
-        unlike: Row and column of the tiles that are unlike the training data.
-        n_by_class: Nuclei by the name of their class.
-    """
-
-    decoders: tuple[ReadyDecoder, ...]
-    n_encoded: int = 0
-    n_judged: int = 0
-    unlike: list[Int32[np.ndarray, "k 2"]] = field(default_factory=list)
-    n_by_class: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def n_unlike(self) -> int:
-        """Number of tiles that are unlike the training data."""
-        return sum(map(len, self.unlike))
 
 
 def slide_run(
@@ -83,7 +50,7 @@ def slide_run(
         counts=class_counts(findings.n_by_class, bounds, area_mm2=area_mm2),
         count_level=next((found.level for found in calibrations if found), COUNT_LEVEL),
         count_unit=_unit(calibrations),
-        warnings=tuple(_warnings(image, facts, organ, findings)),
+        warnings=(*warnings_of(image, facts, organ, findings), *doubtful_probabilities(calibrations)),
         computed_on=_computed_on(ensemble.device),
         versions=_versions(),
         seconds=dict(seconds),
@@ -141,30 +108,6 @@ def _unit(calibrations: Sequence[DecoderCalibration | None]) -> Literal["patient
     """What the bounds of counts are about: tile if that is so for any bundle; none if a bundle has no bounds."""
     units = {found.unit if found and found.counts else "none" for found in calibrations}
     return "none" if "none" in units else "tile" if "tile" in units else "patient"
-
-
-def _warnings(image: OpenedImage, facts: ImageFacts, organ: OrganChoice, findings: Findings) -> Iterator[str]:
-    if not image.plan.active.any():
-        yield f"Nothing was analysed: {image.area.how}. Choose the area with --area whole, --region or --regions."
-    elif not sum(findings.n_by_class.values()):
-        yield "No nuclei were found in the analysed area."
-    if organ.chosen_by == "predicted" and organ.votes[organ.organ] < _UNCERTAIN:
-        yield (
-            f"The organ is uncertain: {organ.organ} has a mean probability of {organ.votes[organ.organ]:.2f}. If you know the "
-            "organ, give it with --organ."
-        )
-    if findings.n_judged and findings.n_unlike / findings.n_judged > _MANY_UNLIKE:
-        yield (
-            f"{findings.n_unlike} of {findings.n_judged} tiles ({findings.n_unlike / findings.n_judged:.0%}) are unlike the "
-            "training data. Look at the marked tiles before you use the counts."
-        )
-    if max(facts.scale, 1 / facts.scale) > _STRETCHED:
-        yield (
-            f"The image has {facts.mpp:.3g} um per pixel and was resampled by a factor of {1 / facts.scale:.2g}: details that "
-            "the models need may be missing."
-        )
-    if image.request.settings.mpp is not None:
-        yield f"The resolution of {facts.mpp:.4g} um per pixel was given by hand ({facts.mpp_source})."
 
 
 def _computed_on(device: torch.device) -> str:

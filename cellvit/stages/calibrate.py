@@ -16,13 +16,13 @@ from cellvit.evaluation.calibration import (
     TileMaps,
     count_bounds,
     findings_of,
-    fit_temperature,
     reliability_of,
     unit_counts,
 )
 from cellvit.evaluation.family_tokens import TileToken, joined, tokens_by_tile
 from cellvit.evaluation.novelty import Tokens, fitted, why_absent, with_shares, with_threshold_of
 from cellvit.evaluation.systems import Decoder, read_decoder
+from cellvit.evaluation.temperature import checked_temperature
 from cellvit.formats.calibration import DecoderCalibration
 from cellvit.formats.checkpoints import read_header
 from cellvit.formats.content import provenance_of
@@ -87,6 +87,13 @@ class _Found:
         """All matched nuclei."""
         return Nuclei.concatenated([tile.nuclei for tile in self.tiles], n_classes)
 
+    def nuclei_by_unit(self, units: Sequence[str], n_classes: int) -> list[Nuclei]:
+        """Matched nuclei of each unit, in the order of appearance; the unit of each tile is given."""
+        of_unit: dict[str, list[Nuclei]] = {}
+        for tile, unit in zip(self.tiles, units, strict=True):
+            of_unit.setdefault(unit, []).append(tile.nuclei)
+        return [Nuclei.concatenated(parts, n_classes) for parts in of_unit.values()]
+
 
 def run(arguments: Arguments) -> None:
     """Write a calibration for each decoder, and the novelty model; each says why it is absent, if it is."""
@@ -137,16 +144,17 @@ def _calibration(
 
 def _fitted(validation: _Found, test: _Found, class_names: Sequence[str]) -> dict[str, Any]:
     """Fields of a fitted calibration."""
-    nuclei, tested = validation.nuclei(len(class_names)), test.nuclei(len(class_names))
-    temperature, note = fit_temperature(nuclei)
+    n_classes = len(class_names)
     by_patient = all(validation.patients + test.patients)
-    units, test_units = (
-        unit_counts(one.tiles, one.patients if by_patient else one.tile_ids, class_names) for one in (validation, test)
-    )
+    names, test_names = (one.patients if by_patient else one.tile_ids for one in (validation, test))
+    temperature, note = checked_temperature(validation.nuclei_by_unit(names, n_classes))
+    units = unit_counts(validation.tiles, names, class_names)
+    test_units = unit_counts(test.tiles, test_names, class_names)
+    tested = test.nuclei(n_classes)
     return {
         "note": note,
         "temperature": temperature,
-        "n_nuclei": len(nuclei.true_class),
+        "n_nuclei": len(validation.nuclei(n_classes).true_class),
         "before": reliability_of(tested, 1.0) if len(tested.true_class) else None,
         "after": reliability_of(tested, temperature) if len(tested.true_class) else None,
         "unit": "patient" if by_patient else "tile",

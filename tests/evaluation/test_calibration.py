@@ -4,15 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from simulated_nuclei import simulated
 
 from cellvit.evaluation.calibration import (
-    MIN_NUCLEI,
     Nuclei,
     TileFindings,
     TileMaps,
     count_bounds,
     findings_of,
-    fit_temperature,
     reliability_of,
     unit_counts,
     worst_scores,
@@ -22,21 +21,11 @@ from cellvit.evaluation.system_scores import perfect_maps
 from cellvit.formats.calibration import DecoderCalibration, UnitCounts
 from cellvit.formats.dataset import NOT_ANNOTATED
 from cellvit.formats.provenance import Provenance
-from cellvit.hover.classes import calibrated
 from cellvit.hover.decode import watershed_of_method
 from cellvit.inference.predictions import Segmentation
 
 WATERSHED = watershed_of_method("hovernet", {})
 CLASSES = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")
-
-
-def simulated(n: int, temperature: float, seed: int = 0, n_classes: int = 4) -> Nuclei:
-    """Nuclei whose probabilities are right at `temperature`, and are given without it."""
-    rng = np.random.default_rng(seed)
-    given = rng.dirichlet(np.full(n_classes, 0.7), n).astype(np.float32)
-    honest = calibrated(given, temperature).astype(np.float64)
-    true = (honest.cumsum(axis=1) / honest.sum(axis=1, keepdims=True) > rng.random((n, 1))).argmax(axis=1) + 1
-    return Nuclei(given, given.argmax(axis=1) + 1, true)
 
 
 def maps_of(tiles, truth=None) -> TileMaps:
@@ -98,63 +87,6 @@ def test_a_tile_that_is_not_annotated_is_no_unit(two_nuclei):
     units = unit_counts(tiles, ["a", "b"], CLASSES)
 
     assert [one.unit for one in units] == ["a"]
-
-
-@pytest.mark.parametrize("temperature", [0.6, 1.0, 1.8, 3.0])
-def test_the_temperature_with_which_the_probabilities_are_right_is_found(temperature):
-    found, note = fit_temperature(simulated(20_000, temperature))
-
-    assert found == pytest.approx(temperature, rel=0.05)
-    assert note == ""
-
-
-def test_the_temperature_lowers_the_calibration_error_of_other_nuclei():
-    temperature, _ = fit_temperature(simulated(5_000, 2.5, seed=1))
-    others = simulated(5_000, 2.5, seed=2)
-
-    before, after = reliability_of(others, 1.0), reliability_of(others, temperature)
-
-    assert before.error > 0.1
-    assert after.error < 0.03
-
-
-@pytest.mark.parametrize(
-    ("nuclei", "reason"),
-    [
-        pytest.param(simulated(500, 2.0, n_classes=1), "there is one class", id="one_class"),
-        pytest.param(simulated(MIN_NUCLEI - 1, 2.0), "fewer than 50", id="few_nuclei"),
-        pytest.param(
-            Nuclei(np.tile(np.float32([0.6, 0.4]), (900, 1)), np.ones(900, np.int64), np.ones(900, np.int64)),
-            "0 of 900 validation nuclei have a wrong class, fewer than 10",
-            id="all_classes_right",
-        ),
-        pytest.param(Nuclei.concatenated([], 4), "0 validation nuclei are matched", id="no_nuclei"),
-    ],
-)
-def test_the_temperature_stays_one_where_it_cannot_be_fitted_and_the_reason_is_said(nuclei, reason):
-    temperature, note = fit_temperature(nuclei)
-
-    assert temperature == 1.0
-    assert reason in note
-
-
-def test_a_temperature_at_the_limit_of_the_search_is_said():
-    wrong = Nuclei(np.tile(np.float32([0.6, 0.4]), (100, 1)), np.ones(100, np.int64), np.full(100, 2))
-
-    temperature, note = fit_temperature(wrong)
-
-    assert temperature == pytest.approx(10, rel=0.02)
-    assert "limit of the search" in note
-
-
-def test_probabilities_of_zero_for_the_true_class_leave_the_fit_finite():
-    nuclei = simulated(1_000, 1.0)
-    nuclei.probability[:20] = np.float32([1, 0, 0, 0])
-    nuclei.true_class[:20] = 2
-
-    temperature, _ = fit_temperature(nuclei)
-
-    assert 1 < temperature < 10
 
 
 def test_reliability_counts_the_probability_of_the_predicted_class_in_ten_bins():

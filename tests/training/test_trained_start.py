@@ -16,9 +16,7 @@ def changed(settings: TrainHovernetSettings, **training: object) -> TrainHoverne
 
 
 def test_the_start_stays_if_no_step_makes_it_better(family_data, rows, small_settings):
-    learned = fit_decoder(
-        family_data, rows, changed(small_settings, steps=24, learning_rate=2e-2, ema=0.0), device=CPU
-    )
+    learned = fit_decoder(family_data, rows, changed(small_settings, steps=24, learning_rate=2e-2, ema=0.0), device=CPU)
     harmful = changed(small_settings, steps=2, record_every=1, validate_every=1, learning_rate=3.0, ema=0.0)
 
     model = fit_decoder(family_data, rows, harmful, device=CPU, start=learned.weights)
