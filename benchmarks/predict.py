@@ -3,7 +3,7 @@
     python benchmarks/predict.py IMAGE --model BUNDLE [--device cpu] [--threads 2] [--overlap-px 128]
 
 The bare rate is measured in the same run, before and after, on tiles of the same image that are in memory already: the same
-batches go through the same encoder and decoder, and nothing is read, blended, decoded or written. The share of the bare rate
+batches go through the same encoder and decoder, as many at a time, and nothing is read, blended, decoded or written. The share of the bare rate
 is what the prediction of all tiles reaches of it, from the first tile that is read to the last window that is decoded. On a
 machine that others use too, the rates before and after differ: repeat the run when it is quiet. The share by processor time (of
 all processes, for a tile) depends less on the load, but on it too, because threads of torch wait actively.
@@ -11,10 +11,13 @@ Memory is the peak of the process, less what it held when the models were loaded
 """
 
 import argparse
+import math
 import os
 import resource
 import tempfile
 import time
+from contextlib import closing
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ import torch
 
 from cellvit.config.prediction import PredictionSettings
 from cellvit.formats.bundle import read_bundle
+from cellvit.inference.lanes import in_lanes, lanes_of
 from cellvit.inference.parallel import WORTH_A_POOL, workers
 from cellvit.models.device import resolve_device
 from cellvit.prediction.merging import Work, merge_chunks
@@ -50,22 +54,27 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--bare-seconds", type=float, default=BARE_S)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    ensemble = load_ensemble([read_bundle(args.model)], resolve_device(args.device))
+    device = resolve_device(args.device)
+    lanes = lanes_of(device, args.threads)
+    torch.set_num_threads(max(1, args.threads // lanes))
+    ensemble = load_ensemble([read_bundle(args.model)], device)
     decoders = ensemble.decoders(families_of(ensemble, args.organ), average_views=False)
     predictor = TilePredictor(ensemble, decoders)
     settings = PredictionSettings(mpp=args.mpp, area=args.area, overlap_px=args.overlap_px)
     request = Request(path=args.image, name=args.image.stem, settings=settings, batch_size=args.batch_size)
     data_set = ensemble.models[0].bundle.document.dataset
     with opened_image(request, data_set, key="") as image, workers(args.threads, WORTH_A_POOL) as pool:
-        stream = Stream(image.pixels, image.plan, predictor, pool, batch_size=args.batch_size, always_parallel=True)
+        stream = Stream(
+            image.pixels, image.plan, predictor, pool, batch_size=args.batch_size, lanes=lanes, always_parallel=True
+        )
         measure(image, stream, args.bare_seconds, mpp=data_set.mpp)
 
 
 def measure(image: OpenedImage, stream: Stream, bare_s: float, *, mpp: float) -> None:
     """Print the figures of the prediction of all chunks of an image."""
     images = some_tiles(image, stream.batch())
-    before = bare_rate(stream, images, bare_s)
+    plain = bare_rate(stream, images, bare_s, lanes=1)
+    before = bare_rate(stream, images, bare_s, lanes=stream.lanes)
     cpu_bare = bare_cpu_s(stream, images)
     list(stream.pool.map(abs, range(256)))  # the worker processes start
     held_mb = now_mb()
@@ -81,14 +90,16 @@ def measure(image: OpenedImage, stream: Stream, bare_s: float, *, mpp: float) ->
         merged = merge_chunks(work, image.plan.chunks(), stream.pool, area=None, scale=1.0)
         n_nuclei = sum(int(counts.sum()) for counts in merged)
         merging_s = time.monotonic() - started - tiles_s
-    after = bare_rate(stream, images, bare_s)
+    after = bare_rate(stream, images, bare_s, lanes=stream.lanes)
     bare, mm2 = (before + after) / 2, covered_mm2(image, mpp)
-    print(f"device                         {stream.predictor.ensemble.device}, {torch.get_num_threads()} threads")
+    device, lanes = stream.predictor.ensemble.device, stream.lanes
+    print(f"device                         {device}, {lanes} batches at a time, {torch.get_num_threads()} threads each")
     print(f"image                          {image.pixels.width} x {image.pixels.height} px, {mm2:.3f} mm2 predicted")
     print(f"tiles encoded, windows         {n_tiles}, {n_windows}; {n_nuclei} nuclei")
     print(f"tiles/s                        {n_tiles / tiles_s:.2f}")
     print(f"s/mm2                          {(tiles_s + merging_s) / mm2:.2f} (of these, merging {merging_s / mm2:.2f})")
     print(f"bare encoder and decoder       {bare:.2f} tiles/s ({before:.2f} before, {after:.2f} after)")
+    print(f"one batch after the other      {plain:.2f} tiles/s, each batch on all threads")
     print(f"share of the bare rate         {n_tiles / tiles_s / bare:.1%}")
     if stream.predictor.ensemble.device.type == "cpu":
         print(f"share by processor time        {cpu_bare * n_tiles / tiles_cpu_s:.1%}")
@@ -110,19 +121,23 @@ def some_tiles(image: OpenedImage, n: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(tiles))
 
 
-def bare_rate(stream: Stream, images: torch.Tensor, seconds: float) -> float:
-    """Tiles per second of encoder and decoder alone."""
-    on_device = images.to(stream.predictor.ensemble.device)
+def bare_rate(stream: Stream, images: torch.Tensor, seconds: float, *, lanes: int) -> float:
+    """Tiles per second of encoder and decoder alone, with so many batches at a time and the same threads in all."""
+    on_device, threads = images.to(stream.predictor.ensemble.device), torch.get_num_threads()
     synchronise = torch.cuda.synchronize if on_device.is_cuda else lambda: None
-    for _ in range(2):
-        stream.predictor.predicted(on_device)
-    synchronise()
-    started, n = time.monotonic(), 0
-    while time.monotonic() - started < seconds:
-        stream.predictor.predicted(on_device)
-        synchronise()
-        n += len(images)
-    return n / (time.monotonic() - started)
+    torch.set_num_threads(threads * stream.lanes // lanes)
+    started, n = math.inf, 0
+    with closing(in_lanes(stream.predictor.predicted, repeat(on_device), lanes)) as batches:
+        for number, _ in enumerate(batches):
+            synchronise()
+            if number == lanes:  # the first ones prepare the kernels
+                started, n = time.monotonic(), 0
+            n += len(images)
+            if time.monotonic() - started > seconds:
+                break
+    rate = (n - len(images)) / (time.monotonic() - started)
+    torch.set_num_threads(threads)
+    return rate
 
 
 def bare_cpu_s(stream: Stream, images: torch.Tensor, batches: int = 4) -> float:

@@ -50,11 +50,13 @@ class Machine:
     """Models and processes that predict any number of images.
 
     Attributes:
+        lanes: Batches that are predicted at a time (`cellvit.inference.lanes`).
         always_parallel: Use the worker processes for the smallest image too, because there are many.
     """
 
     ensemble: Ensemble
     pool: Workers
+    lanes: int = 1
     always_parallel: bool = False
 
     @property
@@ -165,6 +167,7 @@ def _stream(image: OpenedImage, machine: Machine, organ: str) -> Stream:
         predictor,
         machine.pool,
         batch_size=request.batch_size,
+        lanes=machine.lanes,
         always_parallel=machine.always_parallel,
     )
 

@@ -1,7 +1,7 @@
 """One chunk of an image -> its candidates: reading, computing and decoding overlap.
 
-A thread reads tiles some batches ahead. The device predicts them in batches that the chunk alone decides, and blends the
-windows whose tiles are complete. Worker processes decode the windows; on a GPU, the windows of a batch are copied to the host
+A thread reads tiles some batches ahead. The device predicts them in batches that the chunk alone decides (a CPU several batches
+at a time), and the windows whose tiles are complete are blended. Worker processes decode the windows; on a GPU, the windows of a batch are copied to the host
 while the next batch is computed.
 """
 
@@ -19,6 +19,7 @@ from jaxtyping import UInt8
 from cellvit.data.batches import read_ahead
 from cellvit.data.slides.model_pixels import ModelPixels
 from cellvit.formats.nuclei import NucleiTable
+from cellvit.inference.lanes import in_lanes
 from cellvit.inference.parallel import WORTH_A_POOL, Workers
 from cellvit.inference.passes import block_size
 from cellvit.inference.transfer import Landing, Transfer
@@ -26,7 +27,7 @@ from cellvit.models.encoder import check_range
 from cellvit.prediction.blending import Blender
 from cellvit.prediction.chunks import Chunk, Plan
 from cellvit.prediction.decoding import WindowMaps, decoded
-from cellvit.prediction.models import ReadyDecoder, TilePredictor
+from cellvit.prediction.models import ReadyDecoder, TileMaps, TilePredictor
 from cellvit.prediction.reading import TileReader
 from cellvit.prediction.shards import Shard
 from cellvit.prediction.windows import Window
@@ -53,6 +54,7 @@ class Stream:
 
     Attributes:
         batch_size: Tiles that are predicted together; None chooses by the device.
+        lanes: Batches that are predicted at a time (`cellvit.inference.lanes`).
         always_parallel: Use worker processes also where a chunk alone is not worth starting them.
     """
 
@@ -61,6 +63,7 @@ class Stream:
     predictor: TilePredictor
     pool: Workers
     batch_size: int | None = None
+    lanes: int = 1
     always_parallel: bool = False
     clock: Clock = field(default_factory=Clock)
 
@@ -130,18 +133,24 @@ class _ChunkRun:
         size, launched = self._stream.batch(), deque[_Launched]()
         plan = [self.tiles[start : start + size] for start in range(0, len(self.tiles), size)]
         reader = TileReader(self._stream.pixels, self._stream.plan.grid, self.tiles)
-        with closing(read_ahead(reader.read, plan)) as batches:
-            for number, images in enumerate(batches):
-                launched.append(self._launched(plan[number], images, number * size))
+        with (
+            closing(read_ahead(reader.read, plan)) as batches,
+            closing(in_lanes(self._predicted, batches, self._stream.lanes)) as predicted,
+        ):
+            for number, (images, found) in enumerate(predicted):
+                launched.append(self._launched(plan[number], images, found, number * size))
                 if len(launched) > self._transfer.pinned:
                     yield self._arrived(launched.popleft())
             while launched:
                 yield self._arrived(launched.popleft())
 
-    def _launched(self, tiles: list[Tile], images: UInt8[np.ndarray, "b 256 256 3"], first: int) -> _Launched:
-        predictor = self._stream.predictor
+    def _predicted(self, images: UInt8[np.ndarray, "b 256 256 3"]) -> TileMaps:
+        return self._stream.predictor.predicted(self._transfer.sent(torch.from_numpy(images)))
+
+    def _launched(
+        self, tiles: list[Tile], images: UInt8[np.ndarray, "b 256 256 3"], found: TileMaps, first: int
+    ) -> _Launched:
         self._images.update(zip(tiles, images, strict=True))
-        found = predictor.predicted(self._transfer.sent(torch.from_numpy(images)))
         self._blender.add(tiles, found.maps)
         windows = []
         while self._waiting and self._waiting[0][1] < first + len(tiles):

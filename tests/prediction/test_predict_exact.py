@@ -138,6 +138,16 @@ def rasterised(features: list[dict]) -> Segmentation:
     return Segmentation(instances, classes)
 
 
+def test_batches_that_are_predicted_at_the_same_time_change_nothing(tmp_path: Path, ensemble: Ensemble) -> None:
+    image, _, _ = discs(700, 600, 3)
+
+    one, several = (predicted(tmp_path, image, ensemble, lanes=lanes) for lanes in (1, 3))
+
+    assert len(one) > 20
+    assert np.array_equal(one.outlines.points, several.outlines.points)
+    assert np.array_equal(one.probability, several.probability)
+
+
 def pairs(one: np.ndarray, other: np.ndarray) -> int:
     """Number of different pairs of labels where both are nuclei; that of the nuclei if both maps are equal but for numbers."""
     both = np.stack([one[one > 0], other[one > 0]])
@@ -145,10 +155,16 @@ def pairs(one: np.ndarray, other: np.ndarray) -> int:
 
 
 def predicted(
-    folder: Path, image: np.ndarray, ensemble: Ensemble, *, side: int = 32, active: np.ndarray | None = None
+    folder: Path,
+    image: np.ndarray,
+    ensemble: Ensemble,
+    *,
+    side: int = 32,
+    active: np.ndarray | None = None,
+    lanes: int = 1,
 ) -> NucleiTable:
     """Merged nuclei of an image in chunks of `side` windows."""
-    with stream_of(folder, image, ensemble, side=side, active=active) as stream:
+    with stream_of(folder, image, ensemble, side=side, active=active, lanes=lanes) as stream:
         work = Work(folder, "key")
         for chunk in stream.plan.chunks():
             write_shard(work.shard(chunk), work.key, stream.shard(chunk))
@@ -158,14 +174,14 @@ def predicted(
 
 @contextmanager
 def stream_of(
-    folder: Path, image: np.ndarray, ensemble: Ensemble, *, side: int, active: np.ndarray | None
+    folder: Path, image: np.ndarray, ensemble: Ensemble, *, side: int, active: np.ndarray | None, lanes: int
 ) -> Iterator[Stream]:
     path = write_png(folder / "image.png", image)
     request = Request(path=path, name="image", settings=PredictionSettings(mpp=0.25, area="whole"))
     predictor = TilePredictor(ensemble, ensemble.decoders(["all"], average_views=False))
     with opened_image(request, PANNUKE, key="") as opened:
         plan = Plan(opened.plan.grid, opened.plan.active if active is None else active, side)
-        yield Stream(opened.pixels, plan, predictor, Workers(None, 1))
+        yield Stream(opened.pixels, plan, predictor, Workers(None, 1), batch_size=4, lanes=lanes)
 
 
 def shown(nuclei: NucleiTable) -> set[tuple[str, int]]:
