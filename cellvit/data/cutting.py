@@ -10,20 +10,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, UInt8
 
+from cellvit.data.resampling import needs_resampling, resampled_image
 from cellvit.errors import ContractError
 from cellvit.formats.dataset import NOT_ANNOTATED
 from cellvit.taxonomy import TILE_PX
 
 SMALLEST_PX: Final = 64
 """Shortest side of an image that is cut (decision): a smaller one is mostly padding."""
-
-TOLERANCE: Final = 0.01
-"""Images whose resolution differs from the model's by at most this share are not resampled (decision): scanners of one
-nominal magnification differ by as much, and 1 % of a nucleus of 40 px is less than half a pixel."""
 
 NARROWEST_PX: Final = 16
 """A last column or row that adds fewer pixels is not cut (decision): at 0.25 um per pixel, no whole nucleus fits in it."""
@@ -134,11 +130,6 @@ def starts(side_px: int) -> tuple[int, ...]:
     return (*range(0, whole * TILE_PX, TILE_PX), *last)
 
 
-def needs_resampling(mpp: float, model_mpp: float) -> bool:
-    """True if an image of resolution `mpp` is resampled for a model of resolution `model_mpp`."""
-    return round(abs(mpp / model_mpp - 1), 6) > TOLERANCE  # 0.2475 is 1 % from 0.25, in floating point a little more
-
-
 def _check(
     pixels: UInt8[np.ndarray, "h w 3"],
     instances: Int32[np.ndarray, "h w"],
@@ -180,19 +171,17 @@ def _numbered(instances: Int32[np.ndarray, "h w"], classes: UInt8[np.ndarray, "h
 
 
 def _resampled(own: _Labelled, factor: float) -> _Labelled:
-    """The image enlarged by `factor`: by area or cubic; labels take the value of the nearest pixel, so that no ids mix.
-
-    Both have the centres of their first and last pixels at the same places; OpenCV's own nearest neighbour has not.
-    """
+    """The image enlarged by `factor`, with the pixels that a prediction would see; labels take the value of the nearest pixel,
+    so that no ids mix."""
     if not needs_resampling(factor, 1.0):
         return own
-    old = own.instances.shape
-    new = tuple(max(1, round(side * factor)) for side in old)
-    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    image = cv2.resize(own.image, new[::-1], interpolation=way)
-    rows, columns = (((np.arange(to) + 0.5) * side / to).astype(np.intp) for to, side in zip(new, old, strict=True))
+    image = resampled_image(own.image, 1 / factor)
+    rows, columns = (
+        np.minimum(((np.arange(new) + 0.5) / factor).astype(np.intp), old - 1)
+        for new, old in zip(image.shape[:2], own.instances.shape, strict=True)
+    )
     nearest = np.ix_(rows, columns)
-    return _Labelled(image.astype(np.uint8, copy=False), own.instances[nearest], own.classes[nearest])
+    return _Labelled(image, own.instances[nearest], own.classes[nearest])
 
 
 def _padded(labelled: _Labelled) -> _Labelled:

@@ -12,12 +12,13 @@ from typing import Annotated, Final
 import numpy as np
 
 from cellvit.config.steps import PrepareOwnDataSettings
-from cellvit.data.cutting import CutTile, needs_resampling
+from cellvit.data.cutting import CutTile
 from cellvit.data.findings import Finding, settle
 from cellvit.data.own_data import OwnData, read_own_data
 from cellvit.data.own_images import read_own_image
 from cellvit.data.own_survey import Folds, OwnChecks, Surveyed, cut_own_image, folds_by_image, name_of, survey
 from cellvit.data.pannuke import SIMULATED_MARK
+from cellvit.data.resampling import needs_resampling
 from cellvit.formats.atomic import write_text
 from cellvit.formats.dataset import DataSet
 from cellvit.formats.digests import sha256_of

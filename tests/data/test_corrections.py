@@ -15,7 +15,7 @@ from slides import write_pyramid
 from cellvit.data.annotations.options import Options
 from cellvit.data.annotations.read import read_annotation
 from cellvit.data.corrections import check_classes, cut_regions, read_corrections
-from cellvit.data.cutting import needs_resampling
+from cellvit.data.resampling import needs_resampling
 from cellvit.data.simulate.organs import PROFILES
 from cellvit.data.simulate.tile import simulate_image
 from cellvit.data.slides.model_pixels import ModelPixels

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from cellvit.data.cutting import needs_resampling
+from cellvit.data.resampling import needs_resampling
 from cellvit.data.slides.rectangles import Rectangle
 from cellvit.data.slides.resampling import reduced, resampled
 from cellvit.data.slides.slide import Slide

@@ -5,17 +5,13 @@ from typing import Final
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
-from cellvit.data.cutting import TOLERANCE
+from cellvit.data.resampling import TOLERANCE, margin_px, resampled_box
 from cellvit.data.slides.rectangles import Rectangle
 from cellvit.data.slides.slide import Slide
 
 SOURCE_PX: Final = 4096
 """Longest side of what is read at once to make a reduced copy (decision): 50 MB of pixels."""
-
-_SURPLUS: Final = 2
-"""Further px around the pixels that bilinear interpolation uses."""
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 
@@ -40,7 +36,7 @@ def resampled(slide: Slide, place: Rectangle, scale: float) -> Pixels:
     step = scale / down
     size = [max(1, math.floor(side / down + 1e-6)) for side in (slide.width, slide.height)]
     wanted = [side * step for side in place]
-    margin = math.ceil(max(1.0, step)) + _SURPLUS
+    margin = margin_px(step)
     (left, right), (top, bottom) = (
         (math.floor(low) - margin, math.ceil(high) + margin)
         for low, high in ((wanted[0], wanted[2]), (wanted[1], wanted[3]))
@@ -48,9 +44,7 @@ def resampled(slide: Slide, place: Rectangle, scale: float) -> Pixels:
     source = _reflected(slide, level, Rectangle(left, top, right, bottom), size)
     # Relative to the source, because Pillow holds the box in single precision.
     box = (wanted[0] - left, wanted[1] - top, wanted[2] - left, wanted[3] - top)
-    target = place.right - place.left, place.bottom - place.top
-    made = Image.fromarray(source).resize(target, Image.Resampling.BILINEAR, box=box, reducing_gap=None)
-    return np.array(made)
+    return resampled_box(source, box, (place.right - place.left, place.bottom - place.top))
 
 
 def reduced(slide: Slide, scale: float) -> Pixels:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cellvit.data.cutting import needs_resampling
+from cellvit.data.resampling import needs_resampling
 from cellvit.data.resolution import Spacing, agreed_mpp
 from cellvit.errors import ContractError, SettingsError
 
