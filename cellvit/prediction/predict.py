@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
+from cellvit.data.slides.view import view_of
 from cellvit.formats.dataset import DataSet
 from cellvit.formats.digests import combined
 from cellvit.formats.prediction import OrganChoice
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 WORK: Final = ".work"
 """Folder of unfinished results in the output folder of an image."""
 
-_THUMBNAIL_PX: Final = 2_000
+_SHOWN_PX: Final = 2_000
 """Longest side of the picture of the image: a few hundred kilobytes, and tissue is recognisable (decision)."""
 
 
@@ -85,12 +86,10 @@ def predict_image(request: Request, machine: Machine, folder: Path, *, key: str)
         _merge(image, machine, work, findings)
         seconds.mark("merging")
         run = slide_run(image, machine.ensemble, organ=organ, findings=findings, seconds=seconds.parts)
-        thumbnail = image.pixels.thumbnail(_THUMBNAIL_PX)
         result = PredictedImage(
             run=run,
             nuclei=lambda: merged_nuclei(work, image.plan.chunks()),
-            thumbnail=thumbnail,
-            thumbnail_scale=max(image.slide.width, image.slide.height) / max(thumbnail.shape[:2]),
+            view=view_of(image.pixels, image.area, _SHOWN_PX),
             area=image.area,
             unlike_boxes=_unlike_boxes(image, findings),
             data_set=machine.data_set,

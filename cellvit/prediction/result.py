@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64
 
 from cellvit.data.slides.area import Area
 from cellvit.data.slides.model_pixels import ModelPixels
+from cellvit.data.slides.view import View
 from cellvit.formats.dataset import DataSet
 from cellvit.formats.nuclei import NucleiTable
 from cellvit.formats.prediction import SlideRun
@@ -20,8 +21,7 @@ class PredictedImage:
     Attributes:
         run: What was predicted, without the digests of the files that are still to be written.
         nuclei: Starts reading the nuclei from the first on: merged and inside the area, in the order of the output.
-        thumbnail: The whole image, RGB.
-        thumbnail_scale: Pixels of level 0 for each pixel of the thumbnail.
+        view: What the pictures show.
         area: The part of the image that was analysed, in px of level 0.
         unlike_boxes: Left, top, right and bottom of tiles that are unlike the training data, in px of level 0.
         data_set: Classes, colours and resolution of the models.
@@ -30,8 +30,7 @@ class PredictedImage:
 
     run: SlideRun
     nuclei: Callable[[], Iterator[NucleiTable]]
-    thumbnail: UInt8[np.ndarray, "h w 3"]
-    thumbnail_scale: float
+    view: View
     area: Area
     unlike_boxes: Float64[np.ndarray, "k 4"]
     data_set: DataSet

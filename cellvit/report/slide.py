@@ -52,13 +52,15 @@ class SlidePictures:
     """The pictures of the page.
 
     Attributes:
-        plain, overlay: The image without and with its nuclei.
+        plain, overlay: The image, or the part of it around a small analysed area, without and with its nuclei.
+        width_um: Width of both.
         densities: Maps of all nuclei and of each class; `cells` is the size of their cells as a sentence.
         details: Parts at full resolution.
     """
 
     plain: Shown
     overlay: Shown
+    width_um: float
     densities: Sequence[ShownDensity]
     cells: str
     details: Sequence[ShownDetail]
@@ -76,7 +78,7 @@ def render_slide(run: SlideRun, pictures: SlidePictures, files: Mapping[str, str
         pictures=pictures,
         files=files,
         classes=list(zip(run.dataset.classes, run.counts[1:], strict=True)),
-        width=length_text(run.image.width * run.image.mpp),
+        width=length_text(pictures.width_um),
         maps=[one for place, one in enumerate(pictures.densities) if one.high or not place],
         without=[one.name for one in pictures.densities[1:] if not one.high],
         density_text=density_text,

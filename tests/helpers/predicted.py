@@ -8,6 +8,7 @@ import shapely
 
 from cellvit.data.slides.area import Area
 from cellvit.data.slides.model_pixels import ModelPixels
+from cellvit.data.slides.view import view_of
 from cellvit.formats.calibration import CountBound
 from cellvit.formats.dataset import PANNUKE, DataSet
 from cellvit.formats.nuclei import NucleiTable, Outlines
@@ -87,13 +88,11 @@ def predicted(
     height, width = pixels.shape[:2]
     area = Area(shapely.box(0, 0, width, height) if geometry is None else geometry, "the whole image")
     model_pixels = ModelPixels(ArraySlide(pixels, data_set.mpp), data_set.mpp)
-    thumbnail = model_pixels.thumbnail(2400)
     run = run_of(chunks, data_set, (width, height), area.area_mm2(data_set.mpp), **changes)
     return PredictedImage(
         run=run,
         nuclei=lambda: iter(chunks),
-        thumbnail=thumbnail,
-        thumbnail_scale=width / thumbnail.shape[1],
+        view=view_of(model_pixels, area, 2400),
         area=area,
         unlike_boxes=np.array([[0.0, 0.0, width / 3, height / 3]]) if run.n_unlike else np.empty((0, 4)),
         data_set=data_set,

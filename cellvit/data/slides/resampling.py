@@ -47,15 +47,24 @@ def resampled(slide: Slide, place: Rectangle, scale: float) -> Pixels:
     return resampled_box(source, box, (place.right - place.left, place.bottom - place.top))
 
 
-def reduced(slide: Slide, scale: float) -> Pixels:
-    """A copy of the whole slide with one px for each `scale` px of level 0, read part by part."""
-    width, height = (max(1, round(side / scale)) for side in (slide.width, slide.height))
+def reduced(slide: Slide, scale: float, place: Rectangle | None = None) -> Pixels:
+    """A copy of the slide with one px for each `scale` px of level 0, read part by part.
+
+    Args:
+        place: Part of the copy that is made; None for all of it.
+    """
+    if place is None:
+        place = Rectangle(0, 0, *(max(1, round(side / scale)) for side in (slide.width, slide.height)))
     side = max(1, int(SOURCE_PX * slide.downsamples[best_level(slide, scale)] / scale))
-    copy = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            part = Rectangle(left, top, min(width, left + side), min(height, top + side))
-            copy[part.top : part.bottom, part.left : part.right] = resampled(slide, part, scale)
+    copy = np.empty((place.bottom - place.top, place.right - place.left, 3), np.uint8)
+    for top in range(place.top, place.bottom, side):
+        for left in range(place.left, place.right, side):
+            part = Rectangle(left, top, min(place.right, left + side), min(place.bottom, top + side))
+            rows, columns = (
+                slice(top - place.top, part.bottom - place.top),
+                slice(left - place.left, part.right - place.left),
+            )
+            copy[rows, columns] = resampled(slide, part, scale)
     return copy
 
 

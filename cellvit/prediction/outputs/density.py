@@ -40,19 +40,21 @@ _SHEET_PX: Final = 640
 
 @dataclass(frozen=True, slots=True)
 class Density:
-    """Nuclei on a grid of equal cells that covers the image.
+    """Nuclei on a grid of equal cells that covers the part of the image that is shown.
 
     Attributes:
         counts: Nuclei of each class in each cell.
         mm2: Analysed area in each cell.
         cell_px: Width and height of a cell in px of level 0.
         cell_um: The same in um.
+        origin: Left and top of the grid in px of level 0.
     """
 
     counts: Int64[np.ndarray, "c gh gw"]
     mm2: Float64[np.ndarray, "gh gw"]
     cell_px: tuple[float, float]
     cell_um: tuple[float, float]
+    origin: tuple[float, float]
 
     @property
     def is_a_map(self) -> bool:
@@ -72,12 +74,13 @@ def density_of(survey: Survey, image: PredictedImage) -> Density:
     """Count the nuclei in cells, and measure how much of each cell was analysed."""
     facts, n_classes = image.run.image, image.data_set.n_classes
     (n_columns, width), (n_rows, height) = _cells(image)
-    places = (survey.centroids * facts.scale / (width, height)).astype(np.int64)
+    places = ((survey.centroids * facts.scale - image.view.origin) / (width, height)).astype(np.int64)
     places = np.clip(places, 0, (n_columns - 1, n_rows - 1))
     flat = ((survey.classes.astype(np.int64) - 1) * n_rows + places[:, 1]) * n_columns + places[:, 0]
     counts = np.bincount(flat, minlength=n_classes * n_rows * n_columns).reshape(n_classes, n_rows, n_columns)
     mm2 = _analysed_mm2(image, (width, height), (n_rows, n_columns))
-    return Density(counts, mm2, (width, height), (width * facts.mpp, height * facts.mpp))
+    origin = (image.view.left, image.view.top)
+    return Density(counts, mm2, (width, height), (width * facts.mpp, height * facts.mpp), origin)
 
 
 class DensityMap(NamedTuple):
@@ -107,7 +110,7 @@ def density_map(density: Density, image: PredictedImage, number: int | None) -> 
     sheet = on_paper(picture, width_px=width, below_px=_LETTERS_PX * 30)
     name = "all nuclei" if number is None else image.data_set.class_names[number]
     y = _draw_bar(sheet, (8, picture.shape[0] + _LETTERS_PX // 2), high, f"nuclei per mm²: {name}")
-    um_per_px = image.run.image.width * image.run.image.mpp / picture.shape[1]
+    um_per_px = image.view.size[0] * image.run.image.mpp / picture.shape[1]
     draw = ImageDraw.Draw(sheet)
     y = draw_scale_bar(draw, (8, y), um_per_px=um_per_px, width_px=picture.shape[1], px=_LETTERS_PX)
     notes = (f"{image.run.image.name}. {cell_text(density)} Grey: not analysed.", *image.run.notices)
@@ -123,11 +126,11 @@ def cell_text(density: Density) -> str:
 
 def _cells(image: PredictedImage) -> tuple[tuple[int, float], tuple[int, float]]:
     """Number of cells along the width and along the height, and their size in px of level 0."""
-    facts = image.run.image
-    longest_um = max(facts.width, facts.height) * facts.mpp
+    mpp, sides = image.run.image.mpp, image.view.size
+    longest_um = max(sides) * mpp
     cell_um = max(min(_CELL_UM, max(_SMALLEST_UM, longest_um / _LEAST_CELLS)), longest_um / _MOST_CELLS)
-    n_columns, n_rows = (max(1, round(side * facts.mpp / cell_um)) for side in (facts.width, facts.height))
-    return (n_columns, facts.width / n_columns), (n_rows, facts.height / n_rows)
+    n_columns, n_rows = (max(1, round(side * mpp / cell_um)) for side in sides)
+    return (n_columns, sides[0] / n_columns), (n_rows, sides[1] / n_rows)
 
 
 def _analysed_mm2(
@@ -136,10 +139,10 @@ def _analysed_mm2(
     """Analysed area of each cell: the share of points in it that lie inside the area."""
     (width, height), (n_rows, n_columns) = cell_px, shape
     within = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
-    x = ((np.arange(n_columns)[:, None] + within) * width).ravel()
+    x = ((np.arange(n_columns)[:, None] + within) * width).ravel() + image.view.left
     share = np.empty(shape)
     for row in range(n_rows):  # a row at a time: all points of a large slide are millions
-        y = (row + within) * height
+        y = (row + within) * height + image.view.top
         inside = image.area.contains(np.tile(x, _SAMPLES), np.repeat(y, len(x)))
         share[row] = inside.reshape(_SAMPLES, n_columns, _SAMPLES).mean(axis=(0, 2))
     return share * width * height * image.mm2_per_px
@@ -154,9 +157,9 @@ def _coloured(values: Float64[np.ndarray, "gh gw"], high: float) -> UInt8[np.nda
 
 def _enlarged(pixels: UInt8[np.ndarray, "gh gw 3"], image: PredictedImage) -> UInt8[np.ndarray, "h w 3"]:
     """The map in the proportions of the image, with sharp borders of the cells."""
-    facts = image.run.image
-    scale = _LONGEST_PX / max(facts.width, facts.height)
-    size = max(1, round(facts.width * scale)), max(1, round(facts.height * scale))
+    width, height = image.view.size
+    scale = _LONGEST_PX / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST))
 
 

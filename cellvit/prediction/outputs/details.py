@@ -126,7 +126,7 @@ def _centres(counts: Int64[np.ndarray, "gh gw"], density: Density, least: int) -
     """Centres of the cells with most nuclei in px of level 0, most first."""
     order = np.argsort(-counts, axis=None, kind="stable")[:_TRIED]
     rows, columns = np.unravel_index(order[counts.ravel()[order] >= least], counts.shape)
-    return (np.column_stack([columns, rows]) + 0.5) * density.cell_px
+    return (np.column_stack([columns, rows]) + 0.5) * density.cell_px + density.origin
 
 
 def _first_other(

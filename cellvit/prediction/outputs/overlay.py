@@ -1,4 +1,4 @@
-"""The picture of a prediction: the thumbnail with all nuclei in the colours of their classes, with legend and scale bar.
+"""The picture of a prediction: the image with all nuclei in the colours of their classes, with legend and scale bar.
 
 Where a nucleus is wide enough in the picture, its outline is drawn, with a dark line around it. On a slide, where a nucleus is a pixel or
 two, dots are drawn in the order of the output, which runs along rows and not by class, so that no class hides another one; the
@@ -69,10 +69,10 @@ class Overlay:
 
     def __init__(self, image: PredictedImage) -> None:
         """Begin with no nuclei."""
-        height, width = image.thumbnail.shape[:2]
+        height, width = image.view.pixels.shape[:2]
         times = min(_MOST_TIMES, max(1, _SMALLEST_SIDE // max(height, width)))
         self._image, self._times = image, times
-        self._scale = image.thumbnail_scale / times  # px of level 0 for each px of the picture
+        self._scale = image.view.scale / times  # px of level 0 for each px of the picture
         self._marks = np.zeros((height * times, width * times), np.uint8)
         um_per_px = self._scale * image.run.image.mpp
         self.draws_outlines = um_per_px <= _CONTOUR_UM
@@ -89,18 +89,19 @@ class Overlay:
             centroids: x and y in px of level 0.
         """
         if self.draws_outlines:
-            draw_outlines(self._marks, polygons, classes, scale=self._scale, line_px=self._line_px)
+            origin = (self._image.view.left, self._image.view.top)
+            draw_outlines(self._marks, polygons, classes, scale=self._scale, line_px=self._line_px, origin=origin)
         else:
-            self._draw_dots(centroids / self._scale, classes)
+            self._draw_dots((centroids - self._image.view.origin) / self._scale, classes)
 
     def picture(self) -> Picture:
         """The finished picture."""
         image = self._image
         height, width = self._marks.shape
-        pixels = cv2.resize(image.thumbnail, (width, height), interpolation=cv2.INTER_LINEAR)
+        pixels = cv2.resize(image.view.pixels, (width, height), interpolation=cv2.INTER_LINEAR)
         if not self.draws_outlines:
             _make_paler(pixels, image, self._scale)
-        _hatch(pixels, image.unlike_boxes / self._scale)
+        _hatch(pixels, (image.unlike_boxes - np.tile(image.view.origin, 2)) / self._scale)
         _draw_area(pixels, image, self._scale)
         halo, palette = self.draws_outlines or self._radius > 1, class_palette(image.data_set)
         drawn = painted(pixels, self._marks, palette, line_px=self._line_px, halo=halo)
@@ -141,6 +142,8 @@ class Overlay:
             f"Striped: {run.n_unlike:,} of {run.n_judged:,} tiles are unlike the training data." if run.n_unlike else ""
         )
         edge = "Blue line: border of the analysed area." if not _covers_all(self._image) else ""
+        if not self._image.view.is_whole:
+            edge = f"The analysed part of the image alone. {edge}"
         shown = " ".join(filter(None, (f"{run.image.name}.", edge, unlike)))
         return (shown, *run.notices)
 
@@ -224,7 +227,7 @@ def _area_lines(image: PredictedImage, scale: float) -> list[np.ndarray]:
     """Rings of the analysed area in the pixels of the picture, as OpenCV reads them."""
     parts = shapely.get_parts(image.area.geometry)
     rings, _ = _rings(parts[shapely.get_dimensions(parts) == 2])
-    return [np.rint((ring / scale - 0.5) * (1 << _SHIFT)).astype(np.int32) for ring in rings]
+    return [np.rint(((ring - image.view.origin) / scale - 0.5) * (1 << _SHIFT)).astype(np.int32) for ring in rings]
 
 
 def _covers_all(image: PredictedImage) -> bool:

@@ -131,8 +131,9 @@ def _write_summaries(
         _write_png(folder / density_name(image, number), one.sheet)
     names = {None: "All nuclei"} | dict(enumerate(image.data_set.class_names))
     shown = SlidePictures(
-        plain=jpeg(Image.fromarray(image.thumbnail)),
+        plain=jpeg(Image.fromarray(image.view.pixels)),
         overlay=jpeg(picture.image),
+        width_um=image.view.size[0] * image.run.image.mpp,
         densities=[ShownDensity(names[number], png(one.map), one.high) for number, one in maps.items()]
         if density.is_a_map
         else [],

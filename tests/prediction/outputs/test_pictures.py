@@ -8,6 +8,7 @@ import shapely
 from PIL import Image
 from predicted import predicted, square_nuclei
 
+from cellvit.data.slides.view import View
 from cellvit.prediction.outlines import polygons
 from cellvit.prediction.outputs.density import density_map, density_of
 from cellvit.prediction.outputs.details import Details
@@ -17,6 +18,9 @@ from cellvit.prediction.outputs.survey import Survey, survey_of
 from cellvit.prediction.result import PredictedImage
 
 PINK = (230, 180, 210)
+CORNER = shapely.box(3900, 1900, 4000, 2000)
+"""An area with this part reaches over the whole image, which is shown then."""
+
 YELLOW, CYAN, BLACK = (0xF0, 0xE4, 0x42), (0x35, 0xE0, 0xF0), (0, 0, 0)
 
 
@@ -60,7 +64,7 @@ def test_densities_are_nuclei_by_analysed_area() -> None:
 
 
 def test_cells_of_which_little_was_analysed_have_no_density() -> None:
-    image = predicted([], tissue(4000, 2000), geometry=shapely.box(0, 0, 460, 1960))
+    image = predicted([], tissue(4000, 2000), geometry=shapely.box(0, 0, 460, 1960) | CORNER)
 
     density = density_of(survey(image), image).per_mm2()
 
@@ -69,7 +73,8 @@ def test_cells_of_which_little_was_analysed_have_no_density() -> None:
 
 
 def test_few_analysed_cells_are_no_map() -> None:
-    whole, part = (predicted([], tissue(4000, 2000), geometry=shapely.box(0, 0, side, side)) for side in (2000, 700))
+    areas = (shapely.box(0, 0, side, side) | CORNER for side in (2000, 700))
+    whole, part = (predicted([], tissue(4000, 2000), geometry=area) for area in areas)
 
     assert density_of(survey(whole), whole).is_a_map
     assert not density_of(survey(part), part).is_a_map
@@ -98,12 +103,31 @@ def test_outlines_are_drawn_in_the_colour_of_the_class_with_a_dark_line_around()
     assert picture.getpixel((200, 200)) == PINK
 
 
+def test_pictures_of_a_small_area_show_its_surroundings_alone() -> None:
+    nuclei = square_nuclei(np.array([[1500, 1600], [1540, 1600]]), [1, 3])
+    area = shapely.box(1400, 1500, 1800, 1900)
+
+    image = predicted([nuclei], tissue(4000, 4000), geometry=area)
+    overlay, density = drawn(image), density_of(survey(image), image)
+
+    picture = np.asarray(overlay.picture().image)
+    rows, columns = np.nonzero((picture == YELLOW).all(axis=2))
+    times = 1024 // 440  # of 440 px: the area and 20 px on each side
+    assert picture.shape == (440 * times, 440 * times, 3)
+    assert abs(columns.mean() / times + 1380 - 1500) < 2
+    assert abs(rows.mean() / times + 1480 - 1600) < 2
+    assert density.counts.sum() == 2
+    assert density.mm2.sum() == pytest.approx(0.01, rel=0.1)  # of 400 px at 0.25 um
+    (detail, *_) = Details(image, density).details
+    assert detail.x <= 1500 < detail.x + detail.width
+    assert detail.y <= 1600 < detail.y + detail.height
+
+
 def test_on_a_slide_dots_of_all_classes_are_drawn_on_paler_tissue() -> None:
     nuclei = square_nuclei(np.array([[100, 100], [100, 140], [3000, 3000]]), [1, 2, 4])
     area = shapely.box(0, 0, 4000, 4000)
-    image = replace(
-        predicted([nuclei], tissue(400, 400), geometry=area), thumbnail=tissue(400, 400), thumbnail_scale=10.0
-    )
+    view = View(tissue(400, 400), 10.0, (4000, 4000))
+    image = replace(predicted([nuclei], tissue(400, 400), geometry=area), view=view)
     facts = image.run.image.model_copy(update={"width": 4000, "height": 4000})
     image = replace(image, run=image.run.model_copy(update={"image": facts}))
 

@@ -219,7 +219,7 @@ def test_two_hundred_thousand_nuclei_take_little_memory(tmp_path: Path) -> None:
             yield square_nuclei(places[first : first + 2_000], classes[first : first + 2_000])
 
     image = predicted(list(chunks()), PIXELS, image=facts)
-    image = replace(image, nuclei=chunks, thumbnail_scale=50_000 / 640)
+    image = replace(image, nuclei=chunks, view=replace(image.view, scale=50_000 / 640, size=(50_000, 50_000)))
     tracemalloc.start()
     try:
         write_outputs(tmp_path, image)
