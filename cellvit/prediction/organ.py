@@ -13,6 +13,7 @@ from cellvit.data.slides.area import Area
 from cellvit.data.slides.model_pixels import ModelPixels
 from cellvit.errors import SettingsError
 from cellvit.formats.prediction import OrganChoice
+from cellvit.inference.lanes import in_lanes
 from cellvit.inference.passes import block_size
 from cellvit.prediction.models import Ensemble, TilePredictor
 from cellvit.taxonomy import TILE_PX
@@ -61,21 +62,29 @@ def is_predicted(ensemble: Ensemble) -> bool:
 
 
 def predicted_organ(
-    predictor: TilePredictor, pixels: ModelPixels, places: Int64[np.ndarray, "n 2"], *, batch_size: int | None = None
+    predictor: TilePredictor,
+    pixels: ModelPixels,
+    places: Int64[np.ndarray, "n 2"],
+    *,
+    batch_size: int | None = None,
+    lanes: int = 1,
 ) -> OrganChoice:
     """The organ with the highest mean probability over tiles of the image.
 
     Args:
         places: Left and top of the tiles in px of the model (`voting_places`).
         batch_size: Tiles that are encoded together; None chooses by the device.
+        lanes: Batches that are encoded at a time (`cellvit.inference.lanes`).
     """
     ensemble = predictor.ensemble
     size = block_size(ensemble.encoder, 1, batch_size)
     votes: dict[str, list[np.ndarray]] = {}
     shares: list[np.ndarray] = []
-    for images in read_ahead(lambda part: _read(pixels, part), np.array_split(places, -(-len(places) // size))):
+    batches = read_ahead(lambda part: _read(pixels, part), np.array_split(places, -(-len(places) // size)))
+    for images, cls in in_lanes(
+        lambda found: predictor.cls(torch.from_numpy(found).to(ensemble.device)), batches, lanes
+    ):
         shares.append((images.min(axis=3) < _WHITE).mean(axis=(1, 2)))
-        cls = predictor.cls(torch.from_numpy(images).to(ensemble.device))
         for organ, values in ensemble.organ_probabilities(cls).items():
             votes.setdefault(organ, []).append(values)
     tissue = np.concatenate(shares) >= _TISSUE_SHARE

@@ -129,7 +129,8 @@ def _organ(image: OpenedImage, machine: Machine) -> OrganChoice:
     if not is_predicted(ensemble) or not image.plan.active.any():
         return no_organ(ensemble)
     places = voting_places(image.pixels, image.area)
-    found = predicted_organ(TilePredictor(ensemble, ()), image.pixels, places, batch_size=request.batch_size)
+    predictor, size = TilePredictor(ensemble, ()), request.batch_size
+    found = predicted_organ(predictor, image.pixels, places, batch_size=size, lanes=machine.lanes)
     probability = found.votes[found.organ]
     log.info("%s: organ=%s probability=%.2f tiles=%d", request.name, found.organ, probability, found.n_tiles)
     return found

@@ -76,7 +76,7 @@ def train() -> None:
     )
 
 
-def write_small_bundle(folder: Path, *, name: str = "Discs, split 1", organ_head: Path | None = None) -> Path:
+def write_small_bundle(folder: Path, *, name: str = "Discs, split 1") -> Path:
     """Write the bundle of the trained decoder as the shared decoder of PanNuke's classes."""
     parts = folder.with_name(f"{folder.name}_parts")
     encoder = load_encoder(ENCODER, FEATURES, "cpu")
