@@ -1,6 +1,7 @@
 """The frozen encoder: tiles -> a CLS token and grids of tokens."""
 
 import math
+from contextlib import nullcontext
 from typing import Final, Literal, NamedTuple
 
 import torch
@@ -100,7 +101,7 @@ class Encoder(nn.Module):
     @torch.inference_mode()
     def encoded(self, prepared: Float32[Tensor, "b 3 s s"]) -> EncodedTiles:
         """Tokens of prepared tiles, not yet checked, so that nothing waits for the GPU."""
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype):
             cls, tokens = self._tokens_of(prepared)
         cls = cls.float()
         return EncodedTiles(cls, tokens.half(), torch.maximum(_magnitude(tokens), _magnitude(cls)))

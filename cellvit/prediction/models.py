@@ -179,7 +179,7 @@ class TilePredictor:
     def _predicted(self, images: UInt8[Tensor, "b 256 256 3"], decoders: Sequence[ReadyDecoder]) -> TileMaps:
         """One pass of the encoder for each geometry that any decoder is shown, identity first."""
         views: list[list[PixelMaps]] = [[] for _ in decoders]
-        cls, largest = torch.empty(0), list[Tensor]()
+        cls, largest = images.new_empty(0, dtype=torch.float32), list[Tensor]()
         for geometry in sorted({number for decoder in decoders for number in decoder.geometries}):
             shown = apply_view(images, geometry, axes=(1, 2)).contiguous()
             parts = self._passes.run(shown)

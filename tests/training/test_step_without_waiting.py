@@ -4,13 +4,10 @@ Whoever reads a value there fails, as `item`, `tolist`, `nonzero` and indexing w
 for it. `OneDevice` also finds tensors that are made on the CPU, or copied from there, in the middle of a step.
 """
 
-from itertools import chain
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from one_device import META, OneDevice
 
 from cellvit.config.models import DecoderSettings
 from cellvit.data.batches import SampledViews
@@ -31,26 +28,8 @@ from cellvit.training.hovernet import loss_of
 from cellvit.training.loop import adamw, train_steps
 from cellvit.training.trainable import Trainable
 
-META = torch.device("meta")
 B, BLOCKS, GRID, DIM = 3, 2, 16, 6
 STORED = StoredViews((View(0, 0), View(5, 0), View(0, 1)), colour_seed=3, colour_sigma=0.1)
-
-
-class OneDevice(TorchDispatchMode):
-    """Refuse tensors of another device than meta; single numbers of the CPU are arguments of kernels, not copies."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        for tensor in tensors_in((args, kwargs or {}, result)):
-            assert tensor.device == META or not tensor.ndim, f"{func} in a step on {META}: a tensor of {tensor.device}"
-        return result
-
-
-def tensors_in(values) -> list[Tensor]:
-    if isinstance(values, Tensor):
-        return [values]
-    inner = list(values.values()) if isinstance(values, dict) else values
-    return list(chain.from_iterable(map(tensors_in, inner))) if isinstance(inner, list | tuple) else []
 
 
 def changes() -> Changes:
