@@ -170,3 +170,8 @@ PANNUKE: Final = DataSet(
     licence="CC BY-NC-SA 4.0",
     commercial_use=False,
 )
+
+SIMULATED: Final = PANNUKE.model_copy(
+    update={"name": "PanNuke (simulated)", "licence": "CC0-1.0", "commercial_use": True}
+)
+"""Tiles that were drawn by this project in the layout and with the classes of PanNuke: nothing of PanNuke is in them."""

@@ -13,7 +13,7 @@ from cellvit.data.findings import settle
 from cellvit.data.image_checks import ImageChecks
 from cellvit.data.pannuke import FoldFiles, RawBlock, check_fold, read_blocks, read_names, read_types
 from cellvit.errors import ContractError
-from cellvit.formats.dataset import PANNUKE
+from cellvit.formats.dataset import PANNUKE, SIMULATED
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import write_document
 from cellvit.formats.provenance import Provenance
@@ -79,10 +79,11 @@ def run(arguments: Arguments) -> None:
     n = len(organs)
     fold = _Fold(arguments.fold, organs, read_names(files, "patients", n), read_names(files, "sources", n))
     log.info("reading fold=%d tiles=%d patients=%d", fold.fold, n, n_patients(fold.patients))
+    simulated = arguments.mark is not None or files.simulated
     origin = Provenance(
         made_from={f"data:{name}": sha256_of(path) for name, path in files.inputs.items()},
-        data_set=PANNUKE,
-        simulated=arguments.mark is not None or files.simulated,
+        data_set=SIMULATED if simulated else PANNUKE,
+        simulated=simulated,
     )
     with writing(arguments.tiles, TILES, n, {}, origin) as writer:
         what = f"painted fold={fold.fold}"

@@ -6,6 +6,7 @@ import pytest
 
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
 from cellvit.errors import ContractError, IntegrityError
+from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.documents import read_document
 from cellvit.formats.tiles import FoldSummary, open_tiles, read_tiles
 from cellvit.stages.prepare_fold import Arguments, run
@@ -58,6 +59,9 @@ def test_a_fold_with_the_mark_is_simulated_whether_the_mark_is_given_or_not(tmp_
 
     with open_tiles(tiles) as store:
         assert store.provenance.simulated
+        assert store.dataset.classes == PANNUKE.classes
+        assert "PanNuke (simulated)" in store.dataset.licence_of_weights
+        assert store.dataset.commercial_use  # nothing of PanNuke is in it, and its licence says nothing about it
 
 
 def test_the_same_id_in_two_channels_is_two_nuclei_and_overlaps_are_counted(tmp_path, write_raw_fold, prepare, caplog):
