@@ -29,7 +29,7 @@ $(DEVELOPMENT): $(READY)
 	$(INSTALL) -e '.[workflow,dev]'
 	@touch $@
 
-.PHONY: help setup demo demo-own run verify lint check test test-slurm clean
+.PHONY: help setup demo demo-own run verify lint check test docs test-slurm clean
 
 setup: $(READY) ## create .venv with pinned packages (make check adds the tools for development)
 
@@ -66,9 +66,12 @@ check: lint ## format, lint, types, import layers, workflow lint and the quick t
 test: lint ## all tests except test-slurm, with real Snakemake runs of a small case
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 pytest -n auto --dist loadgroup -m "not slurm"
 
+docs: $(DEVELOPMENT) ## the documentation as a site, in the folder site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir site
+
 test-slurm: $(DEVELOPMENT) ## test profiles/slurm on a SLURM that is started for it (root on Debian; skipped elsewhere)
 	$(BIN)/python tests/slurm/one_node_slurm.py install
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m slurm tests/slurm
 
 clean: ## remove .venv and the results of the demos
-	rm -rf $(VENV) results/demo results/demo_own data/demo_own data/demo_slide.ome.tif results/.cellvit_cache
+	rm -rf $(VENV) site results/demo results/demo_own data/demo_own data/demo_slide.ome.tif results/.cellvit_cache

@@ -1,4 +1,4 @@
-"""From PanNuke folds to a validated report. docs/graph.md draws the graph."""
+"""From PanNuke folds to a validated report. docs/how_it_works.md draws the graph."""
 
 import signal
 import sys

@@ -2,7 +2,7 @@
 
 import json
 import textwrap
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -15,6 +15,9 @@ from cellvit.config.presets import EncoderPreset
 from cellvit.config.settings import Settings
 
 _WIDTH = 118
+
+NULL_SECTIONS: Final[dict[str, type[BaseModel]]] = {"simulated": SimulatedData, "custom": EncoderPreset}
+"""Sections that are null by default."""
 
 _HEADER = """\
 # Settings of a run. This file is generated from cellvit/config by `python -m cellvit settings`.
@@ -33,6 +36,22 @@ def schema_json() -> str:
     return json.dumps(Settings.model_json_schema(by_alias=True), indent=2) + "\n"
 
 
+def limits_of(field: FieldInfo) -> str:
+    """Bounds and choices of a setting in words; empty if it has none."""
+    signs = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at most {}"}
+    rules = ((rule, sign) for rule in field.metadata for sign in signs if hasattr(rule, sign))
+    parts = [signs[sign].format(getattr(rule, sign)) for rule, sign in rules]
+    if get_origin(field.annotation) is Literal:
+        parts.append(f"one of {', '.join(get_args(field.annotation))}")
+    return ", ".join(parts)
+
+
+def scalar_yaml(value: Any) -> str:
+    """A value in one line of YAML."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
+    return text.strip().removesuffix("...").strip()
+
+
 def _field(section: BaseModel, name: str, field: FieldInfo, depth: int) -> str:
     value, key = getattr(section, name), field.alias or name
     comment = _comment(field, depth)
@@ -44,39 +63,25 @@ def _field(section: BaseModel, name: str, field: FieldInfo, depth: int) -> str:
 
 
 def _comment(field: FieldInfo, depth: int) -> str:
-    limits = _limits(field)
+    limits = limits_of(field)
     text = f"{field.description}{f' ({limits})' if limits else ''}"
     lines = textwrap.wrap(text, _WIDTH - len(_indent(depth)) - 2, break_on_hyphens=False)
     return "".join(f"{_indent(depth)}# {line}\n" for line in lines)
 
 
-def _limits(field: FieldInfo) -> str:
-    signs = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at most {}"}
-    rules = ((rule, sign) for rule in field.metadata for sign in signs if hasattr(rule, sign))
-    parts = [signs[sign].format(getattr(rule, sign)) for rule, sign in rules]
-    if get_origin(field.annotation) is Literal:
-        parts.append(f"one of {', '.join(get_args(field.annotation))}")
-    return ", ".join(parts)
-
-
 def _yaml(key: str, value: Any) -> str:
     if isinstance(value, dict) and key not in QualityGates.model_fields:
-        rows = "".join(f"  {_scalar(name)}: {_scalar(item)}\n" for name, item in value.items())
+        rows = "".join(f"  {scalar_yaml(name)}: {scalar_yaml(item)}\n" for name, item in value.items())
         return f"{key}:\n{rows}"
-    return f"{key}: {_scalar(value)}\n"
-
-
-def _scalar(value: Any) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
-    return text.strip().removesuffix("...").strip()
+    return f"{key}: {scalar_yaml(value)}\n"
 
 
 def _example(name: str, depth: int) -> str:
     """Keys of a section that is null by default, commented out."""
-    examples: dict[str, type[BaseModel]] = {"simulated": SimulatedData, "custom": EncoderPreset}
-    if name not in examples:
+    if name not in NULL_SECTIONS:
         return ""
-    rows = [f"{item}: ...  {info.description or ''}".rstrip() for item, info in examples[name].model_fields.items()]
+    fields = NULL_SECTIONS[name].model_fields
+    rows = [f"{item}: ...  {info.description or ''}".rstrip() for item, info in fields.items()]
     return "".join(f"{_indent(depth)}#   {row}\n" for row in rows)
 
 

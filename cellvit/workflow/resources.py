@@ -1,7 +1,7 @@
 """Memory and time that each step requests from a scheduler, from its number of tiles and the attempt.
 
 This module imports nothing heavy, because Snakemake reads it in every job. The values are measured peaks
-(docs/resources.md, docs/scale.md, the timings of the real tiles on two CPU cores) plus a third to a half, rounded up;
+(docs/resources.md, the timings of the real tiles on two CPU cores) plus a third to a half, rounded up;
 comments say where a value was calculated or assumed instead. Clusters that are slower or faster set a percentage in their
 profile, or `set-resources`.
 """

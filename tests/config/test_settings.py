@@ -3,6 +3,8 @@ import json
 import pytest
 import yaml
 
+from cellvit.config.base import flattened
+from cellvit.config.reference import settings_page
 from cellvit.config.settings import Settings, load_settings
 from cellvit.config.steps import step_settings
 from cellvit.config.template import config_yaml, schema_json
@@ -33,9 +35,20 @@ def refusal(raw: dict[str, object]) -> str:
     return str(caught.value)
 
 
-def test_config_yaml_and_schema_are_what_the_models_generate(repository):
+def test_config_yaml_schema_and_reference_are_what_the_models_generate(repository):
     assert (repository / "config.yaml").read_text() == config_yaml(), "run: python -m cellvit settings"
     assert (repository / "config.schema.json").read_text() == schema_json(), "run: python -m cellvit settings"
+    assert (repository / "docs" / "settings.md").read_text() == settings_page(), "run: python -m cellvit settings"
+
+
+def test_the_reference_has_a_row_for_every_key_of_config_yaml():
+    keys = {f"`{key}`" for key in flattened(yaml.safe_load(config_yaml())) if not key.startswith("gates.quality.")}
+
+    page = settings_page()
+
+    assert sorted(key for key in keys if key not in page and ".organs" not in key and "splits." not in key) == []
+    assert "`training.loss.hv_magnitude_weight`" in page
+    assert "`encoder.custom.levels`" in page
 
 
 def test_config_yaml_holds_exactly_the_defaults():

@@ -1,4 +1,4 @@
-"""The graph of docs/graph.md is that of the rules."""
+"""The graph of docs/how_it_works.md is that of the rules."""
 
 import re
 import subprocess
@@ -29,7 +29,7 @@ def drawn_by_snakemake(repository: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_documented_graph_is_that_of_the_rules(repository: Path, drawn_by_snakemake: Edges) -> None:
-    text = (repository / "docs" / "graph.md").read_text().split("```mermaid")[1].split("```")[0]
+    text = (repository / "docs" / "how_it_works.md").read_text().split("```mermaid")[1].split("```")[0]
 
     documented = set(re.findall(r"^ +(\w+) --> (\w+)$", text, re.MULTILINE))
 

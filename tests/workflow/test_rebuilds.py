@@ -1,4 +1,4 @@
-"""Each row of docs/rebuilds.md: what a change computes, and what is taken from the result cache.
+"""Each row of the table in docs/how_it_works.md: what a change computes, and what is taken from the result cache.
 
 The tests share one workshop and run in order; each leaves the results as the settings of the workshop make them.
 """
