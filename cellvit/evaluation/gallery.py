@@ -1,48 +1,55 @@
 """Galleries: the choice of the test tiles that are shown, and their pictures."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, get_args
+from hashlib import sha256
+from typing import Final
 
 import numpy as np
 
+from cellvit.evaluation.contours import contours, outcomes_of
 from cellvit.evaluation.images import (
     HV_COLOURS,
     NP_COLOURS,
-    SCALE,
     class_map_png,
     class_palette,
     colour_mapped_png,
     hatched,
-    overlay_png,
+    tile_jpeg,
 )
-from cellvit.formats.dataset import NOT_ANNOTATED
 from cellvit.formats.gallery import GalleryTile, Picture, Rank
 from cellvit.formats.tile_table import TileScores
 from cellvit.hover.decode import Watershed
 from cellvit.inference.predictions import MapBatch, Segmentation
 from cellvit.inference.segment import segment_tile
+from cellvit.metrics.pannuke import tile_scores
 
 PER_RANK: Final = 2
-"""Tiles per rank; a tile takes 0.26 MB of the page (measured)."""
+"""Tiles per rank; a tile takes 0.1 MB of the page (measured)."""
+
+_BY_AJI: Final[tuple[Rank, ...]] = ("best", "median", "worst")
 
 
 def choose_tiles(decoder: TileScores, *, per_rank: int = PER_RANK) -> tuple[tuple[str, Rank], ...]:
-    """Ids of the best, median and worst tiles by AJI, `per_rank` of each, none twice.
+    """Ids of the best, median and worst tiles by AJI, and of random ones, `per_rank` of each, none twice.
 
-    Tiles without a true nucleus are left out: their AJI is 0 or undefined, whatever they look like.
+    Tiles without a true nucleus are left out of the ranks: their AJI is 0 or undefined, whatever they look like. The random
+    tiles are a sample of all other scored tiles, those without nuclei included. Their order is that of the digests of their
+    ids: the same in every run, and independent of every value.
     """
-    tile_ids, aji = decoder.text("tile_id"), decoder.column("aji")
-    defined = np.flatnonzero((decoder.column("n_true") > 0) & ~np.isnan(aji))
+    tile_ids, aji, n_true = decoder.text("tile_id"), decoder.column("aji"), decoder.column("n_true")
+    defined = np.flatnonzero((n_true > 0) & ~np.isnan(aji))
     by_aji = defined[np.lexsort((np.array(tile_ids)[defined], aji[defined]))].tolist()  # worst first
-    count = min(per_rank, max(1, len(by_aji) // len(get_args(Rank))))
+    count = min(per_rank, max(1, len(by_aji) // len(_BY_AJI)))
     middle = by_aji[(len(by_aji) - count + 1) // 2 :][:count][::-1]
     rank_of: dict[int, Rank] = dict.fromkeys(by_aji[::-1][:count], "best")
     for row in by_aji[:count]:
         rank_of.setdefault(row, "worst")
     for row in middle:
         rank_of.setdefault(row, "median")
-    chosen = sorted(rank_of, key=lambda row: get_args(Rank).index(rank_of[row]))
-    return tuple((tile_ids[row], rank_of[row]) for row in chosen)
+    chosen = sorted(rank_of, key=lambda row: _BY_AJI.index(rank_of[row]))
+    others = (row for row in np.flatnonzero(~np.isnan(n_true)).tolist() if row not in rank_of)
+    sample = sorted(others, key=lambda row: sha256(tile_ids[row].encode()).digest())[:per_rank]
+    return (*((tile_ids[row], rank_of[row]) for row in chosen), *((tile_ids[row], "random") for row in sample))
 
 
 def gallery_tiles(
@@ -67,11 +74,13 @@ def gallery_tiles(
 def _gallery_tile(
     rank: Rank, scores: Mapping[str, TileScores], batch: MapBatch, place: int, watershed: Watershed
 ) -> GalleryTile:
-    tile_id = batch.tiles.tile_id[place]
-    truth = Segmentation(batch.tiles.instances[place], batch.tiles.classes[place])
+    tile_id, classes = batch.tiles.tile_id[place], batch.tiles.classes[place]
+    truth = Segmentation(batch.tiles.instances[place], classes)
     predicted = segment_tile(batch.np_prob[place], batch.hv[place], batch.nt_prob[place], watershed)
     prediction = predicted.within(truth.annotated)
-    n_true, n_predicted = (int(side.instances.max(initial=0)) for side in (truth, prediction))
+    sides = truth.instances, truth.classes, prediction.instances, prediction.classes
+    compared = tile_scores(*sides, n_classes=batch.tiles.dataset.n_classes)
+    of_truth, of_prediction = outcomes_of(compared)
     row_of = {system: np.flatnonzero(tiles.table["tile_id"] == tile_id) for system, tiles in scores.items()}
     return GalleryTile(
         tile_id=tile_id,
@@ -79,24 +88,16 @@ def _gallery_tile(
         origin=batch.tiles.origin[place],
         rank=rank,
         not_annotated=float(1 - truth.annotated.mean()),
-        n_true=n_true,
-        n_predicted=n_predicted,
         aji={system: float(scores[system].column("aji")[row[0]]) for system, row in row_of.items() if len(row)},
-        overlays=(
-            _overlay(batch, place, truth, f"Ground truth: {_nuclei(n_true)}"),
-            _overlay(batch, place, prediction, f"Prediction: {_nuclei(n_predicted)}"),
+        image=Picture(
+            uri=tile_jpeg(hatched(batch.tiles.image[place], truth.annotated)),
+            caption="Tile",
+            alt=f"H&E tile {tile_id}",
+            side_px=len(classes),
         ),
+        truth=contours(truth.instances, compared.true_class_of, of_truth),
+        predicted=contours(prediction.instances, compared.predicted_class_of, of_prediction),
         maps=_maps(batch, place, watershed.np_threshold),
-    )
-
-
-def _overlay(batch: MapBatch, place: int, nuclei: Segmentation, caption: str) -> Picture:
-    image = hatched(batch.tiles.image[place], batch.tiles.classes[place] != NOT_ANNOTATED)
-    return Picture(
-        uri=overlay_png(image, nuclei.instances, nuclei.classes, class_palette(batch.tiles.dataset)),
-        caption=caption,
-        alt=f"H&E tile {batch.tiles.tile_id[place]} with contours by class. {caption}",
-        side_px=SCALE * len(nuclei.instances),
     )
 
 
@@ -116,7 +117,3 @@ def _maps(batch: MapBatch, place: int, np_threshold: float) -> tuple[Picture, ..
         Picture(uri=uri, caption=caption, alt=f"{name} map of tile {tile_id}", side_px=len(np_prob))
         for uri, caption, name in shown
     )
-
-
-def _nuclei(count: int) -> str:
-    return f"{count} nucleus" if count == 1 else f"{count} nuclei"

@@ -6,11 +6,10 @@ from typing import Final
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from cellvit.formats.dataset import DataSet
-from cellvit.metrics.outlines import outlines
 
 HV_COLOURS: Final = "RdBu_r"
 """Diverging colours of the HV maps: white at 0, blue to the left or up, red to the right or down."""
@@ -30,11 +29,7 @@ HATCH_COLOUR: Final = "#808080"
 _HATCH_PX: Final = (2, 8)
 """Width of the stripes and their distance, in pixels of the tile, to the right: a quarter of the tissue is covered."""
 
-SCALE: Final = 2
-"""Image pixels per pixel of the tile under contours, so that a contour hides half a pixel."""
-
-_TILE_COLOURS: Final = 96
-"""Colours to which a tile is reduced: H&E has two stains, and a PNG of 96 colours has half the bytes."""
+_JPEG_QUALITY: Final = 90
 
 Palette = UInt8[np.ndarray, "k 3"]
 
@@ -69,25 +64,11 @@ def svg_uri(svg: str) -> str:
     return _uri("image/svg+xml", svg.encode())
 
 
-def overlay_png(
-    image: UInt8[np.ndarray, "h w 3"],
-    instances: Int[np.ndarray, "h w"],
-    classes: UInt8[np.ndarray, "h w"],
-    palette_of_classes: Palette,
-) -> str:
-    """Data URI of the tile at twice its size with the outline of every nucleus in the colour of its class.
-
-    The palette is that of `class_palette`. Outlines are one image pixel wide and inside their nucleus, so that touching nuclei have a line each.
-    """
-    tile = Image.fromarray(image).quantize(_TILE_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    pixels = _enlarged(np.asarray(tile, dtype=np.uint8)).copy()
-    outline = outlines(_enlarged(instances))
-    pixels[outline] = _TILE_COLOURS + _enlarged(classes)[outline]
-    palette = np.zeros((_TILE_COLOURS + len(palette_of_classes), 3), np.uint8)
-    used = np.array(tile.getpalette(), np.uint8).reshape(-1, 3)[:_TILE_COLOURS]
-    palette[: len(used)] = used
-    palette[_TILE_COLOURS:] = palette_of_classes
-    return indexed_png(pixels, palette)
+def tile_jpeg(image: UInt8[np.ndarray, "h w 3"]) -> str:
+    """Data URI of a tile as JPEG, with the quality and the full resolution of colours of a slide scanner."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0, optimize=True)
+    return _uri("image/jpeg", buffer.getvalue())
 
 
 def hatched(image: UInt8[np.ndarray, "h w 3"], annotated: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -116,7 +97,3 @@ def _colours(colour_map: str) -> Palette:
 
 def _uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def _enlarged(pixels: np.ndarray) -> np.ndarray:
-    return pixels.repeat(SCALE, axis=0).repeat(SCALE, axis=1)

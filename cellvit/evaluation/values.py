@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float64
 
-from cellvit.evaluation.annotated import scored
+from cellvit.evaluation.annotated import counts_by_tile, scored
 from cellvit.evaluation.scoring import (
     CALIBRATION_COLUMNS,
     OUTLINE_COLUMNS,
@@ -219,11 +219,7 @@ def _pairs_of(nucleus_class: int, n_classes: int) -> list[int]:
 def _agreement(statistic: Statistic, scale: Scale, key: str, tiles: TileScores) -> Interval:
     """Agreement of the counts of nuclei of a class, or of all (empty key), over all scored tiles."""
     tiles = scored(tiles)
-    if key:
-        true, predicted = (tiles.column(f"tp_{key}") + tiles.column(f"{side}_{key}") for side in ("fn", "fp"))
-    else:
-        true, predicted = tiles.column("n_true"), tiles.column("n_predicted")
-    return interval_of_sums(statistic, moments(true, predicted), scale=scale, groups=tiles.groups)
+    return interval_of_sums(statistic, moments(*counts_by_tile(tiles, key)), scale=scale, groups=tiles.groups)
 
 
 def _outline_mean(column: str, tiles: TileScores) -> Interval:

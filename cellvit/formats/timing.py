@@ -1,14 +1,34 @@
-"""Time and memory of a job, written by the run that computed it; a reused result brings the timing of that run along."""
+"""Time, memory and machine of a job, written by the run that computed it; a reused result brings the timing of that run along."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+
+from pydantic import Field
 
 from cellvit.errors import ContractError
 from cellvit.formats.atomic import write_text
 from cellvit.formats.digests import missing, remake
 from cellvit.formats.documents import Number, Record
+
+UNKNOWN: Final = "unknown"
+
+
+class Machine(Record):
+    """What computed a job, as far as it could be found out.
+
+    Attributes:
+        commit: Git commit of the code, with -dirty if files differed from it.
+        gpu: Model of the GPU; "none" where the job computed on the CPU.
+        driver: Version of its driver.
+        software: Version of each package that can change a value, and of Python.
+    """
+
+    commit: str = UNKNOWN
+    gpu: str = UNKNOWN
+    driver: str = UNKNOWN
+    software: dict[str, str] = Field(default_factory=dict)
 
 
 class Timing(Record):
@@ -20,6 +40,7 @@ class Timing(Record):
         seconds: Wall time of the computation.
         memory_mb: Peak memory of the process on the host, in MiB, with that of its largest worker.
         gpu_mb: Peak memory that torch held on the GPU, in MiB; NaN where none was used.
+        machine: What computed it.
     """
 
     format: Literal["cellvit-timing"] = "cellvit-timing"
@@ -28,6 +49,7 @@ class Timing(Record):
     seconds: float
     memory_mb: float
     gpu_mb: Number = math.nan
+    machine: Machine = Machine()
 
 
 def write_timing(path: Path, timing: Timing) -> None:

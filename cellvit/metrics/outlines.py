@@ -63,18 +63,6 @@ def borders(instances: InstanceMap, annotated: Bool[np.ndarray, "h w"] | None = 
     return edge
 
 
-def outlines(instances: InstanceMap) -> Bool[np.ndarray, "h w"]:
-    """Pixels of a nucleus with a neighbour (of four) outside it; the edge of the tile does not count as outside.
-
-    Examples:
-        >>> outlines(np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 2]])).astype(int)
-        array([[0, 0, 0, 1],
-               [0, 0, 1, 0],
-               [0, 0, 1, 1]])
-    """
-    return borders(instances) & (instances > 0)
-
-
 def outline_distances(truth: InstanceMap, prediction: InstanceMap, table: Contingency) -> OutlineDistances:
     """Distances of the pairs with IoU > 0.5, in the order of `table.pairs`.
 

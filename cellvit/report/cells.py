@@ -103,6 +103,16 @@ def number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:,.{DECIMALS}f}"
 
 
+def defined(value: float) -> str:
+    """A number in a sentence; a word where it is undefined.
+
+    Examples:
+        >>> defined(0.61234), defined(math.nan)
+        ('0.612', 'undefined')
+    """
+    return "undefined" if math.isnan(value) else number(value)
+
+
 def interval(value: Value) -> str:
     """Ends of the interval; empty where there is none."""
     if math.isnan(value.low) or math.isnan(value.high):

@@ -23,7 +23,7 @@ HEADLINE: Final = ("aji", "bpq", "mpq")
 _INK: Final = "#1a1a1a"
 """Colour of the text of the page."""
 
-_LOOK: Final = {
+LOOK: Final = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs on every machine
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -43,6 +43,7 @@ _LOOK: Final = {
     "svg.hashsalt": "cellvit",
     "svg.fonttype": "path",
 }
+"""Settings of matplotlib for every chart of the page."""
 
 _MARKERS: Final = {
     "decoder": ("o", "#0072b2"),
@@ -106,7 +107,7 @@ def comparison_chart(rows: Mapping[str, Mapping[str, Values]]) -> str:
     Args:
         rows: Values by system, by the label of the row.
     """
-    with mpl.rc_context(_LOOK):
+    with mpl.rc_context(LOOK):
         figure = Figure(figsize=(_WIDTH_INCHES, _ROW_INCHES * len(rows) + 1.1), layout="constrained")
         axes = figure.subplots(1, len(HEADLINE), sharey=True)
         for axis, metric in zip(axes, HEADLINE, strict=True):
@@ -124,7 +125,7 @@ def comparison_chart(rows: Mapping[str, Mapping[str, Values]]) -> str:
             if any(systems.get(system) for systems in rows.values())
         ]
         figure.legend(handles=legend, loc="outside upper left", ncols=len(_MARKERS), frameon=False)
-        return _as_svg(figure)
+        return as_svg(figure)
 
 
 def training_curves(history: pd.DataFrame, *, selected: int) -> str:
@@ -132,7 +133,7 @@ def training_curves(history: pd.DataFrame, *, selected: int) -> str:
     panels = [title for title, name in PANELS.items() if _has_values(name, history)]
     n_rows = -(-len(panels) // _COLUMNS)
     width, height = _PANEL_INCHES
-    with mpl.rc_context(_LOOK):
+    with mpl.rc_context(LOOK):
         figure = Figure(figsize=(_COLUMNS * width, n_rows * height + 0.4), layout="constrained")
         axes = list(figure.subplots(n_rows, _COLUMNS, squeeze=False).flat)
         for axis, title in zip(axes, panels, strict=False):
@@ -147,7 +148,7 @@ def training_curves(history: pd.DataFrame, *, selected: int) -> str:
             Line2D([], [], color=_SELECTED, linestyle=":", linewidth=1, label="selected step"),
         ]
         figure.legend(handles=legend, loc="outside upper left", ncols=3, frameon=False)
-        return _as_svg(figure)
+        return as_svg(figure)
 
 
 def reliability_charts(panels: Mapping[str, DecoderCalibration]) -> str:
@@ -155,7 +156,7 @@ def reliability_charts(panels: Mapping[str, DecoderCalibration]) -> str:
     n_rows = -(-len(panels) // _RELIABILITY_COLUMNS)
     n_columns = min(len(panels), _RELIABILITY_COLUMNS)
     width, height = _RELIABILITY_INCHES
-    with mpl.rc_context(_LOOK):
+    with mpl.rc_context(LOOK):
         figure = Figure(figsize=(n_columns * width, n_rows * height + 0.6), layout="constrained")
         axes = list(figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True).flat)
         for axis, (label, calibration) in zip(axes, panels.items(), strict=False):
@@ -173,7 +174,17 @@ def reliability_charts(panels: Mapping[str, DecoderCalibration]) -> str:
             Line2D([], [], color=_AFTER, marker="o", markersize=4, label="with the temperature"),
         ]
         figure.legend(handles=legend, loc="outside upper left", ncols=2, frameon=False)
-        return _as_svg(figure)
+        return as_svg(figure)
+
+
+def as_svg(figure: Figure) -> str:
+    """The chart without date, metadata and links; about half the bytes (no comments or indents, .01 point)."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = buffer.getvalue()
+    body = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    body = re.sub(r"\s*\n\s*", " ", body).replace("> <", "><")
+    return re.sub(r"(?<![\d.])([1-9]\d*\.\d\d)\d+", r"\1", body)
 
 
 def _draw_reliability(axis: Axes, reliability: Reliability | None, colour: str, style: str) -> None:
@@ -213,13 +224,3 @@ def _draw_panel(axis: Axes, name: str, history: pd.DataFrame, selected: int) -> 
     axis.yaxis.set_major_locator(MaxNLocator(4))
     axis.yaxis.set_major_formatter("{x:g}")
     axis.margins(y=0.12)
-
-
-def _as_svg(figure: Figure) -> str:
-    """The chart without date, metadata and links; about half the bytes (no comments or indents, .01 point)."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    svg = buffer.getvalue()
-    body = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    body = re.sub(r"\s*\n\s*", " ", body).replace("> <", "><")
-    return re.sub(r"(?<![\d.])([1-9]\d*\.\d\d)\d+", r"\1", body)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cellvit.formats.evaluations import FamilyEvaluation, RoutedEvaluation
+from cellvit.formats.dataset import DataSet
 from cellvit.report.cells import Cell, Row, Table, count_cell
 
 
@@ -24,11 +24,11 @@ def confusion_table(organs: Sequence[str], counts: Sequence[Sequence[int]], capt
     return Table(caption, "True organ", (*(names[place] for place in used), "Tiles"), tuple(rows), note, "confusion")
 
 
-def class_confusion_table(evaluation: FamilyEvaluation | RoutedEvaluation, caption: str) -> Table:
+def class_confusion_table(counts: Sequence[Sequence[int]], data_set: DataSet, caption: str) -> Table:
     """Nuclei by true and predicted class, with the missed and the false ones; classes that are on neither side are left out."""
-    names = ("Without class", *evaluation.dataset.class_names[1:])
+    names = ("Without class", *data_set.class_names[1:])
     side = len(names) + 1
-    table = np.array(evaluation.class_confusion, np.int64).reshape(-1, side) if evaluation.class_confusion else None
+    table = np.array(counts, np.int64).reshape(-1, side) if counts else None
     if table is None or not table.any():
         return Table(caption, "True class", (), ())
     used = [*np.flatnonzero((table.sum(axis=1) + table.sum(axis=0))[1:-1]) + 1]

@@ -1,7 +1,8 @@
 """Everything that the page shows, as the documents of a run record it."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 import pandas as pd
@@ -19,6 +20,7 @@ from cellvit.formats.gallery import Gallery
 from cellvit.formats.novelty import NoveltyHeader
 from cellvit.formats.own_check import OwnDataCheck
 from cellvit.formats.summary import SummaryRow
+from cellvit.formats.tile_table import TileScores
 from cellvit.formats.tiles import FoldsCheck, FoldSummary, TargetCheck
 from cellvit.formats.timing import Timing
 from cellvit.formats.watershed import WatershedChoice
@@ -33,7 +35,12 @@ OfSplit = TypeVar("OfSplit", RoutedEvaluation, OrganHeadEvaluation, NoveltyHeade
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """One decoder, from training to test; its history has no rows where nothing was trained."""
+    """One decoder, from training to test.
+
+    Attributes:
+        history: It has no rows where nothing was trained.
+        scores: Scores of its test tiles.
+    """
 
     header: CheckpointHeader
     history: pd.DataFrame
@@ -41,6 +48,7 @@ class Decoder:
     evaluation: FamilyEvaluation | None = None
     gallery: Gallery | None = None
     calibration: DecoderCalibration | None = None
+    scores: TileScores | None = None
 
     @property
     def is_shared(self) -> bool:
@@ -58,6 +66,7 @@ class Decoder:
             self.evaluation and self.evaluation.model_copy(update=name),
             self.gallery and self.gallery.model_copy(update=name),
             self.calibration and self.calibration.model_copy(update=name),
+            self.scores,
         )
 
 
@@ -142,11 +151,13 @@ def pair_decoders(
     evaluations: Iterable[FamilyEvaluation] = (),
     galleries: Iterable[Gallery] = (),
     calibrations: Iterable[DecoderCalibration] = (),
+    scores: Mapping[Key, TileScores] = MappingProxyType({}),
 ) -> tuple[Decoder, ...]:
     """Decoders with everything that belongs to them, by the split and family that each document records.
 
     Args:
         trainings: Headers of checkpoints with their histories.
+        scores: Scores of the test tiles by split and family.
 
     Raises:
         ContractError: Two documents of one kind are of one split and family, or a document has no checkpoint.
@@ -158,7 +169,15 @@ def pair_decoders(
     pictured = _by_key("gallery", galleries, headers)
     calibrated = _by_key("calibration", calibrations, headers)
     return tuple(
-        Decoder(header, history, chosen.get(key), evaluated.get(key), pictured.get(key), calibrated.get(key))
+        Decoder(
+            header,
+            history,
+            chosen.get(key),
+            evaluated.get(key),
+            pictured.get(key),
+            calibrated.get(key),
+            scores.get(key),
+        )
         for (key, header), (_, history) in zip(headers.items(), trainings, strict=True)
     )
 

@@ -60,6 +60,13 @@ def decoder_lines(routed: Iterable[RoutedEvaluation]) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def recommendations(routed: Iterable[RoutedEvaluation]) -> tuple[str, ...]:
+    """What to do about the shared decoder: for which organs to use it, and whether a decoder for each family is worth it."""
+    judged = _judged([(one.split, choice) for one in routed for choice in one.decoders])
+    compared = [one for one in judged if one.choice.test is not None]
+    return (*_conclusion(compared), *_worth(compared)) if judged else ()
+
+
 def decoder_table(routed: RoutedEvaluation) -> Table:
     """Both decoders on the validation tiles of each organ, what the run uses, and their difference on the test tiles."""
     rows: list[Row] = []
@@ -119,6 +126,25 @@ def _conclusion(compared: Sequence[_Judged]) -> Iterator[str]:
         used = f"{_OWN} ({_REASONS[reasons.pop()]})" if reasons in ({"setting"}, {"undefined"}) else _BY_VALIDATION
         named = listed(others) if len(others) < len(found) or len(found) == 1 else f"all {len(found)} organs"
         yield f"For {named}, the two decoders do not differ clearly on test tiles, and the run uses {used}."
+
+
+def _worth(compared: Sequence[_Judged]) -> Iterator[str]:
+    """Whether to train a decoder for each family at all."""
+    better = {one.better for one in compared} - {""}
+    if not compared or better - {SHARED_FAMILY}:
+        return
+    if better:
+        yield (
+            "For no organ is the decoder of its family clearly better than the shared one: train the shared decoder alone "
+            "(families: null in the settings). That takes one training in place of one for each family."
+        )
+    elif all(one.choice.test is not None and one.choice.test.units < MIN_UNITS for one in compared):
+        yield f"Whether one decoder is enough cannot be said: every organ has fewer than {MIN_UNITS} test patients (or tiles)."
+    else:
+        yield (
+            "These test tiles do not show that a decoder for each family is worth its training: families: null trains the "
+            "shared one alone. More test patients would show which is better."
+        )
 
 
 def _alone(judged: Sequence[_Judged]) -> Iterator[str]:

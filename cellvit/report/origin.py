@@ -2,23 +2,18 @@
 
 import math
 from collections.abc import Iterable
-from importlib import metadata
 from typing import Final
 
-import cellvit
 from cellvit.config.base import flattened
 from cellvit.config.encoders import PUBLISHED
 from cellvit.config.models import TrainingSettings
 from cellvit.config.settings import Settings
 from cellvit.formats.dataset import DataSet
 from cellvit.formats.documents import Document
-from cellvit.formats.timing import Timing
+from cellvit.formats.timing import UNKNOWN, Timing
 from cellvit.report.cells import Cell, Row, Table, count_cell, number_cell, text_table
 from cellvit.report.data import ReportData
 from cellvit.report.wording import decoder_label, duration
-
-_PACKAGES: Final = ("torch", "timm", "numpy", "scipy", "scikit-image", "h5py", "pandas", "snakemake")
-"""Packages whose version can change a value."""
 
 _DIGEST_DIGITS: Final = 16
 """Hex digits of a digest that are shown: enough to distinguish the files of a run. The tooltip has all of them."""
@@ -102,15 +97,22 @@ def checkpoint_table(data: ReportData) -> Table:
     return Table("Checkpoints", "Checkpoint", columns, tuple(rows))
 
 
-def version_table(data: ReportData) -> Table:
-    """Versions of the software: as the documents record them, and as installed where the page was built."""
+def machine_table(data: ReportData) -> Table:
+    """Commit, GPU, driver and versions, as the jobs of the run recorded them; "unknown" where none did."""
+    machines = [timing.machine for timing in data.timings]
     recorded = dict.fromkeys(document.provenance.software for _, document in _named_documents(data))
+    packages = dict.fromkeys(name for machine in machines for name in machine.software)
     facts = {
-        "Results computed with": ", ".join(recorded) or "unknown",
-        "Page built with": f"cellvit-optimus {cellvit.__version__}",
+        "Results computed with": ", ".join(recorded) or UNKNOWN,
+        "Git commit of the code": _distinct(machine.commit for machine in machines),
+        "GPU": _distinct(machine.gpu for machine in machines),
+        "Driver of the GPU": _distinct(machine.driver for machine in machines),
+        "Versions": "; ".join(
+            f"{name} {_distinct(one.software[name] for one in machines if name in one.software)}" for name in packages
+        )
+        or UNKNOWN,
     }
-    facts |= {f"{name} (where the page was built)": _version(name) for name in _PACKAGES}
-    return text_table("Software", ("What", "Version"), facts)
+    return text_table("Code and machine", ("What", "Value"), facts)
 
 
 def time_table(timings: Iterable[Timing]) -> Table:
@@ -129,7 +131,7 @@ def time_table(timings: Iterable[Timing]) -> Table:
         "The times are those of the run that computed, also where its result was reused. Memory of the host: the process "
         "with its largest worker; of the GPU: what torch held. A dash: no GPU was used."
     )
-    caption = "Times and memory (only these differ from run to run)"
+    caption = "Times and memory: only these and the machine differ from run to run"
     return Table(caption, "Step", columns, tuple(rows), note)
 
 
@@ -167,11 +169,11 @@ def _roles(roles: dict[str, tuple[int, ...]]) -> str:
     return "; ".join(f"{role} {'+'.join(map(str, folds))}" for role, folds in roles.items())
 
 
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+def _distinct(values: Iterable[str]) -> str:
+    """The values that differ; what is unknown or none is named only where there is nothing else."""
+    found = sorted(set(values))
+    known = [value for value in found if value not in (UNKNOWN, "none")]
+    return ", ".join(known) or ("none: computed on the CPU" if "none" in found else UNKNOWN)
 
 
 def _gigabytes(megabytes: Iterable[float]) -> str:

@@ -11,6 +11,7 @@ from cellvit.data.findings import Finding
 from cellvit.data.overview import ImageOverview
 from cellvit.data.own_data import OwnData
 from cellvit.data.own_rules import meaning_of
+from cellvit.evaluation.scale_bar import ScaleBar, scale_bar
 from cellvit.formats.own_description import OwnDescription
 from cellvit.report.cells import Cell, Row, Table, count_cell, number_cell, text_table
 from cellvit.report.own_pictures import Pictures
@@ -25,12 +26,13 @@ _UNKNOWN: Final = "(not known)"
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """An image that the page shows."""
+    """An image that the page shows; the scale bar is in pixels of the image."""
 
     anchor: str
     image: ImageOverview
     pictures: Pictures
     caption: str
+    bar: ScaleBar
 
 
 def render_own_data(
@@ -47,7 +49,13 @@ def render_own_data(
         shown: Images with pictures, in this order.
     """
     exhibits = [
-        Exhibit(f"image{number}", image, pictures, _caption(own.description, image))
+        Exhibit(
+            f"image{number}",
+            image,
+            pictures,
+            _caption(own.description, image),
+            scale_bar(image.mpp, image.size_px[0]),
+        )
         for number, (image, pictures) in enumerate(shown)
     ]
     readable = [image for image in images if not image.error]

@@ -11,6 +11,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from cellvit.data.own_images import OwnImage
+from cellvit.evaluation.contours import DARK, halos_of, rgb_of
 from cellvit.formats.dataset import NOT_ANNOTATED
 
 _SMALLEST_SIDE: Final = 1024
@@ -22,7 +23,6 @@ _LARGEST_SIDE: Final = 1400
 _CONTOUR_PX: Final = 3
 """Width of a contour in a picture of 1024 px, without the dark lines beside it."""
 
-_HALO: Final = (24, 24, 24)
 _DIM: Final = 0.65
 """How far pixels that are not annotated fade to grey."""
 
@@ -66,16 +66,21 @@ def _with_contours(
     classes: UInt8[np.ndarray, "h w"],
     colors: Sequence[str],
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The image with contours inside each nucleus, so that touching nuclei have one each, between two dark lines."""
+    """The image with contours inside each nucleus, so that touching nuclei have one each, with halos on both sides."""
     drawn = pixels.copy()
     faded = classes == NOT_ANNOTATED
     drawn[faded] = (pixels[faded] * (1 - _DIM) + _DIM_GREY * _DIM).astype(np.uint8)
     width_px = max(2, round(_CONTOUR_PX * max(labels.shape) / _SMALLEST_SIDE))
     kernel = np.ones((2 * width_px + 1,) * 2, np.uint8)
     contour = (labels > 0) & ((cv2.dilate(labels, kernel) != labels) | (cv2.erode(labels, kernel) != labels))
-    drawn[cv2.dilate(contour.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0] = _HALO
-    for number, color in enumerate(colors, 1):
-        drawn[contour & (classes == number)] = tuple(bytes.fromhex(color[1:]))
+    # Class 0 stands for all nuclei without a known class: they have a halo alone.
+    palette = np.array([rgb_of(color) for color in (DARK, *colors)], np.uint8)
+    known = np.where(classes <= len(colors), classes, 0)
+    lines = np.where(contour, known + np.uint8(1), 0).astype(np.uint8)
+    around = cv2.dilate(lines, np.ones((3, 3), np.uint8))
+    halos = np.concatenate([palette[:1], halos_of(palette[1:])])
+    drawn[around > 0] = halos[around[around > 0] - 1]
+    drawn[lines > 0] = palette[lines[lines > 0] - 1]
     return drawn
 
 

@@ -1,18 +1,33 @@
 """Data of a run -> one HTML page that opens offline: which tables, charts and galleries are under which heading."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from cellvit.evaluation.advice import advice_by_fix
 from cellvit.evaluation.grading import grade_counts
 from cellvit.evaluation.images import HATCH_COLOUR, HV_COLOURS, NP_COLOURS, colour_bar_png, svg_uri
+from cellvit.evaluation.scale_bar import scale_bar
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
-from cellvit.formats.gallery import Gallery, GalleryTile, Rank
-from cellvit.report import confusion, decoders, doubt, final, integrity, origin, results, sources, verdict
+from cellvit.formats.gallery import Gallery
+from cellvit.report import (
+    confusion,
+    counts,
+    decoders,
+    doubt,
+    exhibits,
+    final,
+    integrity,
+    origin,
+    results,
+    sources,
+    verdict,
+)
 from cellvit.report.cells import Table
 from cellvit.report.charts import comparison_chart, training_curves
 from cellvit.report.data import Decoder, ReportData
+from cellvit.report.matrix import organ_matrix
+from cellvit.report.next_steps import next_steps
+from cellvit.report.published import published_table
 from cellvit.report.templates import rendered
 from cellvit.report.wording import counted, decoder_label, family_label, interval_label, not_annotated_text, start_line
 from cellvit.taxonomy import TILE_PX
@@ -33,47 +48,29 @@ def render(data: ReportData) -> str:
     return rendered("index.html.j2", **_context(data))
 
 
-def shown_galleries(data: ReportData) -> tuple[Gallery, ...]:
-    """Galleries of the evaluated families: all their tiles in the first split, and one a rank in later splits.
-
-    The shared decoder has the same test tiles as the families, so that its gallery is not shown. A tile takes 0.26 MB of
-    the page: five families in three splits give 16 MB.
-    """
-    shown = []
-    for decoder in data.decoders:
-        gallery, evaluation = decoder.gallery, decoder.evaluation
-        if gallery is None or evaluation is None or evaluation.status == "absent" or decoder.is_shared:
-            continue
-        if gallery.split != data.decoders[0].header.split:
-            gallery = gallery.model_copy(update={"tiles": _one_a_rank(gallery.tiles)})
-        shown.append(gallery)
-    return tuple(shown)
-
-
 def _context(data: ReportData) -> dict[str, Any]:
     """Variables of the template."""
-    galleries = shown_galleries(data)
+    galleries = exhibits.shown_galleries(data)
     return {
         "marks": data.marks,
         "encoder": data.settings.encoder,
         "verdict": verdict.verdict_lines(data),
         "absent": verdict.absent_lines(data),
         "headlines": _headline_parts(data),
+        "steps": next_steps(data),
+        "published": _with_rows([published_table(data)]),
         "final_note": final.EXPLANATION,
         "final_tables": _with_rows([final.final_table(data.finals, data.summary)]),
         "decoder_lines": decoders.decoder_lines(data.routed),
         "decoder_tables": _with_rows(map(decoders.decoder_table, data.routed)),
+        **_gallery_context(data, galleries),
+        "counts_note": counts.EXPLANATION,
+        "nuclei": _nuclei_parts(data),
+        "matrices": _matrix_parts(data),
         "gate_counts": grade_counts(data.summary),
         "gates": verdict.gate_tables(data.summary, data.settings),
-        "advice": advice_by_fix(data.summary, data.training_records, family_label),
-        "galleries": galleries,
-        "hatch": HATCH_COLOUR if any(tile.not_annotated for one in galleries for tile in one.tiles) else "",
-        "swatches": data.dataset.color_of,
-        "tile_um": TILE_PX * data.dataset.mpp,
         "has_families": data.settings.families is not None,
         "has_shared": any(decoder.is_shared for decoder in data.decoders),
-        "np_bar": colour_bar_png(NP_COLOURS),
-        "hv_bar": colour_bar_png(HV_COLOURS),
         "sources": _source_parts(data),
         "families": tuple(map(_family, data.evaluations)),
         "organs": _organ_parts(data),
@@ -83,10 +80,26 @@ def _context(data: ReportData) -> dict[str, Any]:
         "training": tuple(map(_training, data.decoders)),
         "checks": _check_parts(data),
         "data": origin.data_table(data.settings, data.dataset),
+        "machine": origin.machine_table(data),
         "run": _run_parts(data),
         "licences": tuple(
             dict.fromkeys(one.header.licence or data.dataset.licence_of_weights for one in data.decoders)
         ),
+    }
+
+
+def _gallery_context(data: ReportData, galleries: Sequence[Gallery]) -> dict[str, Any]:
+    """Variables of the galleries."""
+    return {
+        "rooms": exhibits.rooms(galleries, data.dataset),
+        "views": exhibits.VIEWS,
+        "class_legend": exhibits.class_legend(data.dataset),
+        "outcome_legend": exhibits.outcome_legend(),
+        "bar": scale_bar(data.dataset.mpp, TILE_PX),
+        "hatch": HATCH_COLOUR if any(tile.not_annotated for one in galleries for tile in one.tiles) else "",
+        "tile_um": TILE_PX * data.dataset.mpp,
+        "np_bar": colour_bar_png(NP_COLOURS),
+        "hv_bar": colour_bar_png(HV_COLOURS),
     }
 
 
@@ -99,12 +112,34 @@ def _headline_parts(data: ReportData) -> tuple[Part, ...]:
     return first + tuple(_headline(data, split, routed.get(split)) for split in splits)
 
 
+def _nuclei_parts(data: ReportData) -> tuple[Part, ...]:
+    """Confusion of classes and counts of nuclei on all test tiles of each split."""
+    parts = []
+    for split in dict.fromkeys(one.header.split for one in data.decoders):
+        tiles = counts.scores_of_split(data.decoders, split)
+        if tiles is not None:
+            table = counts.count_table(tiles, data.dataset, split)
+            alt = f"Predicted against true nuclei of each test tile of split {split}, by class. {table.caption} has the values."
+            tables = _with_rows([counts.confusion_of(tiles, data.dataset, split), table])
+            parts.append(Part(f"split {split}", tables, svg_uri(counts.count_chart(tiles, data.dataset)), alt))
+    return tuple(parts)
+
+
+def _matrix_parts(data: ReportData) -> tuple[Part, ...]:
+    """Organ by metric of each split, without the shared decoder, whose tiles are the same."""
+    evaluations = [one.evaluation for one in data.decoders if one.evaluation is not None and not one.is_shared]
+    splits = dict.fromkeys(one.split for one in evaluations)
+    tables = {split: organ_matrix([one for one in evaluations if one.split == split], split) for split in splits}
+    return tuple(Part(f"split {split}", (table,)) for split, table in tables.items() if table.rows)
+
+
 def _organ_parts(data: ReportData) -> tuple[Part, ...]:
-    """OrganHead and the routed evaluation of each split."""
+    """OrganHead and the routed evaluation of each split: their values, and then what few readers need."""
     heads = {document.split: document for document in data.organ_heads}
     routed = {document.split: document for document in data.routed}
     splits = dict.fromkeys((*heads, *routed))
-    return tuple(_organs(split, heads.get(split), routed.get(split)) for split in splits)
+    parts = [part for split in splits for part in _organs(split, heads.get(split), routed.get(split))]
+    return tuple(part for part in parts if part.tables or part.note)
 
 
 def _source_parts(data: ReportData) -> tuple[Part, ...]:
@@ -149,7 +184,6 @@ def _run_parts(data: ReportData) -> tuple[Part, ...]:
         Part("Settings in full", (origin.settings_table(data.settings),)),
         Part("Checkpoints", (origin.checkpoint_table(data),)),
         Part("Digests of the inputs", (origin.digest_table(data),)),
-        Part("Software", (origin.version_table(data),)),
         Part("Times and memory", _with_rows([origin.time_table(data.timings)])),
     )
     return tuple(part for part in parts if part.tables)
@@ -157,15 +191,6 @@ def _run_parts(data: ReportData) -> tuple[Part, ...]:
 
 def _with_rows(tables: Iterable[Table]) -> tuple[Table, ...]:
     return tuple(table for table in tables if table.rows)
-
-
-def _one_a_rank(tiles: Sequence[GalleryTile]) -> tuple[GalleryTile, ...]:
-    """The best tile, the worst, and the second median tile, which is the exact median of an odd number of tiles."""
-    shown: dict[Rank, GalleryTile] = {}
-    for tile in tiles:
-        if tile.rank not in shown or tile.rank == "median":
-            shown[tile.rank] = tile
-    return tuple(shown.values())
 
 
 def _headline(data: ReportData, split: str, routed: RoutedEvaluation | None) -> Part:
@@ -192,7 +217,7 @@ def _family(evaluation: FamilyEvaluation) -> Part:
     tables = (
         results.metrics_table(evaluation, "All nuclei"),
         results.class_table(evaluation, "By class"),
-        confusion.class_confusion_table(evaluation, "Confusion of nuclear classes"),
+        confusion.class_confusion_table(evaluation.class_confusion, evaluation.dataset, "Confusion of nuclear classes"),
         results.organ_table(evaluation, "By organ"),
         results.gap_table(evaluation),
         results.values_table(differences, evaluation.differences, results.small_print(evaluation)),
@@ -208,8 +233,8 @@ def _family(evaluation: FamilyEvaluation) -> Part:
     return Part(heading, _with_rows(tables), note=note)
 
 
-def _organs(split: str, head: OrganHeadEvaluation | None, routed: RoutedEvaluation | None) -> Part:
-    notes, tables = [], []
+def _organs(split: str, head: OrganHeadEvaluation | None, routed: RoutedEvaluation | None) -> Iterator[Part]:
+    notes, tables, confusions = [], [], []
     if head is not None and head.status == "evaluated":
         fitted = "" if math.isnan(head.temperature) else f"; temperature {head.temperature:.3g}"
         notes.append(f"{head.n_tiles:,} test tiles{fitted}.")
@@ -217,22 +242,30 @@ def _organs(split: str, head: OrganHeadEvaluation | None, routed: RoutedEvaluati
             f"{counted(count, 'test tile')} of {organ}, an organ without training tiles."
             for organ, count in head.unseen.items()
         ]
-        tables += [
-            results.values_table("OrganHead on all test tiles", head.values, results.small_print(head)),
-            confusion.confusion_table(head.organ_names, head.confusion, "Confusion of organs on test tiles"),
-        ]
-    if routed is not None and routed.status == "evaluated":
-        notes += filter(None, [not_annotated_text(routed.not_annotated)])
-        tables += [
-            results.metrics_table(routed, "All test tiles, each decoded by the decoder of its predicted organ"),
-            results.class_table(routed, "The same by class"),
-            confusion.class_confusion_table(routed, "Confusion of nuclear classes, organ predicted"),
-            results.organ_table(routed, "The same by organ"),
-        ]
+        tables.append(results.values_table("OrganHead on all test tiles", head.values, results.small_print(head)))
+        caption = "Confusion of organs on test tiles"
+        confusions.append(confusion.confusion_table(head.organ_names, head.confusion, caption))
     for name, document in (("OrganHead", head), ("The routed evaluation", routed)):
         if document is not None and document.status == "absent":
             notes.append(f"{name} is absent: {document.reason}.")
-    return Part(f"split {split}", _with_rows(tables), note=" ".join(notes))
+    yield Part(f"split {split}", _with_rows(tables), note=" ".join(notes))
+    yield Part(f"split {split}: which organs are confused", _with_rows(confusions))
+    if routed is not None and routed.status == "evaluated":
+        yield Part(
+            f"split {split}: values with the organ predicted",
+            _with_rows(_routed_tables(routed)),
+            note=not_annotated_text(routed.not_annotated),
+        )
+
+
+def _routed_tables(routed: RoutedEvaluation) -> tuple[Table, ...]:
+    caption = "Confusion of nuclear classes, organ predicted"
+    return (
+        results.metrics_table(routed, "All test tiles, each decoded by the decoder of its predicted organ"),
+        results.class_table(routed, "The same by class"),
+        confusion.class_confusion_table(routed.class_confusion, routed.dataset, caption),
+        results.organ_table(routed, "The same by organ"),
+    )
 
 
 def _training(decoder: Decoder) -> Part:

@@ -2,6 +2,7 @@
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cellvit.report.cells import defined
 from cellvit.report.wording import decoder_label, share_of_pixels, short_label
 
 
@@ -15,6 +16,11 @@ def rendered(template: str, **variables: object) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"decoder": decoder_label, "percent": share_of_pixels, "short": short_label}
+    environment.filters |= {
+        "decoder": decoder_label,
+        "number": defined,
+        "percent": share_of_pixels,
+        "short": short_label,
+    }
     style, _, _ = loader.get_source(environment, "style.css")
     return environment.get_template(template).render(style=style, **variables)

@@ -9,6 +9,7 @@ from typing import Annotated
 import pandas as pd
 
 from cellvit.config.steps import BuildReportSettings
+from cellvit.evaluation.scoring import columns_of
 from cellvit.evaluation.summary import with_plain_name
 from cellvit.formats.calibration import DecoderCalibration
 from cellvit.formats.checkpoints import CheckpointHeader, read_header
@@ -24,6 +25,7 @@ from cellvit.formats.novelty import read_novelty_header
 from cellvit.formats.own_check import OwnDataCheck
 from cellvit.formats.page import write_page
 from cellvit.formats.summary import SummaryOrigin, read_summary
+from cellvit.formats.tile_table import read_tile_scores
 from cellvit.formats.tiles import FoldsCheck, FoldSummary, TargetCheck
 from cellvit.formats.timing import read_timings
 from cellvit.formats.watershed import WatershedChoice
@@ -125,8 +127,12 @@ def _read(arguments: Arguments, data_set: DataSet, marks: tuple[str, ...]) -> Re
 def _decoders(arguments: Arguments) -> tuple[Decoder, ...]:
     """Decoders with their documents; each table has the digest that its document records."""
     evaluations, settings = _documents(arguments.evaluations, FamilyEvaluation), arguments.settings.settings
+    scores = {}
     for path, evaluation in zip(arguments.tables, evaluations, strict=True):
         check_table(path, evaluation.tables, "tiles")
+        of_systems = read_tile_scores(path, columns_of(evaluation.dataset))
+        if "decoder" in of_systems:
+            scores[evaluation.split, evaluation.family] = of_systems["decoder"]
     decoders = pair_decoders(
         settings,
         [_training(*paths) for paths in zip(arguments.checkpoints, arguments.histories, strict=True)],
@@ -134,6 +140,7 @@ def _decoders(arguments: Arguments) -> tuple[Decoder, ...]:
         evaluations=evaluations,
         galleries=_documents(arguments.galleries, Gallery),
         calibrations=_documents(arguments.calibrations, DecoderCalibration),
+        scores=scores,
     )
     return tuple(one.with_plain_name for one in decoders) if settings.families is None else decoders
 

@@ -24,6 +24,7 @@ from cellvit.formats.timing import Timing, write_timing
 from cellvit.workflow.arguments import Input, Output, Setting, Through, add_options, fields_of, option_kinds, parsed
 from cellvit.workflow.cache import ResultCache
 from cellvit.workflow.gpu import assign_gpu
+from cellvit.workflow.machine import this_machine
 from cellvit.workflow.verification import faults_of
 
 log = logging.getLogger(__name__)
@@ -150,4 +151,5 @@ def _timing(name: str, path: Path, seconds: float) -> Timing:
     used_gpu = torch is not None and torch.cuda.is_initialized()
     gpu_mb = float(sys.modules["torch"].cuda.max_memory_reserved() >> 20) if used_gpu else math.nan
     usages = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return Timing(step=name, job="/".join(parts), seconds=seconds, memory_mb=sum(usages) / _MIB, gpu_mb=gpu_mb)
+    memory_mb, machine = sum(usages) / _MIB, this_machine()
+    return Timing(step=name, job="/".join(parts), seconds=seconds, memory_mb=memory_mb, gpu_mb=gpu_mb, machine=machine)

@@ -64,6 +64,12 @@ def test_contours_have_the_colours_of_the_classes_and_the_plain_image_has_none(t
     assert near(contours, CYAN) > 500
 
 
+def test_every_picture_has_a_scale_bar_by_the_resolution_of_its_image(tmp_path: Path) -> None:
+    page = page_of(described_folder(tmp_path / "brain", 1))  # 128 px of 0.5 um
+
+    assert page.count('style="width: 31.25%"></div><figcaption>20 µm</figcaption>') == 2
+
+
 def test_regions_that_are_not_annotated_are_dimmed(tmp_path: Path) -> None:
     root = described_folder(tmp_path / "brain", 1)
     ignored = feature([(0, 0), (128, 0), (128, 50), (0, 50)], "Ignore*")

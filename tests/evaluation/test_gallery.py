@@ -1,6 +1,7 @@
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from annotations import RIGHT, without_annotation
 
@@ -43,11 +44,29 @@ def decoder(scored) -> Callable[..., TileScores]:
 def test_best_median_and_worst_tiles_are_chosen_by_aji_and_none_twice(decoder, aji, per_rank, expected) -> None:
     chosen = choose_tiles(decoder(aji), per_rank=per_rank)
 
-    assert chosen == tuple((f"f3-{row:05d}", rank) for rank, row in expected)
+    assert tuple(one for one in chosen if one[1] != "random") == tuple(
+        (f"f3-{row:05d}", rank) for rank, row in expected
+    )
 
 
-def test_tiles_without_true_nuclei_are_left_out(decoder) -> None:
-    assert choose_tiles(decoder([0.0, NAN, 0.6], n_true=[0, 0, 5]), per_rank=1) == (("f3-00002", "best"),)
+def test_tiles_without_true_nuclei_have_no_rank_but_can_be_in_the_random_sample(decoder) -> None:
+    first, second = choose_tiles(decoder([0.0, NAN, 0.6], n_true=[NAN, 0, 5]), per_rank=1)
+
+    assert first == ("f3-00002", "best")
+    assert second == ("f3-00001", "random")  # the first tile is not scored
+
+
+def test_the_random_sample_depends_on_the_ids_alone_and_spreads_over_all_values(decoder) -> None:
+    aji = np.linspace(0, 1, 200)
+
+    samples = [
+        {name for name, rank in choose_tiles(decoder(list(values)), per_rank=20) if rank == "random"}
+        for values in (aji, 0.5 + 0.001 * aji)
+    ]
+
+    assert samples[0] == samples[1]
+    assert len(samples[0]) == 20
+    assert 0.3 < aji[[int(name[-5:]) for name in samples[0]]].mean() < 0.7
 
 
 @pytest.fixture
@@ -68,12 +87,15 @@ def test_a_tile_has_its_scores_by_system_and_the_numbers_of_nuclei(shown: Galler
     assert shown.aji == {"decoder": 0.8}
 
 
-def test_a_tile_has_both_contours_and_four_maps_with_descriptions(shown: GalleryTile) -> None:
-    assert [picture.caption for picture in shown.overlays] == ["Ground truth: 2 nuclei", "Prediction: 1 nucleus"]
+def test_a_tile_has_contours_by_class_and_outcome_and_four_maps_with_descriptions(shown: GalleryTile) -> None:
+    assert [(one.class_number, one.outcome, one.n_nuclei) for one in shown.truth] == [
+        (1, "matched", 1),
+        (3, "missed", 1),
+    ]
+    assert [(one.class_number, one.outcome, one.n_nuclei) for one in shown.predicted] == [(1, "matched", 1)]
     assert [picture.caption.split(",")[0] for picture in shown.maps] == ["NP", "HV", "HV", "NT"]
-    assert [picture.side_px for picture in (*shown.overlays, *shown.maps)] == [512] * 2 + [256] * 4
-    assert all("f3-00001" in picture.alt for picture in (*shown.overlays, *shown.maps))
-    assert len({picture.uri for picture in (*shown.overlays, *shown.maps)}) == 6
+    assert all("f3-00001" in picture.alt for picture in (shown.image, *shown.maps))
+    assert len({picture.uri for picture in (shown.image, *shown.maps)}) == 5
 
 
 def test_the_pictures_of_a_partly_annotated_tile_are_hatched_and_show_the_nuclei_that_count(disc_tiles, scored) -> None:
@@ -89,4 +111,4 @@ def test_the_pictures_of_a_partly_annotated_tile_are_hatched_and_show_the_nuclei
     assert (tile.not_annotated, whole.not_annotated) == (0.5, 0)
     assert (tile.n_true, tile.n_predicted) == (2, 1)  # the nucleus at the edge is cut in one, and left out of the other
     assert (whole.n_true, whole.n_predicted) == (3, 3)
-    assert all(hatched.uri != plain.uri for hatched, plain in zip(tile.overlays, whole.overlays, strict=True))
+    assert tile.image.uri != whole.image.uri

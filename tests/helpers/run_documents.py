@@ -4,19 +4,22 @@ import numpy as np
 import pandas as pd
 
 from cellvit.config.settings import load_settings
+from cellvit.evaluation.images import class_map_png, class_palette, tile_jpeg
+from cellvit.evaluation.scoring import COLUMNS
 from cellvit.formats.calibration import CountBound, DecoderCalibration, Reliability, ReliabilityBin
 from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.dataset import PANNUKE
 from cellvit.formats.documents import Check, Value
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.features import FeatureCheck
-from cellvit.formats.gallery import Gallery, GalleryTile, Picture
+from cellvit.formats.gallery import Contours, Gallery, GalleryTile, Picture
 from cellvit.formats.history import HOVERNET_HISTORY
 from cellvit.formats.novelty import FlaggedShare, NoveltyHeader
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.summary import SummaryRow
+from cellvit.formats.tile_table import TEXTS, TileScores
 from cellvit.formats.tiles import FoldsCheck, FoldSummary, TargetCheck
-from cellvit.formats.timing import Timing
+from cellvit.formats.timing import Machine, Timing
 from cellvit.formats.watershed import TriedPoint, WatershedChoice
 
 NAN = float("nan")
@@ -130,21 +133,57 @@ def novelty(**fields) -> NoveltyHeader:
     return NoveltyHeader(provenance=PROVENANCE, split="1", **given | fields)
 
 
+RANKS = ("best", "median", "worst", "random")
+
+
 def gallery(family: str, *, split: str = "1", tiles_per_rank: int = 2) -> Gallery:
     """Tiles that are named by their rank and their place in it."""
-    places = [(rank, place) for rank in ("best", "median", "worst") for place in range(tiles_per_rank)]
+    places = [(rank, place) for rank in RANKS for place in range(tiles_per_rank)]
     tiles = tuple(_gallery_tile(rank, f"{rank}-{place}") for rank, place in places)
     note = "" if tiles else "No test tile of this family has a nucleus."
     return Gallery(provenance=PROVENANCE, split=split, family=family, tiles=tiles, note=note)
 
 
 def _gallery_tile(rank: str, tile_id: str) -> GalleryTile:
-    overlays, maps = (
-        tuple(Picture(uri="data:image/png;base64,", caption=text, alt=text, side_px=256) for text in texts)
-        for texts in (("Ground truth", "Prediction"), ("NP", "HV, horizontal", "HV, vertical", "NT"))
+    """A tile with five true nuclei, of which two are matched, and with one false nucleus."""
+    boxes = {"matched": (1, 40, 40), "other_class": (2, 110, 60), "missed": (4, 180, 150), "false": (5, 60, 190)}
+    truth = [_square(name, boxes[name], n) for name, n in (("matched", 1), ("other_class", 1), ("missed", 3))]
+    predicted = [_square(name, boxes[name], 1) for name in ("matched", "other_class", "false")]
+    image = np.full((256, 256, 3), (236, 198, 222), np.uint8)
+    for _, x, y in boxes.values():
+        image[y : y + 40, x : x + 40] = (110, 62, 150)
+    pictures = [Picture(uri=_PIXEL, caption=text, alt=text, side_px=256) for text in ("NP", "HV", "HV", "NT")]
+    return GalleryTile(
+        tile_id=tile_id,
+        organ="Colon",
+        rank=rank,
+        aji={"decoder": 0.6, "classical": NAN},
+        image=Picture(uri=tile_jpeg(image), caption="Tile", alt=f"H&E tile {tile_id}", side_px=256),
+        truth=tuple(truth),
+        predicted=tuple(predicted),
+        maps=tuple(pictures),
     )
-    counts = {"n_true": 5, "n_predicted": 4, "aji": {"decoder": 0.6, "classical": NAN}}
-    return GalleryTile(tile_id=tile_id, organ="Colon", rank=rank, **counts, overlays=overlays, maps=maps)
+
+
+def _square(outcome: str, box: tuple[int, int, int], n_nuclei: int) -> Contours:
+    number, x, y = box
+    path = f"M{x} {y}l39 0 0 39 -39 0z"
+    return Contours(class_number=number, outcome=outcome, n_nuclei=n_nuclei, path=path)
+
+
+_PIXEL = class_map_png(np.zeros((4, 4), np.uint8), class_palette(PANNUKE))
+
+
+def scores(family: str, *, n_tiles: int = 3) -> TileScores:
+    """Tiles with one neoplastic nucleus more than true ones in each, and nothing else."""
+    texts = dict.fromkeys(TEXTS, ("",) * n_tiles)
+    tile_ids = tuple(f"f3-{row:05d}" for row in range(n_tiles))
+    texts |= {"tile_id": tile_ids, "organ": ("Colon",) * n_tiles, "family": (family,) * n_tiles}
+    table = pd.DataFrame(0.0, index=range(n_tiles), columns=list(COLUMNS))
+    table["n_true"] = table["tp_neoplastic"] = table["near_pairs_1_1"] = np.arange(n_tiles) + 4.0
+    table["n_predicted"] = table["n_true"] + 1
+    table["fp_neoplastic"] = table["near_pairs_6_1"] = 1.0
+    return TileScores.of(texts, COLUMNS, table.to_numpy())
 
 
 _OF_SPLIT = {"provenance": PROVENANCE, "split": "1", "status": "evaluated", "n_tiles": 3}
@@ -196,8 +235,16 @@ SUMMARY = (
     SummaryRow("1", "epidermal", "aji", NAN, NAN, NAN, NAN, NAN, 0, 0, "undefined"),
 )
 
+_MACHINE = Machine(commit="c0ffee" * 6, gpu="NVIDIA H200", driver="570.86", software={"torch": "2.9.1"})
 TIMINGS = (
-    Timing(step="train_hovernet", job="split1_digestive", seconds=60.0, memory_mb=2048.0, gpu_mb=9216.0),
+    Timing(
+        step="train_hovernet",
+        job="split1_digestive",
+        seconds=60.0,
+        memory_mb=2048.0,
+        gpu_mb=9216.0,
+        machine=_MACHINE,
+    ),
     Timing(step="train_hovernet", job="split1_epidermal", seconds=15.0, memory_mb=1024.0),
     Timing(step="summarize", job="summary", seconds=1.2, memory_mb=512.0),
 )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cellvit.metrics.contingency import contingency
-from cellvit.metrics.outlines import OutlineDistances, outline_distances, outlines, tolerant_panoptic
+from cellvit.metrics.outlines import OutlineDistances, borders, outline_distances, tolerant_panoptic
 from cellvit.metrics.overlap import PanopticCounts, panoptic_quality
 
 
@@ -15,6 +15,10 @@ def square(label: int = 1) -> np.ndarray:
 def disc(radius_px: float, *, column: int = 32) -> np.ndarray:
     rows, columns = np.ogrid[:64, :64]
     return ((rows - 32) ** 2 + (columns - column) ** 2 <= radius_px**2).astype(np.int32)
+
+
+def outlines(instances: np.ndarray) -> np.ndarray:
+    return borders(instances) & (instances > 0)
 
 
 def tolerant(truth: np.ndarray, prediction: np.ndarray) -> PanopticCounts:

@@ -28,6 +28,7 @@ def data() -> ReportData:
             watersheds=[documents.watershed("digestive"), documents.watershed("all")],
             evaluations=[documents.evaluation(name, evaluated=name != "epidermal") for name in documents.FAMILIES],
             galleries=[documents.gallery(name) for name in documents.FAMILIES],
+            scores={("1", name): documents.scores(name) for name in ("digestive", "all")},
         ),
         routed=(documents.ROUTED,),
         organ_heads=(documents.ORGAN_HEAD,),

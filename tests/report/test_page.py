@@ -10,7 +10,8 @@ from cellvit.errors import ContractError
 from cellvit.formats.checkpoints import StartWeights
 from cellvit.formats.evaluations import FamilyEvaluation, SourceValues
 from cellvit.report.data import ReportData, pair_decoders, pair_finals
-from cellvit.report.page import render, shown_galleries
+from cellvit.report.exhibits import shown_galleries
+from cellvit.report.page import render
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -71,14 +72,15 @@ def test_a_mark_of_the_encoder_is_in_the_banner_and_in_words(data: ReportData) -
 
 
 def test_the_legend_names_every_class_and_the_page_what_the_reader_must_know(page: str) -> None:
-    names = re.findall(r'<span class="swatch" style="background:#[0-9a-f]{6}"></span>(\w+)', page)
+    legend = page.split('aria-label="Colours of the classes">')[1].split("</ul>")[0]
+    names = re.findall(r"</svg>([^<]+)<", legend)
 
     expected = (
         f"{documents.REASON}|undefined (n = 0)|CC BY-NC-SA|training.steps|Fix: only 600 steps were taken|Calibration error (ECE)|"
         "Settings in full|cellvit-optimus 0|then over organs|step 400 was selected|also where its result was reused"
     ).split("|")
 
-    assert names == ["Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial", "Background"]
+    assert names == ["Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial", "Class not known"]
     assert [text for text in expected if text not in page] == []
 
 
@@ -105,10 +107,10 @@ def test_galleries_show_two_tiles_a_rank_in_the_first_split_and_one_in_later_spl
 
     shown = shown_galleries(dataclasses.replace(data, decoders=decoders))
 
-    ranks = ("best", "median", "worst")
+    ranks = documents.RANKS
     assert [(gallery.split, gallery.family) for gallery in shown] == [("1", "digestive"), ("2", "digestive")]
     assert [tile.tile_id for tile in shown[0].tiles] == [f"{rank}-{place}" for rank in ranks for place in range(2)]
-    assert [tile.tile_id for tile in shown[1].tiles] == ["best-0", "median-1", "worst-0"]
+    assert [tile.tile_id for tile in shown[1].tiles] == ["best-0", "median-1", "worst-0", "random-0"]
 
 
 def test_a_gallery_without_tiles_shows_its_note_and_names_from_data_are_escaped(data: ReportData) -> None:

@@ -10,6 +10,7 @@ import run_documents as documents
 from cellvit.config.settings import load_settings
 from cellvit.config.steps import BuildReportSettings
 from cellvit.errors import IntegrityError, SettingsError
+from cellvit.evaluation.scoring import COLUMNS
 from cellvit.formats.checkpoints import write_checkpoint
 from cellvit.formats.content import content_of
 from cellvit.formats.digests import check_unchanged, sha256_of
@@ -17,6 +18,7 @@ from cellvit.formats.documents import Document, write_document
 from cellvit.formats.novelty import write_absent_novelty
 from cellvit.formats.page import page_digest, read_page_provenance
 from cellvit.formats.summary import SummaryOrigin, write_summary
+from cellvit.formats.tile_table import write_tile_scores
 from cellvit.formats.timing import write_timing
 from cellvit.stages.build_report import Arguments, run
 
@@ -84,7 +86,7 @@ def _write_family(root: Path, family: str, *, trained: bool) -> None:
     write_checkpoint(paths["checkpoints"], header.model_copy(update={"tables": tables}), {})
     write_document(paths["watersheds"], documents.watershed(family))
     write_document(paths["calibrations"], documents.calibration(family))
-    paths["tables"].write_text(f"tile_id,family\nf3-00000,{family}\n")
+    write_tile_scores(paths["tables"], {"decoder": documents.scores(family)} if trained else {}, COLUMNS)
     evaluation = documents.evaluation(family, evaluated=trained)
     tables = {"tiles": sha256_of(paths["tables"])}
     write_document(paths["evaluations"], evaluation.model_copy(update={"tables": tables}))
@@ -95,7 +97,9 @@ def test_the_page_shows_families_galleries_absences_and_times(arguments: Argumen
     run(arguments)
 
     page = arguments.page.read_text(encoding="utf-8")
-    assert re.findall(r"<h4>(\w+): AJI", page) == ["Best", "Best", "Median", "Median", "Worst", "Worst"]
+    assert re.findall(r"<h4>(\w+): AJI", page) == [
+        *("Best", "Best", "Median", "Median", "Worst", "Worst", "Random", "Random")
+    ]
     assert f"split 1, epidermal: {documents.REASON}" in page
     assert "SIMULATED DATA · UNTRAINED ENCODER" in page
     assert "<p>Weights trained on PanNuke inherit CC BY-NC-SA 4.0 (non-commercial).</p>" in page

@@ -74,7 +74,7 @@ def test_the_data_set_is_in_the_headers_from_tiles_to_report(own):
     assert row["origin"].startswith("images/patient")
     assert row["origin"] in page
     assert "0.5 µm per pixel" in page
-    assert 'background:#d81b60"></span>Tumour' in page
+    assert 'stroke="#d81b60" d="M3 7h24"/></svg>Tumour' in page
 
 
 def test_what_was_changed_while_reading_is_counted_and_shown(own):

@@ -10,14 +10,13 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from cellvit.evaluation.scale_bar import length_text, round_below
+
 INK: Final = (26, 26, 26)
 """Colour of text, as on the pages."""
 
 SOFT: Final = (89, 89, 89)
 PAPER: Final = (255, 255, 255)
-
-_STEPS: Final = (1, 2, 5)
-"""First digits of the length of a scale bar and of the end of a colour bar."""
 
 
 class Entry(NamedTuple):
@@ -87,28 +86,6 @@ def draw_scale_bar(
     draw.rectangle((x, y + px // 3, x + length_px, y + px // 3 + max(2, px // 4)), fill=INK)
     draw.text((x + length_px + px // 2, y), length_text(length_um), fill=INK, font=font(px))
     return y + round(1.6 * px)
-
-
-def round_below(value: float) -> float:
-    """The largest of 1, 2, 5, 10, 20, 50 and so on that is not above the value.
-
-    Examples:
-        >>> round_below(730), round_below(0.3), round_below(20)
-        (500, 0.2, 20)
-    """
-    power: float = 10 ** int(np.floor(np.log10(value) + 1e-9))
-    step = max((one for one in _STEPS if one * power <= value * (1 + 1e-9)), default=1)
-    return round(step * power, 12)
-
-
-def length_text(um: float) -> str:
-    """A length in um or mm.
-
-    Examples:
-        >>> length_text(500), length_text(2000), length_text(0.5)
-        ('500 µm', '2 mm', '0.5 µm')
-    """
-    return f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} µm"
 
 
 def on_paper(picture: UInt8[np.ndarray, "h w 3"], *, width_px: int, below_px: int) -> Image.Image:

@@ -14,6 +14,7 @@ import shapely
 from jaxtyping import Float64, UInt8
 from PIL import Image, ImageDraw
 
+from cellvit.evaluation.contours import halos_of
 from cellvit.evaluation.images import class_palette
 from cellvit.prediction.outputs.drawing import Entry, draw_legend, draw_lines, draw_scale_bar, on_paper
 from cellvit.prediction.result import PredictedImage
@@ -34,7 +35,6 @@ _SHEET_PX: Final = 900
 LINE_PX: Final = 2
 """Width of an outline, without the dark line around it; more where the image is enlarged."""
 
-_HALO: Final = (24, 24, 24)
 _PALE: Final = 0.45
 """How far the tissue below dots fades to `_PALE_GREY`: white, yellow and black dots are seen on all of it."""
 
@@ -181,12 +181,13 @@ def painted(
     line_px: int = LINE_PX,
     halo: bool = True,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The image with the marks, widened to lines, in the colours of their classes; with a halo, a dark line runs around each."""
+    """The image with the marks, widened to lines, in the colours of their classes, each with a dark halo (light around dark colours)."""
     drawn = pixels.copy()
     lines = cv2.dilate(marks, np.ones((line_px, line_px), np.uint8))
     marked = lines > 0
     if halo:
-        drawn[cv2.dilate(marked.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0] = _HALO
+        around = cv2.dilate(lines, np.ones((3, 3), np.uint8))
+        drawn[around > 0] = halos_of(palette)[around[around > 0]]
     drawn[marked] = palette[lines[marked]]
     return drawn
 
