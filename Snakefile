@@ -5,13 +5,21 @@ import sys
 import time
 
 from pathlib import Path
+from textwrap import fill
 
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
+from cellvit.errors import BusyFolderError
 from cellvit.formats.locks import lock, release
+from cellvit.workflow.ending import COLUMNS, failure_lines, success_lines
+from cellvit.workflow.failures import failure_of
+from cellvit.workflow.progress import Progress
 
 min_version("9.20")
 STARTED = time.time()  # what is older at the end was written by an earlier run, and is not shown
+PROGRESS = Progress(hidden=("gather_families",))
+logger.addHandler(PROGRESS)
 
 
 configfile: f"{workflow.basedir}/config.yaml"
@@ -134,7 +142,8 @@ rule bundle_final:
         "The final models, in a folder that can be copied"
 
 
-RUN_LOCK = Path(SETTINGS.results) / ".cellvit_run.lock"
+RESULTS = Path(SETTINGS.results)
+RUN_LOCK = RESULTS / ".cellvit_run.lock"
 RUN = []  # the lock while the jobs run
 MODELS = expand([*rules.train_organ_head.output], split=ROUTED) + DECODERS
 PRODUCTS_TO_ARCHIVE = [
@@ -149,16 +158,24 @@ onstart:
     # SIGTERM ends a run like Ctrl-C. Snakemake's own handler waits for a lock that its scheduler may hold: the run then hangs.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Snakemake's own lock does not see a run that was started in another folder.
-    RUN.append(lock(RUN_LOCK, "runs snakemake on this output folder"))
+    try:
+        RUN.append(lock(RUN_LOCK, "runs snakemake on this output folder"))
+    except BusyFolderError as error:
+        print(fill(f"error: {error}", COLUMNS), file=sys.stderr)
+        sys.exit(failure_of(error).code)
+    PROGRESS.start(logger, f"{RESULTS}/logs")
 
 
 onerror:
     for held in RUN:
         release(RUN_LOCK, held)
+    failed = [(job.title, job.log) for job in PROGRESS.failed.values()]
+    for line in failure_lines(failed, n_done=PROGRESS.done, n_steps=PROGRESS.total, seconds=PROGRESS.elapsed_s):
+        print(line, file=sys.stderr)
 
 
 onsuccess:
     for held in RUN:
         release(RUN_LOCK, held)
-    for line in graph.conclusion(since=STARTED):
+    for line in success_lines(RESULTS, since=STARTED, n_steps=PROGRESS.total, seconds=PROGRESS.elapsed_s):
         print(line, file=sys.stderr)

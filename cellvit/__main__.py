@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Final
 
 import cellvit
@@ -15,6 +16,16 @@ from cellvit.workflow.failures import failure_of
 from cellvit.workflow.step import run_step
 
 _PACKAGE: Final = Path(__file__).parent
+
+_COLUMNS: Final = 100
+"""Width of the help."""
+
+ORDER: Final = (
+    *("demo", "doctor", "init_dataset", "show", "verify", "compare"),
+    *("predict", "export", "corrections", "push"),
+    *("simulate_dataset", "simulate_slide", "settings"),
+)
+"""Commands in the order in which a user needs them: check, own data, results, prediction; then what developers need."""
 
 _DEBUG: Final = "--debug"
 """Option of every command and step: show the traceback of an error."""
@@ -49,13 +60,15 @@ def _run(given: Sequence[str], *, holds_gpu: bool) -> None:
     if chosen.isidentifier() and step.is_file():
         run_step(step, given[1:], holds_gpu=holds_gpu)
         return
+    raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="cellvit", description=_overview(), formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="cellvit", usage="cellvit COMMAND ...", description=_overview(), formatter_class=raw
     )
     parser.add_argument("--version", action="version", version=f"cellvit-optimus {cellvit.__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for path in _modules("commands"):
-        subparser = subparsers.add_parser(path.stem, description=_summary(path))
+    subparsers = parser.add_subparsers(prog="cellvit", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
+    for path in _commands():
+        text = fill(_summary(path), _COLUMNS)
+        subparser = subparsers.add_parser(path.stem, description=text, epilog=_example(path), formatter_class=raw)
         if path.stem == chosen:
             module = importlib.import_module(f"cellvit.commands.{chosen}")
             module.add_arguments(subparser)
@@ -65,17 +78,24 @@ def _run(given: Sequence[str], *, holds_gpu: bool) -> None:
 
 
 def _overview() -> str:
-    """Commands for people with an example each, then the steps of the graph."""
-    commands = "".join(
-        f"  {path.stem:22} {_summary(path)}\n  {'':22} Example: {_example(path)}\n" for path in _modules("commands")
+    """Commands in the order in which a user needs them, a line each; then the names of the steps, which rules call."""
+    commands = "".join(f"  {path.stem:17} {_summary(path)}\n" for path in _commands())
+    steps = fill(
+        ", ".join(path.stem for path in _modules("stages")), _COLUMNS, initial_indent="  ", subsequent_indent="  "
     )
-    steps = "".join(f"  {path.stem:22} {_summary(path)}\n" for path in _modules("stages"))
     return (
         "cellvit-optimus: nuclei models on the features of a frozen foundation model.\n"
         "`snakemake --cores all` runs the whole graph with the settings of config.yaml.\n\n"
-        f"commands:\n{commands}\nsteps of the graph, as the rules call them:\n{steps}\n"
-        "Every command and step knows --help, and --debug, which shows the traceback of an error."
+        f"commands:\n{commands}\n"
+        "`cellvit COMMAND --help` shows the options of a command and an example; --debug shows the traceback\n"
+        f"of an error.\n\nsteps of the graph, which Snakemake calls:\n{steps}\n"
     )
+
+
+def _commands() -> list[Path]:
+    """Modules of the commands; one that is not in the list comes last."""
+    places = {name: place for place, name in enumerate(ORDER)}
+    return sorted(_modules("commands"), key=lambda path: places.get(path.stem, len(places)))
 
 
 def _modules(folder: str) -> list[Path]:
@@ -85,13 +105,14 @@ def _modules(folder: str) -> list[Path]:
 def _summary(path: Path) -> str:
     """First line of a module's docstring, read without importing it, without its name in front."""
     line = _docstring(path).splitlines()[0]
-    return (line.partition(": ")[2] or line).replace("%", "%%")
+    text = line.partition(": ")[2] or line
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _example(path: Path) -> str:
-    """The example of a command, from the line of its docstring that begins with "Example:"."""
+    """The line of a command's docstring that begins with "Example:"."""
     lines = [line for line in _docstring(path).splitlines() if line.startswith("Example: ")]
-    return lines[0].removeprefix("Example: ") if lines else f"cellvit {path.stem}"
+    return lines[0] if lines else f"Example: cellvit {path.stem}"
 
 
 def _docstring(path: Path) -> str:

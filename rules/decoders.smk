@@ -73,7 +73,7 @@ rule average_maps:
     params:
         code=code("average_maps"),
     message:
-        "Average the maps of the validation tiles of family {wildcards.family} over their views, split {wildcards.split}"
+        "Average the maps of family {wildcards.family} over the views, split {wildcards.split}"
     shell:
         "python -m cellvit average_maps --split {wildcards.split} --family {wildcards.family} "
         "--checkpoint {input.checkpoint:q} --members {input.members:q} --tiles {input.tiles:q} "
@@ -108,7 +108,7 @@ rule tune_watershed:
         code=code("tune_watershed"),
         split=split_of,
     message:
-        "Tune the decoding of family {wildcards.family} on the validation folds, split {wildcards.split}"
+        "Tune the decoding of family {wildcards.family}, split {wildcards.split}"
     shell:
         "python -m cellvit tune_watershed --settings {params.settings:q} --split {params.split} "
         "--family {wildcards.family} --checkpoint {input.checkpoint:q} --maps {input.maps:q} --members {input.members:q} "

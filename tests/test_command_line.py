@@ -1,5 +1,6 @@
 """``python -m cellvit`` in processes of its own, on pretend GPUs."""
 
+import ast
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import pytest
 import torch
 from pretend_gpus import FIRST, HOLD, SECOND, TWO, environment, first_line, locks, start
 
+from cellvit.__main__ import ORDER
 from cellvit.config.settings import Settings
 from cellvit.config.steps import step_settings
 
@@ -98,3 +100,35 @@ def test_cuda_without_a_gpu_says_what_to_do(tmp_path: Path, extraction: Callable
     assert done.returncode == 3
     assert "device: auto or cpu; or check nvidia-smi" in done.stderr
     assert not locks(tmp_path).exists()
+
+
+def printed_by(*words: str) -> str:
+    command = [sys.executable, "-m", "cellvit", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def test_the_help_lists_commands_for_people_first_and_steps_as_names_alone() -> None:
+    text = printed_by("--help")
+
+    assert (
+        text.index("  doctor ")
+        < text.index("  predict ")
+        < text.index("  settings ")
+        < text.index("steps of the graph")
+    )
+    assert text.count("prepare_fold") == 1
+    assert "tile store" not in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("command", [path.stem for path in Path("cellvit/commands").glob("[a-z]*.py")])
+def test_each_command_has_an_example_and_a_place_in_the_help(command: str) -> None:
+    text = ast.get_docstring(ast.parse(Path(f"cellvit/commands/{command}.py").read_text())) or ""
+
+    assert f"Example: cellvit {command}" in text
+    assert command in ORDER
+    assert len(text.splitlines()[0]) <= 100
+
+
+def test_the_help_of_a_command_ends_with_its_example() -> None:
+    assert printed_by("verify", "--help").rstrip().endswith("Example: cellvit verify --configfile mine.yaml")

@@ -1,4 +1,4 @@
-"""Command `corrections`: make a data set of your own from the nuclei of a slide that you corrected in QuPath.
+"""Command `corrections`: make a data set from nuclei that you corrected in QuPath.
 
 Example: cellvit corrections slide.svs corrected.geojson --model bundles/final --out my_corrections
 """

@@ -1,14 +1,16 @@
-"""Command `doctor`: check what a real run needs before it starts: data, weights, token, GPU, memory and disk space.
+"""Command `doctor`: check what a run needs before it starts, and how long it will take.
 
 Example: cellvit doctor --configfile mine.yaml
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable
 from typing import Final
 
 from cellvit.commands.checks.check import Check
+from cellvit.commands.checks.duration import duration_lines
 from cellvit.commands.checks.inputs import check_data, check_families, check_start, check_weights
 from cellvit.commands.checks.machine import check_devices, check_disk, check_gpu, check_locks, check_memory, check_slurm
 from cellvit.config.files import add_settings_arguments, given_settings
@@ -19,6 +21,7 @@ from cellvit.errors import MissingInputError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_settings_arguments(parser)
+    parser.add_argument("--no-estimate", action="store_true", help="do not measure how long the run will take (20 s)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -27,15 +30,19 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         MissingInputError: A run would stop at one of them.
     """
+    logging.getLogger("cellvit").setLevel(logging.WARNING)  # the lines below say what the log would
     settings = given_settings(args)
     checks = [check(settings) for check in _CHECKS]
     sys.stdout.write("".join(f"{check}\n" for check in checks))
+    sys.stdout.flush()
+    estimate = "" if args.no_estimate else "".join(f"{line}\n" for line in duration_lines(settings))
     faults = [check.topic for check in checks if check.state == "fault"]
     if faults:
+        sys.stdout.write(estimate)
         raise MissingInputError(
             f"a run would stop because of: {', '.join(faults)}. Apply the fixes above and try again."
         )
-    sys.stdout.write("ready:  snakemake --cores all\n")
+    sys.stdout.write(f"ready: snakemake --cores all\n{estimate}")
 
 
 _CHECKS: Final[tuple[Callable[[Settings], Check], ...]] = (

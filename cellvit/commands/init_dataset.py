@@ -1,4 +1,4 @@
-"""Command `init_dataset`: look at a folder of images and annotations, and draft the two files that describe it.
+"""Command `init_dataset`: draft the two files that describe a folder of your images and annotations.
 
 Example: cellvit init_dataset my_tiles
 """

@@ -1,4 +1,4 @@
-"""Command `predict`: find, segment and classify nuclei in images and slides, and write files for QuPath, tables and a page.
+"""Command `predict`: find, outline and classify the nuclei of images and slides.
 
 Example: cellvit predict slide.svs --model results/bundles/split1 --out predictions
 """

@@ -1,4 +1,4 @@
-"""Command `show`: show the images and annotations of a data set of your own on one page, before anything trains.
+"""Command `show`: show the images and annotations of your data set on one page.
 
 Example: cellvit show my_tiles
 """

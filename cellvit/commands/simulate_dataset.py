@@ -1,4 +1,4 @@
-"""Command `simulate_dataset`: write a small simulated data set, as a user has one: brain, 512 px at 20x, three classes, GeoJSON.
+"""Command `simulate_dataset`: write a small simulated data set, as a user has one.
 
 Example: cellvit simulate_dataset data/demo_own
 """

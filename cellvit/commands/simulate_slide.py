@@ -1,4 +1,4 @@
-"""Command `simulate_slide`: write a small simulated slide as a pyramidal OME-TIFF: one piece of tissue on glass at 0.25 um per pixel.
+"""Command `simulate_slide`: write a small simulated slide (OME-TIFF).
 
 Example: cellvit simulate_slide slide.ome.tif
 """

@@ -14,10 +14,12 @@ from cellvit.config.strict import given_values, read_settings_file
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options for the settings of a run, which are those of Snakemake."""
     files = "settings files that override config.yaml, the last first"
-    parser.add_argument("--configfile", type=Path, nargs="*", default=[], help=files)
+    parser.add_argument("--configfile", type=Path, nargs="*", default=[], metavar="FILE", help=files)
     values = "settings that override the files, as YAML"
     parser.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help=values)
-    parser.add_argument("--base", type=Path, default=Path("config.yaml"), help="settings file that all others override")
+    parser.add_argument(
+        "--base", type=Path, default=Path("config.yaml"), metavar="FILE", help="settings file that all others override"
+    )
 
 
 def given_settings(args: argparse.Namespace) -> Settings:

@@ -29,6 +29,9 @@ _NO_PATHOLOGY: Final = "These values say nothing about the features of a foundat
 _CONCLUDED: Final = ("aji", "bpq", "mpq")
 """Metrics of the conclusion."""
 
+_BASELINES: Final = MappingProxyType({"classical": "the classical baseline", "shared": "the shared decoder"})
+"""Systems that the verdict compares with, on the same tiles."""
+
 _WHO: Final = {
     ORGAN_PREDICTED: "Each tile with the decoder of the organ that OrganHead predicts",
     ONE_DECODER: "The decoder",
@@ -51,17 +54,18 @@ def summary_text(
 ) -> str:
     """The whole text: the conclusion, a table for each split, OrganHead, what to try, and what is missing.
 
-    The conclusion is the first paragraph: at most 12 lines of at most 100 characters.
+    The conclusion is the first paragraph: at most nine lines of at most 100 characters, with which a run ends.
 
     Args:
         records: How the decoders were trained, by split and family; the advice depends on it.
         marks: What must be shown with every value: simulated data, the mark of the encoder.
         warnings: Lines about what to check, as a watershed that was not tuned.
-        decoders: A line of the conclusion: which decoders are used.
+        decoders: A line on which decoders are used.
         absent: Why there are no values, by what is absent.
     """
     advised = advice_by_fix(keyed, records)
-    lines = [*_conclusion(keyed, marks, decoders, list(advised), len(warnings) + len(absent)), ""]
+    lines = [*_conclusion(keyed, marks, list(advised), len(warnings) + len(absent)), ""]
+    lines += [decoders, ""] if decoders else []
     for split in dict.fromkeys(split for split, _ in keyed):
         of_split = {family: rows for (name, family), rows in keyed.items() if name == split}
         lines += [*_table(split, of_split), ""]
@@ -74,12 +78,10 @@ def summary_text(
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _conclusion(
-    keyed: Keyed, marks: Sequence[str], decoders: str, fixes: Sequence[str], n_warnings: int
-) -> Iterable[str]:
+def _conclusion(keyed: Keyed, marks: Sequence[str], fixes: Sequence[str], n_warnings: int) -> Iterable[str]:
     if marks:
-        yield f"MARKED: {', '.join(marks)}."
-        yield _SIMULATED if "simulated data" in marks else _NO_PATHOLOGY
+        meaning = _SIMULATED if "simulated data" in marks else _NO_PATHOLOGY
+        yield _two_lines(f"MARKED: {', '.join(marks)}. {meaning}")
     family = next((name for _, name in keyed if name == ORGAN_PREDICTED), next((name for _, name in keyed), ""))
     splits = dict.fromkeys(split for split, name in keyed if name == family)
     split = MEAN_SPLIT if MEAN_SPLIT in splits else next(iter(splits), "")
@@ -93,13 +95,30 @@ def _conclusion(
             yield f"  {_NO_INTERVAL}"
     else:
         yield "No value of the whole workflow is defined."
-    if decoders:
-        yield decoders
     counts = ", ".join(f"{count} {grade}" for grade, count in grade_counts(keyed).items() if count)
-    yield f"Grades of all values: {counts or 'none'}."
+    yield _two_lines(f"Verdict: {_verdict(rows)}Grades: {counts or 'none'}; warnings: {n_warnings}.")
     for fix in fixes[:1]:
-        yield fill(f"Try first: {fix}.", _TERMINAL, subsequent_indent="  ")
-    yield f"All values, more advice and the warnings ({n_warnings}) are in summary.txt and in the report."
+        yield _two_lines(f"Next: {fix}.")
+
+
+def _verdict(rows: Mapping[str, SummaryRow]) -> str:
+    """A sentence on the first metric against each baseline; empty where there is none."""
+    metric = _CONCLUDED[0]
+    differences = {name: rows.get(f"{metric}_minus_{system}") for system, name in _BASELINES.items()}
+    found = [_comparison(row, name) for name, row in differences.items() if row and not math.isnan(row.value)]
+    return f"{metric} is {' and '.join(found)}. " if found else ""
+
+
+def _comparison(difference: SummaryRow, name: str) -> str:
+    """A difference in words: better or worse where its interval (the range of the splits) is on one side of zero."""
+    of_mean = difference.split == MEAN_SPLIT
+    low, high = (difference.split_min, difference.split_max) if of_mean else (difference.low, difference.high)
+    word = "better than" if low > 0 else "worse than" if high < 0 else "not clearly better than"
+    return f"{word} {name} ({difference.value:+.3f})"
+
+
+def _two_lines(text: str) -> str:
+    return fill(text, _TERMINAL, subsequent_indent="  ", max_lines=2, placeholder=" ...")
 
 
 def _table(split: str, families: Mapping[str, Mapping[str, SummaryRow]]) -> Iterable[str]:

@@ -15,7 +15,6 @@ from cellvit.config.steps import step_settings
 from cellvit.data.own_data import OwnData
 from cellvit.data.pannuke import SIMULATED_MARK, fold_files
 from cellvit.errors import SettingsError
-from cellvit.formats.bundle import BUNDLE
 from cellvit.formats.dataset import PANNUKE, DataSet
 from cellvit.taxonomy import SHARED_FAMILY, base_family
 from cellvit.workflow.cache import FOLDER
@@ -112,18 +111,6 @@ class Graph:
     def features_removed(self) -> bool:
         """True after `clean_features`: features are then made again only where a step needs them."""
         return removed_marker(Path(self.settings.results)).exists()
-
-    def conclusion(self, since: float) -> list[str]:
-        """First paragraph of summary.txt, and where reports and bundles are, as far as they were written after `since` (seconds)."""
-        results, lines = Path(self.settings.results), []
-        for path in (results / "summary.txt", results / "report/index.html", results / "report/final.html"):
-            if path.exists() and path.stat().st_mtime >= since:
-                text = path.read_text(encoding="utf-8")
-                lines += text.split("\n\n")[0].splitlines() if path.suffix == ".txt" else [f"Report: {path.resolve()}"]
-        for path in sorted(results.glob(f"bundles/[!.]*/{BUNDLE}")):
-            if path.stat().st_mtime >= since:
-                lines.append(f"Bundle: {path.resolve().parent}")
-        return lines
 
     def step(self, name: str) -> ForJob:
         """Settings that a step reads, as JSON; for `params`."""

@@ -83,14 +83,6 @@ def test_families_start_from_a_bundle_and_those_that_it_has_no_decoder_of_from_t
     assert starts == [[own], [shared], [shared]]
 
 
-def test_a_run_ends_with_where_its_bundles_are(tmp_path: Path):
-    bundle = small_bundle(tmp_path)
-    graph = Graph(load_settings({"results": str(tmp_path)}))
-
-    assert f"Bundle: {bundle}" in graph.conclusion(since=0)
-    assert f"Bundle: {bundle}" not in graph.conclusion(since=bundle.stat().st_mtime + 1000)
-
-
 def test_a_product_of_the_run_itself_is_no_start(tmp_path: Path):
     inside = str(tmp_path / "results/checkpoints/split1/hovernet_all.safetensors")
 

@@ -48,7 +48,7 @@ def test_nothing_changed(finished: Workshop) -> None:
     done = finished.snakemake("--cores", "2")
 
     assert "Nothing to be done" in done.stdout + done.stderr
-    assert "Grades of all values" not in done.stdout + done.stderr, "the values of an earlier run are not shown again"
+    assert "Verdict: " not in done.stdout + done.stderr, "the values of an earlier run are not shown again"
 
 
 def test_another_loss_weight_in_a_second_output_folder_trains_alone(finished: Workshop) -> None:

@@ -60,12 +60,29 @@ def test_a_run_makes_every_file_of_the_design_and_leaves_none_half_written(finis
     assert [path for path in finished.results.rglob(".partial/*") if path.suffix != ".lock"] == []
 
 
-def test_a_run_ends_with_its_conclusion_and_the_place_of_the_report(finished):
+def test_a_run_ends_with_its_page_and_its_conclusion_in_twelve_lines(finished):
     printed = (finished.home / "run.log").read_text()
     conclusion = (finished.results / "summary.txt").read_text().split("\n\n")[0]
 
+    ending = printed[printed.index("Finished: ") :].splitlines()
+    assert re.fullmatch(r"Finished: 50 steps in \d+ (s|min)", ending[0])
+    assert ending[1:3] == ["Values:   results/summary.txt", "Page:     results/report/index.html"]
+    assert ending[3:] == conclusion.splitlines()
     assert "MARKED: simulated data, untrained encoder." in conclusion
-    assert f"{conclusion}\nReport: {finished.results.resolve()}/report/index.html\n" in printed
+    assert "\nVerdict: " in conclusion
+    assert len(ending) <= 12
+    assert max(map(len, ending)) <= 100
+
+
+def test_a_run_prints_one_line_for_each_step_in_place_of_those_of_snakemake(finished):
+    printed = (finished.home / "run.log").read_text()
+    shown = printed[printed.index("logs: results/logs") : printed.index("Finished: ")].splitlines()[1:]
+
+    assert len(shown) == 50 - 15 - 1, "one for each step, without lists of tiles and the target"
+    assert all(re.match(r"\d\d:\d\d:\d\d +\d+/50  [A-Z]", line) for line in shown)
+    assert "Train the decoder of family digestive, split 1" in printed
+    assert " left)" in printed
+    assert max(map(len, shown)) <= 100
 
 
 def test_features_are_extracted_once_and_families_list_rows(finished):

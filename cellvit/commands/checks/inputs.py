@@ -78,7 +78,7 @@ def check_weights(settings: Settings) -> Check:
         return Check("weights", "note", "random: the encoder is untrained, and every result says so")
     if encoder.weights == PUBLISHED:
         return _package_weights(encoder) if encoder.spec.package else _hub_weights(encoder)
-    return _local_weights(encoder)
+    return _local_weights(Path(encoder.weights))
 
 
 def check_start(settings: Settings) -> Check:
@@ -109,24 +109,24 @@ def _package_weights(encoder: EncoderSettings) -> Check:
     return Check("weights", "ok", f"{file.name} of the package {encoder.spec.package}{mark}")
 
 
-def _local_weights(encoder: EncoderSettings) -> Check:
+def _local_weights(path: Path, name: str = "") -> Check:
     from cellvit.models.weights import tensor_names, weights_file
 
     try:
-        file = weights_file(Path(encoder.weights))
+        file = weights_file(path)
         names = tensor_names(file)
     except CellvitError as error:  # its message has the fix
         return Check("weights", "fault", str(error))
-    return Check("weights", "ok", f"{file}: {len(names)} tensors, {file.stat().st_size / 1e9:.2f} GB")
+    return Check("weights", "ok", f"{name or file}: {len(names)} tensors, {file.stat().st_size / 1e9:.2f} GB")
 
 
 def _hub_weights(encoder: EncoderSettings) -> Check:
     from huggingface_hub import constants, get_token, try_to_load_from_cache
 
     name, licence = encoder.spec.name.removeprefix("hf-hub:"), encoder.spec.licence
-    cached = [try_to_load_from_cache(name, file) for file in ("model.safetensors", "pytorch_model.bin")]
-    if any(isinstance(path, str) for path in cached):
-        return Check("weights", "ok", f"{name} is in the cache of the Hugging Face hub")
+    for file in ("model.safetensors", "pytorch_model.bin"):
+        if isinstance(path := try_to_load_from_cache(name, file), str):
+            return _local_weights(Path(path), f"{name} in the cache of the Hugging Face hub")
     if constants.HF_HUB_OFFLINE:
         found = f"{name} is not in the cache of the Hugging Face hub, and HF_HUB_OFFLINE is set"
         return Check("weights", "fault", found, "unset HF_HUB_OFFLINE, or set encoder.weights to a local file")
@@ -136,8 +136,9 @@ def _hub_weights(encoder: EncoderSettings) -> Check:
         return Check("weights", "fault", f"no token of the Hugging Face hub to download {name}", fix)
     answer = _answer_of_hub(name)
     if answer is None:
+        found = f"{name} will be downloaded; the hub could not be asked whether the token suffices"
         return Check(
-            "weights", "note", f"{name} will be downloaded; the hub could not be asked whether the token suffices"
+            "weights", "note", found, "connect to the internet and try again, or set encoder.weights to a local file"
         )
     if answer:
         return Check("weights", "fault", f"the Hugging Face hub refuses {name}: {answer}", fix)

@@ -20,7 +20,7 @@ from cellvit.errors import CellvitError, SettingsError
 from cellvit.formats.locks import NO_LOCKS
 from cellvit.taxonomy import TILE_PX
 from cellvit.workflow.gpu import allowed_gpus, lock_folder, usage
-from cellvit.workflow.resources import TILES_OF_IMAGE
+from cellvit.workflow.resources import TILES_OF_IMAGE, memory_mb, weights_mb
 
 _TOKEN_BYTES: Final = 2
 """Tokens are float16."""
@@ -31,11 +31,11 @@ _TILE_BYTES: Final = TILE_PX**2 * 4
 _MAP_BYTES: Final = TILE_PX**2 * 6
 """Maps of a validation tile of a decoder: NP and HV are float16, compressed classes take little."""
 
-_FOLD_TILES: Final = 2634
-"""Mean number of tiles of the three PanNuke folds, for the estimate where the data are missing."""
+_FOLD_TILES: Final = {1: 2656, 2: 2523, 3: 2722}
+"""Tiles of the three PanNuke folds, for estimates where the data are missing."""
 
-_HOST_GB: Final = 12
-"""Memory that is enough for all of PanNuke with the default settings (docs/resources.md)."""
+_STEPS: Final = ("extract_features", "train_hovernet", "evaluate_family", "calibrate", "build_report")
+"""Steps that need most memory."""
 
 
 def check_gpu(settings: Settings) -> Check:
@@ -46,17 +46,31 @@ def check_gpu(settings: Settings) -> Check:
 
     if not (fault := gpu_fault()):
         memory = torch.cuda.get_device_properties(0).total_memory / 1e9
-        return Check("gpu", "ok", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GB")
+        major, minor = torch.cuda.get_device_capability(0)
+        found = (
+            f"{torch.cuda.get_device_name(0)}, {memory:.0f} GB, compute capability {major}.{minor}, driver {_driver()}"
+        )
+        return Check("gpu", "ok", f"{found}; torch {torch.__version__} is built for CUDA {torch.version.cuda}")
     if settings.device == "cuda":
         fix = "install the build of torch for your driver and card, or set device: auto"
-        return Check("gpu", "fault", f"the setting is device: cuda, but {fault}", fix)
+        return Check("gpu", "fault", f"the setting is device: cuda, but {fault} (driver {_driver()})", fix)
     giant = settings.encoder.spec.depth >= 24  # blocks of the giant encoders
     hint = "; a giant encoder takes seconds per tile there" if giant else ""
     found = f"none that torch can use ({fault}): everything is computed on the CPU{hint}"
     if settings.device == "auto" and _has_card():
         fix = "install the build of torch for your driver and card, or set device: cpu"
-        return Check("gpu", "fault", f"{found}, although nvidia-smi lists a card", fix)
-    return Check("gpu", "note", found)
+        return Check("gpu", "fault", f"{found}, although nvidia-smi lists a card (driver {_driver()})", fix)
+    return Check("gpu", "note", found, "set device: cpu if that is meant, or run on a machine with an NVIDIA GPU")
+
+
+def _driver() -> str:
+    """Version of the NVIDIA driver, as nvidia-smi says it."""
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return next(iter(done.stdout.split()), "unknown") if done.returncode == 0 else "unknown"
 
 
 def _has_card() -> bool:
@@ -83,10 +97,17 @@ def check_devices(_: Settings) -> Check:
     return Check("devices", "ok", "\n".join(lines))
 
 
-def check_memory(_: Settings) -> Check:
-    """Memory of the machine."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return Check("memory", "ok" if total >= _HOST_GB else "note", f"{total:.0f} GB ({_HOST_GB} GB are enough)")
+def check_memory(settings: Settings) -> Check:
+    """Memory of the machine, and of the step that needs most with these settings."""
+    spec = settings.encoder.spec
+    n_tiles = sum(fold_tiles(settings, fold) for fold in settings.data.folds)
+    needs = {name: memory_mb(name, n_tiles, weights_mb=weights_mb(spec.depth, spec.dim)) for name in _STEPS}
+    name = max(_STEPS, key=needs.__getitem__)
+    total, needed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, needs[name] / 1e3
+    found = f"{total:.0f} GB; the step {name} needs at most {needed:.0f} GB (with CUDA)"
+    if total >= needed:
+        return Check("memory", "ok", found)
+    return Check("memory", "note", found, "use a machine with more memory, or a smaller encoder (docs/encoders.md)")
 
 
 def check_disk(settings: Settings) -> Check:
@@ -158,21 +179,22 @@ def _needed_bytes(settings: Settings) -> int:
     spec, features = settings.encoder.spec, settings.features
     cells = (features.input_px // spec.patch_px) ** 2 * len(settings.stored_blocks) * features.n_views
     tokens = cells * spec.width(features.blocks) * _TOKEN_BYTES
-    tiles = {fold: _fold_tiles(settings, fold) for fold in settings.data.folds}
+    tiles = {fold: fold_tiles(settings, fold) for fold in settings.data.folds}
     validated = sum(tiles[fold] for split in settings.splits.values() for fold in split.roles["validate"])
     n_maps = validated * (1 + settings.training.shared_decoder) * (1 + settings.watershed.average_views)
     n_maps *= 1 + len(settings.further_seeds)
     return sum(tiles.values()) * (tokens + _TILE_BYTES) + n_maps * _MAP_BYTES
 
 
-def _fold_tiles(settings: Settings, fold: int) -> int:
+def fold_tiles(settings: Settings, fold: int) -> int:
+    """Tiles of a fold, as far as they can be counted before it is prepared; else those of PanNuke's fold."""
     if settings.data.simulated:
         return settings.data.simulated.tiles_per_fold
     root = Path(settings.data.root or "")
     if is_own_data(root):
         return _own_tiles(root) // len(settings.data.folds)
     path = fold_files(root, fold).types
-    return len(np.load(path, allow_pickle=False)) if path.is_file() else _FOLD_TILES
+    return len(np.load(path, allow_pickle=False)) if path.is_file() else _FOLD_TILES.get(fold, _FOLD_TILES[1])
 
 
 def _own_tiles(root: Path) -> int:

@@ -1,0 +1,105 @@
+"""The last lines of a run, at most 12 of at most 100 columns: the page, a verdict, values and what to do next, or what failed."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from textwrap import wrap
+from typing import Final
+
+from cellvit.formats.bundle import BUNDLE
+
+COLUMNS: Final = 100
+"""Width of what a run prints."""
+
+LINES: Final = 12
+"""Lines that a run ends with; all else is in the page, in summary.txt and in the logs."""
+
+_ERROR_LINES: Final = 5
+_TAIL_BYTES: Final = 20_000
+"""End of a log in which the error is looked for."""
+
+_MODELS: Final = "Models:"
+
+_ERROR: Final = "error: "
+"""Begin of the message with which a step ends (cellvit/workflow/failures.py)."""
+
+
+def success_lines(results: Path, *, since: float, n_steps: int, seconds: float) -> list[str]:
+    """What a run ends with.
+
+    Args:
+        since: When the run started (seconds since the epoch). What is older was written by an earlier run, and is not shown.
+    """
+    lines = [
+        f"Finished: {n_steps} step{'s' * (n_steps != 1)} in {duration(seconds)}",
+        *conclusion_lines(results, since=since),
+    ]
+    return lines if len(lines) <= LINES else [line for line in lines if not line.startswith(_MODELS)]
+
+
+def conclusion_lines(results: Path, *, since: float = 0) -> list[str]:
+    """Where the values, the page and the models of a run are, and the first paragraph of summary.txt."""
+    summary, pages = results / "summary.txt", [results / "report/index.html", results / "report/final.html"]
+    bundles = [path.parent for path in sorted(results.glob(f"bundles/[!.]*/{BUNDLE}")) if _is_new(path, since)]
+    lines = [f"Page:     {path}" for path in pages if _is_new(path, since)]
+    lines += [f"{_MODELS}   {path}" for path in bundles[:1]]
+    if not _is_new(summary, since):
+        return lines
+    return [
+        f"Values:   {summary}",
+        *lines,
+        *summary.read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines(),
+    ]
+
+
+def failure_lines(failed: Sequence[tuple[str, Path | None]], *, n_done: int, n_steps: int, seconds: float) -> list[str]:
+    """What a run ends with that did not reach its end: the step, its log, its error, and how to resume.
+
+    Args:
+        failed: What each failed step does, and its log; empty if the run was stopped.
+    """
+    reason = f"{len(failed)} failed" if failed else "the run was stopped"
+    lines = [f"NOT FINISHED: {n_done} of {n_steps} steps are done after {duration(seconds)}; {reason}."]
+    for title, log in failed[:1]:
+        lines += [f"Failed:   {title}", f"Log:      {log or 'none'}"]
+        lines += [f"          {line}" for line in error_in(log)]
+    lines += [f"Also:     {log or title}" for title, log in failed[1:3]]
+    lines += [f"          and {len(failed) - 3} more"] if len(failed) > 3 else []
+    fix = "follow the message above, then run" if failed else "run"
+    return [*lines, f"Resume:   {fix} the same command again; what is done is not repeated."]
+
+
+def error_in(log: Path | None) -> list[str]:
+    """The error that a log ends with, in its own words and at most five lines; empty if there is no log."""
+    try:
+        text = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace") if log else ""
+    except OSError:
+        return []
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    begins = [number for number, line in enumerate(lines) if line.startswith(_ERROR) or f": {_ERROR}" in line[:60]]
+    return _wrapped(lines[begins[-1] :] if begins else lines[-1:])
+
+
+def duration(seconds: float) -> str:
+    """A duration in words, with no more digits than matter.
+
+    Examples:
+        >>> [duration(seconds) for seconds in (3.4, 200, 5400, 100_000, 1_000_000)]
+        ['3 s', '3 min', '1.5 h', '28 h', '12 days']
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3600
+    if hours < 48:
+        return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
+    return f"{hours / 24:.0f} days"
+
+
+def _wrapped(lines: Iterable[str]) -> list[str]:
+    found = [part for line in lines for part in wrap(line, COLUMNS - 24, break_on_hyphens=False)]
+    return found if len(found) <= _ERROR_LINES else [*found[: _ERROR_LINES - 1], "..."]
+
+
+def _is_new(path: Path, since: float) -> bool:
+    return path.exists() and path.stat().st_mtime >= since

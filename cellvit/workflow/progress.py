@@ -1,0 +1,175 @@
+"""What a run says while it runs: steps done, what starts, the time left, and the error of a step that fails.
+
+Snakemake announces its jobs as events on its logger, in the public format of its logger plugins. `Progress` shows them as one
+line per step, in place of several lines per job from Snakemake itself, which its own log file keeps.
+"""
+
+import logging
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from textwrap import indent
+from typing import Any, Final, TextIO
+
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from cellvit.workflow.ending import COLUMNS, duration, error_in
+
+_INDENT: Final = " " * 20
+
+_SHORT_S: Final = 10
+"""Times left that are not shown: below, too little is known."""
+
+_UNKNOWN: Final = 0.25
+"""Share of such jobs above which the time left is a lower limit."""
+
+_REPEATED: Final = (
+    "CalledProcessError in file",
+    "Exiting because a job execution failed",
+    "At least one job did not complete successfully",
+)
+"""What Snakemake says about failed jobs; `failure_lines` says it in one place, with the error of the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job that started.
+
+    Attributes:
+        title: What it does, in words.
+        log: Its log file.
+        started: When, by the clock of `Progress`.
+    """
+
+    rule: str
+    title: str
+    log: Path | None
+    started: float
+
+
+class Progress(logging.Handler):
+    """Prints the progress of a run from `start` on.
+
+    Attributes:
+        done: Jobs that are done, of `total`.
+        failed: Jobs that failed, by number; one that succeeds when it is tried again is removed.
+
+    Args:
+        stream: Where to print.
+        now: Clock, in seconds.
+        hidden: Rules with many very short jobs, which are counted but not shown.
+    """
+
+    def __init__(
+        self, stream: TextIO = sys.stderr, now: Callable[[], float] = time.monotonic, *, hidden: Collection[str] = ()
+    ) -> None:
+        super().__init__()
+        self._hidden = hidden
+        self.done = self.total = 0
+        self.failed: dict[int, Job] = {}
+        self._stream, self._now = stream, now
+        self._started, self._shows = now(), False
+        self._planned: Counter[str] = Counter()
+        self._running: dict[int, Job] = {}
+        self._seconds: defaultdict[str, list[float]] = defaultdict(list)
+
+    def start(self, logger: logging.Logger, logs: str) -> None:
+        """Take the place of Snakemake's own lines on the terminal; its warnings and errors stay.
+
+        Nothing is shown where the user chose ``--verbose`` or another logger plugin; ``--quiet`` holds here too.
+
+        Args:
+            logs: Folder with the logs of all steps.
+        """
+        streams = [one for one in logger.handlers if isinstance(one, logging.StreamHandler)]
+        terminal = [one for one in streams if not isinstance(one, logging.FileHandler)]
+        self._started = self._now()
+        if not terminal or logger.isEnabledFor(logging.DEBUG):
+            return
+        for handler in terminal:
+            self.filters += handler.filters
+            handler.addFilter(_is_warning)
+        self._shows = True
+        self._print(f"logs: {logs}; Ctrl-C stops the run, and the same command resumes it")
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return self._now() - self._started
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one event of Snakemake."""
+        event = record.__dict__
+        match event.get("event"):
+            case LogEvent.RUN_INFO:
+                self._planned = Counter(event["stats"])
+                self.total = self._planned.pop("total", 0)
+            case LogEvent.JOB_INFO:
+                self._begin(event)
+            case LogEvent.JOB_FINISHED:
+                self._end(event["job_id"])
+            case LogEvent.PROGRESS:
+                self.done, self.total = event["done"], event["total"]
+            case LogEvent.JOB_ERROR:
+                self._fail(event["jobid"])
+
+    def left(self) -> str:
+        """The time left in words, from the jobs that are done; empty where they say too little.
+
+        It is a lower limit as long as many of the jobs are of steps of which none is done.
+        """
+        means = {rule: fmean(seconds) for rule, seconds in self._seconds.items()}
+        if not means:
+            return ""
+        now = self._now()
+        to_do = self._planned - Counter({rule: len(seconds) for rule, seconds in self._seconds.items()})
+        running = [(means.get(job.rule, 0.0), now - job.started) for job in self._running.values()]
+        work = sum(means.get(rule, 0.0) * count for rule, count in to_do.items())
+        work -= sum(min(mean, seconds) for mean, seconds in running)
+        busy = sum(map(sum, self._seconds.values())) + sum(seconds for _, seconds in running)
+        at_once = max(busy / max(self.elapsed_s, 1e-9), 1.0)
+        seconds = work / at_once
+        if seconds < _SHORT_S:
+            return ""
+        unknown = sum(count for rule, count in to_do.items() if rule not in means)
+        return f"{'over' if unknown > _UNKNOWN * to_do.total() else 'about'} {duration(seconds)} left"
+
+    def _begin(self, event: Mapping[str, Any]) -> None:
+        log = Path(event["log"][0]) if event["log"] else None
+        job = Job(event["rule_name"], event["rule_msg"] or event["rule_name"], log, self._now())
+        self._running[event["jobid"]] = job
+        if log and job.rule not in self._hidden:  # a target has no log
+            left = self.left()
+            self._print(job.title, f" ({left})" if left else "")
+
+    def _end(self, number: int) -> None:
+        self.failed.pop(number, None)
+        if job := self._running.pop(number, None):
+            self._seconds[job.rule].append(self._now() - job.started)
+
+    def _fail(self, number: int) -> None:
+        if job := self._running.pop(number, None):
+            self.failed[number] = job
+            self._print(f"FAILED: {job.title}")
+            self._write(indent("\n".join(error_in(job.log)), _INDENT))
+
+    def _print(self, text: str, after: str = "") -> None:
+        begin = f"{time.strftime('%H:%M:%S')} {f'{self.done}/{self.total}':>9}  "
+        room = COLUMNS - len(begin) - len(after)
+        self._write(f"{begin}{text if len(text) <= room else f'{text[: room - 3]}...'}{after}")
+
+    def _write(self, text: str) -> None:
+        if self._shows:
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    """True for what Snakemake still says itself: warnings, and errors that are not about a job."""
+    of_job = getattr(record, "event", None) == LogEvent.JOB_ERROR
+    repeated = of_job or any(text in record.getMessage() for text in _REPEATED)
+    return record.levelno >= logging.WARNING and not repeated
