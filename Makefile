@@ -8,7 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEVELOPMENT := $(VENV)/.ready-development
-INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt
+UV := $(shell command -v uv 2>/dev/null)
+PIP := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
+INSTALL := $(PIP) -c constraints.txt
 CORES ?= all
 CONFIG ?=
 
@@ -19,14 +21,14 @@ help: ## list the targets
 # without pip, and the system's pip installs it there.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v[0]}.{v[1]}; call make PYTHON=python3.11")'
-	@echo "Setting up $(VENV) (once; a few minutes, most of it torch)"
+	@echo "Setting up $(VENV) with $(if $(UV),uv,pip): once, a few minutes, most of it to download torch"
 	$(PYTHON) -m venv $(VENV) 2>/dev/null \
-	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
-	$(INSTALL) -e '.[workflow,slides]'
+	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; }
+	$(INSTALL) -e '.[slides]'
 	@touch $@
 
 $(DEVELOPMENT): $(READY)
-	$(INSTALL) -e '.[workflow,dev]'
+	$(INSTALL) -e '.[dev]'
 	@touch $@
 
 .PHONY: help setup demo demo-own run verify lint check test docs test-slurm clean
@@ -34,12 +36,7 @@ $(DEVELOPMENT): $(READY)
 setup: $(READY) ## create .venv with pinned packages (make check adds the tools for development)
 
 demo: $(READY) ## the whole workflow on simulated data, on a CPU, in minutes, and the nuclei of a simulated slide
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --workflow-profile profiles/demo report bundle
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit simulate_slide data/demo_slide.ome.tif --organ Kidney --seed 1
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit predict data/demo_slide.ome.tif --area tissue --device cpu \
-	  --model results/demo/bundles/split1 --out results/demo/predictions
-	@echo "The training:   results/demo/report/index.html"
-	@echo "The nuclei:     results/demo/predictions/demo_slide/report.html, overlay.png and nuclei.geojson (for QuPath)"
+	$(BIN)/cellvit demo
 
 demo-own: $(READY) ## a simulated data set of another kind than PanNuke's, from its folder to the report, in minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m cellvit simulate_dataset data/demo_own

@@ -12,7 +12,6 @@ Memory is the peak of the process, less what it held when the models were loaded
 
 import argparse
 import math
-import os
 import resource
 import tempfile
 import time
@@ -21,6 +20,7 @@ from itertools import repeat
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 from cellvit.config.prediction import PredictionSettings
@@ -35,6 +35,7 @@ from cellvit.prediction.organ import families_of
 from cellvit.prediction.request import Request
 from cellvit.prediction.shards import write_shard
 from cellvit.prediction.stream import Stream
+from cellvit.systems import peak_memory_bytes, usable_processors
 from cellvit.taxonomy import TILE_PX
 
 BARE_S = 15.0
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--area", choices=["auto", "whole", "tissue"], default="auto")
     parser.add_argument("--overlap-px", type=int, default=128)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=usable_processors())
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--bare-seconds", type=float, default=BARE_S)
     args = parser.parse_args()
@@ -150,12 +151,8 @@ def bare_cpu_s(stream: Stream, images: torch.Tensor, batches: int = 4) -> float:
 
 def cpu_s() -> float:
     """Processor time of this process and of its worker processes."""
-    ticks = 0
-    for task in Path("/proc/self/task").iterdir():
-        for child in (task / "children").read_text().split():
-            fields = Path("/proc", child, "stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])  # utime and stime, of all threads
-    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+    children = (child.cpu_times() for child in psutil.Process().children())
+    return time.process_time() + sum(times.user + times.system for times in children)
 
 
 def covered_mm2(image: OpenedImage, mpp: float) -> float:
@@ -166,13 +163,12 @@ def covered_mm2(image: OpenedImage, mpp: float) -> float:
 
 def now_mb() -> float:
     """Memory of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
+    return psutil.Process().memory_info().rss / 1e6
 
 
 def peak_mb(who: int) -> float:
     """Peak of this process, or of the largest child that has ended."""
-    return resource.getrusage(who).ru_maxrss * 1024 / 1e6
+    return peak_memory_bytes(who) / 1e6
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ Processor time is that of all threads of the process; other work on the machine 
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -40,6 +39,7 @@ from cellvit.config.steps import TrainHovernetSettings
 from cellvit.formats.family import FamilyData, open_family
 from cellvit.models.device import resolve_device
 from cellvit.models.hovernet import HoVerNetDecoder
+from cellvit.systems import peak_memory_bytes
 from cellvit.training.hovernet import RowsByRole, architecture_of, fit_decoder
 from cellvit.training.loop import adamw
 
@@ -137,7 +137,7 @@ def measured(args: argparse.Namespace) -> Measured:
         started = time.perf_counter(), time.process_time()
         fit_decoder(data, rows, settings, device=device)
         wall_s, processor_s = time.perf_counter() - started[0], time.process_time() - started[1]
-        peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+        peak_gb = peak_memory_bytes() / 1e9
         n_tiles = n * args.epochs
         bare_s = bare_step_s(data, settings, device) * n_steps(args, args.epochs)
         waits = waits_per_step(data, rows, settings_of(args, COUNTED_EPOCHS), device)

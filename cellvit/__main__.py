@@ -12,8 +12,7 @@ from textwrap import fill
 from typing import Final
 
 import cellvit
-from cellvit.workflow.failures import failure_of
-from cellvit.workflow.step import run_step
+from cellvit.namesake import namesake
 
 _PACKAGE: Final = Path(__file__).parent
 
@@ -30,6 +29,9 @@ ORDER: Final = (
 _DEBUG: Final = "--debug"
 """Option of every command and step: show the traceback of an error."""
 
+_MIXED: Final = 4
+"""Exit code where another package of this name has put files into the folder of this one: files that cannot be used."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command or step; 0 on success, else the code of `cellvit.workflow.failures` and one message.
@@ -38,6 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     computes on a GPU holds one until it ends.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    other = namesake()
+    if other and other.mixed and given[:1] != ["doctor"]:
+        sys.stderr.write(f"error: {other.message}\n")
+        return _MIXED
+    # Imported here, because these modules may be those of the other package, or fail to import beside them.
+    from cellvit.workflow.failures import failure_of
+
     debug = _DEBUG in given
     given = [word for word in given if word != _DEBUG]
     logging.basicConfig(
@@ -55,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: Sequence[str], *, holds_gpu: bool) -> None:
+    from cellvit.workflow.step import run_step
+
     chosen = given[0] if given and not given[0].startswith("-") else ""
     step = _PACKAGE / "stages" / f"{chosen}.py"
     if chosen.isidentifier() and step.is_file():

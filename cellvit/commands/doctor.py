@@ -12,7 +12,15 @@ from typing import Final
 from cellvit.commands.checks.check import Check
 from cellvit.commands.checks.duration import duration_lines
 from cellvit.commands.checks.inputs import check_data, check_families, check_start, check_weights
-from cellvit.commands.checks.machine import check_devices, check_disk, check_gpu, check_locks, check_memory, check_slurm
+from cellvit.commands.checks.machine import (
+    check_devices,
+    check_disk,
+    check_gpu,
+    check_locks,
+    check_memory,
+    check_packages,
+    check_slurm,
+)
 from cellvit.config.files import add_settings_arguments, given_settings
 from cellvit.config.settings import Settings
 from cellvit.errors import MissingInputError
@@ -46,6 +54,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 _CHECKS: Final[tuple[Callable[[Settings], Check], ...]] = (
+    check_packages,
     check_families,
     check_data,
     check_weights,

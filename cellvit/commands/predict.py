@@ -4,7 +4,6 @@ Example: cellvit predict slide.svs --model results/bundles/split1 --out predicti
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -20,6 +19,7 @@ from cellvit.formats.bundle_hub import bundle_folder
 from cellvit.prediction.images import Prediction
 from cellvit.prediction.outputs.index import write_index
 from cellvit.prediction.request import Request
+from cellvit.systems import usable_processors
 from cellvit.workflow.gpu import assign_gpu
 
 _EPILOG: Final = """\
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     computing = parser.add_argument_group("computing")
     computing.add_argument("--device", choices=get_args(Device), default="auto", help="default: auto")
     computing.add_argument(
-        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="processor cores to use (default: all)"
+        "--threads", type=int, default=usable_processors(), help="processor cores to use (default: all)"
     )
     computing.add_argument("--batch-size", type=int, help="tiles that are predicted together (default: by the device)")
     computing.add_argument("--encoder-weights", type=Path, metavar="FILE", help="file of the encoder's weights")
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     bundles = tuple(bundle_named(name) for name in args.model)
     requests = [_request(job, args) for job in jobs]
     _make(args.out)
-    if args.device != "cpu":
+    if args.device in {"auto", "cuda"}:
         assign_gpu("predict")
     prediction = Prediction(bundles, args.device, args.encoder_weights, threads=args.threads, force=args.force)
     failed = prediction.images(requests, lambda request: args.out / request.name)

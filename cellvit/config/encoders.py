@@ -91,7 +91,7 @@ class FeaturesSettings(Section):
         "not a vision transformer: its levels; null: those of stride 8, 16 and 32",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="arithmetic of the encoder; auto: float16 autocast on a GPU, float32 on a CPU"
+        default="auto", description="arithmetic of the encoder; auto: float16 autocast on an NVIDIA GPU, else float32"
     )
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = Field(
         default="auto",

@@ -2,13 +2,21 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
+import cellvit
 from cellvit.config.base import override
 from cellvit.config.settings import Settings, load_settings
 from cellvit.config.strict import given_values, read_settings_file
+
+_CONFIG: Final = Path("config.yaml")
+
+
+def workflow_folder() -> Path:
+    """Folder of Snakefile, config.yaml, rules and profiles: that of the checkout, or the one that a wheel installed."""
+    return (Path(cellvit.__file__).parent / "workflow" / "snakemake" / "Snakefile").resolve().parent
 
 
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,8 +25,13 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--configfile", type=Path, nargs="*", default=[], metavar="FILE", help=files)
     values = "settings that override the files, as YAML"
     parser.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help=values)
+    base = _CONFIG if _CONFIG.exists() else workflow_folder() / _CONFIG
     parser.add_argument(
-        "--base", type=Path, default=Path("config.yaml"), metavar="FILE", help="settings file that all others override"
+        "--base",
+        type=Path,
+        default=base,
+        metavar="FILE",
+        help=f"settings file that all others override (default: {base})",
     )
 
 

@@ -16,7 +16,7 @@ from cellvit.config.prediction import PredictionSettings
 from cellvit.config.strict import plain
 from cellvit.taxonomy import DEFAULT_FAMILIES, SHARED_FAMILY, base_family, repeated
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -70,7 +70,10 @@ class Settings(Section):
         description="every decoder is trained again with each of these seeds, and the summary and the report give the standard "
         "deviation over all seeds; routing and galleries use the decoders of `seed`",
     )
-    device: Device = Field(default="auto", description="where torch computes; auto: on a GPU if there is one")
+    device: Device = Field(
+        default="auto",
+        description="where torch computes; auto: on an NVIDIA GPU if there is one; mps: on the GPU of a Mac",
+    )
     cache: CacheSettings = Field(default_factory=CacheSettings, description="result cache, beside the output folder")
     prediction: PredictionSettings = Field(
         default_factory=PredictionSettings, description="applying the trained models to images and slides"

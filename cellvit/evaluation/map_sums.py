@@ -47,14 +47,18 @@ def predicted_sums(
 
 @torch.inference_mode()
 def sums_on_device(maps: PixelMaps, truth: TensorBatch, hv_true: Tensor) -> Float64[Tensor, "b k"]:
-    """Rows of `MapSums`, computed where the maps are, without waiting for the device.
+    """Rows of `MapSums`, computed where the maps are, without waiting for the device; of a Mac's GPU, on the CPU.
 
     Counts are equal to those of `MapSums.of`, and other sums up to the rounding of float64 (a relative 1e-12).
 
     Args:
         hv_true: HV maps of the ground truth.
     """
-    nuclear, classes, n_classes = truth.instances > 0, truth.classes, maps.nt_prob.shape[1] - 1
+    instances, classes, n_classes = truth.instances, truth.classes, maps.nt_prob.shape[1] - 1
+    if instances.device.type == "mps":  # it has no float64
+        maps = PixelMaps(*(values.cpu() for values in maps))
+        instances, classes, hv_true = instances.cpu(), classes.cpu(), hv_true.cpu()
+    nuclear = instances > 0
     annotated = classes != NOT_ANNOTATED
     positive = (maps.np_prob >= NP_THRESHOLD) & annotated
     hv, hv_true = (torch.where(nuclear.unsqueeze(1), m.double(), 0) for m in (maps.hv, hv_true))

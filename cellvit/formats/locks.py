@@ -18,10 +18,11 @@ log = logging.getLogger(__name__)
 _ENOTSUPP: Final = 524
 """Number that Linux's NFS returns and no header of the C library names."""
 
-NO_LOCKS: Final = frozenset(
-    {errno.EDEADLK, errno.ENOLCK, errno.ENOSYS, errno.EBADFD, errno.EOPNOTSUPP, errno.EINVAL, _ENOTSUPP}
-)
-"""What file systems without locks answer, such as NFS without its lock service, and Lustre without the option flock."""
+_NAMES: Final = ("EDEADLK", "ENOLCK", "ENOSYS", "EBADFD", "EOPNOTSUPP", "ENOTSUP", "EINVAL")
+
+NO_LOCKS: Final = frozenset({_ENOTSUPP, *(getattr(errno, name) for name in _NAMES if hasattr(errno, name))})
+"""What file systems without locks answer, such as NFS without its lock service, and Lustre without the option flock.
+macOS has no EBADFD."""
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from cellvit.formats.digests import differences
 from cellvit.formats.hdf5 import ROW_SHA256, SHA256_BYTES, Column, Format
 from cellvit.formats.locks import locked
 from cellvit.formats.provenance import Provenance
+from cellvit.systems import usable_processors
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +54,7 @@ class StoreWriter:
         self._file = file
         self._datasets = {column.name: file[column.name] for column in fmt.columns}
         self._format, self._n = fmt, n
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._hashers = min(_HASHERS, max(0, processors - _BUSY_PROCESSORS))
+        self._hashers = min(_HASHERS, max(0, usable_processors() - _BUSY_PROCESSORS))
         self._map = ThreadPoolExecutor(self._hashers).map if self._hashers else map
         self.rewind(row)
 

@@ -88,7 +88,7 @@ class Extraction:
         images = torch.empty(shape, dtype=torch.uint8, pin_memory=self._transfer.pinned)
         self._tiles.read_into("image", rows, images.numpy())
         tile_ids = self._tiles.names("tile_id", rows)
-        if self._transfer.pinned:
+        if not self._transfer.computes_on_host:
             return _Block(rows, tile_ids, images)
         prepared = tuple(self._encoder.prepared(self._seen(images, tile_ids, view)) for view in self._views)
         return _Block(rows, tile_ids, prepared)

@@ -63,6 +63,8 @@ class Passes:
                 if self._encoder.device.type == "cuda":
                     torch.cuda.synchronize(self._encoder.device)
                     torch.cuda.empty_cache()
+                elif self._encoder.device.type == "mps":
+                    torch.mps.empty_cache()
             else:
                 parts.append(part)
                 start += size
@@ -73,7 +75,9 @@ class Passes:
         try:
             prepared = self._encoder.prepared(images) if images.dtype == torch.uint8 else images
             return self._encoder.encoded(prepared)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not _says_full(error):
+                raise
             if self._shrinks and len(images) > 1:
                 return None
             error.add_note(
@@ -81,3 +85,8 @@ class Passes:
                 "Fix: lower features.batch_size, or set it to auto"
             )
             raise
+
+
+def _says_full(error: RuntimeError) -> bool:
+    """Whether the memory of the device was full; on the GPU of a Mac, torch has no error of its own for that."""
+    return isinstance(error, torch.OutOfMemoryError) or "MPS backend out of memory" in str(error)

@@ -1,4 +1,4 @@
-"""Copies between the host and a GPU that overlap with the computation; on a CPU nothing is copied."""
+"""Copies between the host and a device: on an NVIDIA GPU they overlap with the computation, on a CPU nothing is copied."""
 
 import numpy as np
 import torch
@@ -10,13 +10,13 @@ class Landing:
     """Tensors on their way to the host."""
 
     def __init__(self, tensors: tuple[Tensor, ...], arrived: torch.cuda.Event | None) -> None:
-        self._tensors, self._arrived = tensors, arrived
+        self.tensors, self._arrived = tensors, arrived
 
     def arrays(self) -> tuple[Shaped[np.ndarray, "..."], ...]:
         """The tensors as arrays; waits until all have arrived."""
         if self._arrived is not None:
             self._arrived.synchronize()
-        return tuple(tensor.numpy() for tensor in self._tensors)
+        return tuple(tensor.numpy() for tensor in self.tensors)
 
 
 class Transfer:
@@ -31,10 +31,15 @@ class Transfer:
         """True if buffers on the host should be pinned."""
         return self._device.type == "cuda"
 
+    @property
+    def computes_on_host(self) -> bool:
+        """True if the device is the CPU, so that nothing is copied."""
+        return self._device.type == "cpu"
+
     def up(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
         """The tensor on the device; later computations wait for it, the host does not."""
         if self._up is None:
-            return tensor
+            return tensor.to(self._device)  # the tensor itself on a CPU; the GPU of a Mac has no pinned memory
         with torch.cuda.stream(self._up):
             moved = tensor.to(self._device, non_blocking=True)
         computing = torch.cuda.current_stream(self._device)
@@ -49,7 +54,7 @@ class Transfer:
     def down(self, tensors: tuple[Tensor, ...]) -> Landing:
         """The tensors on their way to the host, after everything that computes them; the host does not wait."""
         if self._down is None:
-            return Landing(tensors, None)
+            return Landing(tuple(tensor.cpu() for tensor in tensors), None)
         self._down.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._down):
             landed = []

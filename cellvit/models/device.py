@@ -6,6 +6,7 @@ from functools import cache
 from typing import Final
 
 import torch
+from torch import Tensor
 
 from cellvit.config.models import Precision
 from cellvit.config.settings import Device
@@ -24,7 +25,7 @@ def resolve_device(name: Device) -> torch.device:
     """The device of that name; auto is a GPU if torch can use one. A step calls this before torch computes anything.
 
     Raises:
-        MissingInputError: The device is cuda, and torch can use no GPU; the message says why.
+        MissingInputError: The device is cuda or mps, and torch cannot use it; the message says why.
     """
     settle_vector_math()
     return _resolved(name)
@@ -55,6 +56,8 @@ def gpu_fault() -> str:
 @cache
 def _resolved(name: Device) -> torch.device:
     """The device; the log says once what a process computes on, and why."""
+    if name == "mps":
+        return _mps()
     fault = "" if name == "cpu" else gpu_fault()
     if name == "cuda" and fault:
         raise MissingInputError(
@@ -66,6 +69,29 @@ def _resolved(name: Device) -> torch.device:
         return torch.device("cpu")
     log.info("computing on %s because the setting is device: %s", torch.cuda.get_device_name(), name)
     return torch.device("cuda")
+
+
+def mps_fault() -> str:
+    """Why torch cannot use the GPU of a Mac here (Metal Performance Shaders); empty if it can."""
+    if not torch.backends.mps.is_built():
+        return f"torch {torch.__version__} is a build without mps"
+    if not torch.backends.mps.is_available():
+        return "this machine has no GPU that Metal supports, or its macOS is older than 14"
+    return ""
+
+
+def _mps() -> torch.device:
+    if fault := mps_fault():
+        raise MissingInputError(
+            f"device: expected the GPU of a Mac (mps), found none: {fault}. Fix: set device: auto or cpu."
+        )
+    log.info("computing on the GPU of this Mac because the setting is device: mps")
+    return torch.device("mps")
+
+
+def in_float64(tensor: Tensor) -> Tensor:
+    """The tensor in float64, on its device; on the CPU where the device has no float64 (mps)."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
 
 @cache
@@ -87,8 +113,8 @@ def autocast(device: torch.device, precision: Precision = "auto") -> AbstractCon
     """Autocast to bfloat16 where `precision` asks for it; "auto" does on GPUs that compute in it (Ampere and later).
 
     bfloat16 has the range of float32, so that no loss scaling and no skipped steps are needed. Older GPUs use float32,
-    because float16 would need both and the decoder is small. On a CPU, "auto" is float32: the arithmetic must not
-    depend on the type of the processor.
+    because float16 would need both and the decoder is small. On a CPU and on a Mac, "auto" is float32: the arithmetic must
+    not depend on the type of the processor.
     """
     if precision == "auto":
         computes_in_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

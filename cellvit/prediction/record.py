@@ -114,6 +114,8 @@ def _computed_on(device: torch.device) -> str:
     """The device in words."""
     if device.type == "cuda":
         return f"GPU: {torch.cuda.get_device_name(device)}"
+    if device.type == "mps":
+        return f"GPU of a Mac (mps): {platform.machine()}"
     return f"CPU: {platform.machine()}, {torch.get_num_threads()} threads"
 
 

@@ -57,7 +57,7 @@ def model_card(data: CardData) -> str:
     """The card as Markdown, with the front matter that the hub reads."""
     document = data.document
     parts = [
-        _front_matter(document),
+        _front_matter(data),
         f"# {_plain(document.name)}: nuclei in H&E images",
         *_notices(document),
         *_section("What it is", _what(data)),
@@ -81,13 +81,21 @@ _INTENDED: Final = (
 )
 
 
-def _front_matter(document: BundleDocument) -> str:
+def _front_matter(data: CardData) -> str:
+    """What the hub reads: https://huggingface.co/docs/hub/model-cards describes the fields."""
+    document = data.document
+    encoder = EncoderSettings.model_validate(document.encoder["encoder"])
+    of_hub = encoder.weights != RANDOM and encoder.spec.name.startswith("hf-hub:")
     fields = {
         "license": "other",
+        "license_name": "those-of-data-and-encoder",
+        "license_link": "README.md#licences",
         "library_name": "cellvit-optimus",
         "pipeline_tag": "image-segmentation",
         "tags": ["histopathology", "nuclei-segmentation", "nuclei-classification", "hovernet", "qupath"],
         "datasets": [re.sub(r"[^a-z0-9._-]+", "-", document.dataset.name.lower()).strip("-.") or "own"],
+        "metrics": [name for name in _METRICS if any(row.metric == name for row in data.summary)],
+        **({"base_model": encoder.spec.name.removeprefix("hf-hub:")} if of_hub else {}),
     }
     return f"---\n{yaml.safe_dump(fields, sort_keys=False)}---"
 

@@ -96,7 +96,7 @@ def averaged(steps: Iterable[Step]) -> tuple[float, dict[str, float]]:
         TrainingDivergedError: Loss or gradient of a step was not finite; the weights must not be used.
     """
     taken = list(steps)
-    values = torch.stack([step.values for step in taken]).double().cpu().numpy()  # the host waits for the device once
+    values = torch.stack([step.values for step in taken]).cpu().double().numpy()  # the host waits for the device once
     for step, row in zip(taken, values, strict=True):
         _check_finite(step, row)
     means = np.average(values, axis=0, weights=[step.n for step in taken])

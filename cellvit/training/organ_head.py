@@ -19,6 +19,7 @@ from cellvit.config.models import OrganHeadSettings
 from cellvit.formats.history import ORGAN_HEAD_HISTORY, RoundRecord
 from cellvit.formats.training_state import StateFile
 from cellvit.metrics.classification import accuracy, balanced_accuracy, confusion
+from cellvit.models.device import in_float64
 from cellvit.models.organ_head import OrganHead, softmax_of_trained
 from cellvit.training.class_weights import organ_weights
 from cellvit.training.loop import adamw, averaged, log_round, rate_at, train_steps
@@ -102,7 +103,8 @@ def fit_temperature(logits: Float[Tensor, "n k"], truth: Int64[np.ndarray, " n"]
     counted = trained[organ]
     if not counted.any():
         return 1.0
-    logits, organ = logits[counted].double(), organ[counted]
+    logits = in_float64(logits[counted])
+    organ, trained = organ[counted].to(logits.device), trained.to(logits.device)
 
     def likelihood(log_temperature: float) -> float:
         masked = logits.masked_fill(~trained, -torch.inf) / math.exp(log_temperature)

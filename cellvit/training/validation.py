@@ -92,7 +92,7 @@ class _Validation:
 
     def values(self) -> dict[str, float]:
         """Mean of each part of the loss, and the metrics of the maps."""
-        each = torch.stack(self.losses).double().cpu().numpy()
+        each = torch.stack(self.losses).cpu().double().numpy()
         annotated = torch.stack(self.annotated).cpu().numpy()
         losses = np.average(each, axis=0, weights=annotated) if annotated.any() else np.full(each.shape[1], math.nan)
         sums = MapSums(torch.cat(self.sums).cpu().numpy())

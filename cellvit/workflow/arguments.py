@@ -49,7 +49,7 @@ class How(Option):
 
 
 Code = Annotated[str, Setting("fingerprint of the code that computes (a hash over the syntax trees of its modules)")]
-DeviceChoice = Annotated[Device, How("where torch computes: auto, cpu or cuda")]
+DeviceChoice = Annotated[Device, How("where torch computes: auto, cpu, cuda or mps")]
 Threads = Annotated[int, How("threads of the processor, or worker processes")]
 
 

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -154,7 +155,9 @@ def _place(source: Path, target: Path) -> None:
 
 
 def _cloned(source: Path, target: Path) -> bool:
-    """Clone a file; False, and no target, where the file system cannot."""
+    """Clone a file; False, and no target, where the file system cannot, or where the request is not known (macOS)."""
+    if sys.platform != "linux":
+        return False
     try:
         with source.open("rb") as read, target.open("wb") as written:
             fcntl.ioctl(written, _FICLONE, read.fileno())

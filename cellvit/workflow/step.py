@@ -21,6 +21,7 @@ from cellvit.errors import IntegrityError
 from cellvit.formats.content import content_of
 from cellvit.formats.digests import combined
 from cellvit.formats.timing import Timing, write_timing
+from cellvit.systems import peak_memory_bytes
 from cellvit.workflow.arguments import Input, Output, Setting, Through, add_options, fields_of, option_kinds, parsed
 from cellvit.workflow.cache import ResultCache
 from cellvit.workflow.gpu import assign_gpu
@@ -30,8 +31,6 @@ from cellvit.workflow.verification import faults_of
 log = logging.getLogger(__name__)
 
 _TIMING: Final = "timing"
-_MIB: Final = 1024
-"""KiB, the unit of getrusage on Linux, in a MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +149,6 @@ def _timing(name: str, path: Path, seconds: float) -> Timing:
     torch = sys.modules.get("torch")
     used_gpu = torch is not None and torch.cuda.is_initialized()
     gpu_mb = float(sys.modules["torch"].cuda.max_memory_reserved() >> 20) if used_gpu else math.nan
-    usages = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    memory_mb, machine = sum(usages) / _MIB, this_machine()
+    memory_mb = (peak_memory_bytes() + peak_memory_bytes(resource.RUSAGE_CHILDREN)) / (1 << 20)
+    machine = this_machine()
     return Timing(step=name, job="/".join(parts), seconds=seconds, memory_mb=memory_mb, gpu_mb=gpu_mb, machine=machine)

@@ -109,7 +109,7 @@ def make_workshop(
     for part in PARTS:
         source = repository / part
         if source.is_dir():
-            shutil.copytree(source, home / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, home / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, home / part)
     (home / "small.yaml").write_text(settings)

@@ -16,22 +16,25 @@ IMAGES = torch.randint(0, 256, (7, 64, 64, 3), dtype=torch.uint8, generator=torc
 class Narrow(nn.Module):
     """A memory that holds the activations of a few tiles, in front of the first block."""
 
-    def __init__(self, holds: int) -> None:
+    def __init__(self, holds: int, error: Exception) -> None:
         super().__init__()
-        self.holds = holds
+        self.holds, self.error = holds, error
         self.tried: list[int] = []
 
     def forward(self, x: Tensor) -> Tensor:
         self.tried.append(len(x))
         if len(x) > self.holds:
-            raise torch.OutOfMemoryError("no room")
+            raise self.error
         return x
 
 
-def tiny(holds: int) -> tuple[Encoder, Narrow]:
+FULL = torch.OutOfMemoryError("no room")
+
+
+def tiny(holds: int, error: Exception = FULL) -> tuple[Encoder, Narrow]:
     settings = FeaturesSettings(input_px=56)
     encoder = load_encoder(EncoderSettings(preset="tiny-vit", weights="random"), settings, "cpu")
-    narrow = Narrow(holds)
+    narrow = Narrow(holds, error)
     encoder.model.norm_pre = narrow  # type: ignore[assignment]
     return encoder, narrow
 
@@ -47,6 +50,17 @@ def test_passes_are_halved_until_they_fit_and_continue_at_the_same_tile(caplog: 
     assert narrow.tried == [7, 3, 1, 1, 1, 1, 1, 1, 1]
     torch.testing.assert_close(torch.cat([part.tokens for part in parts]), whole.tokens, atol=5e-3, rtol=0)
     assert "out of memory on cpu tiles=7 next_tiles=3" in caplog.text
+
+
+def test_passes_are_halved_where_the_gpu_of_a_mac_is_full_and_no_other_error_is_caught() -> None:
+    full, narrow = tiny(holds=4, error=RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
+    broken, _ = tiny(holds=4, error=RuntimeError("a fault of the kernel"))
+
+    Passes(full, shrinks=True).run(IMAGES)
+
+    assert narrow.tried == [7, 3, 3, 1]
+    with pytest.raises(RuntimeError, match="a fault of the kernel"):
+        Passes(broken, shrinks=True).run(IMAGES)
 
 
 def test_the_size_that_fits_is_used_for_the_next_blocks() -> None:

@@ -21,6 +21,28 @@ def test_a_missing_gpu_is_an_error_with_the_fix() -> None:
         resolve_device("cuda")
 
 
+def test_the_gpu_of_a_mac_is_used_if_it_is_asked_for_and_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_built", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    _resolved.cache_clear()
+
+    assert resolve_device("mps").type == "mps"
+    assert resolve_device("auto").type != "mps"
+    _resolved.cache_clear()
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_a_missing_gpu_of_a_mac_is_an_error_with_the_reason_and_the_fix(
+    monkeypatch: pytest.MonkeyPatch, built: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_built", lambda: built)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+    reason = "this machine has no GPU that Metal supports" if built else "is a build without mps"
+    with pytest.raises(MissingInputError, match=rf"{reason}.* Fix: set device: auto or cpu"):
+        resolve_device("mps")
+
+
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Let torch say that it was built for CUDA and sees a card of this compute capability."""

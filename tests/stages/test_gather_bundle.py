@@ -226,8 +226,20 @@ def test_the_hub_reads_the_front_matter_of_the_card(tmp_path):
 
     assert (card.data.license, card.data.library_name) == ("other", "cellvit-optimus")
     assert card.data.datasets == ["our-own-tiles-2026"]
+    assert card.data.metrics
+    assert set(card.data.metrics) <= {"bpq", "mpq", "aji", "organ_accuracy"}
+    assert (card.data.license_name, card.data.license_link) == ("those-of-data-and-encoder", "README.md#licences")
+    assert "## Licences" in card.text
+    assert card.data.base_model == "bioptimus/H-optimus-0"
     assert "nuclei-segmentation" in card.data.tags
     assert "<2026>" not in card.text
+
+
+@pytest.mark.parametrize(("weights", "expected"), [("published", "bioptimus/H0-mini"), ("random", None)])
+def test_the_hub_shows_the_encoder_on_which_the_models_build(tmp_path, weights, expected):
+    bundle = small_bundle(tmp_path, encoder=with_encoder(preset="h0-mini", weights=weights))
+
+    assert ModelCard.load(bundle / CARD).data.base_model == expected
 
 
 def test_the_card_has_metrics_with_intervals_calibration_and_limits(tmp_path):

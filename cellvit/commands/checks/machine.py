@@ -18,6 +18,7 @@ from cellvit.data.own_data import is_own_data, read_own_data
 from cellvit.data.pannuke import fold_files
 from cellvit.errors import CellvitError, SettingsError
 from cellvit.formats.locks import NO_LOCKS
+from cellvit.namesake import namesake
 from cellvit.taxonomy import TILE_PX
 from cellvit.workflow.gpu import allowed_gpus, lock_folder, usage
 from cellvit.workflow.resources import TILES_OF_IMAGE, memory_mb, weights_mb
@@ -38,12 +39,26 @@ _STEPS: Final = ("extract_features", "train_hovernet", "evaluate_family", "calib
 """Steps that need most memory."""
 
 
+def check_packages(_: Settings) -> Check:
+    """Whether another package of the same name is installed."""
+    other = namesake()
+    return (
+        Check("packages", "fault", other.message)
+        if other
+        else Check("packages", "ok", "no other package is named cellvit")
+    )
+
+
 def check_gpu(settings: Settings) -> Check:
     """Whether torch can compute on a GPU, and else why not."""
     import torch
 
-    from cellvit.models.device import gpu_fault
+    from cellvit.models.device import gpu_fault, mps_fault
 
+    if settings.device == "mps":
+        if fault := mps_fault():
+            return Check("gpu", "fault", f"the setting is device: mps, but {fault}", "set device: auto or cpu")
+        return Check("gpu", "ok", "the GPU of this Mac (mps)")
     if not (fault := gpu_fault()):
         memory = torch.cuda.get_device_properties(0).total_memory / 1e9
         major, minor = torch.cuda.get_device_capability(0)
