@@ -10,21 +10,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
 from cellvit.config.files import workflow_folder
 from cellvit.errors import CellvitError
+from cellvit.workflow.ending import at_most, conclusion_lines
 
 _RESULTS: Final = "results/demo"
 """Where profiles/demo puts the results."""
 
 _SLIDE: Final = "data/demo_slide.ome.tif"
 
-_END: Final = f"""\
-The training:   {_RESULTS}/report/index.html
-The nuclei:     {_RESULTS}/predictions/demo_slide/report.html, overlay.png and nuclei.geojson (for QuPath)
-"""
+_PREDICTIONS: Final = f"{_RESULTS}/predictions"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,12 +40,20 @@ def run(args: argparse.Namespace) -> None:
     if args.dry_run:
         _call([*_training(), "--dry-run"])
         return
-    model, out = f"{_RESULTS}/bundles/split1", f"{_RESULTS}/predictions"
     cellvit = [sys.executable, "-m", "cellvit"]
+    model, options = f"{_RESULTS}/bundles/split1", ["--area", "tissue", "--device", "cpu", "--out", _PREDICTIONS]
     _call(_training())
-    _call([*cellvit, "simulate_slide", _SLIDE, "--organ", "Kidney", "--seed", "1"])
-    _call([*cellvit, "predict", _SLIDE, "--area", "tissue", "--device", "cpu", "--model", model, "--out", out])
-    sys.stdout.write(_END)
+    log = Path(_RESULTS, "logs", "demo_slide.log")
+    sys.stdout.write(f"Predicting the nuclei of a simulated slide (about a minute; {log})\n")
+    sys.stdout.flush()
+    _call([*cellvit, "simulate_slide", _SLIDE, "--organ", "Kidney", "--seed", "1"], log)
+    _call([*cellvit, "predict", _SLIDE, "--model", model, *options], log)
+    lines = [
+        "Finished: the demo",
+        *conclusion_lines(Path(_RESULTS)),
+        f"Nuclei:   {_PREDICTIONS}/demo_slide/report.html",
+    ]
+    sys.stdout.writelines(f"{line}\n" for line in at_most(lines))
 
 
 def _training() -> list[str]:
@@ -56,10 +63,15 @@ def _training() -> list[str]:
     return [*snakemake, "--workflow-profile", str(profile), "--configfile", str(profile / "settings.yaml")]
 
 
-def _call(command: Sequence[str]) -> None:
-    """Run a command to its end; its steps find this Python under the name python."""
+def _call(command: Sequence[str], log: Path | None = None) -> None:
+    """Run a command to its end; its steps find this Python under the name python.
+
+    Args:
+        log: File to which its messages are appended; None shows them.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    process = subprocess.Popen(command, env={**os.environ, "PATH": path})
+    with log.open("ab") if log else nullcontext() as messages:
+        process = subprocess.Popen(command, env={**os.environ, "PATH": path}, stdout=messages, stderr=messages)
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         code = process.wait()
@@ -68,5 +80,5 @@ def _call(command: Sequence[str]) -> None:
     if code:
         raise CellvitError(
             f"cellvit demo: expected that this command succeeds: {shlex.join(command)}; it ended with the code {code}, and its "
-            "messages are above. Fix: cellvit demo, which continues where it stopped"
+            f"messages are {f'in {log}' if log else 'above'}. Fix: cellvit demo, which continues where it stopped"
         )

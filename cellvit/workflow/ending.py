@@ -33,6 +33,11 @@ def success_lines(results: Path, *, since: float, n_steps: int, seconds: float) 
         f"Finished: {n_steps} step{'s' * (n_steps != 1)} in {duration(seconds)}",
         *conclusion_lines(results, since=since),
     ]
+    return at_most(lines)
+
+
+def at_most(lines: list[str]) -> list[str]:
+    """The lines; without that of the models, which users need least at once, if there are more than `LINES`."""
     return lines if len(lines) <= LINES else [line for line in lines if not line.startswith(_MODELS)]
 
 
