@@ -3,7 +3,7 @@
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from cellvit.config.settings import Device
 from cellvit.errors import MissingInputError
 
 log = logging.getLogger(__name__)
+
+_BFLOAT16: Final = ("avx512_bf16", "amx_bf16")
+"""What processors are called that compute in bfloat16."""
 
 _VECTOR_MATH: Final = (
     *("acos", "asin", "atan", "cos", "cosh", "sin", "sinh", "tan", "tanh"),
@@ -110,16 +113,33 @@ def settle_vector_math() -> None:
 
 
 def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[None]:
-    """Autocast to bfloat16 where `precision` asks for it; "auto" does on GPUs that compute in it (Ampere and later).
+    """Autocast to bfloat16 where `arithmetic` is that.
 
-    bfloat16 has the range of float32, so that no loss scaling and no skipped steps are needed. Older GPUs use float32,
-    because float16 would need both and the decoder is small. On a CPU and on a Mac, "auto" is float32: the arithmetic must
-    not depend on the type of the processor.
+    bfloat16 has the range of float32, so that no loss scaling and no skipped steps are needed.
+    """
+    is_bfloat16 = arithmetic(device, precision) == "bfloat16"
+    return torch.autocast(device.type, dtype=torch.bfloat16) if is_bfloat16 else nullcontext()
+
+
+def arithmetic(device: torch.device, precision: Precision) -> Literal["float32", "bfloat16"]:
+    """What a decoder computes in.
+
+    "auto" is bfloat16 on GPUs that compute in it (Ampere and later). Older GPUs use float32, because float16 would need loss
+    scaling and the decoder is small. On a CPU and on a Mac it is float32: the arithmetic must not depend on the type of the
+    processor, unless "fastest" asks for that.
     """
     if precision == "auto":
-        computes_in_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = "bfloat16" if computes_in_it else "float32"
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
+        return "bfloat16" if device.type == "cuda" and computes_in_bfloat16(device) else "float32"
+    if precision == "fastest":
+        return "bfloat16" if computes_in_bfloat16(device) else "float32"
+    return precision
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """False where bfloat16 is imitated, which takes longer than float32: three times on a processor with AVX2 alone."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and any(torch.cpu.get_capabilities().get(name) for name in _BFLOAT16)
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[None]:

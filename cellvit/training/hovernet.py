@@ -30,7 +30,7 @@ from cellvit.inference.stored_views import stored_views
 from cellvit.inference.tensors import StoredBatch, shown
 from cellvit.inference.tile_source import TileSource, TrainingTiles, tile_source
 from cellvit.losses.hover import HoVerNetLoss, LossParts
-from cellvit.models.device import autocast
+from cellvit.models.device import arithmetic, autocast, computes_in_bfloat16
 from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.training.augmentation import Augmentation, augmentation_of
 from cellvit.training.averaging import WeightAverage
@@ -100,7 +100,11 @@ def fit_decoder(  # eight arguments: where a training starts, resumes, ends and 
         TrainingDivergedError: Loss or gradient is not finite.
     """
     options, n_steps = settings.training, settings.training.n_steps(len(rows.train))
-    log.info("tiles train=%d validate=%d steps=%d device=%s", len(rows.train), len(rows.validate), n_steps, device)
+    precision = arithmetic(device, options.precision)
+    line = "tiles train=%d validate=%d steps=%d device=%s arithmetic=%s"
+    log.info(line, len(rows.train), len(rows.validate), n_steps, device, precision)
+    if precision == "bfloat16" and not computes_in_bfloat16(device):
+        log.warning("this device imitates bfloat16, which takes longer than float32. Fix: training.precision: fastest")
     augmentation = augmentation_of(options, stored_views(data.features))
     blocks = block_positions(data.features, blocks_read(settings.decoder, data.features))
     plan = Plan(rows.train, options.batch_size, settings.seed, n_steps, options.record_every, stop_after)

@@ -16,6 +16,7 @@ from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.formats.headed import Arrays
 from cellvit.formats.history import RoundRecord
 from cellvit.formats.training_state import StateFile, TrainingState
+from cellvit.models.device import computes_in_bfloat16
 from cellvit.training.trainable import Trainable, as_arrays
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ def made_by(header: CheckpointHeader, inputs: Sequence[Path], device: torch.devi
         "code": header.code,
         "software": f"torch {torch.__version__}, numpy {np.__version__}",
         "device": device.type,
+        "computes in bfloat16": str(computes_in_bfloat16(device)),
         "threads": str(torch.get_num_threads()) if device.type == "cpu" else "any",
         **{f"content of {name}": digest for name, digest in header.provenance.made_from.items()},
         **{name: json.dumps(value) for name, value in flattened(header.provenance.settings).items()},

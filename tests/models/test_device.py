@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from cellvit.config.models import Precision
 from cellvit.errors import MissingInputError
-from cellvit.models.device import _resolved, gpu_fault, resolve_device, settle_vector_math
+from cellvit.models.device import _resolved, arithmetic, gpu_fault, resolve_device, settle_vector_math
 from cellvit.models.timm_import import import_timm
 
 
@@ -113,3 +114,21 @@ def test_vector_functions_are_called_by_one_thread_before_anything_else_calls_th
     assert "erfinv" in {name for name, _, _ in initialised.seen}, "initial weights are computed with it"
     assert {size for _, size, _ in before.seen} == {1}
     assert again.seen == set()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision", "expected"),
+    [
+        ({"avx2": True}, "fastest", "float32"),
+        ({"avx512_bf16": True}, "fastest", "bfloat16"),
+        ({"amx_bf16": True, "avx512_bf16": False}, "fastest", "bfloat16"),
+        ({"avx512_bf16": True}, "auto", "float32"),
+        ({"avx2": True}, "bfloat16", "bfloat16"),
+    ],
+)
+def test_a_cpu_computes_in_16_bits_only_where_it_is_asked_to(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: Precision, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+
+    assert arithmetic(torch.device("cpu"), precision) == expected
