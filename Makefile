@@ -31,7 +31,7 @@ $(DEVELOPMENT): $(READY)
 	$(INSTALL) -e '.[dev]'
 	@touch $@
 
-.PHONY: help setup demo demo-own run verify lint check test docs test-slurm clean
+.PHONY: help setup demo demo-own run verify lint check test docs test-slurm reliability clean
 
 setup: $(READY) ## create .venv with pinned packages (make check adds the tools for development)
 
@@ -69,6 +69,13 @@ docs: $(DEVELOPMENT) ## the documentation as a site, in the folder site
 test-slurm: $(DEVELOPMENT) ## test profiles/slurm on a SLURM that is started for it (root on Debian; skipped elsewhere)
 	$(BIN)/python tests/slurm/one_node_slurm.py install
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m slurm tests/slurm
+
+RELIABILITY := tests/fuzz tests/workflow/test_kills.py tests/workflow/test_failures.py tests/workflow/test_cache.py \
+  tests/formats/test_writing.py tests/formats/test_atomic.py tests/formats/test_locks.py tests/formats/test_full_disk.py \
+  tests/formats/test_training_state.py tests/stages/test_resume_training.py tests/stages/test_equal_bytes.py
+
+reliability: $(DEVELOPMENT) ## damage files, kill runs, fill disks: what docs/reliability.md describes
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 pytest $(RELIABILITY)
 
 clean: ## remove .venv and the results of the demos
 	rm -rf $(VENV) site results/demo results/demo_own data/demo_own data/demo_slide.ome.tif results/.cellvit_cache

@@ -107,7 +107,10 @@ def _members_of(path: Path) -> Sequence[str]:
         document: Any = json.loads(path.read_bytes())
         return [str(image["file_name"]) for image in document["images"]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ContractError(f"{path}: expected COCO with the file names of its images ({error!r}).") from error
+        raise ContractError(
+            f"{path}: expected COCO with the file names of its images, found other content ({type(error).__name__}). "
+            "Fix: export the annotations again."
+        ) from error
 
 
 def _pairing_lines(folder: Path, pairing: Pairing) -> Iterator[str]:

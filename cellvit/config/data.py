@@ -17,7 +17,7 @@ from pydantic import (
 from cellvit.config.base import PathText, Section
 from cellvit.taxonomy import SHARED_FAMILY, TILE_MPP
 
-FAMILY_PATTERN = r"[a-z][a-z0-9_]*"
+FAMILY_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 """Names of families become parts of paths and shell lines: lower case, digits, underscore."""
 
 RESERVED_FAMILIES = {

@@ -14,7 +14,7 @@ def settings_error(error: ValidationError, model: type[BaseModel]) -> SettingsEr
     return SettingsError(
         "the settings are not valid:\n  "
         + "\n  ".join(fault_lines(error, model))
-        + "\nAll keys and limits: config.yaml, config.schema.json"
+        + "\nFix: correct them. All keys and limits: config.yaml, config.schema.json"
     )
 
 

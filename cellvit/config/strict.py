@@ -12,9 +12,20 @@ from cellvit.errors import SettingsError
 _EXPONENT: Final = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 """Numbers such as 1e-4, which PyYAML takes for text."""
 
+_DECIMAL: Final = re.compile(r"[-+]?(0|[1-9][0-9]*|[0-9]*\.[0-9]*|\.(inf|Inf|INF))([eE][-+]?[0-9]+)?|\.(nan|NaN|NAN)")
+"""Numbers that are in YAML 1.1, which PyYAML reads, what they are for everyone else."""
+
 
 class StrictLoader(yaml.SafeLoader):
-    """`yaml.SafeLoader` that refuses repeated keys, and keys that are no text."""
+    """`yaml.SafeLoader` that refuses repeated keys, keys that are no text, and numbers that do not mean what they look like."""
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """A number in plain decimal notation: YAML 1.1 takes 010 for 8, 1:30 for 90 and 1_0 for 10."""
+        if not _DECIMAL.fullmatch(node.value):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"expected a decimal number, found {node.value}; write text in quotes", node.start_mark
+            )
+        return self.construct_yaml_int(node) if node.tag.endswith(":int") else self.construct_yaml_float(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping whose keys are all different."""
@@ -34,6 +45,10 @@ class StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+for _kind in ("int", "float"):
+    StrictLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", StrictLoader.construct_number)
+
+
 def read_settings_file(path: Path) -> dict[str, Any]:
     """The mapping that a settings file (YAML or JSON) holds.
 
@@ -41,14 +56,18 @@ def read_settings_file(path: Path) -> dict[str, Any]:
         SettingsError: The file does not exist, is not text, not YAML or not a mapping, or a key occurs twice.
     """
     if not path.is_file():
-        raise SettingsError(f"{path}: the settings file does not exist. Run in the repository, or give it by --base.")
+        raise SettingsError(
+            f"{path}: the settings file does not exist. Fix: run in the repository, or give it by --base."
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read as UTF-8 text ({error}). Fix: save it as UTF-8.") from error
     content = _parsed(text, str(path))
     if not isinstance(content, dict | None):
-        raise SettingsError(f'{path}: expected lines of "key: value", found {type(content).__name__}.')
+        raise SettingsError(
+            f'{path}: expected lines of "key: value", found {type(content).__name__}. Fix: write one setting a line.'
+        )
     return content or {}
 
 

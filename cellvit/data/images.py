@@ -98,7 +98,8 @@ def read_stored(path: Path, *, grey: bool = False, member: str = "") -> StoredIm
         return StoredImage(_row(path, member), {}, {})
     if member:
         raise ContractError(
-            f"{path}: expected an array of images (.npy), of which {member!r} is a row. {described(path)}"
+            f"{path}: expected an array of images (.npy), of which {member!r} is a row. {described(path)} "
+            "Fix: leave `member` empty for a file with one image, or copy the array again."
         )
     if start.startswith(tiff.SIGNATURES):
         return _tiff_image(path, grey)

@@ -7,6 +7,7 @@ memory does not grow.
 
 import difflib
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ def read_types(files: FoldFiles) -> tuple[str, ...]:
     types = _load(files.types, mapped=False)
     if types.dtype.kind not in "US" or types.ndim != 1:
         raise ContractError(f"{files.types}: expected organ names (n,), found {types.dtype} {types.shape}. {_DOWNLOAD}")
-    names = tuple(str(name) for name in types.astype(str))
+    names = _decoded(types)
     for path, channels in ((files.images, 3), (files.masks, BACKGROUND_CHANNEL + 1)):
         array, shape = _load(path), (len(names), TILE_PX, TILE_PX, channels)
         if array.shape != shape or array.dtype.kind not in "fiu":
@@ -151,9 +152,7 @@ def read_names(files: FoldFiles, kind: Names, n: int) -> tuple[str, ...]:
             f"{path}: expected names of {kind} ({n},) as text, one for each tile of types.npy, "
             f"found {names.dtype} {names.shape}. {fix}"
         )
-    # Bytes are read as UTF-8; invalid ones become characters that are not printable, and are refused.
-    decoded = (name.decode(errors="surrogateescape") if isinstance(name, bytes) else name for name in names.tolist())
-    named = tuple(decoded)
+    named = _decoded(names)
     _check_names(path, named, f"Shorten or clean the names, and keep them different for different {kind}. {fix}")
     return named
 
@@ -201,6 +200,11 @@ def check_fold(files: FoldFiles, *, mismatch_px: int, nuclear_px: int, brightest
         )
 
 
+def _decoded(names: np.ndarray) -> tuple[str, ...]:
+    """Names as text; bytes are read as UTF-8, and invalid ones become characters that are not printable, and are refused."""
+    return tuple(name.decode(errors="surrogateescape") if isinstance(name, bytes) else name for name in names.tolist())
+
+
 def _check_present(files: FoldFiles) -> None:
     missing = [path for path in files.by_name.values() if not path.is_file()]
     if missing:
@@ -214,7 +218,8 @@ def _check_present(files: FoldFiles) -> None:
 def _load(path: Path, *, mapped: bool = True, fix: str = _DOWNLOAD) -> np.ndarray:
     try:
         array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        _check_letters(array)
+    except Exception as error:  # NumPy raises nearly anything for a damaged header, TokenError included
         with path.open("rb") as file:
             start = file.read(16)
         raise ContractError(
@@ -223,6 +228,14 @@ def _load(path: Path, *, mapped: bool = True, fix: str = _DOWNLOAD) -> np.ndarra
         ) from error
     _check_size(path, array)
     return array
+
+
+def _check_letters(array: np.ndarray) -> None:
+    """Refuse numbers that are no letters in text, which Python cannot show."""
+    if array.dtype.kind == "U" and array.size:
+        letters = np.ascontiguousarray(array).view(array.dtype.byteorder.replace("|", "=") + "u4")
+        if letters.max() > sys.maxunicode:
+            raise ValueError("text with numbers that are no letters")
 
 
 def _check_size(path: Path, array: np.ndarray) -> None:
@@ -241,7 +254,8 @@ def _check_organs(path: Path, names: tuple[str, ...]) -> None:
             near = difflib.get_close_matches(name, ORGANS, n=1, cutoff=0.75)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise ContractError(
-                f"{path}: row {row} is {json.dumps(name)}, which is not one of PanNuke's 19 organs: {', '.join(ORGANS)}.{hint}"
+                f"{path}: row {row} is {json.dumps(name)}, which is not one of PanNuke's 19 organs: {', '.join(ORGANS)}.{hint} "
+                f"Fix: correct the name, or describe a data set of your own (docs/own_data.md)."
             )
 
 

@@ -43,12 +43,13 @@ _FILL: Final = (0, 128)
 """Grey levels that fill the rest of an image of which only a part was copied, or decoded (JPEG)."""
 
 _FEWEST_FILLED: Final = 1 / 8
-"""Share of rows at the lower end that are filled in an image that was cut off."""
+"""Share of rows or columns at one side that are filled in an image that was cut off."""
 
 IMAGE_FAULTS: Final[Mapping[str, str]] = {
-    "constant_image": "Every pixel of an image has the same colour: the file is empty, or its copy was interrupted.",
-    "cut_off_image": "The lower rows of an image are black or grey throughout: the file was cut off while it was copied or "
-    "written.",
+    "constant_image": "Every pixel of an image has the same colour, or one of its channels is 0 throughout: the file is "
+    "empty, or its copy was interrupted.",
+    "cut_off_image": "The rows or columns at one side of an image are black or grey throughout: the file was cut off while it "
+    "was copied or written.",
 }
 """Kinds of broken images, and what they mean."""
 
@@ -82,13 +83,24 @@ def image_fault(image: UInt8[np.ndarray, "h w 3"], annotated: Bool[np.ndarray, "
     """
     judged = np.ones(image.shape[:2], bool) if annotated is None else annotated
     pixels = image[judged]
-    if len(pixels) and (pixels == pixels[0]).all():
+    if len(pixels) and ((pixels == pixels[0]).all() or not pixels.any(axis=0).all()):
         return "constant_image"
+    rows, columns = _filled(image, judged), _filled(image.swapaxes(0, 1), judged.T)
+    shares = (_leading(lines) / len(lines) for lines in (rows[::-1], rows, columns[::-1], columns))
+    return "cut_off_image" if max(shares) >= _FEWEST_FILLED else ""
+
+
+def _filled(image: UInt8[np.ndarray, "h w 3"], judged: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, " h"]:
+    """True for rows whose judged pixels have one of the grey levels `_FILL`."""
     filled = np.zeros(len(image), bool)
     for level in _FILL:
         filled |= ((image == level).all(axis=2) | ~judged).all(axis=1) & judged.any(axis=1)
-    n_last = int(np.argmin(filled[::-1]))  # not all of them, or the image would be constant
-    return "cut_off_image" if n_last >= _FEWEST_FILLED * len(image) else ""
+    return filled
+
+
+def _leading(lines: Bool[np.ndarray, " n"]) -> int:
+    """Number of true entries before the first that is false."""
+    return len(lines) if lines.all() else int(np.argmin(lines))
 
 
 def image_findings(faults: Mapping[str, str]) -> tuple[Finding, ...]:

@@ -12,7 +12,11 @@ _TEMPORARY: Final = ".{name}.{writer}.part"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it there on success, remove it on failure."""
+    """Yield a temporary path beside `path`; rename it there on success, remove it on failure.
+
+    Raises:
+        OSError: Something could not be written, as on a full disk; it names `path` if it would name nothing.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(_TEMPORARY.format(name=path.name, writer=os.getpid()))
     try:
@@ -20,6 +24,10 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error  # a full disk does not name the file
     finally:
         temporary.unlink(missing_ok=True)
 

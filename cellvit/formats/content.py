@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from cellvit.errors import ContractError
 from cellvit.formats.dataset import DataSet, check_same_data
 from cellvit.formats.digests import combined, missing, remake, sha256_of
-from cellvit.formats.hdf5 import open_hdf5, store_digest
+from cellvit.formats.hdf5 import store_digest
+from cellvit.formats.hdf5_header import open_hdf5, read_store_header
 from cellvit.formats.provenance import Provenance
 
 HEADER_KEY: Final = "cellvit"
@@ -106,12 +107,9 @@ def _data_set(path: Path, fields: object) -> DataSet | None:
 
 def _store_content(path: Path) -> Content:
     with open_hdf5(path) as file:
-        try:
-            provenance = Provenance.model_validate_json(file.attrs["provenance"])
-            digest = store_digest(str(file.attrs["content_sha256"]), provenance)
-        except (KeyError, ValueError) as error:
-            raise ContractError(f"{path}: this is not a complete store ({error}). Fix: {remake(path)}") from error
-    return Content(digest, provenance.simulated, provenance.encoder_mark, provenance.data_set)
+        header = read_store_header(file, path)
+    origin = header.provenance
+    return Content(store_digest(header.content_sha256, origin), origin.simulated, origin.encoder_mark, origin.data_set)
 
 
 def _fields(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from cellvit.formats.writing import writing
 
 MEMBERS: Final = Format(
     "cellvit-family",
-    7,
+    8,
     (
         Column("fold", "int32"),
         Column("row", "int32"),

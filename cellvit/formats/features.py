@@ -15,7 +15,7 @@ from cellvit.formats.writing import StoreWriter
 
 FEATURES: Final = Format(
     "cellvit-features",
-    6,
+    7,
     (
         Column("cls", "float32", ("views", "dim")),
         Column("tokens", "float16", ("views", "blocks", "g", "g", "dim"), chunk_axes=3),

@@ -10,9 +10,10 @@ import h5py
 import numpy as np
 from jaxtyping import Shaped
 
-from cellvit.errors import ContractError, IntegrityError
+from cellvit.errors import CellvitError, ContractError
 from cellvit.formats.dataset import DataSet, check_same_data
-from cellvit.formats.digests import combined, missing, remake
+from cellvit.formats.digests import combined, remake
+from cellvit.formats.hdf5_header import damaged, open_hdf5, read_store_header, undamaged
 from cellvit.formats.provenance import Provenance
 
 SHA256_BYTES: Final = 32
@@ -109,7 +110,9 @@ class Rows(ABC):
             place.select_hyperslab((own, *index, *(0,) * len(shape)), block)
             try:
                 dataset.id.read(memory, place, out[position : position + 1])
-            except OSError as error:  # a chunk that contradicts its checksum, or a disk that cannot be read
+            except (
+                Exception
+            ) as error:  # a chunk that contradicts its checksum, a disk that cannot be read, a damaged index
                 raise damaged(Path(dataset.file.filename), f"`{column}`, row {own}", error) from error
 
     def names(self, column: str, rows: np.ndarray | None = None) -> tuple[str, ...]:
@@ -136,12 +139,13 @@ class Store(Rows):
         self._file = open_hdf5(path)
         self._datasets: dict[str, h5py.Dataset] = {}
         try:
-            _check_header(self._file, path, fmt)
-        except ContractError:
+            header = read_store_header(self._file, path, (fmt.name, fmt.version))
+            with undamaged(path, "columns"):
+                check_columns(self._file, path, fmt)
+        except CellvitError:
             self._file.close()
             raise
-        self.provenance = Provenance.model_validate_json(self._file.attrs["provenance"])
-        self.content_sha256 = str(self._file.attrs["content_sha256"])
+        self.provenance, self.content_sha256 = header.provenance, header.content_sha256
 
     @property
     def digest(self) -> str:
@@ -167,10 +171,8 @@ class Store(Rows):
 
     def all(self, column: str) -> np.ndarray:
         """A whole small column."""
-        try:
+        with undamaged(self.path, f"`{column}`"):
             return np.asarray(self._dataset(column)[()])
-        except OSError as error:
-            raise damaged(self.path, f"`{column}`", error) from error
 
     def _place(self, column: str, row: int) -> tuple[h5py.Dataset, int]:
         return self._dataset(column), row
@@ -178,7 +180,8 @@ class Store(Rows):
     def _dataset(self, column: str) -> h5py.Dataset:
         """A column; each is looked up once."""
         if column not in self._datasets:
-            self._datasets[column] = self._file[column]
+            with undamaged(self.path, f"`{column}`"):
+                self._datasets[column] = self._file[column]
         return self._datasets[column]
 
 
@@ -229,45 +232,20 @@ def as_names(names: Sequence[str], dtype: str) -> np.ndarray:
     return np.array([name.encode() for name in names], dtype=dtype)
 
 
-def open_hdf5(path: Path) -> h5py.File:
-    """An HDF5 file open for reading.
+def check_columns(file: h5py.File, path: Path, fmt: Format) -> None:
+    """Refuse a file whose arrays are not the columns of a format.
 
     Raises:
-        MissingInputError: The file does not exist.
-        ContractError: It cannot be read as HDF5.
+        ContractError: A column is missing, or has another type or shape.
     """
-    if not path.exists():
-        raise missing(path)
-    try:
-        return h5py.File(path, "r", locking=False)  # finished stores never change, and some disks have no locks
-    except OSError as error:
-        raise ContractError(f"{path}: the file cannot be read as HDF5 ({error}). Fix: {remake(path)}") from error
-
-
-def damaged(path: Path, where: str, error: Exception) -> IntegrityError:
-    """The error that a part of a store cannot be read, although its header is sound."""
-    return IntegrityError(
-        f"{path}: {where}: expected the values that were written, found damaged data ({error}). Fix: {remake(path)}"
-    )
-
-
-def _check_header(file: h5py.File, path: Path, fmt: Format) -> None:
-    found = {name: file.attrs.get(name) for name in ("format", "format_version")}
-    if (found["format"], found["format_version"]) != (fmt.name, fmt.version):
-        raise ContractError(
-            f"{path}: expected format {fmt.name} version {fmt.version}, "
-            f"found {found['format']} version {found['format_version']}. Fix: {remake(path)}"
-        )
-    if not file.attrs.get("complete"):
-        raise ContractError(f"{path}: the file is not complete, because its writer was stopped. Fix: {remake(path)}")
     n = None
     for column in fmt.columns:
         dataset = file.get(column.name)
         sizes = (n, *(None if isinstance(axis, str) else axis for axis in column.axes))
-        shape = () if dataset is None else dataset.shape
+        shape = dataset.shape if isinstance(dataset, h5py.Dataset) else ()
         fits = len(shape) == len(sizes) and all(want in (None, size) for want, size in zip(sizes, shape, strict=True))
-        if dataset is None or dataset.dtype != np.dtype(column.dtype) or not fits:
-            shown = "nothing" if dataset is None else f"{dataset.dtype} {dataset.shape}"
+        if not fits or dataset.dtype != np.dtype(column.dtype):
+            shown = f"{dataset.dtype} {shape}" if isinstance(dataset, h5py.Dataset) else "no array"
             raise ContractError(
                 f"{path}: `{column.name}` must be {column.dtype} {('n', *column.axes)}, found {shown}. "
                 f"Fix: {remake(path)}"

@@ -57,9 +57,12 @@ def write_headed(path: Path, header: Document, arrays: Arrays) -> None:
 
 
 def headed_digest(header: Document, arrays: Arrays) -> OwnDigest:
-    """The digest that a header records, and the one of what the file holds."""
-    actual = header.model_copy(update={"weights_sha256": arrays_sha256(sorted(arrays.items()))})
-    return OwnDigest(header.model_dump()["sha256"], _header_sha256(actual))
+    """The digest that a header records, and the one of what the file holds: of the arrays if these differ, else of the header."""
+    recorded = header.model_dump()
+    weights = OwnDigest(recorded["weights_sha256"], arrays_sha256(sorted(arrays.items())))
+    if weights.recorded != weights.actual:
+        return weights
+    return OwnDigest(recorded["sha256"], _header_sha256(header))
 
 
 def _header_sha256(header: Document) -> str:

@@ -15,7 +15,7 @@ from cellvit.formats.writing import StoreWriter
 
 MAPS: Final = Format(
     "cellvit-maps",
-    3,
+    4,
     (
         Column("np_prob", "float16", (256, 256)),
         Column("hv", "float16", (2, 256, 256)),

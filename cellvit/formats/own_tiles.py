@@ -10,6 +10,7 @@ from typing import Final
 
 from cellvit.errors import MissingInputError
 from cellvit.formats.atomic import write_text
+from cellvit.formats.cells import safe_cell
 from cellvit.formats.csv_lines import listed, read_lines, refuse_faults
 from cellvit.formats.tiles import NAME_BYTES, ORIGIN_BYTES
 
@@ -91,11 +92,14 @@ def write_own_tiles(path: Path, tiles: Sequence[OwnTile]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_written(getattr(tile, name)) for name in columns] for tile in tiles)
+    writer.writerows([_written(name, getattr(tile, name)) for name in columns] for tile in tiles)
     write_text(path, text.getvalue())
 
 
-def _written(value: object) -> str:
+def _written(column: str, value: object) -> str:
+    """A cell; a path that a spreadsheet would take for a formula begins with ./, which is the same path."""
+    if column in _PATHS and safe_cell(str(value)) != value:
+        return f"./{value}"
     return "" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)
 
 

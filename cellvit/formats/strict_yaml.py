@@ -20,10 +20,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ContractError: It is not UTF-8, not YAML or not a mapping, or a key occurs twice in one place.
     """
     if not path.is_file():
-        raise MissingInputError(f"{path}: the file does not exist.")
+        raise MissingInputError(
+            f"{path}: {'this is a folder' if path.is_dir() else 'the file does not exist'}. Fix: name a text file."
+        )
     try:
         if path.stat().st_size > _LARGEST_BYTES:
-            raise ContractError(f"{path}: expected a short text file, found {path.stat().st_size:,} bytes.")
+            raise ContractError(
+                f"{path}: expected a short text file, found {path.stat().st_size:,} bytes. Fix: name the file that describes the data."
+            )
         content = yaml.load(path.read_text(encoding="utf-8-sig"), _StrictLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise ContractError(f"{path}: cannot be read as UTF-8 text ({error}). Fix: save it as UTF-8.") from error
@@ -33,7 +37,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
             'Fix: check the indentation and the line named above, and put text with signs such as : # ? into quotes ("?").'
         ) from error
     if not isinstance(content, dict):
-        raise ContractError(f'{path}: expected lines of "key: value", found {type(content).__name__}.')
+        raise ContractError(
+            f'{path}: expected lines of "key: value", found {type(content).__name__}. Fix: write one setting a line.'
+        )
     return content
 
 

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float64, Int64, Shaped
 
 from cellvit.errors import ContractError
 from cellvit.formats.atomic import write_text
-from cellvit.formats.tables import cell_text, read_table, safe_cell
+from cellvit.formats.cells import cell_text, safe_cell
+from cellvit.formats.tables import read_table
 from cellvit.formats.tiles import Groups, fold_of, groups_of, n_patients
 
 KEYS: Final = ("tile_id", "organ", "fold", "patient", "source", "origin", "family", "system")

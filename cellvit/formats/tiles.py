@@ -30,7 +30,7 @@ _ORIGIN_DTYPE: Final = f"S{ORIGIN_BYTES}"
 
 TILES: Final = Format(
     "cellvit-tiles",
-    7,
+    8,
     (
         Column("image", "uint8", (256, 256, 3)),
         Column("instances", "int32", (256, 256), compressed=True),

@@ -11,16 +11,17 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import h5py
 import numpy as np
 from jaxtyping import Int64
 
-from cellvit.errors import ContractError, MissingInputError
+from cellvit.errors import CellvitError, ContractError, IntegrityError, MissingInputError
 from cellvit.formats.atomic import replacing
 from cellvit.formats.digests import differences
-from cellvit.formats.hdf5 import ROW_SHA256, SHA256_BYTES, Column, Format
+from cellvit.formats.hdf5 import ROW_SHA256, SHA256_BYTES, Column, Format, check_columns
+from cellvit.formats.hdf5_header import StoreHeader, read_text, undamaged, write_store_header, write_text
 from cellvit.formats.locks import locked
 from cellvit.formats.provenance import Provenance
 from cellvit.systems import usable_processors
@@ -44,6 +45,13 @@ _HASHERS: Final = 2
 
 _BUSY_PROCESSORS: Final = 2
 """Processors that compute and write; hashing has threads of its own only where there are more."""
+
+
+class Unfinished(NamedTuple):
+    """A store that its writer did not finish, open for writing, and the number of rows that it holds."""
+
+    file: h5py.File
+    rows: int
 
 
 class StoreWriter:
@@ -71,7 +79,8 @@ class StoreWriter:
         self._write(given)
         digests = np.frombuffer(b"".join(pending), np.uint8).reshape(count, SHA256_BYTES)
         self._write({ROW_SHA256: digests})
-        self._file.flush()  # HDF5 keeps small writes back otherwise, and a kill would lose them
+        with _naming(Path(self._file.filename)):
+            self._file.flush()  # HDF5 keeps small writes back otherwise, and a kill would lose them
         self._content.update(digests.tobytes())
         self.row += count
 
@@ -110,7 +119,8 @@ class StoreWriter:
         for name, rows in columns.items():
             place = self._datasets[name].id.get_space()
             place.select_hyperslab((self.row, *(0,) * (rows.ndim - 1)), rows.shape)
-            self._datasets[name].id.write(h5py.h5s.create_simple(rows.shape), place, rows)
+            with _naming(Path(self._file.filename)):
+                self._datasets[name].id.write(h5py.h5s.create_simple(rows.shape), place, rows)
 
 
 @contextmanager
@@ -149,17 +159,17 @@ def resumable_writing(
     """
     partial = path.parent / PARTIAL / path.name
     with locked(partial.with_name(f"{partial.name}.lock"), "writes this store"):
-        if not _can_resume(partial, made_by):
+        found = _unfinished(partial, fmt, made_by)
+        if found is None:
             _check_space(partial, fmt, n, sizes)
             with replacing(partial) as temporary, h5py.File(temporary, "w", locking=False) as file:
                 _create_columns(file, fmt, n, sizes)
-                file.attrs[_MADE_BY] = json.dumps(made_by, sort_keys=True)
-        # no chunk cache: rows reach the file when they are written
-        with h5py.File(partial, "r+", locking=False, rdcc_nbytes=0) as file:
-            row = _rows_written(file, fmt)
-            if row:
-                log.info("resumed store=%s rows=%d of=%d", path, row, n)
-            writer = StoreWriter(file, fmt, n, row)
+                write_text(file, _MADE_BY, json.dumps(made_by, sort_keys=True))
+            found = Unfinished(_open_unfinished(partial), 0)
+        if found.rows:
+            log.info("resumed store=%s rows=%d of=%d", path, found.rows, n)
+        with found.file as file:
+            writer = StoreWriter(file, fmt, n, found.rows)
             yield writer
             del file.attrs[_MADE_BY]
             _complete(file, fmt, writer, origin)
@@ -174,6 +184,20 @@ def row_sha256(columns: Mapping[str, np.ndarray]) -> bytes:
     for values in columns.values():
         digest.update(np.ascontiguousarray(values).view(np.uint8).data)
     return digest.digest()
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Add the name of the file to errors of HDF5, which leave it out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno:  # the disk is full, or the like
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise IntegrityError(
+            f"{path}: expected a store to which rows can be added, found damaged data ({error}). "
+            f"Fix: rm {path}, then run the step again"
+        ) from error
 
 
 def _create_columns(file: h5py.File, fmt: Format, n: int, sizes: Mapping[str, int]) -> None:
@@ -222,28 +246,33 @@ def _shape(column: Column, n: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def _complete(file: h5py.File, fmt: Format, writer: StoreWriter, origin: Provenance) -> None:
-    """Write the header; the mark of completeness is the last thing."""
-    file.attrs["format"] = fmt.name
-    file.attrs["format_version"] = fmt.version
-    file.attrs["columns"] = ",".join(column.name for column in fmt.columns)
-    file.attrs["content_sha256"] = writer.content_sha256()
-    file.attrs["provenance"] = origin.model_dump_json()
-    file.flush()
-    file.attrs["complete"] = True
+    columns = tuple(column.name for column in fmt.columns)
+    write_store_header(file, StoreHeader(fmt.name, fmt.version, columns, writer.content_sha256(), origin))
 
 
-def _can_resume(partial: Path, made_by: Mapping[str, str]) -> bool:
+def _unfinished(partial: Path, fmt: Format, made_by: Mapping[str, str]) -> Unfinished | None:
+    """The unfinished store, open for writing, if it can be continued; else None, and the log says why."""
     if not partial.exists():
-        return False
+        return None
+    file, differing = None, ""
     try:
-        with h5py.File(partial, "r", locking=False) as file:
-            before = json.loads(file.attrs.get(_MADE_BY, "{}"))
-    except (OSError, ValueError):
-        log.warning("starting from scratch: cannot resume because the file cannot be read store=%s", partial)
-        return False
-    if differing := differences(before, made_by):
-        log.warning("starting from scratch: cannot resume because %s store=%s", differing, partial)
-    return not differing
+        with undamaged(partial, "unfinished store"):
+            file = _open_unfinished(partial)
+            differing = differences(json.loads(read_text(file, _MADE_BY) or "{}"), made_by)
+            if not differing:
+                check_columns(file, partial, fmt)
+                return Unfinished(file, _rows_written(file, fmt))
+    except CellvitError as error:
+        differing = f"the file cannot be read ({error.__cause__ or error})"
+    if file is not None:
+        file.close()
+    log.warning("starting from scratch: cannot resume because %s store=%s", differing, partial)
+    return None
+
+
+def _open_unfinished(partial: Path) -> h5py.File:
+    """An unfinished store without a cache of chunks: rows reach the file when they are written."""
+    return h5py.File(partial, "r+", locking=False, rdcc_nbytes=0)
 
 
 def _rows_written(file: h5py.File, fmt: Format) -> int:

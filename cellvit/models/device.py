@@ -138,7 +138,7 @@ def arithmetic(device: torch.device, precision: Precision) -> Literal["float32",
 def computes_in_bfloat16(device: torch.device) -> bool:
     """False where bfloat16 is imitated, which takes longer than float32: three times on a processor with AVX2 alone."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and any(torch.cpu.get_capabilities().get(name) for name in _BFLOAT16)
 
 

@@ -1,6 +1,5 @@
 """A timm model with the weights that the settings name: published, from a local file, or random."""
 
-import pickle
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -9,8 +8,6 @@ from typing import Any, Final, NamedTuple
 import huggingface_hub
 import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cellvit.config import encoders
@@ -19,6 +16,7 @@ from cellvit.config.presets import EncoderPreset
 from cellvit.errors import ContractError, IntegrityError, MissingInputError, SettingsError
 from cellvit.formats.digests import sha256_of
 from cellvit.models.timm_import import import_timm
+from cellvit.models.weights_file import read_weights
 
 _HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
 """Names of weight files in a repository of the hub, in timm's order of preference."""
@@ -27,18 +25,6 @@ _SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".bin")
 
 _UNTRAINED_LAYER_SCALE: Final = 1.0
 """Published encoders start their training at 1e-5, with which random blocks would leave every token at its embedding."""
-
-_SAVE_TENSORS: Final = "Fix: save model.state_dict() alone, preferably with safetensors.torch.save_file"
-
-_START: Final = 64
-"""Bytes from which a file that is no weights is recognised."""
-
-_NO_WEIGHTS: Final = {
-    b"version https://git-lfs": "a pointer of Git LFS, not the file itself",
-    b"<": "a web page",
-    b'{"error': "an error message of a web server",
-}
-"""What stands in place of weights, by the first bytes in lower case."""
 
 _SHOWN: Final = 5
 """Names that an error message lists at most."""
@@ -72,7 +58,7 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
         case path:
             file = weights_file(Path(path))
     model = create_model(settings.spec.architecture, settings.spec)
-    _load_strictly(model, _read(file), file, by_order=settings.spec.by_order)
+    _load_strictly(model, read_weights(file), file, by_order=settings.spec.by_order)
     return LoadedModel(model, file)
 
 
@@ -200,78 +186,6 @@ def weights_file(path: Path) -> Path:
     return (preferred or found)[0]
 
 
-def _read(file: Path) -> dict[str, Tensor]:
-    """Tensors by name; no code in the file is executed."""
-    check_weights_file(file)
-    try:
-        weights: Any = (
-            load_file(file)
-            if file.suffix == ".safetensors"
-            else torch.load(file, map_location="cpu", weights_only=True)
-        )
-    except pickle.UnpicklingError as error:  # torch's message advises to execute the file
-        raise ContractError(
-            f"encoder.weights: {file}: expected tensors alone, found a damaged file, or one with other Python objects, which "
-            f"are never loaded. {_SAVE_TENSORS}"
-        ) from error
-    except Exception as error:  # readers of damaged files raise nearly anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ContractError(
-            f"encoder.weights: {file}: expected tensors by name, but the file cannot be read as weights: {reason}. "
-            "Fix: download or copy it again"
-        ) from error
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise ContractError(
-            f"encoder.weights: {file} must contain a state dict (tensors by name), found {type(weights).__name__}. "
-            f"{_SAVE_TENSORS}"
-        )
-    odd = [
-        name for name, value in weights.items() if value.layout != torch.strided or value.is_meta or value.is_complex()
-    ]
-    if odd:
-        raise ContractError(
-            f"encoder.weights: {file}: expected dense tensors of real numbers, found others: {', '.join(odd[:_SHOWN])}. "
-            f"{_SAVE_TENSORS}"
-        )
-    return weights
-
-
-def tensor_names(file: Path) -> tuple[str, ...]:
-    """Names of the tensors in a file of weights, of which safetensors are not read.
-
-    Raises:
-        ContractError: The file holds no weights.
-    """
-    if file.suffix != ".safetensors":
-        return tuple(_read(file))
-    check_weights_file(file)
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            return tuple(opened.keys())
-    except (SafetensorError, OSError) as error:
-        raise ContractError(
-            f"encoder.weights: {file}: expected safetensors, but the file cannot be read: {error}. Fix: download it again"
-        ) from error
-
-
-def check_weights_file(file: Path) -> None:
-    """Refuse what a download leaves in place of weights: an empty file, a pointer of Git LFS, a web page.
-
-    Raises:
-        ContractError: The file is one of these.
-    """
-    with file.open("rb") as opened:
-        start = opened.read(_START).lstrip().lower()
-    found = next(
-        (what for sign, what in _NO_WEIGHTS.items() if start.startswith(sign)), "" if start else "an empty file"
-    )
-    if found:
-        raise ContractError(
-            f"encoder.weights: {file}: expected weights, found {found} ({file.stat().st_size} bytes). "
-            "Fix: download the file again, with a token of the hub if it needs one"
-        )
-
-
 def _load_strictly(model: nn.Module, weights: Mapping[str, Tensor], file: Path, *, by_order: bool) -> None:
     expected = model.state_dict()
     if by_order and not expected.keys() & weights.keys():
@@ -285,6 +199,11 @@ def _load_strictly(model: nn.Module, weights: Mapping[str, Tensor], file: Path, 
             if name in weights and weights[name].shape != tensor.shape
         ],
     }
+    faults["of another type"] = [
+        f"{name} {weights[name].dtype} instead of {tensor.dtype}"
+        for name, tensor in expected.items()
+        if name in weights and weights[name].is_floating_point() != tensor.is_floating_point()
+    ]
     found = [f"  {len(names)} {what}: {', '.join(names[:_SHOWN])}" for what, names in faults.items() if names]
     if found:
         raise ContractError(

@@ -19,6 +19,7 @@ from cellvit.models.device import resolve_device
 from cellvit.prediction.models import Ensemble, check_together, load_ensemble
 from cellvit.prediction.predict import WORK, Machine, predict_image
 from cellvit.prediction.request import Request, is_finished, request_key
+from cellvit.workflow.failures import failure_of
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,6 @@ class Prediction:
 
 def _failed(request: Request, error: BaseException) -> str:
     """Log why an image failed, and return it."""
-    reason = "\n  ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+    reason = failure_of(error).message.removeprefix("error: ")
     log.error("%s: failed: %s", request.name, reason)
     return reason

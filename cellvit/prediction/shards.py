@@ -5,7 +5,6 @@ key is not read.
 """
 
 import logging
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -86,6 +85,6 @@ def _read(path: Path, key: str) -> dict[str, np.ndarray] | None:
                 log.info("%s is of another prediction and is replaced", path.name)
                 return None
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # readers of damaged archives raise nearly anything
         log.warning("%s cannot be read and is predicted again: %s", path.name, error)
         return None

@@ -62,7 +62,7 @@ def run(arguments: Arguments) -> None:
 
 
 def _check_intact(archive: Path) -> None:
-    for line in (archive / _MANIFEST).read_text(encoding="utf-8").splitlines():
+    for line in (archive / _MANIFEST).read_text(encoding="utf-8", errors="replace").splitlines():
         sha256, _, name = line.partition("  ")
         path = archive / name
         found = sha256_of(path) if path.is_file() else "no such file"

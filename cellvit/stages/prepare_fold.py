@@ -88,7 +88,7 @@ def run(arguments: Arguments) -> None:
     with writing(arguments.tiles, TILES, n, {}, origin) as writer:
         what = f"painted fold={fold.fold}"
         for block in reported(read_blocks(files), what, n, size=lambda block: len(block.images)):
-            append_tiles(writer, _painted(block, fold))
+            append_tiles(writer, _painted(block, fold, arguments.masks))
         sums = {"mismatch_px": fold.mismatch_px, "nuclear_px": fold.nuclear_px, "brightest": fold.brightest}
         check_fold(files, n=n, **sums)
         findings = fold.checks.findings()
@@ -104,8 +104,8 @@ def run(arguments: Arguments) -> None:
     write_document(arguments.summary, _summary(fold, n, origin, tuple(map(str, findings))))
 
 
-def _painted(block: RawBlock, fold: _Fold) -> TileBatch:
-    """Annotated tiles of a block; adds to the sums."""
+def _painted(block: RawBlock, fold: _Fold, masks: Path) -> TileBatch:
+    """Annotated tiles of a block of `masks`; adds to the sums."""
     instances = np.zeros(block.images.shape[:3], np.int32)
     classes = np.zeros(block.images.shape[:3], np.uint8)
     selected = slice(block.first, block.first + len(block.images))
@@ -114,7 +114,7 @@ def _painted(block: RawBlock, fold: _Fold) -> TileBatch:
         try:
             painted = paint_channels(block.masks[position, ..., :-1])
         except ContractError as error:
-            error.add_note(f"in tile {tile_id}")
+            error.add_note(f"in tile {tile_id}, row {block.first + position} of {masks}")
             raise
         instances[position], classes[position] = painted.instances, painted.classes
         fold.checks.add(tile_id, block.images[position], painted.instances, painted.classes)

@@ -20,13 +20,13 @@ from cellvit.data.own_survey import Folds, OwnChecks, Surveyed, cut_own_image, f
 from cellvit.data.pannuke import SIMULATED_MARK
 from cellvit.data.resampling import needs_resampling
 from cellvit.formats.atomic import write_text
+from cellvit.formats.cells import safe_cell
 from cellvit.formats.dataset import DataSet
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import write_document
 from cellvit.formats.own_check import OwnDataCheck
 from cellvit.formats.own_tiles import OwnTile
 from cellvit.formats.provenance import Provenance
-from cellvit.formats.tables import safe_cell
 from cellvit.formats.tiles import (
     TILES,
     FoldSummary,

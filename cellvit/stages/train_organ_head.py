@@ -57,7 +57,9 @@ def run(arguments: Arguments) -> None:
     Raises:
         ContractError: The data set has fewer than two organs, so that there is nothing to predict.
     """
-    torch.set_num_threads(arguments.threads)
+    if arguments.device == "cpu" or not torch.cuda.is_available():
+        # More threads add numbers in another order, and the model is too small to gain from them.
+        torch.set_num_threads(1)
     check_paired(tiles=arguments.tiles, features=arguments.features)
     with open_folds(arguments.tiles, arguments.features) as data:
         organ_names = data.tiles.dataset.organs

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from cellvit.formats.atomic import write_text
-from cellvit.formats.digests import sha256_of, text_sha256
+from cellvit.formats.digests import combined, sha256_of, text_sha256
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class ResultCache:
 
     def remembered_sha256(self, path: Path) -> str:
         """Checksum of a file's bytes, read again only where its size or one of its times changed."""
-        return sha256_of(path) if path.is_dir() else self._remembered("sha256", path, sha256_of)
+        return sha256_of(path) if path.is_dir() else self._remembered("bytes_sha256", path, sha256_of)
 
     def remembered_fault(self, path: Path, fault_of: Callable[[Path], str]) -> str:
         """What is wrong with a file by itself; empty if it is sound. It is read again only where it may have changed."""
@@ -118,12 +118,14 @@ class ResultCache:
         status = path.stat()
         stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         memory = self._folder / "checksums" / f"{text_sha256(str(path.resolve()))[:32]}.{what}.json"
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             known = json.loads(memory.read_text(encoding="utf-8"))
-            if known["stamp"] == stamp:
+            own = known.pop("sha256")
+            if known["stamp"] == stamp and own == combined(known):
                 return str(known[what])
         found = compute(path)
-        write_text(memory, json.dumps({"path": str(path), "stamp": stamp, what: found}))
+        fields = {"path": str(path), "stamp": stamp, what: found}
+        write_text(memory, json.dumps(fields | {"sha256": combined(fields)}))
         return found
 
     def _is_intact(self, entry: Path, outputs: Mapping[str, Path]) -> bool:

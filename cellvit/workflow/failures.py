@@ -42,6 +42,13 @@ _SYSTEM: Final = MappingProxyType(
         errno.ENOENT: (3, "Fix: correct the name, or make the file again."),
         errno.ENOTDIR: (3, "Fix: a file stands where a folder is expected; correct the path."),
         errno.EISDIR: (3, "Fix: a folder stands where a file is expected; correct the path."),
+        errno.EEXIST: (
+            3,
+            "Fix: a file, or a link to nothing, stands where a folder is expected; remove it, or correct the path.",
+        ),
+        errno.ELOOP: (3, "Fix: links lead in a circle there; correct them."),
+        errno.ENAMETOOLONG: (3, "Fix: use shorter names of folders and files."),
+        errno.ESTALE: (8, "Fix: the network disk was reconnected meanwhile; start again."),
         errno.EIO: (8, "Fix: the disk cannot be read or written there; check it, and copy the data to another one."),
     }
 )
@@ -55,7 +62,7 @@ class Failure(NamedTuple):
     code: int
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: BaseException) -> Failure:
     """What to say about an error that nobody caught."""
     notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
     if isinstance(error, errors.CellvitError):
@@ -79,5 +86,5 @@ def _of_system(error: OSError, notes: str) -> Failure:
     return Failure(f"error: {where}{error.strerror or error}.{notes} {fix}".rstrip(), code)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0][:300]

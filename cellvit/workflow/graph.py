@@ -264,9 +264,12 @@ class Graph:
             if self.own:
                 return len(self.own.rows) * TILES_OF_IMAGE // len(self.settings.data.folds)
             return simulated.tiles_per_fold if simulated else PANNUKE_FOLD_TILES
-        fields = json.loads(summary.read_text(encoding="utf-8"))
-        counts: Mapping[str, int] = fields["tiles_by_organ"]
-        return int(fields["n_tiles"]) if organs is None else sum(counts.get(organ, 0) for organ in organs)
+        try:
+            fields = json.loads(summary.read_text(encoding="utf-8"))
+            counts: Mapping[str, int] = fields["tiles_by_organ"]
+            return int(fields["n_tiles"]) if organs is None else sum(int(counts.get(organ, 0)) for organ in organs)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return PANNUKE_FOLD_TILES  # damaged: the steps that read it name it, and a graph needs only an estimate
 
 
 def _check_folder(results: Path) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,8 @@ from cellvit.formats.checkpoints import checkpoint_digest, read_header
 from cellvit.formats.content import content_of
 from cellvit.formats.digests import OwnDigest, check_table, remake
 from cellvit.formats.documents import document_digest
-from cellvit.formats.hdf5 import ROW_SHA256, open_hdf5
+from cellvit.formats.hdf5 import ROW_SHA256
+from cellvit.formats.hdf5_header import open_hdf5, read_store_header, undamaged
 from cellvit.formats.novelty import novelty_digest, read_novelty_header
 from cellvit.formats.page import page_digest, read_page_provenance
 from cellvit.formats.provenance import Provenance
@@ -131,7 +132,7 @@ def provenance_in(path: Path) -> Provenance:
     match path.suffix:
         case ".h5":
             with open_hdf5(path) as file:
-                return Provenance.model_validate_json(file.attrs["provenance"])
+                return read_store_header(file, path).provenance
         case ".safetensors" if path.name == NOVELTY_NAME:
             return read_novelty_header(path).provenance
         case ".safetensors":
@@ -158,25 +159,25 @@ def _digest_faults(path: Path, digests: OwnDigest) -> list[str]:
 def _store_faults(path: Path) -> list[str]:
     """Every row against its digest, and all digests against that of the store."""
     with open_hdf5(path) as file:
-        if not file.attrs.get("complete"):
-            return [f"{path}: is not complete. Fix: {remake(path)}"]
-        digests = np.asarray(file[ROW_SHA256][()])
-        changed = list(_changed_rows(file, digests))
+        header = read_store_header(file, path)
+        with undamaged(path, f"`{ROW_SHA256}`"):
+            digests = np.asarray(file[ROW_SHA256][()])
+        changed = list(_changed_rows(file, header.columns, digests))
         if changed:
             shown = ", ".join(map(str, changed[:8]))
             return [
                 f"{path}: {len(changed)} rows were changed after they were written (rows {shown}). Fix: {remake(path)}"
             ]
         content = hashlib.sha256(digests.tobytes()).hexdigest()
-        return _digest_faults(path, OwnDigest(str(file.attrs["content_sha256"]), content))
+        return _digest_faults(path, OwnDigest(header.content_sha256, content))
 
 
-def _changed_rows(file: h5py.File, digests: np.ndarray) -> Iterator[int]:
-    names = [name for name in file.attrs["columns"].split(",") if name != ROW_SHA256]
+def _changed_rows(file: h5py.File, columns: Sequence[str], digests: np.ndarray) -> Iterator[int]:
+    names = [name for name in columns if name != ROW_SHA256]
     for row, digest in enumerate(digests):
         try:
             actual = row_sha256({name: file[name][row] for name in names})
-        except OSError:  # a chunk that contradicts its checksum
+        except Exception:  # a chunk that contradicts its checksum, or that HDF5 does not find
             actual = b""
         if actual != digest.tobytes():
             yield row

@@ -96,3 +96,14 @@ def test_other_and_missing_files_are_refused_with_the_fix(tmp_path, content):
         read_header(path)
     with pytest.raises(MissingInputError, match="Fix: snakemake -- "):
         read_header(tmp_path / "none.safetensors")
+
+
+def test_a_changed_digest_of_the_weights_is_noticed_although_the_weights_are_intact(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_checkpoint(path, header(), {"a": np.ones(3, np.float32)})
+    digest = read_header(path).weights_sha256.encode()
+
+    path.write_bytes(path.read_bytes().replace(digest, digest[::-1]))
+
+    with pytest.raises(IntegrityError, match="the file was changed after it was written"):
+        read_checkpoint(path)

@@ -161,7 +161,7 @@ def test_the_header_says_what_a_store_was_made_from(tmp_path, write_tile_store):
     with Store(path, TILES) as store:
         marks = store.provenance.marks
 
-    assert (header["format"], bool(header["complete"])) == ("cellvit-tiles", True)
+    assert (header["format"], bool(header["complete"])) == (b"cellvit-tiles", True)
     assert json.loads(header["provenance"])["made_from"] == {"images": "1" * 64}
     assert marks == ("simulated data",)
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -153,7 +154,14 @@ def test_random_weights_depend_on_the_seed_alone_and_leave_the_global_generator_
         pytest.param(
             "model.pth", nn.Linear(2, 2), "other Python objects, which are never loaded", id="pickle_with_code"
         ),
-        pytest.param("model.pth", {"a": torch.eye(2).to_sparse()}, "dense tensors of real numbers, .*: a", id="sparse"),
+        pytest.param(
+            "model.pth", {"a": torch.eye(2).to_sparse()}, "dense tensors of finite real numbers, .*: a", id="sparse"
+        ),
+        pytest.param(
+            "model.pth", {"a": torch.tensor([1.0, float("nan")])}, "finite real numbers, .*: a", id="not_a_number"
+        ),
+        pytest.param("model.pth", {"a": torch.zeros(1).to(torch.float8_e4m3fn)}, "real numbers", id="eight_bits"),
+        pytest.param("model.pth", {0: torch.zeros(1)}, "tensors by name", id="numbers_as_names"),
         pytest.param("model.pth", {"a": torch.zeros(1, dtype=torch.complex64)}, "real numbers", id="complex"),
         pytest.param("model.pth", {"a": torch.zeros(1, device="meta")}, "dense tensors", id="meta"),
         pytest.param("model.pth", {"state_dict": {"a": torch.zeros(1)}}, "save_file", id="wrapped_state_dict"),
@@ -167,6 +175,23 @@ def test_a_file_without_weights_by_name_is_refused(tmp_path: Path, name: str, co
         load_model(local(file))
     assert "weights_only" not in str(caught.value)
     assert "Fix: " in str(caught.value)
+
+
+def test_a_program_in_place_of_weights_is_refused_without_the_hint_to_run_it(tmp_path: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):  # TorchScript is deprecated, and old files exist
+        torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "model.pth")
+
+    with pytest.raises(ContractError, match=r"it is a program \(TorchScript\)") as caught:
+        load_model(local(tmp_path / "model.pth"))
+    assert "weights_only" not in str(caught.value)
+
+
+def test_whole_numbers_in_place_of_weights_are_refused(tmp_path: Path) -> None:
+    weights = load_model(local("random")).model.state_dict()
+    torch.save({name: values.to(torch.int8) for name, values in weights.items()}, tmp_path / "model.pth")
+
+    with pytest.raises(ContractError, match=r"63 of another type: cls_token torch\.int8 instead of torch\.float32"):
+        load_model(local(tmp_path / "model.pth"))
 
 
 @pytest.mark.parametrize(

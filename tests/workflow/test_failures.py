@@ -35,6 +35,8 @@ def test_the_exit_code_names_the_kind_of_the_error(error: CellvitError, code: in
         (errno.EROFS, 7, "reading only"),
         (errno.EACCES, 7, "permissions"),
         (errno.ENOENT, 3, "correct the name"),
+        (errno.EEXIST, 3, "where a folder is expected"),
+        (errno.ENAMETOOLONG, 3, "shorter names"),
         (errno.EIO, 8, "the disk cannot be read"),
     ],
 )
@@ -72,7 +74,7 @@ def test_a_command_shows_a_traceback_with_debug_alone(tmp_path: Path, options: l
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 3
-    assert done.stderr.endswith("dataset.yaml: the file does not exist.\n")
+    assert done.stderr.endswith("dataset.yaml: the file does not exist. Fix: name a text file.\n")
     assert ("Traceback" in done.stderr) == bool(options)
 
 

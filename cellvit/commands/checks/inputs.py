@@ -110,7 +110,8 @@ def _package_weights(encoder: EncoderSettings) -> Check:
 
 
 def _local_weights(path: Path, name: str = "") -> Check:
-    from cellvit.models.weights import tensor_names, weights_file
+    from cellvit.models.weights import weights_file
+    from cellvit.models.weights_file import tensor_names
 
     try:
         file = weights_file(path)

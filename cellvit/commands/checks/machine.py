@@ -8,12 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import yaml
-
 from cellvit.commands.checks.check import Check
 from cellvit.config.encoders import FeaturesSettings
 from cellvit.config.settings import Settings
+from cellvit.config.strict import read_settings_file
+from cellvit.data import npy
 from cellvit.data.own_data import is_own_data, read_own_data
 from cellvit.data.pannuke import fold_files
 from cellvit.errors import CellvitError, SettingsError
@@ -170,7 +169,11 @@ def check_slurm(_: Settings) -> Check:
         return Check(
             "slurm", "note", f"sinfo names no partition that is up: {(done.stderr or done.stdout).strip()[:200]}"
         )
-    wanted = _partitions_of_profile()
+    try:
+        wanted = _partitions_of_profile()
+    except (CellvitError, AttributeError, TypeError) as error:
+        message = str(error).splitlines()[0]
+        return Check("slurm", "fault", f"profiles/slurm/config.yaml cannot be read: {message}", "correct that file")
     if missing := sorted(wanted - up):
         return Check(
             "slurm",
@@ -185,7 +188,7 @@ def _partitions_of_profile() -> set[str]:
     profile = Path("profiles/slurm/config.yaml")
     if not profile.is_file():
         return set()
-    fields = yaml.safe_load(profile.read_text(encoding="utf-8"))
+    fields = read_settings_file(profile)
     resources = [fields.get("default-resources", {}), *fields.get("set-resources", {}).values()]
     return {entry["slurm_partition"] for entry in resources if "slurm_partition" in entry}
 
@@ -208,8 +211,10 @@ def fold_tiles(settings: Settings, fold: int) -> int:
     root = Path(settings.data.root or "")
     if is_own_data(root):
         return _own_tiles(root) // len(settings.data.folds)
-    path = fold_files(root, fold).types
-    return len(np.load(path, allow_pickle=False)) if path.is_file() else _FOLD_TILES.get(fold, _FOLD_TILES[1])
+    try:
+        return len(npy.open_array(fold_files(root, fold).types))
+    except (CellvitError, TypeError):  # missing, damaged or a single name: reported by another check
+        return _FOLD_TILES.get(fold, _FOLD_TILES[1])
 
 
 def _own_tiles(root: Path) -> int:

@@ -58,7 +58,9 @@ def _unpacked(content: bytes, path: Path, *, is_inner: bool = False) -> Iterator
             if not rois and len(inner) == 1 and not is_inner:
                 yield from _unpacked(_member(archive, inner[0], path), path, is_inner=True)
             elif not rois:
-                raise ContractError(f"{path}: expected ROIs (.roi) in the zip, found none in {len(members)} files.")
+                raise ContractError(
+                    f"{path}: expected ROIs (.roi) in the zip, found none in {len(members)} files. Fix: save them again (ROI Manager > More > Save)."
+                )
             for one in rois:
                 yield one.filename, _member(archive, one, path)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError, ValueError, OSError) as error:

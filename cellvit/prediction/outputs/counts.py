@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from cellvit.formats.calibration import CountBound
+from cellvit.formats.cells import safe_cell
 from cellvit.formats.prediction import ClassCount, SlideRun
-from cellvit.formats.tables import safe_cell
 from cellvit.prediction.outputs.files import writing_to
 from cellvit.prediction.outputs.measured import licence_word
 

@@ -14,10 +14,10 @@ from typing import Any, Final
 import pandas as pd
 
 from cellvit.errors import IntegrityError, MissingInputError
+from cellvit.formats.cells import cell_text
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import read_document
 from cellvit.formats.prediction import ANNDATA, RUN, TABLE, SlideRun
-from cellvit.formats.tables import cell_text
 from cellvit.prediction.outputs.files import writing_to
 from cellvit.prediction.outputs.geojson import description_of
 from cellvit.prediction.outputs.measured import columns_of

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from cellvit.errors import CellvitError
+from cellvit.formats.cells import safe_cell
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import read_document
 from cellvit.formats.page import write_page
 from cellvit.formats.prediction import OVERLAY, RUN, ClassCount, SlideRun
 from cellvit.formats.provenance import Provenance
-from cellvit.formats.tables import safe_cell
 from cellvit.prediction.outputs.files import writing_to
 from cellvit.prediction.outputs.measured import licence_word
 from cellvit.prediction.outputs.shown import without_legend

@@ -40,7 +40,7 @@ def without_legend(path: Path, longest_px: int) -> Shown | None:
             size = sheet.text.get(IMAGE_SIZE, "") if isinstance(sheet, PngImageFile) else ""
             width, height = map(int, size.split()) if size else sheet.size
             return jpeg(sheet.convert("RGB").crop((0, 0, width, height)), longest_px)
-    except (OSError, ValueError):
+    except Exception:  # Pillow raises nearly anything for a damaged file
         return None
 
 

@@ -11,8 +11,8 @@ from typing import IO, Any, Final, Literal, Protocol
 import pandas as pd
 
 from cellvit.errors import MissingInputError
+from cellvit.formats.cells import safe_cell
 from cellvit.formats.prediction import SlideRun
-from cellvit.formats.tables import safe_cell
 from cellvit.prediction.outputs.files import writing_to
 from cellvit.prediction.outputs.geojson import description_of
 from cellvit.prediction.outputs.measured import columns_of

@@ -1,0 +1,113 @@
+"""Files of weights: tensors by name, and nothing else; whatever else lies under the name is refused by what it is."""
+
+import pickle
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from cellvit.errors import ContractError
+
+_SAVE_TENSORS: Final = "Fix: save model.state_dict() alone, preferably with safetensors.torch.save_file"
+
+_START: Final = 64
+"""Bytes from which a file that is no weights is recognised."""
+
+_NO_WEIGHTS: Final = {
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself",
+    b"<": "a web page",
+    b'{"error': "an error message of a web server",
+}
+"""What stands in place of weights, by the first bytes in lower case."""
+
+_FLOATS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of weights; those of 8 bits need factors that a file of tensors alone does not have."""
+
+_SHOWN: Final = 5
+"""Names that an error message lists at most."""
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """Dense tensors of finite real numbers by name; no code in the file is executed.
+
+    Raises:
+        ContractError: The file holds anything else.
+    """
+    check_weights_file(file)
+    try:
+        weights: Any = (
+            load_file(file)
+            if file.suffix == ".safetensors"
+            else torch.load(file, map_location="cpu", weights_only=True)
+        )
+    except pickle.UnpicklingError as error:  # torch's message advises to execute the file
+        raise ContractError(
+            f"encoder.weights: {file}: expected tensors alone, found a damaged file, or one with other Python objects, which "
+            f"are never loaded. {_SAVE_TENSORS}"
+        ) from error
+    except Exception as error:  # readers of damaged files raise nearly anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "weights_only" in reason:  # torch advises to execute the file
+            reason = "it is a program (TorchScript)"
+        raise ContractError(
+            f"encoder.weights: {file}: expected tensors by name, but the file cannot be read as weights: {reason}. "
+            "Fix: download or copy it again"
+        ) from error
+    named = isinstance(weights, dict) and all(isinstance(name, str) for name in weights)
+    if not named or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ContractError(
+            f"encoder.weights: {file} must contain a state dict (tensors by name), found {type(weights).__name__}. "
+            f"{_SAVE_TENSORS}"
+        )
+    if odd := [name for name, value in weights.items() if not _is_usual(value)]:
+        raise ContractError(
+            f"encoder.weights: {file}: expected dense tensors of finite real numbers, found others: {', '.join(odd[:_SHOWN])}. "
+            f"{_SAVE_TENSORS}"
+        )
+    return dict(weights)
+
+
+def _is_usual(value: Tensor) -> bool:
+    """True for a dense tensor of numbers that are all finite."""
+    is_dense = not (value.is_nested or value.is_meta or value.is_quantized) and value.layout == torch.strided
+    is_number = value.dtype in _FLOATS or not (value.is_floating_point() or value.is_complex())
+    return is_dense and is_number and bool(value.isfinite().all())
+
+
+def tensor_names(file: Path) -> tuple[str, ...]:
+    """Names of the tensors in a file of weights, of which safetensors are not read.
+
+    Raises:
+        ContractError: The file holds no weights.
+    """
+    if file.suffix != ".safetensors":
+        return tuple(read_weights(file))
+    check_weights_file(file)
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return tuple(opened.keys())
+    except (SafetensorError, OSError) as error:
+        raise ContractError(
+            f"encoder.weights: {file}: expected safetensors, but the file cannot be read: {error}. Fix: download it again"
+        ) from error
+
+
+def check_weights_file(file: Path) -> None:
+    """Refuse what a download leaves in place of weights: an empty file, a pointer of Git LFS, a web page.
+
+    Raises:
+        ContractError: The file is one of these.
+    """
+    with file.open("rb") as opened:
+        start = opened.read(_START).lstrip().lower()
+    found = next(
+        (what for sign, what in _NO_WEIGHTS.items() if start.startswith(sign)), "" if start else "an empty file"
+    )
+    if found:
+        raise ContractError(
+            f"encoder.weights: {file}: expected weights, found {found} ({file.stat().st_size} bytes). "
+            "Fix: download the file again, with a token of the hub if it needs one"
+        )
