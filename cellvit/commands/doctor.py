@@ -6,7 +6,8 @@ Example: cellvit doctor --configfile mine.yaml
 import argparse
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from cellvit.commands.checks.check import Check
@@ -38,12 +39,12 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         MissingInputError: A run would stop at one of them.
     """
-    logging.getLogger("cellvit").setLevel(logging.WARNING)  # the lines below say what the log would
     settings = given_settings(args)
-    checks = [check(settings) for check in _CHECKS]
-    sys.stdout.write("".join(f"{check}\n" for check in checks))
-    sys.stdout.flush()
-    estimate = "" if args.no_estimate else "".join(f"{line}\n" for line in duration_lines(settings))
+    with _quiet():
+        checks = [check(settings) for check in _CHECKS]
+        sys.stdout.write("".join(f"{check}\n" for check in checks))
+        sys.stdout.flush()
+        estimate = "" if args.no_estimate else "".join(f"{line}\n" for line in duration_lines(settings))
     faults = [check.topic for check in checks if check.state == "fault"]
     if faults:
         sys.stdout.write(estimate)
@@ -51,6 +52,18 @@ def run(args: argparse.Namespace) -> None:
             f"a run would stop because of: {', '.join(faults)}. Apply the fixes above and try again."
         )
     sys.stdout.write(f"ready: snakemake --cores all\n{estimate}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Log warnings only: the lines that are printed say what the log would."""
+    log = logging.getLogger("cellvit")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 _CHECKS: Final[tuple[Callable[[Settings], Check], ...]] = (

@@ -3,6 +3,7 @@
 import pickle
 from pathlib import Path
 from typing import Any, Final
+from zipfile import ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -37,6 +38,11 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         ContractError: The file holds anything else.
     """
     check_weights_file(file)
+    if _is_program(file):
+        raise ContractError(
+            f"encoder.weights: {file}: expected tensors by name, but it is a program (TorchScript), which is never executed. "
+            f"{_SAVE_TENSORS}"
+        )
     try:
         weights: Any = (
             load_file(file)
@@ -50,8 +56,6 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # readers of damaged files raise nearly anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if "weights_only" in reason:  # torch advises to execute the file
-            reason = "it is a program (TorchScript)"
         raise ContractError(
             f"encoder.weights: {file}: expected tensors by name, but the file cannot be read as weights: {reason}. "
             "Fix: download or copy it again"
@@ -68,6 +72,15 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             f"{_SAVE_TENSORS}"
         )
     return dict(weights)
+
+
+def _is_program(file: Path) -> bool:
+    """True for TorchScript, an archive that has a file of constants as no archive of tensors has (torch/serialization.py)."""
+    try:
+        with ZipFile(file) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except Exception:  # no archive, or a damaged one: its reader says so
+        return False
 
 
 def _is_usual(value: Tensor) -> bool:

@@ -1,5 +1,6 @@
 import errno
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -73,8 +74,11 @@ def test_a_start_that_is_missing_or_no_checkpoint_is_a_fault(doctor: Doctor, raw
 
 
 def test_a_run_that_can_start_is_ready(doctor: Doctor, raw: str) -> None:
+    before = logging.getLogger("cellvit").level
+
     code, printed = doctor(**{**SMALL, "data": {"root": raw}})
 
+    assert logging.getLogger("cellvit").level == before  # other commands of the same process log as before
     assert code == 0
     assert "fold 1: 1 tiles, fold 2: 2 tiles, fold 3: 3 tiles" in printed
     assert "untrained" in printed
