@@ -136,7 +136,7 @@ def test_fine_tuning_takes_tiles_and_features_from_the_cache_and_starts_from_the
     assert after["train_hovernet/split1_all"] == "computed"
     assert header.start is not None
     assert header.start.file == "hovernet_all.safetensors"
-    assert header.licence.startswith("weights trained on mine inherit CC BY-NC-SA 4.0")
+    assert header.licence.startswith("weights trained on mine inherit CC0-1.0")
 
 
 def test_both_runs_are_compared_on_tiles_that_trained_neither(tuned):
