@@ -1,4 +1,4 @@
-"""Command `demo`: run the whole workflow on simulated data, on a CPU, in minutes, and find the nuclei of a simulated slide.
+"""Command `demo`: run the workflow on simulated data, on a CPU in minutes, and predict a slide.
 
 Example: cellvit demo
 """

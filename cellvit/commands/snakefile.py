@@ -1,6 +1,8 @@
 """Command `snakefile`: print the path of the Snakefile that belongs to this installation.
 
-Example: snakemake --snakefile "$(cellvit snakefile)" --cores all --configfile mine.yaml
+Snakemake runs it so: snakemake --snakefile "$(cellvit snakefile)" --cores all --configfile mine.yaml
+
+Example: cellvit snakefile
 """
 
 import argparse

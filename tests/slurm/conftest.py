@@ -120,8 +120,8 @@ class Site:
         return found
 
     def wait_for(self, what: str, reached: Callable[[], object], head: subprocess.Popen[bytes], log: str) -> None:
-        """Look again until something is so; a head that ends before, or five minutes, fail the test with its log."""
-        for _ in range(600):
+        """Look again until something is so; a head that ends before, or ten minutes, fail the test with its log."""
+        for _ in range(1200):
             if reached():
                 return
             if head.poll() is not None:

@@ -67,7 +67,8 @@ def outlast(site, family):
 
 
 def test_every_step_but_the_small_ones_went_through_sbatch(finished):
-    done = Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", (finished.home / "run.log").read_text()))
+    first = min((finished.home / ".snakemake/log").iterdir())  # of Snakemake itself; its name begins with the time
+    done = Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", first.read_text()))
     submitted = Counter(job.rule for job in finished.jobs() if job.state == "COMPLETED")
 
     assert done == submitted + Counter({rule: done[rule] for rule in ON_THE_HEAD})

@@ -4,7 +4,6 @@ What is measured (`Speed`) scales with encoder, decoder and device. The rest sca
 tile, in the demo on two cores, beside the decoding on the same processor.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from cellvit.commands.checks.speed import Speed, measured_speed
 from cellvit.config.settings import Settings
 from cellvit.data.pannuke import fold_files
 from cellvit.errors import CellvitError
+from cellvit.systems import usable_processors
 from cellvit.taxonomy import SHARED_FAMILY
 from cellvit.workflow.ending import COLUMNS, duration
 from cellvit.workflow.gpu import allowed_gpus
@@ -83,7 +83,7 @@ def duration_lines(settings: Settings) -> list[str]:
         n_gpus = max(len(allowed_gpus()), 1) if speed.device != "cpu" else 0
     except (CellvitError, RuntimeError, MemoryError) as error:  # of torch: no memory for this encoder
         return [f"time:  could not be measured: {(str(error).splitlines() or [''])[0]}"[:COLUMNS]]
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_cores = usable_processors()
     parts = seconds_by_part(work_of(settings, speed), n_cores=n_cores, n_gpus=n_gpus)
     total = sum(parts.values())
     low, high = (_together(duration(total * share)) for share in _RANGE)
