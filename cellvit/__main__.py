@@ -22,7 +22,7 @@ _COLUMNS: Final = 100
 ORDER: Final = (
     *("demo", "doctor", "init_dataset", "show", "verify", "compare"),
     *("predict", "export", "corrections", "push"),
-    *("simulate_dataset", "simulate_slide", "settings"),
+    *("simulate_dataset", "simulate_slide", "settings", "snakefile"),
 )
 """Commands in the order in which a user needs them: check, own data, results, prediction; then what developers need."""
 
