@@ -103,7 +103,7 @@ def test_an_error_of_the_reader_ends_the_stream(encoder: Encoder, tiles_of: Tile
     tiles = tiles_of(3)
     tiles.close()
 
-    with pytest.raises(KeyError, match="object"):
+    with pytest.raises(IntegrityError, match="`image`"):
         list(extraction(encoder, tiles, batch_size=1).blocks(range(3)))
 
 
