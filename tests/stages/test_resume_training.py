@@ -205,7 +205,6 @@ def test_a_training_that_fails_leaves_the_old_outputs_in_place(hovernet: Trainin
     ("change", "cause"),
     [
         pytest.param({"settings": HEAD.model_copy(update={"seed": 1})}, "seed was 1 and is now 0", id="settings"),
-        pytest.param({"threads": 2}, "threads was 2 and is now 1", id="threads"),
         pytest.param({"code": "def456"}, "code was def456 and is now abc123", id="code"),
         pytest.param({}, "the state is damaged", id="damaged"),
     ],
