@@ -138,7 +138,7 @@ class NotAnnotated(Record):
 
     @classmethod
     def of(cls, annotated_share: Float64[np.ndarray, " n"]) -> Self:
-        """From the annotated share of each tile (`TileBatch.annotated_share`); nothing is missing where there is no tile.
+        """From the annotated share of each tile (`TileBatch.annotated_share`). Without tiles, the missing share is 0.
 
         Examples:
             >>> NotAnnotated.of(np.array([1.0, 0.75, 0.5, 0.0]))

@@ -15,14 +15,14 @@ from cellvit.errors import ContractError
 _SAVE_TENSORS: Final = "Fix: save model.state_dict() alone, preferably with safetensors.torch.save_file"
 
 _START: Final = 64
-"""Bytes from which a file that is no weights is recognised."""
+"""Number of first bytes that are compared with `_NO_WEIGHTS`."""
 
 _NO_WEIGHTS: Final = {
     b"version https://git-lfs": "a pointer of Git LFS, not the file itself",
     b"<": "a web page",
     b'{"error': "an error message of a web server",
 }
-"""What stands in place of weights, by the first bytes in lower case."""
+"""Kinds of files that failed downloads leave, by their first bytes in lower case."""
 
 _FLOATS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Types of weights; those of 8 bits need factors that a file of tensors alone does not have."""

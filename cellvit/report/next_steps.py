@@ -11,7 +11,7 @@ from cellvit.report.data import ReportData
 from cellvit.report.wording import counted, family_label
 
 _MOST_FIXES: Final = 4
-"""Fixes that are shown, those for most results first: more is no plan."""
+"""Number of fixes that are shown, beginning with those that concern most results (decision)."""
 
 _MOST_CAUSES: Final = 2
 """Results that are listed under a fix; the others are counted."""

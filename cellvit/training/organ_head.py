@@ -37,7 +37,7 @@ the validation tiles would get 0."""
 
 @dataclass(frozen=True, slots=True)
 class OrganTiles:
-    """CLS tokens of tiles, and the organ of each, as its place among the `n_organs` organs of the data set."""
+    """CLS tokens of tiles, and the organ of each tile: its index in the list of the `n_organs` organs of the data set."""
 
     cls: Float32[np.ndarray, "n dim"]
     organ: Int64[np.ndarray, " n"]

@@ -74,7 +74,7 @@ def failure_lines(failed: Sequence[tuple[str, Path | None]], *, n_done: int, n_s
 
 
 def error_in(log: Path | None) -> list[str]:
-    """The error that a log ends with, in its own words and at most five lines; empty if there is no log."""
+    """The error message at the end of a log, at most five lines; empty if there is no log."""
     try:
         text = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace") if log else ""
     except OSError:
