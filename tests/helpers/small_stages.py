@@ -1,7 +1,9 @@
 """Every step that computes, one after the other on a small case, as the graph runs them: python small_stages.py FOLDER THREADS."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cellvit.config.evaluation import IntegrityGates, WatershedSettings
 from cellvit.config.steps import (
@@ -39,43 +41,70 @@ DECODER = {
 }
 
 
+@dataclass(frozen=True)
+class Run:
+    """Where the files of a run lie, and how many threads its steps use."""
+
+    root: Path
+    threads: int
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """Arguments of every step of a split."""
+        return {"split": "1", "device": "cpu", "threads": self.threads}
+
+    def tiles(self, *folds: int) -> tuple[Path, ...]:
+        """Tile stores."""
+        return tuple(self.root / f"tiles/fold{fold}.h5" for fold in folds)
+
+    def features(self, *folds: int) -> tuple[Path, ...]:
+        """Feature stores."""
+        return tuple(self.root / f"features/fold{fold}.h5" for fold in folds)
+
+    def members(self, *folds: int) -> tuple[Path, ...]:
+        """Rows of the family of all organs."""
+        return tuple(self.root / f"families/all/fold{fold}.h5" for fold in folds)
+
+    def of_folds(self, *folds: int) -> dict[str, tuple[Path, ...]]:
+        """Inputs of a step that reads tiles and features of some folds."""
+        return {"tiles": self.tiles(*folds), "features": self.features(*folds)}
+
+
 def main(root: Path, threads: int) -> None:
     """Run the steps in `root`."""
+    run = Run(root, threads)
     for fold in FOLDS:
         _prepare(root, fold, threads)
-    tiles, features = ({fold: root / f"{kind}/fold{fold}.h5" for fold in FOLDS} for kind in ("tiles", "features"))
-    members = {fold: root / f"families/all/fold{fold}.h5" for fold in FOLDS}
-    for fold in FOLDS:
-        write_members(members[fold], fold=fold, organs=None, tiles=tiles[fold], features=features[fold])
+        ((members,), (tiles,), (features,)) = run.members(fold), run.tiles(fold), run.features(fold)
+        write_members(members, fold=fold, organs=None, tiles=tiles, features=features)
+    _train(run)
+    _evaluate(run)
 
-    def of(paths: dict[int, Path], *folds: int) -> tuple[Path, ...]:
-        return tuple(paths[fold] for fold in folds)
 
-    common = {"split": "1", "device": "cpu", "threads": threads}
-    trained = common | {"train_folds": (1,), "validate_folds": (2,)}
-    head, decoder = root / "organ_head.safetensors", root / "hovernet.safetensors"
+def _train(run: Run) -> None:
+    """OrganHead, decoder and its decoding."""
+    folds = {"train_folds": (1,), "validate_folds": (2,)}
     train_organ_head.run(
         train_organ_head.Arguments(
             settings=TrainOrganHeadSettings.model_validate(ORGAN_HEAD),
-            tiles=of(tiles, 1, 2),
-            features=of(features, 1, 2),
             checks=(),
-            checkpoint=head,
-            history=root / "organ_head.csv",
-            **trained,
+            checkpoint=run.root / "organ_head.safetensors",
+            history=run.root / "organ_head.csv",
+            **run.of_folds(1, 2),
+            **run.common | folds,
         )
     )
     train_hovernet.run(
         train_hovernet.Arguments(
             settings=TrainHovernetSettings.model_validate(DECODER),
             family="all",
-            members=of(members, 1, 2),
-            tiles=of(tiles, 1, 2),
-            features=of(features, 1, 2),
-            checkpoint=decoder,
-            history=root / "hovernet.csv",
-            maps=root / "maps.h5",
-            **trained | {"threads": 1},  # on a CPU, its weights depend on the number of threads (docs/reliability.md)
+            members=run.members(1, 2),
+            checkpoint=run.root / "hovernet.safetensors",
+            history=run.root / "hovernet.csv",
+            maps=run.root / "maps.h5",
+            **run.of_folds(1, 2),
+            # on a CPU, its weights depend on the number of threads (docs/reliability.md)
+            **run.common | folds | {"threads": 1},
         )
     )
     tune_watershed.run(
@@ -83,23 +112,26 @@ def main(root: Path, threads: int) -> None:
             settings=TuneWatershedSettings(watershed=WatershedSettings(method=("hv_flow",))),
             split="1",
             family="all",
-            checkpoint=decoder,
-            maps=(root / "maps.h5",),
-            members=of(members, 2),
-            tiles=of(tiles, 2),
-            watershed=root / "watershed.json",
-            threads=threads,
+            checkpoint=run.root / "hovernet.safetensors",
+            maps=(run.root / "maps.h5",),
+            members=run.members(2),
+            tiles=run.tiles(2),
+            watershed=run.root / "watershed.json",
+            threads=run.threads,
         )
     )
+
+
+def _evaluate(run: Run) -> None:
+    """OrganHead and decoder on the test fold."""
     evaluate_organ_head.run(
         evaluate_organ_head.Arguments(
             settings=EvaluateSettings(),
             test_folds=(3,),
-            organ_head=head,
-            tiles=of(tiles, 3),
-            features=of(features, 3),
-            evaluation=root / "organ_head.json",
-            **common,
+            organ_head=run.root / "organ_head.safetensors",
+            evaluation=run.root / "organ_head.json",
+            **run.of_folds(3),
+            **run.common,
         )
     )
     evaluate_family.run(
@@ -108,15 +140,14 @@ def main(root: Path, threads: int) -> None:
             family="all",
             train_folds=(1,),
             test_folds=(3,),
-            members=of(members, 1, 3),
-            tiles=of(tiles, 1, 3),
-            features=of(features, 1, 3),
-            checkpoint=decoder,
-            watershed=root / "watershed.json",
-            evaluation=root / "evaluation.json",
-            table=root / "evaluation_tiles.csv",
-            gallery=root / "gallery.json",
-            **common,
+            members=run.members(1, 3),
+            checkpoint=run.root / "hovernet.safetensors",
+            watershed=run.root / "watershed.json",
+            evaluation=run.root / "evaluation.json",
+            table=run.root / "evaluation_tiles.csv",
+            gallery=run.root / "gallery.json",
+            **run.of_folds(1, 3),
+            **run.common,
         )
     )
 
