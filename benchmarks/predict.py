@@ -25,7 +25,7 @@ import torch
 
 from cellvit.config.prediction import PredictionSettings
 from cellvit.formats.bundle import read_bundle
-from cellvit.inference.lanes import in_lanes, lanes_of
+from cellvit.inference.lanes import in_lanes, shared_out
 from cellvit.inference.parallel import WORTH_A_POOL, workers
 from cellvit.models.device import resolve_device
 from cellvit.prediction.merging import Work, merge_chunks
@@ -56,8 +56,7 @@ def main() -> None:
     parser.add_argument("--bare-seconds", type=float, default=BARE_S)
     args = parser.parse_args()
     device = resolve_device(args.device)
-    lanes = lanes_of(device, args.threads)
-    torch.set_num_threads(max(1, args.threads // lanes))
+    lanes = shared_out(device, args.threads)
     ensemble = load_ensemble([read_bundle(args.model)], device)
     decoders = ensemble.decoders(families_of(ensemble, args.organ), average_views=False)
     predictor = TilePredictor(ensemble, decoders)

@@ -139,6 +139,13 @@ class TrainingSettings(Section):
         "and on a CPU; fastest: as auto, and bfloat16 on a CPU that computes in it (lscpu names avx512_bf16 or amx_bf16), which saves up to "
         "half of the time; bfloat16 on any other CPU takes three times as long as float32",
     )
+    cpu_threads: PositiveInt = Field(
+        default=4,
+        le=256,
+        description="threads of torch in a training on a CPU, without effect on a GPU. It is a setting because more threads add "
+        "numbers in another order, and a run must not depend on the cores of its machine; the step then has as many cores by "
+        "--set-threads train_hovernet=4",
+    )
     max_norm: PositiveFloat = Field(default=1.0, description="gradients are clipped to this norm")
     ema: float = Field(
         default=0.999,

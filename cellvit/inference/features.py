@@ -21,6 +21,7 @@ from cellvit.data.views import View, seen, views_of
 from cellvit.errors import IntegrityError
 from cellvit.formats.features import FeatureBatch
 from cellvit.formats.hdf5 import Rows
+from cellvit.inference.lanes import in_lanes, shared_out
 from cellvit.inference.passes import Passes, block_size
 from cellvit.inference.progress import reported
 from cellvit.inference.transfer import Landing, Transfer
@@ -43,9 +44,14 @@ class _Launched(NamedTuple):
 
 
 class Extraction:
-    """Features of one tile store by the given settings."""
+    """Features of one tile store by the given settings.
 
-    def __init__(self, encoder: Encoder, tiles: Rows, features: FeaturesSettings) -> None:
+    Args:
+        threads: Threads of the processor that compute; on a CPU, each computes a block of its own.
+    """
+
+    def __init__(self, encoder: Encoder, tiles: Rows, features: FeaturesSettings, *, threads: int = 1) -> None:
+        self._lanes = shared_out(encoder.device, threads)
         self._encoder, self._tiles, self._settings = encoder, tiles, features
         self._views = views_of(features)
         given = None if features.batch_size == "auto" else features.batch_size
@@ -73,9 +79,12 @@ class Extraction:
     def _landed(self, plan: Sequence[RowNumbers]) -> Iterator[FeatureBatch]:
         """Features of each block; one block is computed while the one before it is copied to the host."""
         waiting: deque[_Launched] = deque()
-        with closing(read_ahead(self._read, plan)) as blocks:
-            for block in blocks:
-                waiting.append(self._launched(block))
+        with (
+            closing(read_ahead(self._read, plan)) as blocks,
+            closing(in_lanes(self._launched, blocks, self._lanes)) as launched,
+        ):
+            for _, block in launched:
+                waiting.append(block)
                 if len(waiting) > self._transfer.pinned:
                     yield self._arrived(waiting.popleft())
             while waiting:

@@ -1,4 +1,8 @@
-"""Several batches at a time on the cores of a CPU: two batches on a core each take less time than one after the other on two."""
+"""Several batches at a time on the cores of a CPU, each computed by one thread.
+
+Two batches on a core each take less time than one after the other on two, and the results do not depend on the number of cores:
+threads that share a batch add numbers in another order.
+"""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -7,15 +11,20 @@ from typing import Final, TypeVar
 
 import torch
 
-MOST_LANES: Final = 4
-"""Batches at a time at most (decision): each holds its activations in memory; further cores share in the work of a batch."""
+MOST_LANES: Final = 8
+"""Batches at a time at most (decision): each holds its activations in memory."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def lanes_of(device: torch.device, threads: int) -> int:
-    """Number of batches that are computed at a time, each by ``threads // lanes`` threads of torch; 1 unless on a CPU."""
+def shared_out(device: torch.device, threads: int) -> int:
+    """Give the threads to batches: on a CPU one to each of several batches; else all of them to torch, for one batch.
+
+    Returns:
+        Number of batches that are to be computed at a time.
+    """
+    torch.set_num_threads(1 if device.type == "cpu" else threads)
     return min(max(threads, 1), MOST_LANES) if device.type == "cpu" else 1
 
 

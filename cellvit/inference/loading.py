@@ -11,25 +11,34 @@ from torch import nn
 from cellvit.errors import ContractError
 from cellvit.formats.checkpoints import CheckpointHeader, read_checkpoint
 from cellvit.formats.digests import remake
+from cellvit.inference.lanes import shared_out
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[AnyModule]):
-    """A trained model, ready to predict (in evaluation mode, on `device`)."""
+    """A trained model, ready to predict (in evaluation mode, on `device`).
+
+    Attributes:
+        lanes: Batches that it computes at a time (`cellvit.inference.lanes`).
+    """
 
     module: AnyModule
     header: CheckpointHeader
     device: torch.device
+    lanes: int = 1
 
 
-def load_module(path: Path, kind: str, build: Callable[..., AnyModule], device: torch.device) -> Loaded[AnyModule]:
+def load_module(
+    path: Path, kind: str, build: Callable[..., AnyModule], device: torch.device, *, threads: int = 1
+) -> Loaded[AnyModule]:
     """The model of a checkpoint, with all its weights.
 
     Args:
         kind: Kind of model that the checkpoint must hold.
         build: Makes the module from the header's architecture.
+        threads: Threads of the processor that compute.
 
     Raises:
         MissingInputError: The file does not exist.
@@ -46,4 +55,4 @@ def load_module(path: Path, kind: str, build: Callable[..., AnyModule], device: 
         raise ContractError(
             f"{path}: the weights do not fit the architecture in the header ({error}). Fix: {remake(path)}"
         ) from error
-    return Loaded(module.to(device).eval(), header, device)
+    return Loaded(module.to(device).eval(), header, device, shared_out(device, threads))

@@ -12,7 +12,7 @@ from cellvit.formats.family import FamilyData
 from cellvit.formats.hdf5 import ROW_SHA256
 from cellvit.formats.maps import MAPS, append_maps
 from cellvit.formats.writing import writing
-from cellvit.inference.maps import PREDICTED_TILES, load_decoder, predict_maps
+from cellvit.inference.maps import load_decoder, predict_maps
 
 
 def store_maps(
@@ -22,11 +22,13 @@ def store_maps(
     rows: Int[np.ndarray, " r"],
     *,
     device: torch.device,
+    threads: int = 1,
     average_views: bool = False,
 ) -> None:
     """Write the maps of the tiles at `rows`; none if the checkpoint holds no decoder.
 
     Args:
+        threads: Threads of the processor that compute.
         average_views: As of `cellvit.inference.maps.predict_maps`.
     """
     absent = read_header(checkpoint).status == "absent"
@@ -34,14 +36,16 @@ def store_maps(
     with writing(path, MAPS, len(rows), {}, provenance_of(path, [checkpoint], {})) as writer:
         if not len(rows):
             return
-        decoder = load_decoder(checkpoint, device)
+        decoder = load_decoder(checkpoint, device, threads=threads)
         batches = predict_maps(decoder, data.features, data.tiles, rows, average_views=average_views)
-        for start, batch in zip(range(0, len(rows), PREDICTED_TILES), batches, strict=True):
+        end = 0
+        for batch in batches:
+            start, end = end, end + len(batch)
             append_maps(
                 writer,
                 np_prob=batch.np_prob.astype(np.float16),
                 hv=batch.hv.astype(np.float16),
                 nt_class=batch.most_probable_class,
                 averaged=average_views,
-                tile_sha256=data.tiles.read(ROW_SHA256, rows[start : start + len(batch)]),
+                tile_sha256=data.tiles.read(ROW_SHA256, rows[start:end]),
             )

@@ -1,7 +1,8 @@
 """Trained decoder: checkpoint -> module, features and images -> maps."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float16, Int
 
-from cellvit.data.batches import RowNumbers, decoder_batches, read_ahead, sequential_rows
+from cellvit.data.batches import DecoderBatch, RowNumbers, decoder_batches, read_ahead, sequential_rows
 from cellvit.data.views import apply_view
 from cellvit.errors import StaleFileError
 from cellvit.formats.dataset import check_model_fits
@@ -18,6 +19,7 @@ from cellvit.formats.features import read_tokens
 from cellvit.formats.hdf5 import Rows
 from cellvit.formats.tiles import TileBatch
 from cellvit.inference.blocks import block_positions, check_same_encoder
+from cellvit.inference.lanes import in_lanes
 from cellvit.inference.loading import Loaded, load_module
 from cellvit.inference.pixel_maps import PixelMaps, mean_of, pixel_maps, turned_back
 from cellvit.inference.predictions import MapBatch
@@ -26,13 +28,23 @@ from cellvit.inference.tensors import TensorBatch, on_device, sent
 from cellvit.models.device import autocast
 from cellvit.models.hovernet import HoverMaps, HoVerNetDecoder
 
-PREDICTED_TILES: Final = 16
-"""Tiles per forward pass: about 1 GB of activations at the default widths, in float32."""
+_TILES_ON_GPU: Final = 16
+_TILES_ON_CPU: Final = 4
+"""Tiles of a forward pass: each takes about 60 MB at the default widths, in float32. On a CPU, several passes run at a time."""
 
 
-def load_decoder(path: Path, device: torch.device) -> Loaded[HoVerNetDecoder]:
+_OtherTokens = Mapping[int, Float16[np.ndarray, "b blocks g g dim"]]
+"""Tokens of the tiles of a batch in other flips and rotations, by geometry."""
+
+
+def load_decoder(path: Path, device: torch.device, *, threads: int = 1) -> Loaded[HoVerNetDecoder]:
     """The decoder of a checkpoint; raises as `load_module`."""
-    return load_module(path, "hovernet", HoVerNetDecoder, device)
+    return load_module(path, "hovernet", HoVerNetDecoder, device, threads=threads)
+
+
+def tiles_per_pass(device: torch.device) -> int:
+    """Tiles of a forward pass of a decoder."""
+    return _TILES_ON_CPU if device.type == "cpu" else _TILES_ON_GPU
 
 
 class Predicted(NamedTuple):
@@ -54,7 +66,7 @@ def predict_maps(
     rows: Int[np.ndarray, " r"],
     *,
     average_views: bool = False,
-    batch_size: int = PREDICTED_TILES,
+    batch_size: int | None = None,
 ) -> Iterator[MapBatch]:
     """Yield the maps of the tiles at `rows`, in order, as they are computed, with the memory of a few batches.
 
@@ -63,6 +75,7 @@ def predict_maps(
     Args:
         average_views: Show the decoder each tile in every stored flip and rotation, turn the maps back and average them.
             Views in other colours are not among them: they stand for other laboratories, not for the tile.
+        batch_size: Tiles of a forward pass; None chooses by the device, never by the number of cores.
 
     Raises:
         StaleFileError: The tiles have other classes or another resolution than those that trained the decoder; the features
@@ -82,14 +95,15 @@ def predict_on_device(
     rows: Int[np.ndarray, " r"],
     *,
     average_views: bool = False,
-    batch_size: int = PREDICTED_TILES,
+    batch_size: int | None = None,
 ) -> Iterator[Predicted]:
     """As `predict_maps`, with the maps left where they are computed."""
     header = decoder.header
     check_model_fits(f"the decoder of {header.family}, split {header.split}", header.dataset, tiles.path, tiles.dataset)
     check_same_encoder(features, header.encoder)
     blocks = block_positions(features, header.encoder["blocks"])
-    plan, others = sequential_rows(rows, batch_size), _other_views(features) if average_views else {}
+    plan = sequential_rows(rows, batch_size or tiles_per_pass(decoder.device))
+    others = _other_views(features) if average_views else {}
 
     def read(item: tuple[RowNumbers, int]) -> Float16[np.ndarray, "b blocks g g dim"]:
         return read_tokens(features, item[0], view=item[1], blocks=blocks)
@@ -98,10 +112,17 @@ def predict_on_device(
         closing(decoder_batches(features, tiles, plan, blocks=blocks)) as batches,
         closing(read_ahead(read, ((rows, place) for rows in plan for place in others))) as tokens,
     ):
-        for batch in batches:
-            tensors = on_device(batch, decoder.device)
-            of_views = zip(others.values(), islice(tokens, len(others)), strict=True)
-            yield Predicted(batch.tiles, tensors, mean_of(_of_each_view(decoder, tensors, of_views)))
+        seen = ((batch, dict(zip(others.values(), islice(tokens, len(others)), strict=True))) for batch in batches)
+        with closing(in_lanes(partial(_predicted, decoder), seen, decoder.lanes)) as predicted:
+            for _, found in predicted:
+                yield found
+
+
+def _predicted(decoder: Loaded[HoVerNetDecoder], seen: tuple[DecoderBatch, _OtherTokens]) -> Predicted:
+    """Maps of a batch, averaged over its identity view and the tokens of other views, by geometry."""
+    batch, others = seen
+    tensors = on_device(batch, decoder.device)
+    return Predicted(batch.tiles, tensors, mean_of(_of_each_view(decoder, tensors, others)))
 
 
 def _other_views(features: Rows) -> dict[int, int]:
@@ -124,12 +145,12 @@ def _other_views(features: Rows) -> dict[int, int]:
 def _of_each_view(
     decoder: Loaded[HoVerNetDecoder],
     tensors: TensorBatch,
-    others: Iterable[tuple[int, Float16[np.ndarray, "b blocks g g dim"]]],
+    others: _OtherTokens,
 ) -> Iterator[PixelMaps]:
     """Maps of the tiles as they are, then those of the tiles in each other geometry and its tokens, turned back."""
     yield pixel_maps(forward(decoder.module, tensors))
     pixels = tensors.image.permute(0, 2, 3, 1)  # channels last, as the decoder is given them
-    for geometry, tokens in others:
+    for geometry, tokens in others.items():
         image = apply_view(pixels, geometry, axes=(1, 2)).contiguous().permute(0, 3, 1, 2)
         seen = tensors._replace(tokens=sent(torch.from_numpy(tokens), decoder.device), image=image)
         yield turned_back(pixel_maps(forward(decoder.module, seen)), geometry)

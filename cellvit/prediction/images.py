@@ -13,7 +13,7 @@ import torch
 from cellvit.config.settings import Device
 from cellvit.errors import CellvitError
 from cellvit.formats.bundle import Bundle
-from cellvit.inference.lanes import lanes_of
+from cellvit.inference.lanes import shared_out
 from cellvit.inference.parallel import WORTH_A_POOL, workers
 from cellvit.models.device import resolve_device
 from cellvit.prediction.models import Ensemble, check_together, load_ensemble
@@ -46,13 +46,12 @@ class Prediction:
     @cached_property
     def ensemble(self) -> Ensemble:
         """The models, loaded when the first image needs them."""
-        torch.set_num_threads(max(1, self.threads // self.lanes))
         return load_ensemble(self.bundles, resolve_device(self.device), encoder_weights=self.encoder_weights)
 
-    @property
+    @cached_property
     def lanes(self) -> int:
         """Batches that are predicted at a time."""
-        return lanes_of(resolve_device(self.device), self.threads)
+        return shared_out(resolve_device(self.device), self.threads)
 
     def images(self, requests: Sequence[Request], folder_of: Callable[[Request], Path]) -> dict[str, str]:
         """Predict every image that is not finished, and return what is wrong with those that failed, by their path.

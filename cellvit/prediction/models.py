@@ -20,7 +20,7 @@ from cellvit.formats.digests import sha256_of
 from cellvit.formats.novelty import Novelty, read_novelty
 from cellvit.hover.decode import Watershed, watershed_of_method
 from cellvit.inference.loading import Loaded
-from cellvit.inference.maps import PREDICTED_TILES, load_decoder
+from cellvit.inference.maps import load_decoder, tiles_per_pass
 from cellvit.inference.organs import load_organ_head
 from cellvit.inference.passes import Passes
 from cellvit.inference.pixel_maps import PixelMaps, mean_of, pixel_maps, turned_back
@@ -118,9 +118,9 @@ class ReadyDecoder:
 
     def maps(self, tokens: Float16[Tensor, "b blocks g g dim"], image: UInt8[Tensor, "b 3 256 256"]) -> PixelMaps:
         """Maps of tiles, a few at a time, so that the activations stay small."""
-        module = self.loaded.module
+        module, size = self.loaded.module, tiles_per_pass(self.loaded.device)
         parts = []
-        for own, pixels in zip(tokens.split(PREDICTED_TILES), image.split(PREDICTED_TILES), strict=True):
+        for own, pixels in zip(tokens.split(size), image.split(size), strict=True):
             with autocast(image.device):
                 raw = module(own[:, list(self.positions)], pixels if module.reads_image else None)
             parts.append(pixel_maps(raw))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 
 from cellvit.evaluation.systems import check_belongs
 from cellvit.formats.checkpoints import read_header
@@ -36,10 +35,9 @@ class Arguments:
 
 def run(arguments: Arguments) -> None:
     """Write the maps; none without a decoder or without validation tiles."""
-    torch.set_num_threads(arguments.threads)
     check_paired(members=arguments.members, tiles=arguments.tiles, features=arguments.features)
     checkpoint, device = arguments.checkpoint, resolve_device(arguments.device)
     check_belongs(checkpoint, read_header(checkpoint), arguments.split, arguments.family)
     with open_family(arguments.members, arguments.tiles, arguments.features) as data:
         rows = np.arange(len(data.tiles))
-        store_maps(arguments.maps, checkpoint, data, rows, device=device, average_views=True)
+        store_maps(arguments.maps, checkpoint, data, rows, device=device, threads=arguments.threads, average_views=True)

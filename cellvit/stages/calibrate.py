@@ -168,7 +168,7 @@ def _found(arguments: Arguments, decoder: Decoder, data: FamilyData, rows: RowNu
     names = {name: data.tiles.names(name, rows) for name in ("tile_id", "patient")}
     found: tuple[TileFindings, ...] = ()
     if len(rows):
-        loaded = load_decoder(decoder.path, resolve_device(arguments.device))
+        loaded = load_decoder(decoder.path, resolve_device(arguments.device), threads=arguments.threads)
         averages = decoder.choice.average_views
         maps = predict_maps(loaded, data.features, data.tiles, rows, average_views=averages)
         batches = reported(maps, f"decoded family={decoder.header.family}", len(rows))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import numpy as np
-import torch
 
 from cellvit.config.base import flattened
 from cellvit.config.encoders import FeaturesSettings
@@ -55,7 +54,6 @@ def run(arguments: Arguments) -> None:
         IntegrityError: A check failed; no file is written.
     """
     settings = arguments.settings
-    torch.set_num_threads(arguments.threads)
     with open_tiles(arguments.tiles) as tiles, open_features(arguments.features) as features:
         _check_origin(features, tiles, settings)
         encoder = load_encoder(settings.encoder, settings.features, resolve_device(arguments.device))

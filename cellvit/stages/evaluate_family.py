@@ -81,14 +81,14 @@ class _Test:
 
     def maps(self, decoder: Decoder, rows: np.ndarray, what: str) -> Iterator[MapBatch]:
         """Maps of the tiles at `rows`."""
-        loaded = load_decoder(decoder.path, resolve_device(self.arguments.device))
+        loaded = load_decoder(decoder.path, resolve_device(self.arguments.device), threads=self.arguments.threads)
         averages = decoder.choice.average_views
         maps = predict_maps(loaded, self.data.features, self.data.tiles, rows, average_views=averages)
         yield from reported(maps, what, len(rows))
 
     def sums(self, decoder: Decoder, rows: np.ndarray, what: str) -> MapSums:
         """Sums of the maps of the tiles at `rows`."""
-        loaded = load_decoder(decoder.path, resolve_device(self.arguments.device))
+        loaded = load_decoder(decoder.path, resolve_device(self.arguments.device), threads=self.arguments.threads)
         averages = decoder.choice.average_views
         sums = predicted_sums(loaded, self.data.features, self.data.tiles, rows, average_views=averages)
         none = MapSums.empty(self.data.tiles.dataset.n_classes)

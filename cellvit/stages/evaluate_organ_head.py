@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
-
 from cellvit.config.steps import EvaluateSettings
 from cellvit.evaluation.routing import organ_confusion, organ_recall, organ_values
 from cellvit.evaluation.systems import read_unseen, shown
@@ -42,7 +40,6 @@ class Arguments:
 
 def run(arguments: Arguments) -> None:
     """Write the values; without OrganHead or test tiles a document that says why there are none."""
-    torch.set_num_threads(arguments.threads)
     check_paired(test_folds=arguments.test_folds, tiles=arguments.tiles, features=arguments.features)
     header = read_unseen(arguments.organ_head, split=arguments.split, family="", test_folds=arguments.test_folds)
     with open_folds(arguments.tiles, arguments.features) as data:
@@ -66,7 +63,7 @@ def run(arguments: Arguments) -> None:
 
 
 def _evaluated(arguments: Arguments, data: FoldData, evaluation: OrganHeadEvaluation) -> OrganHeadEvaluation:
-    head = load_organ_head(arguments.organ_head, resolve_device(arguments.device))
+    head = load_organ_head(arguments.organ_head, resolve_device(arguments.device), threads=arguments.threads)
     probabilities = predict_organs(head, data.features, data.rows)
     organs, patients = data.tiles.names("organ"), data.tiles.names("patient")
     unseen = Counter(organ for organ in organs if organ not in head.header.trained_organs)

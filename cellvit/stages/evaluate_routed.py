@@ -218,7 +218,7 @@ def _evaluated(  # five arguments: what is evaluated, and where its values go
 
 def _probabilities(arguments: Arguments, data: FoldData) -> Float64[np.ndarray, "n k"]:
     """Probability of every organ for every test tile."""
-    head = load_organ_head(arguments.organ_head, resolve_device(arguments.device))
+    head = load_organ_head(arguments.organ_head, resolve_device(arguments.device), threads=arguments.threads)
     blocks = [predict_organs(head, data.features, rows) for rows in data.features.blocks(_CLS_BLOCK)]
     return in_organ_order(np.concatenate(blocks), head.header.organs, names=data.tiles.dataset.organs)
 
@@ -242,7 +242,7 @@ def _routed(
             rows = [row for row, tile in enumerate(tile_ids) if routes.decoder[row] == family and tile not in done]
             log.info("decoder=%s tiles=%d not_scored_yet=%d", family, routes.decoder.count(family), len(rows))
             if rows:
-                loaded = load_decoder(decoder.path, resolve_device(arguments.device))
+                loaded = load_decoder(decoder.path, resolve_device(arguments.device), threads=arguments.threads)
                 averages = decoder.choice.average_views
                 maps = predict_maps(loaded, data.features, data.tiles, np.array(rows), average_views=averages)
                 maps = reported(maps, f"scored system={ORGAN_PREDICTED} decoder={family}", len(rows))

@@ -45,12 +45,11 @@ def run(arguments: Arguments) -> None:
 
     Extraction continues where an earlier run of the same settings, weights, tiles and code was stopped.
     """
-    torch.set_num_threads(arguments.threads)
     settings = arguments.settings
     encoder = load_encoder(settings.encoder, settings.features, resolve_device(arguments.device))
     features = settings.features.model_copy(update={"batch_size": arguments.batch_size})
     with open_tiles(arguments.tiles) as tiles:
-        extraction = Extraction(encoder, tiles, features)
+        extraction = Extraction(encoder, tiles, features, threads=arguments.threads)
         origin = _provenance(arguments, encoder)
         sizes = {"views": features.n_views, "blocks": len(encoder.blocks), "g": encoder.grid, "dim": encoder.dim}
         made_by = _made_by(arguments, encoder, tiles, extraction.block_size)

@@ -61,19 +61,20 @@ def run(arguments: Arguments) -> None:
 
     If an earlier run of the same training was stopped, it resumes after its last round.
     """
-    torch.set_num_threads(arguments.threads)
+    device = resolve_device(arguments.device)
+    torch.set_num_threads(arguments.settings.training.cpu_threads if device.type == "cpu" else arguments.threads)
     check_paired(members=arguments.members, tiles=arguments.tiles, features=arguments.features)
     with open_family(arguments.members, arguments.tiles, arguments.features) as data:
         train, validate = (data.rows_of_folds(folds) for folds in (arguments.train_folds, arguments.validate_folds))
         rows = RowsByRole(train, validate)
         training = arguments.settings.training
-        header, device = _header(arguments, data, rows), resolve_device(arguments.device)
+        header = _header(arguments, data, rows)
         chosen = chosen_by_splits(arguments.splits, training.n_steps) if header.final else None
         if header.final and chosen is None and header.status == "trained":
             header = header.model_copy(update={"status": "absent", "reason": NOTHING_CHOSEN})
         if header.status == "absent":
             write_outputs(arguments.checkpoint, arguments.history, header)
-            store_maps(arguments.maps, arguments.checkpoint, data, validate, device=device)
+            store_maps(arguments.maps, arguments.checkpoint, data, validate, device=device, threads=arguments.threads)
             return
         start = _start(arguments, header, data, rows)
         header = with_start(header, start, data, rows)
@@ -91,7 +92,7 @@ def run(arguments: Arguments) -> None:
             )
             model = chosen.applied(model) if chosen else model
             write_outputs(arguments.checkpoint, arguments.history, header, model)
-            store_maps(arguments.maps, arguments.checkpoint, data, validate, device=device)
+            store_maps(arguments.maps, arguments.checkpoint, data, validate, device=device, threads=arguments.threads)
 
 
 def _start(arguments: Arguments, header: CheckpointHeader, data: FamilyData, rows: RowsByRole) -> Start | None:

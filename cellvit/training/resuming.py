@@ -78,9 +78,7 @@ def train_to_end(
 
 
 def made_by(header: CheckpointHeader, inputs: Sequence[Path], device: torch.device) -> dict[str, str]:
-    """Everything that decides the weights of a training, by name.
-
-    The number of threads counts on a CPU only, where it decides the order in which numbers are added.
+    """Everything that decides the weights of a training, by name; on a CPU also the threads, which are a setting.
 
     Args:
         header: What is known before training.
@@ -96,7 +94,6 @@ def made_by(header: CheckpointHeader, inputs: Sequence[Path], device: torch.devi
         "software": f"torch {torch.__version__}, numpy {np.__version__}",
         "device": device.type,
         "computes in bfloat16": str(computes_in_bfloat16(device)),
-        "threads": str(torch.get_num_threads()) if device.type == "cpu" else "any",
         **{f"content of {name}": digest for name, digest in header.provenance.made_from.items()},
         **{name: json.dumps(value) for name, value in flattened(header.provenance.settings).items()},
     }

@@ -38,7 +38,7 @@ def seed_step(seed: int, step: int, device: torch.device) -> None:
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Inside the block, torch's random numbers (initial weights) start from `seed`; then they are as before.
 
-    On a CPU, a training with the same number of threads repeats bit for bit. On a GPU, the order in which convolutions
+    On a CPU, a training repeats bit for bit; the number of its threads is a setting. On a GPU, the order in which convolutions
     and bilinear resizing add numbers varies, and repeats are equal only up to rounding.
     """
     devices = [device] if device.type == "cuda" else []

@@ -103,8 +103,7 @@ def _train(run: Run) -> None:
             history=run.root / "hovernet.csv",
             maps=run.root / "maps.h5",
             **run.of_folds(1, 2),
-            # on a CPU, its weights depend on the number of threads (docs/reliability.md)
-            **run.common | folds | {"threads": 1},
+            **run.common | folds,
         )
     )
     tune_watershed.run(

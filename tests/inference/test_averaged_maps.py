@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,6 +21,7 @@ from cellvit.formats.hdf5 import Store
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tiles import TILES, TileBatch, append_tiles, open_tiles
 from cellvit.formats.writing import writing
+from cellvit.inference.lanes import shared_out
 from cellvit.inference.loading import Loaded
 from cellvit.inference.maps import predict_maps
 from cellvit.inference.pixel_maps import PixelMaps, mean_of
@@ -194,3 +196,18 @@ def test_features_of_the_identity_view_alone_are_refused_with_the_fix(decoder, t
 
         with pytest.raises(StaleFileError, match=r"features.h5: watershed.average_views needs .*\[dihedral8\]"):
             one.maps(decoder, 0)
+
+
+@pytest.mark.parametrize("average_views", [False, True])
+def test_maps_do_not_depend_on_the_number_of_cores(stored, decoder, average_views) -> None:
+    before = torch.get_num_threads()
+
+    try:
+        one, three = (
+            stored.maps(replace(decoder, lanes=shared_out(CPU, threads)), *EIGHT, average_views=average_views, batch=2)
+            for threads in (1, 3)
+        )
+    finally:
+        torch.set_num_threads(before)
+
+    assert largest_difference(one, three) == 0

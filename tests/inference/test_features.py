@@ -56,6 +56,21 @@ def test_blocks_cover_every_tile_in_order_and_do_not_change_its_features(
     np.testing.assert_allclose(found.tokens.astype(np.float32), alone.tokens.astype(np.float32), atol=5e-3)
 
 
+def test_features_do_not_depend_on_the_number_of_cores(encoder: Encoder, tiles_of: TilesOf) -> None:
+    asked, before = FeaturesSettings(blocks=BLOCKS, batch_size=1), torch.get_num_threads()
+
+    try:
+        with tiles_of(5) as tiles:
+            one, three = (
+                joined(list(Extraction(encoder, tiles, asked, threads=threads).blocks(range(5)))) for threads in (1, 3)
+            )
+    finally:
+        torch.set_num_threads(before)
+
+    np.testing.assert_array_equal(one.tokens, three.tokens)
+    np.testing.assert_array_equal(one.cls, three.cls)
+
+
 def test_an_extraction_from_a_later_block_on_has_the_same_features(encoder: Encoder, tiles_of: TilesOf) -> None:
     with tiles_of(6) as tiles:
         stream = extraction(encoder, tiles, batch_size=2)

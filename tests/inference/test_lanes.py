@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from cellvit.inference.lanes import MOST_LANES, in_lanes, lanes_of
+from cellvit.inference.lanes import MOST_LANES, in_lanes, shared_out
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 3])
@@ -51,7 +51,15 @@ def test_a_caller_that_stops_leaves_most_items_alone(lanes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "threads", "expected"), [("cpu", 1, 1), ("cpu", 2, 2), ("cpu", 64, MOST_LANES), ("cuda", 8, 1)]
+    ("device", "threads", "lanes", "torch_threads"),
+    [("cpu", 1, 1, 1), ("cpu", 2, 2, 1), ("cpu", 64, MOST_LANES, 1), ("cuda", 3, 1, 3)],
 )
-def test_a_gpu_computes_one_batch_at_a_time(device: str, threads: int, expected: int) -> None:
-    assert lanes_of(torch.device(device), threads) == expected
+def test_a_gpu_computes_one_batch_at_a_time_and_a_cpu_each_batch_by_one_thread(
+    device: str, threads: int, lanes: int, torch_threads: int
+) -> None:
+    before = torch.get_num_threads()
+
+    try:
+        assert (shared_out(torch.device(device), threads), torch.get_num_threads()) == (lanes, torch_threads)
+    finally:
+        torch.set_num_threads(before)

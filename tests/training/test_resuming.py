@@ -249,8 +249,3 @@ def test_everything_that_decides_the_weights_is_named(change: dict, name: str) -
     assert before[name] != after[name]
     assert (before["training.epochs"], before["training.loss.hv_weight"]) == ("50", "2.0")
     assert f"torch {torch.__version__}" in before["software"]
-
-
-@pytest.mark.parametrize("threads", [1, 2], indirect=True)
-def test_threads_count_on_a_cpu_only(threads: int) -> None:
-    assert (identity(CPU)["threads"], identity(GPU)["threads"]) == (str(threads), "any")
