@@ -5,7 +5,9 @@ line per step, in place of several lines per job from Snakemake itself, which it
 """
 
 import logging
+import re
 import sys
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
@@ -25,7 +27,16 @@ _SHORT_S: Final = 10
 """Times left that are not shown: below, too little is known."""
 
 _UNKNOWN: Final = 0.25
-"""Share of such jobs above which the time left is a lower limit."""
+"""Share of jobs of steps of which none is done, above which no time left is shown."""
+
+_BEAT_S: Final = 120.0
+"""Seconds between two looks at the logs of what runs."""
+
+_LOGGED: Final = re.compile(rb"^\d\d:\d\d:\d\d (?:INFO|WARNING) (.+)$", re.MULTILINE)
+"""A line of the log of a step, and its message."""
+
+_LOG_END: Final = 4096
+"""Bytes at the end of a log in which its last line is."""
 
 _REPEATED: Final = (
     "CalledProcessError in file",
@@ -76,6 +87,7 @@ class Progress(logging.Handler):
         self._planned: Counter[str] = Counter()
         self._running: dict[int, Job] = {}
         self._seconds: defaultdict[str, list[float]] = defaultdict(list)
+        self._said: dict[Job, str] = {}
 
     def start(self, logger: logging.Logger, logs: str) -> None:
         """Take the place of Snakemake's own lines on the terminal; its warnings and errors stay.
@@ -94,6 +106,7 @@ class Progress(logging.Handler):
             self.filters += handler.filters
             handler.addFilter(_is_warning)
         self._shows = True
+        threading.Thread(target=self._beat, daemon=True).start()
         self._print(f"logs: {logs}; Ctrl-C stops the run, and the same command resumes it")
 
     @property
@@ -118,25 +131,33 @@ class Progress(logging.Handler):
                 self._fail(event["jobid"])
 
     def left(self) -> str:
-        """The time left in words, from the jobs that are done; empty where they say too little.
-
-        It is a lower limit as long as many of the jobs are of steps of which none is done.
-        """
+        """The time left in words, from the jobs that are done; empty where they say too little."""
         means = {rule: fmean(seconds) for rule, seconds in self._seconds.items()}
-        if not means:
+        to_do = self._planned - Counter({rule: len(seconds) for rule, seconds in self._seconds.items()})
+        unknown = sum(count for rule, count in to_do.items() if rule not in means)
+        if not means or unknown > _UNKNOWN * to_do.total():
             return ""
         now = self._now()
-        to_do = self._planned - Counter({rule: len(seconds) for rule, seconds in self._seconds.items()})
         running = [(means.get(job.rule, 0.0), now - job.started) for job in self._running.values()]
         work = sum(means.get(rule, 0.0) * count for rule, count in to_do.items())
         work -= sum(min(mean, seconds) for mean, seconds in running)
         busy = sum(map(sum, self._seconds.values())) + sum(seconds for _, seconds in running)
         at_once = max(busy / max(self.elapsed_s, 1e-9), 1.0)
         seconds = work / at_once
-        if seconds < _SHORT_S:
-            return ""
-        unknown = sum(count for rule, count in to_do.items() if rule not in means)
-        return f"{'over' if unknown > _UNKNOWN * to_do.total() else 'about'} {duration(seconds)} left"
+        return "" if seconds < _SHORT_S else f"about {duration(seconds)} left"
+
+    def show_running(self) -> None:
+        """Print how far each running step is, by the last line of its log, if this line is new."""
+        for job in list(self._running.values()):
+            if job.log and job.rule not in self._hidden and (message := _last_message(job.log)):
+                if self._said.get(job) != message:
+                    self._print(f"{job.title}: {message}")
+                self._said[job] = message
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(_BEAT_S)
+            self.show_running()
 
     def _begin(self, event: Mapping[str, Any]) -> None:
         log = Path(event["log"][0]) if event["log"] else None
@@ -166,6 +187,17 @@ class Progress(logging.Handler):
         if self._shows:
             self._stream.write(f"{text}\n")
             self._stream.flush()
+
+
+def _last_message(log: Path) -> str:
+    """The last message of a step; empty if it has logged none, or its log cannot be read."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LOG_END))
+            messages = _LOGGED.findall(file.read())
+    except OSError:
+        return ""
+    return messages[-1].decode(errors="replace") if messages else ""
 
 
 def _is_warning(record: logging.LogRecord) -> bool:
