@@ -89,10 +89,9 @@ def _patients(data: ReportData) -> Iterator[NextStep]:
     if few:
         fewest = min(one.n_patients for one in few)
         none = f", and with fewer than {MIN_UNITS} there is none" if fewest < MIN_UNITS else ""
-        whose = counted(len(few), "evaluation")
         yield NextStep(
-            f"Annotate more patients for the test: {whose} of {len(evaluated)} have fewer than {_FEW_PATIENTS} (the fewest: "
-            f"{fewest}). Intervals over few patients are themselves uncertain{none}."
+            f"Annotate more patients for the test: the smallest evaluation has {fewest}. Intervals over fewer than "
+            f"{_FEW_PATIENTS} patients are themselves uncertain{none}."
         )
 
 

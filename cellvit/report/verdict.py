@@ -101,7 +101,7 @@ def _compared(families: Sequence[FamilyEvaluation], who: str) -> Iterable[str]:
             yield f"{metric_of(metric).label} of {who} against {name}: {outcome}."
     if values:
         yield (
-            f"Clearly: below 5 % after Holm's correction for all {counted(len(values), 'comparison')} of the lines above, "
+            f"Clearly: below 5 % after Holm's correction for {counted(len(values), 'comparison')} in the lines above, "
             f"paired by tile; without an interval (fewer than {MIN_UNITS} patients or tiles) nothing is clear."
         )
 
