@@ -1,4 +1,5 @@
 import csv
+import json
 import runpy
 import subprocess
 import sys
@@ -176,3 +177,20 @@ def test_folds_of_real_tiles_are_read_with_their_patients_and_sources(repository
         int(row["nuclei"]) for row in rows
     )
     assert not sum(block.background_mismatch_px for block in blocks)
+
+
+@pytest.mark.real_tiles
+def test_slides_of_real_tiles_carry_every_annotated_nucleus(repository, tmp_path):
+    program, tiles = repository / "benchmarks/correction_slides.py", repository.parent / "shared/real_tiles"
+
+    subprocess.run([sys.executable, program, tmp_path, "--source", "MoNuSeg"], check=True, cwd=repository)
+
+    with (tiles / "manifest.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["source"] == "MoNuSeg"]
+    patients = Counter(row["patient"] for row in rows)
+    assert {path.stem for path in tmp_path.glob("*.png")} == set(patients)
+    for patient, n_tiles in patients.items():
+        objects = json.loads((tmp_path / f"{patient}.geojson").read_text())["features"]
+        names = Counter(one["properties"]["classification"]["name"] for one in objects)
+        nuclei = sum(int(row["nuclei"]) for row in rows if row["patient"] == patient)
+        assert names == {"Neoplastic": nuclei, "Checked": n_tiles}
