@@ -134,7 +134,21 @@ class Split(Section):
         return {"train": self.train, "validate": self.validate_, "test": self.test}
 
 
-Splits = Annotated[dict[SplitName, Split], BeforeValidator(named_without_nulls), Field(min_length=1)]
+def _different(splits: dict[str, Split]) -> dict[str, Split]:
+    """Equal splits under two names would count twice in means over splits."""
+    name_of: dict[tuple[frozenset[int], ...], str] = {}
+    for name, split in splits.items():
+        first = name_of.setdefault(tuple(map(frozenset, split.roles.values())), name)
+        if first != name:
+            raise ValueError(
+                f"splits {first} and {name} have the same folds in the same roles; remove one: {name}: null"
+            )
+    return splits
+
+
+Splits = Annotated[
+    dict[SplitName, Split], BeforeValidator(named_without_nulls), AfterValidator(_different), Field(min_length=1)
+]
 
 OFFICIAL_SPLITS = {
     "1": {"train": [1], "validate": [2], "test": [3]},

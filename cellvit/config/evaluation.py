@@ -1,6 +1,9 @@
 """Settings of the search for watershed parameters, of the integrity checks and of the quality gates."""
 
-from typing import Annotated, Any, Literal, Self
+import math
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
@@ -126,6 +129,36 @@ def _gate(description: str, passes: float, partial: float | None = None) -> Any:
     return Field(default=Gate.model_validate({"pass": passes, "partial": partial}), description=description)
 
 
+WORST_AND_BEST: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    {
+        "organ_accuracy": (0, 1),
+        "hv_length": (0, math.sqrt(2)),  # both channels of HV end at 1
+        "aji": (0, 1),
+        "hv_mse": (math.inf, 0),
+        "hv_skill": (-math.inf, 1),
+        "hv_angle": (180, 0),
+        "np_dice": (0, 1),
+        "gap_np_dice": (1, -math.inf),
+        "gap_hv_mse": (math.inf, -1),
+        "gap_nt_accuracy": (1, -math.inf),
+    }
+)
+"""The worst and the best value of each metric with a quality gate."""
+
+
+def _gate_faults(name: str, gate: Gate) -> Iterator[str]:
+    """A limit that no value can miss or pass, and a limit for partial that is not weaker than that for pass."""
+    worst, best = WORST_AND_BEST[name]
+    sign = 1 if best > worst else -1
+    for key, limit in (("pass", gate.passes), ("partial", gate.partial)):
+        if limit is None or sign * worst <= sign * limit < sign * best:
+            continue
+        verdict = "fail" if sign * limit < sign * worst else "pass"
+        yield f"gates.quality.{name}.{key}={limit:g}: no value could {verdict}; the metric is between {worst:g} (worst) and {best:.3g}"
+    if gate.partial is not None and sign * gate.partial >= sign * gate.passes:
+        yield f"gates.quality.{name}.partial={gate.partial:g} must be weaker than pass={gate.passes:g}, or null"
+
+
 class QualityGates(Section):
     """Limits that grade a result pass, partial or fail; they never stop a run."""
 
@@ -148,6 +181,13 @@ class QualityGates(Section):
     gap_np_dice: Gate = _gate("(train - test) / train of NP Dice, below this", 0.02)
     gap_hv_mse: Gate = _gate("(test - train) / train of HV MSE, below this", 0.20)
     gap_nt_accuracy: Gate = _gate("(train - test) / train of NT accuracy, below this", 0.03)
+
+    @model_validator(mode="after")
+    def _can_pass_and_fail(self) -> Self:
+        faults = [fault for name in type(self).model_fields for fault in _gate_faults(name, getattr(self, name))]
+        if faults:
+            raise ValueError("\n  ".join(faults))
+        return self
 
 
 class GatesSettings(Section):

@@ -95,6 +95,13 @@ class DecoderSettings(Section):
         "a cell, from 32 px on",
     )
 
+    @field_validator("blocks")
+    @classmethod
+    def _each_block_once(cls, blocks: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if blocks is not None and len(set(blocks)) < len(blocks):
+            raise ValueError(f"a block is listed twice in {list(blocks)}")
+        return blocks
+
 
 class LossSettings(Section):
     """The loss: total = np_weight * NP + hv_weight * HV + nt_weight * NT."""
@@ -111,6 +118,18 @@ class LossSettings(Section):
         description="fixed: the weights above; adaptive: learned weights that start from them (Kendall et al. 2018)",
     )
     class_weights: bool = Field(default=True, description="weight the NT classes by 1 / sqrt(frequency)")
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> Self:
+        branches = ("np_weight", "hv_weight", "nt_weight")
+        if not any(getattr(self, name) for name in branches):
+            raise ValueError(f"{', '.join(branches)} are all 0, and nothing would be trained; raise one of them")
+        hv_parts = ("hv_regression_weight", "hv_gradient_weight", "hv_magnitude_weight")
+        if self.hv_weight and not any(getattr(self, name) for name in hv_parts):
+            raise ValueError(
+                f"{', '.join(hv_parts)} are all 0, and HV would not be trained; raise one, or set hv_weight: 0"
+            )
+        return self
 
 
 class TrainingSettings(Section):

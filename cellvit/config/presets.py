@@ -1,13 +1,16 @@
 """Encoders by name, with the arguments that the authors of each one give."""
 
 import math
-from typing import Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from cellvit.config.base import Section
 
-Rgb = tuple[float, float, float]
+Share = Annotated[float, Field(ge=0, le=1)]
+Spread = Annotated[float, Field(gt=0, le=1)]
+Rgb = tuple[Share, Share, Share]
+RgbSpread = tuple[Spread, Spread, Spread]
 Band = tuple[float, float]
 
 UNTRAINED_BAND: Band = (0.6, 1.4)
@@ -44,7 +47,7 @@ class EncoderPreset(Section):
         description="arguments of timm.create_model; layers by name (SwiGLUPacked, SiLU), img_size as in the weights",
     )
     mean: Rgb = Field(description="mean of the images in red, green and blue, on a scale of 0 to 1")
-    std: Rgb = Field(description="standard deviation of the images, likewise")
+    std: RgbSpread = Field(description="standard deviation of the images, likewise")
     depth: NonNegativeInt = Field(default=0, description="number of transformer blocks; left out if there are levels")
     dim: NonNegativeInt = Field(default=0, description="width of a token; left out if there are levels")
     levels: tuple[Level, ...] = Field(
@@ -80,6 +83,13 @@ class EncoderPreset(Section):
                 "nothing else loads any; remove it"
             )
         return arguments
+
+    @field_validator("cls_std")
+    @classmethod
+    def _ordered(cls, band: Band) -> Band:
+        if band[0] >= band[1]:
+            raise ValueError(f"must be in increasing order, found {list(band)}")
+        return band
 
     @model_validator(mode="after")
     def _blocks_or_levels(self) -> Self:

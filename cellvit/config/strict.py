@@ -32,16 +32,20 @@ class StrictLoader(yaml.SafeLoader):
         first: dict[str, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be text", key.start_mark)
-            if key.value in first and key.tag != "tag:yaml.org,2002:merge":
+            if not isinstance(key, yaml.ScalarNode) or key.tag.endswith((":bool", ":null")):
+                found = (
+                    f", found {key.value or 'nothing'}; write it in quotes" if isinstance(key, yaml.ScalarNode) else ""
+                )
+                raise yaml.constructor.ConstructorError(None, None, f"a key must be text{found}", key.start_mark)
+            name = key.value.removeprefix("+")
+            if name in first:
                 raise yaml.constructor.ConstructorError(
                     None,
                     None,
-                    f"the key {key.value!r} occurs twice, in lines {first[key.value]} and {line}; remove one of them",
+                    f"the key {key.value!r} occurs twice, in lines {first[name]} and {line}; remove one of them",
                     key.start_mark,
                 )
-            first[key.value] = line
+            first[name] = line
         return super().construct_mapping(node, deep)
 
 

@@ -33,7 +33,7 @@ SETTINGS = load_settings(
     {
         "data": {"root": None, "simulated": {"tiles_per_fold": 4}},
         "families": {"digestive": ["Colon"], "epidermal": ["Skin"]},
-        "splits": {str(number): {"train": 1, "validate": 2, "test": 3} for number in (1, 2)},
+        "splits": {str(number): {"train": number, "validate": 3 - number, "test": 3} for number in (1, 2)},
         "encoder": {"preset": "tiny-vit", "weights": "random"},
     }
 )
