@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
-from cellvit.evaluation.grading import BASELINE_OF, GRADED, beats_baseline
+from cellvit.evaluation.grading import BASELINE_OF, GRADED, beats_baseline, is_reversed_gap
 from cellvit.evaluation.training_record import TrainingRecord
 from cellvit.formats.evaluations import ORGAN_GIVEN, ORGAN_PREDICTED
 from cellvit.formats.summary import MEAN_SPLIT, SummaryRow
@@ -24,6 +24,12 @@ _MOSTLY: Final = 0.5
 
 _FASTER: Final = 2e-4
 """Learning rate that is recommended where a lower one ends before the loss is flat."""
+
+_FINER_PX: Final = 448
+"""Side of the input that is recommended for finer tokens: twice the usual one."""
+
+_RIVALS: Final = ("hv_weight", "np_weight", "nt_weight")
+"""Weights of the loss that are shares of one total: AdamW does not see its scale, and to raise all of them changes nothing."""
 
 LENGTH_ALONE: Final = (
     "change nothing: the length alone means nothing to segmentation, because the decoding does not depend on the scale of "
@@ -74,7 +80,7 @@ def advice(rows: Rows, record: TrainingRecord | None = None) -> tuple[Advice, ..
     taken: dict[str, int] = {}
     found: dict[str, Advice] = {}
     for metric in sorted(_failed(rows), key=_PRIORITY.index):
-        for remedy in _REMEDIES[metric](rows, record):
+        for remedy in _remedies(metric, rows, record):
             if all(taken.get(change.setting, change.direction) == change.direction for change in remedy.changes):
                 taken |= dict(remedy.changes)
                 found[metric] = Advice(_result(metric, rows), remedy.text, remedy.changes)
@@ -115,6 +121,17 @@ def _failed(rows: Rows) -> Iterator[str]:
     return (metric for metric in GRADED if metric in rows and rows[metric].gate in ("partial", "fail"))
 
 
+def _remedies(metric: str, rows: Rows, record: TrainingRecord) -> Iterator[Remedy]:
+    if record.training["steps"] == 0 and metric != "organ_accuracy":
+        text = f"the weights of training.start_from were not trained on these tiles: train them (training.steps: {2 * FEW_STEPS})"
+        yield Remedy(text)
+    elif is_reversed_gap(metric, rows):
+        text = "the training tiles are worse than the test tiles: compare their folds (organs, stain, annotation) in the report"
+        yield Remedy(text)
+    else:
+        yield from _REMEDIES[metric](rows, record)
+
+
 def _result(metric: str, rows: Rows) -> str:
     row = rows[metric]
     baseline = BASELINE_OF[metric] if not beats_baseline(metric, rows) else ""
@@ -148,7 +165,7 @@ def _more_training(_: Rows, record: TrainingRecord) -> Iterator[Remedy]:
 def _hv(rows: Rows, record: TrainingRecord) -> Iterator[Remedy]:
     yield from _more_training(rows, record)
     yield _weight(record, "hv_weight", 2.0, "HV is noisy")
-    yield Remedy("HV is noisy: extract finer tokens (features.input_px: 448)", (Change("features.input_px", 1),))
+    yield from _finer_tokens(record, "HV is noisy")
 
 
 def _length(rows: Rows, record: TrainingRecord) -> Iterator[Remedy]:
@@ -166,6 +183,7 @@ def _np(rows: Rows, record: TrainingRecord) -> Iterator[Remedy]:
         lower = 0.5 if magnitude > 0.5 else magnitude / 2
         name = "training.loss.hv_magnitude_weight"
         yield Remedy(f"NP is weak: lower {name} from {magnitude:g} to {lower:g}", (Change(name, -1),))
+    yield _AFTER_OTHERS
 
 
 def _nt(rows: Rows, record: TrainingRecord) -> Iterator[Remedy]:
@@ -174,6 +192,7 @@ def _nt(rows: Rows, record: TrainingRecord) -> Iterator[Remedy]:
         name = "training.loss.class_weights"
         yield Remedy(f"classes are confused: set {name}: true", (Change(name, 0),))
     yield _weight(record, "nt_weight", 1.5, "classes are confused (see the classes in the report)")
+    yield _AFTER_OTHERS
 
 
 def _segmentation(rows: Rows, record: TrainingRecord) -> Iterator[Remedy]:
@@ -183,10 +202,7 @@ def _segmentation(rows: Rows, record: TrainingRecord) -> Iterator[Remedy]:
     yield from _more_training(rows, record)
     if not signal_passes(rows):
         yield _weight(record, "hv_weight", 2.0, "nuclei are not separated well")
-    yield Remedy(
-        "nuclei are not separated well: extract finer tokens (features.input_px: 448)",
-        (Change("features.input_px", 1),),
-    )
+    yield from _finer_tokens(record, "nuclei are not separated well")
 
 
 def _overfits(_: Rows, record: TrainingRecord) -> Iterator[Remedy]:
@@ -203,13 +219,29 @@ def _organ_head(_: Rows, __: TrainingRecord) -> Iterator[Remedy]:
     yield Remedy("train OrganHead longer (organ_head.epochs) and check that its folds contain every organ")
 
 
+def _finer_tokens(record: TrainingRecord, why: str) -> Iterator[Remedy]:
+    if record.input_px < _FINER_PX:
+        yield Remedy(f"{why}: extract finer tokens (features.input_px: {_FINER_PX})", (Change("features.input_px", 1),))
+    yield Remedy(f"{why}: try another encoder (encoder.preset), or train on more annotated tiles")
+
+
 def _weight(record: TrainingRecord, name: str, recommended: float, why: str) -> Remedy:
-    """Raise a weight of the loss to the recommended value, or by half where it is there already."""
+    """Raise a weight of the loss to the recommended value, or by half where it is there already; this lowers its rivals."""
     weight = record.loss_weight(name)
     higher = recommended if weight < recommended else 1.5 * weight
     setting = f"training.loss.{name}"
-    return Remedy(f"{why}: raise {setting} from {weight:g} to {higher:g}", (Change(setting, 1),))
+    changes = [Change(setting, 1), *(Change(f"training.loss.{rival}", -1) for rival in _RIVALS if rival != name)]
+    if name == "hv_weight":  # and with it all parts of HV
+        changes.append(Change("training.loss.hv_magnitude_weight", 1))
+    if record.training["loss"]["weighting"] == "adaptive":  # its weights end where they do, wherever they start
+        changes.append(Change("training.loss.weighting", 0))
+        return Remedy(f"{why}: set training.loss.weighting: fixed, and {setting}: {recommended:g}", tuple(changes))
+    return Remedy(f"{why}: raise {setting} from {weight:g} to {higher:g}", tuple(changes))
 
+
+_AFTER_OTHERS: Final = Remedy(
+    "first do what is proposed for the other parts of the loss, and run again: to raise the weights of all parts changes nothing"
+)
 
 _REMEDIES: Final[Mapping[str, Callable[[Rows, TrainingRecord], Iterator[Remedy]]]] = MappingProxyType(
     {

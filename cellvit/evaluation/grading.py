@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from cellvit.config.evaluation import Gate, QualityGates
+from cellvit.config.evaluation import WORST_AND_BEST, Gate, QualityGates
 from cellvit.formats.summary import MEAN_SPLIT, Grade, SummaryRow
 
-LOWER_IS_BETTER: Final = frozenset({"hv_mse", "hv_angle", "gap_np_dice", "gap_hv_mse", "gap_nt_accuracy"})
+LOWER_IS_BETTER: Final = frozenset(metric for metric, (worst, best) in WORST_AND_BEST.items() if best < worst)
 """Errors and gaps; for all other metrics, higher is better."""
 
 BASELINE_OF: Final = MappingProxyType(
@@ -32,6 +32,10 @@ _OF_ONE: Final = MappingProxyType(
 )
 """Metrics that say nothing where this baseline is always right, because there is one class or one organ alone."""
 
+WORST_GAP_BELOW: Final = -0.25
+"""Gap below which a gate does not pass either (decision): where the decoder is so much worse on the tiles that it was trained on
+than on others, it has not learned them, or the folds cannot be compared."""
+
 GATED: Final = tuple(QualityGates.model_fields)
 """Metrics with a quality gate in the settings."""
 
@@ -51,14 +55,14 @@ def grade_of(metric: str, rows: Mapping[str, SummaryRow], gates: QualityGates) -
     """Grade of a metric: fail if it is not better than its baseline, else by its gate; a value at the limit fails.
 
     A metric without a gate passes if it is better than its baseline; one with neither is not graded. Nor is the accuracy
-    of classes or organs where there is one of them alone.
+    of classes or organs where there is one of them alone. A gap fails too if the training tiles are far worse than the test tiles.
     """
     value = rows[metric].value
     if math.isnan(value):
         return "undefined"
     if metric not in GRADED or is_of_one(metric, rows):
         return ""
-    if not beats_baseline(metric, rows):
+    if not beats_baseline(metric, rows) or is_reversed_gap(metric, rows):
         return "fail"
     gate: Gate | None = getattr(gates, metric, None)
     sign = -1 if metric in LOWER_IS_BETTER else 1
@@ -71,6 +75,11 @@ def is_of_one(metric: str, rows: Mapping[str, SummaryRow]) -> bool:
     """Whether a metric says nothing, because one class (or organ) is right everywhere: no value could be better."""
     baseline = rows.get(_OF_ONE.get(metric, ""))
     return baseline is not None and baseline.value >= 1
+
+
+def is_reversed_gap(metric: str, rows: Mapping[str, SummaryRow]) -> bool:
+    """Whether a metric is a gap, and far below 0: the decoder is worse on its training tiles than on test tiles."""
+    return metric.startswith("gap_") and rows[metric].value < WORST_GAP_BELOW
 
 
 def beats_baseline(metric: str, rows: Mapping[str, SummaryRow]) -> bool:

@@ -157,7 +157,7 @@ def _means(keyed: Keyed) -> Keyed:
 
 
 def _mean(family: str, metric: str, values: Sequence[float]) -> SummaryRow:
-    """Mean over the splits on which the metric is defined, with the smallest and the largest of them."""
+    """Mean over the splits on which the metric is defined, with the smallest and the largest of them if there are two or more."""
     defined = np.array([value for value in values if not math.isnan(value)])
-    ends = (float(defined.min()), float(defined.max())) if defined.size else (math.nan, math.nan)
+    ends = (float(defined.min()), float(defined.max())) if defined.size > 1 else (math.nan, math.nan)
     return SummaryRow(MEAN_SPLIT, family, metric, mean_defined(defined), math.nan, math.nan, *ends, defined.size, 0)

@@ -96,25 +96,36 @@ def _conclusion(keyed: Keyed, marks: Sequence[str], fixes: Sequence[str], n_warn
     else:
         yield "No value of the whole workflow is defined."
     counts = ", ".join(f"{count} {grade}" for grade, count in grade_counts(keyed).items() if count)
-    yield _two_lines(f"Verdict: {_verdict(rows)}Grades: {counts or 'none'}; warnings: {n_warnings}.")
+    of_splits = [rows for (name, other), rows in keyed.items() if other == family and name != MEAN_SPLIT]
+    yield _two_lines(f"Verdict: {_verdict(rows, of_splits)}Grades: {counts or 'none'}; warnings: {n_warnings}.")
     for fix in fixes[:1]:
         yield _two_lines(f"Next: {fix}.")
 
 
-def _verdict(rows: Mapping[str, SummaryRow]) -> str:
-    """A sentence on the first metric against each baseline; empty where there is none."""
-    metric = _CONCLUDED[0]
-    differences = {name: rows.get(f"{metric}_minus_{system}") for system, name in _BASELINES.items()}
-    found = [_comparison(row, name) for name, row in differences.items() if row and not math.isnan(row.value)]
-    return f"{metric} is {' and '.join(found)}. " if found else ""
+def _verdict(rows: Mapping[str, SummaryRow], of_splits: Sequence[Mapping[str, SummaryRow]]) -> str:
+    """A sentence on the first metric against each baseline; empty where there is none.
+
+    Args:
+        rows: Rows of the conclusion: of the only split, or the means.
+        of_splits: Rows of each split.
+    """
+    found = []
+    for system, name in _BASELINES.items():
+        key = f"{_CONCLUDED[0]}_minus_{system}"
+        row = rows.get(key)
+        if row and not math.isnan(row.value):
+            found.append(_comparison(row.value, name, [split[key] for split in of_splits if key in split]))
+    return f"{_CONCLUDED[0]} is {' and '.join(found)}. " if found else ""
 
 
-def _comparison(difference: SummaryRow, name: str) -> str:
-    """A difference in words: better or worse where its interval (the range of the splits) is on one side of zero."""
-    of_mean = difference.split == MEAN_SPLIT
-    low, high = (difference.split_min, difference.split_max) if of_mean else (difference.low, difference.high)
-    word = "better than" if low > 0 else "worse than" if high < 0 else "not clearly better than"
-    return f"{word} {name} ({difference.value:+.3f})"
+def _comparison(difference: float, name: str, of_splits: Sequence[SummaryRow]) -> str:
+    """A difference in words: better or worse where the interval of every split is on one side of zero.
+
+    The range of two or three splits, which share tiles, is no interval.
+    """
+    better, worse = all(row.low > 0 for row in of_splits), all(row.high < 0 for row in of_splits)
+    word = "better than" if better else "worse than" if worse else "not clearly better than"
+    return f"{word} {name} ({difference:+.3f})"
 
 
 def _two_lines(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from cellvit.config.encoders import FeaturesSettings
 from cellvit.config.models import DecoderSettings, TrainingSettings
 from cellvit.formats.checkpoints import CheckpointHeader
 from cellvit.taxonomy import SHARED_FAMILY
@@ -31,6 +32,7 @@ class TrainingRecord:
         steps: Optimizer steps that were taken; 0 if unknown.
         still_falls: Whether the loss still fell at the end of all steps, and the validation loss did not rise.
         clipped: Share of the steps whose gradient was clipped; NaN if unknown.
+        input_px: Side to which tiles were resized for the encoder.
         is_shared: Whether it is the shared decoder, or there is none: it can start from no other one.
     """
 
@@ -39,6 +41,7 @@ class TrainingRecord:
     steps: int = 0
     still_falls: bool = False
     clipped: float = math.nan
+    input_px: int = FeaturesSettings().input_px
     is_shared: bool = False
 
     def loss_weight(self, name: str) -> float:
@@ -62,6 +65,7 @@ def training_record(header: CheckpointHeader, history: pd.DataFrame, *, has_shar
         steps=steps,
         still_falls=_still_falls(history) and not was_stopped,
         clipped=float(history["train_clipped"].mean()),
+        input_px=header.encoder.get("features", {}).get("input_px", FeaturesSettings().input_px),
         is_shared=header.family == SHARED_FAMILY or not has_shared,
     )
 

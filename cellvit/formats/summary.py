@@ -28,7 +28,7 @@ class SummaryRow(NamedTuple):
         value: NaN if undefined.
         low: Lower end of the 95 % interval; NaN where there is none, as in mean rows.
         high: Upper end.
-        split_min: Smallest value of a split; NaN except in mean rows.
+        split_min: Smallest value of a split; NaN except in mean rows of two splits or more.
         split_max: Largest value of a split; NaN except in mean rows.
         n: Tiles that define the value; in mean rows splits.
         units: Patients (tiles where no patient is known) that the interval is over; 0 if none is computed, as in mean rows.

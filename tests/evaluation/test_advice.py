@@ -102,6 +102,53 @@ def test_without_a_weight_of_np_to_raise_no_other_metric_contradicts() -> None:
     assert not any("magnitude" in one.fix for one in found)
 
 
+@pytest.mark.parametrize("weighting", ["fixed", "adaptive"])
+def test_the_weights_of_all_parts_of_the_loss_are_never_raised_together(weighting) -> None:
+    """AdamW does not see the scale of a loss: three weights that are raised by half change nothing."""
+    found = advice(
+        rows(hv_angle=60, np_dice=0.5, nt_accuracy=0.2, nt_accuracy__trivial=0.4),
+        record(**trained({"weighting": weighting})),
+    )
+
+    assert len(found) == 3
+    assert sum("_weight" in one.fix for one in found) == 1
+    assert "run again: to raise the weights of all parts changes nothing" in found[1].fix
+
+
+def test_learned_weights_are_not_advised_to_be_raised() -> None:
+    (one,) = advice(rows(hv_angle=60), record(**trained({"weighting": "adaptive"})))
+
+    assert one.fix == "HV is noisy: set training.loss.weighting: fixed, and training.loss.hv_weight: 2"
+
+
+def test_decoders_that_were_not_trained_are_advised_to_be_trained() -> None:
+    known = record(steps=0, **trained(steps=0, start_from="models/"))
+
+    found = advice(rows(hv_angle=60, np_dice=0.5, gap_np_dice=0.5), known)
+
+    assert {one.fix for one in found} == {
+        "the weights of training.start_from were not trained on these tiles: train them (training.steps: 3000)"
+    }
+
+
+def test_finer_tokens_are_not_advised_where_they_are_in_use() -> None:
+    values = rows(aji=0.2, hv_skill=0.7, hv_angle=20.0)
+
+    (coarse,), (fine,) = advice(values, record()), advice(values, record(input_px=448))
+
+    assert "features.input_px: 448" in coarse.fix
+    assert "features.input_px" not in fine.fix
+
+
+def test_a_decoder_that_is_far_worse_on_its_training_tiles_does_not_pass_as_one_without_a_gap() -> None:
+    graded_rows = rows(gap_np_dice=-0.5, gap_hv_mse=-0.2)
+
+    (one,) = advice(graded_rows)
+
+    assert (graded_rows["gap_np_dice"].gate, graded_rows["gap_hv_mse"].gate) == ("fail", "pass")
+    assert "the training tiles are worse than the test tiles" in one.fix
+
+
 GRADE = st.sampled_from(["pass", "partial", "fail", "undefined"])
 RECORDS = st.builds(
     TrainingRecord,
@@ -111,6 +158,7 @@ RECORDS = st.builds(
         np_weight=st.floats(0, 4),
         hv_magnitude_weight=st.floats(0, 4),
         class_weights=st.booleans(),
+        weighting=st.sampled_from(["fixed", "adaptive"]),
     ),
     steps=st.integers(0, 4 * FEW_STEPS),
     still_falls=st.booleans(),
@@ -158,6 +206,12 @@ def test_the_record_has_steps_weights_and_the_share_of_clipped_steps() -> None:
 
     assert (known.steps, known.clipped, known.is_shared) == (200, 0.75, False)
     assert known.loss_weight("hv_weight") == 2.5
+    assert (
+        training_record(
+            header().model_copy(update={"encoder": {"features": {"input_px": 448}}}), history([], [])
+        ).input_px
+        == 448
+    )
     assert training_record(header("all"), history([], [])).is_shared
     assert training_record(header(), history([], []), has_shared=False).is_shared
 

@@ -179,6 +179,7 @@ def test_a_split_without_the_family_does_not_change_its_mean_and_one_split_has_n
     mean = summary_rows([family("1", aji=0.6), absent("2")], [], [], GATES)["mean", "digestive"]["aji"]
 
     assert (mean.value, mean.n) == (0.6, 1)
+    assert math.isnan(mean.split_min)  # one split has no range
     assert ("mean", "digestive") not in summary_rows([family("1")], [], [], GATES)
 
 
@@ -269,6 +270,29 @@ def test_the_verdict_compares_with_the_baselines(low: float, high: float, verdic
     conclusion = summary_text({("1", "organ_predicted"): found}, absent={}).split("\n\n")[0]
 
     assert f"Verdict: {verdict}" in conclusion.replace("\n  ", " ")
+
+
+@pytest.mark.parametrize(
+    ("lows", "word"),
+    [
+        ((0.01, 0.02), "better than"),
+        ((0.01, -0.02), "not clearly better than"),
+        ((0.01, math.nan), "not clearly better than"),
+    ],
+    ids=["clear_in_both", "clear_in_one", "no_interval_in_one"],
+)
+def test_the_verdict_on_means_needs_an_interval_in_every_split(lows, word) -> None:
+    """Two splits of three patients are both above 0 by chance every fourth time."""
+    key, family_name = "aji_minus_classical", "organ_predicted"
+    keyed = {
+        (split, family_name): {key: SummaryRow(split, family_name, key, 0.05, low, 0.12, math.nan, math.nan, 9, 9)}
+        for split, low in zip(("1", "2"), lows, strict=True)
+    }
+    mean = SummaryRow("mean", family_name, key, 0.05, math.nan, math.nan, 0.04, 0.06, 2, 0)
+
+    conclusion = summary_text(keyed | {("mean", family_name): {key: mean}}, absent={}).split("\n\n")[0]
+
+    assert f"Verdict: aji is {word} the classical baseline (+0.050)." in conclusion.replace("\n  ", " ")
 
 
 def test_a_conclusion_says_once_why_values_have_no_interval() -> None:
