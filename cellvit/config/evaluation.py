@@ -82,9 +82,13 @@ FindingKind = Literal[
     "constant_image",
     "cut_off_image",
     "binary_masks",
+    "hollow_masks",
+    "overlapping_classes",
     "resolution",
     "misplaced_annotation",
     "identical_images",
+    "similar_images",
+    "shared_patients",
     "enclosing",
     "no_nuclei",
 ]

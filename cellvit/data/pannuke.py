@@ -24,6 +24,8 @@ SIMULATED_MARK: Final = "SIMULATED.json"
 """File in the folder of a fold that marks it as made by `simulate_pannuke`."""
 
 _LARGEST_PIXEL: Final = 255
+_LARGEST_OF_HALF: Final = 128
+"""No fold is so dark: the background of a slide is nearly white, and tissue is light between its nuclei."""
 _BACKGROUND_TOLERANCE: Final = 0.01
 """Share of pixels in which the background channel may contradict the class channels; more is a wrong channel order."""
 
@@ -177,7 +179,7 @@ def check_fold(files: FoldFiles, *, mismatch_px: int, nuclear_px: int, brightest
 
     Raises:
         ContractError: No tile has a nucleus, the background channel contradicts the classes too often, or the images
-            are scaled to 0..1.
+            are scaled to another range.
     """
     if not n:
         return
@@ -186,10 +188,10 @@ def check_fold(files: FoldFiles, *, mismatch_px: int, nuclear_px: int, brightest
             f"{files.masks}: channels 0 to {BACKGROUND_CHANNEL - 1} must hold instance ids, found no nucleus in {n} tiles. "
             f"{_DOWNLOAD}"
         )
-    if brightest <= 1:
+    if brightest < _LARGEST_OF_HALF:
         raise ContractError(
             f"{files.images}: expected values 0..{_LARGEST_PIXEL}, found {brightest} as the largest of the fold: the images "
-            f"are scaled to 0..1. Fix: store them as 0..{_LARGEST_PIXEL}."
+            f"are scaled to 0..{1 if brightest <= 1 else brightest}. Fix: store them as 0..{_LARGEST_PIXEL}."
         )
     share = mismatch_px / (n * TILE_PX**2)
     if share > _BACKGROUND_TOLERANCE:

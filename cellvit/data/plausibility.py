@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, UInt8
+from scipy.ndimage import binary_fill_holes
 from skimage.measure import label
 
 from cellvit.data.findings import Finding
@@ -43,13 +44,27 @@ _FILL: Final = (0, 128)
 """Grey levels that fill the rest of an image of which only a part was copied, or decoded (JPEG)."""
 
 _FEWEST_FILLED: Final = 1 / 8
-"""Share of rows or columns at one side that are filled in an image that was cut off."""
+"""Share of rows or columns that are filled in an image that was cut off, or has a hole or a frame."""
+
+_LIGHT: Final = 200
+"""Mean grey level from which a row of one colour may be the background of a slide."""
+
+_BLANK: Final = 230
+"""Mean grey level from which an image may be blank, with a channel that is white throughout."""
+
+_HOLLOW: Final = 0.2
+"""Holes, as a share of the nuclear pixels, from which masks are outlines; 0.006 at most in a patient of the real tiles."""
+
+_COVERED: Final = 0.1
+_FEWEST_COVERED: Final = 10
+"""Nuclei that other class channels cover, and their share, from which the channels are copies (decision: channels overlap at
+borders of nuclei only)."""
 
 IMAGE_FAULTS: Final[Mapping[str, str]] = {
-    "constant_image": "Every pixel of an image has the same colour, or one of its channels is 0 throughout: the file is "
-    "empty, or its copy was interrupted.",
-    "cut_off_image": "The rows or columns at one side of an image are black or grey throughout: the file was cut off while it "
-    "was copied or written.",
+    "constant_image": "Every pixel of an image has the same colour, or one of its channels has the same value throughout, or "
+    "those of another one: the file is empty, its copy was interrupted, or channels were lost.",
+    "cut_off_image": "An eighth or more of the rows or columns of an image have one colour throughout: the file was cut off "
+    "while it was copied or written, or the image has a hole or a frame.",
 }
 """Kinds of broken images, and what they mean."""
 
@@ -68,12 +83,16 @@ class Nuclei:
         whole: False for nuclei that touch the border of the image, or a region that is not annotated.
         largest_part: Share of the pixels that the largest connected part of each nucleus has.
         classes: Class of each nucleus.
+        px: Pixels of all nuclei.
+        hole_px: Pixels that nuclei enclose, and that are in none.
     """
 
     diameter_um: Float64[np.ndarray, " n"]
     whole: Bool[np.ndarray, " n"]
     largest_part: Float64[np.ndarray, " n"]
     classes: UInt8[np.ndarray, " n"]
+    px: int
+    hole_px: int
 
 
 def image_fault(image: UInt8[np.ndarray, "h w 3"], annotated: Bool[np.ndarray, "h w"] | None = None) -> str:
@@ -83,24 +102,27 @@ def image_fault(image: UInt8[np.ndarray, "h w 3"], annotated: Bool[np.ndarray, "
     """
     judged = np.ones(image.shape[:2], bool) if annotated is None else annotated
     pixels = image[judged]
-    if len(pixels) and ((pixels == pixels[0]).all() or not pixels.any(axis=0).all()):
+    if len(pixels) and _lacks_channels(pixels):
         return "constant_image"
     rows, columns = _filled(image, judged), _filled(image.swapaxes(0, 1), judged.T)
-    shares = (_leading(lines) / len(lines) for lines in (rows[::-1], rows, columns[::-1], columns))
-    return "cut_off_image" if max(shares) >= _FEWEST_FILLED else ""
+    return "cut_off_image" if max(rows.mean(), columns.mean()) >= _FEWEST_FILLED else ""
+
+
+def _lacks_channels(pixels: UInt8[np.ndarray, "p 3"]) -> bool:
+    """True if a channel is constant, or a copy of another one; grey images, whose channels are all equal, are legal."""
+    constant = (pixels == pixels[0]).all(axis=0)
+    copies = sum(bool((pixels[:, a] == pixels[:, b]).all()) for a, b in ((0, 1), (1, 2), (0, 2)))
+    return bool(constant.all() or ((constant.any() or copies == 1) and pixels.mean() < _BLANK))
 
 
 def _filled(image: UInt8[np.ndarray, "h w 3"], judged: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, " h"]:
-    """True for rows whose judged pixels have one of the grey levels `_FILL`."""
-    filled = np.zeros(len(image), bool)
+    """True for rows whose judged pixels have one of the grey levels `_FILL`, or that have one colour which is not light."""
+    filled: Bool[np.ndarray, " h"] = (
+        (image == image[:, :1]).all(axis=(1, 2)) & judged.all(axis=1) & (image[:, 0].mean(axis=1) < _LIGHT)
+    )
     for level in _FILL:
         filled |= ((image == level).all(axis=2) | ~judged).all(axis=1) & judged.any(axis=1)
     return filled
-
-
-def _leading(lines: Bool[np.ndarray, " n"]) -> int:
-    """Number of true entries before the first that is false."""
-    return len(lines) if lines.all() else int(np.argmin(lines))
 
 
 def image_findings(faults: Mapping[str, str]) -> tuple[Finding, ...]:
@@ -130,12 +152,14 @@ def measured_nuclei(instances: Int32[np.ndarray, "h w"], classes: UInt8[np.ndarr
     of_part = np.zeros(len(part_px), np.int64)
     of_part[parts.ravel()] = instances.ravel()
     np.maximum.at(largest, of_part, part_px)
-    at_edge = _at_edge(instances, classes)
+    at_edge, nuclear = _at_edge(instances, classes), instances > 0
     return Nuclei(
         diameter_um=2 * np.sqrt(area_px[labels] / math.pi) * mpp,
         whole=~np.isin(labels, at_edge),
         largest_part=largest[labels] / area_px[labels],
         classes=classes.ravel()[first_px],
+        px=int(nuclear.sum()),
+        hole_px=int(binary_fill_holes(nuclear).sum() - nuclear.sum()),
     )
 
 
@@ -150,7 +174,28 @@ def nuclei_findings(
     """
     if not any(len(nuclei.classes) for nuclei in images.values()):
         return ()
-    return _scattered(images, class_names) or _sizes(images, mpp) or (*_absurd(images), *_specks(images))
+    return (
+        _scattered(images, class_names)
+        or _hollow(images)
+        or _sizes(images, mpp)
+        or (*_absurd(images), *_specks(images))
+    )
+
+
+def overlap_findings(n_nuclei: int, n_lost: int, places: Sequence[str]) -> tuple[Finding, ...]:
+    """Class channels that are copies of each other, from the nuclei that are left and those that later channels cover.
+
+    Args:
+        places: Names of the tiles with covered nuclei.
+    """
+    if n_lost < _FEWEST_COVERED or n_lost < _COVERED * (n_nuclei + n_lost):
+        return ()
+    message = (
+        f"{n_lost:,} of {n_nuclei + n_lost:,} nuclei are covered by nuclei of another class channel, and would be lost (less than "
+        f"{_COVERED:.0%} is expected). The class channels seem to be copies of each other. Fix: write each nucleus into the "
+        "channel of its class alone."
+    )
+    return (Finding("overlapping_classes", message, tuple(places), stops=True),)
 
 
 def likely_factor(median_um: float) -> float:
@@ -186,6 +231,20 @@ def _scattered(images: Mapping[str, Nuclei], class_names: Sequence[str]) -> tupl
         )
         found.append(Finding("binary_masks", message, _worst_first(in_parts), stops=True))
     return tuple(found)
+
+
+def _hollow(images: Mapping[str, Nuclei]) -> tuple[Finding, ...]:
+    """Masks that are outlines of nuclei, which are not filled."""
+    px, hole_px = (sum(of_image) for of_image in zip(*((one.px, one.hole_px) for one in images.values()), strict=True))
+    if hole_px < _HOLLOW * px:
+        return ()
+    message = (
+        f"The nuclei enclose holes of {hole_px:,} px, {hole_px / px:.0%} of their own {px:,} px (less than {_HOLLOW:.0%} is "
+        "expected). The masks seem to be the outlines of nuclei. Fix: fill the outlines, and export the masks again."
+    )
+    return (
+        Finding("hollow_masks", message, _worst_first({name: one.hole_px for name, one in images.items()}), stops=True),
+    )
 
 
 def _sizes(images: Mapping[str, Nuclei], mpp: float | None) -> tuple[Finding, ...]:

@@ -1,4 +1,4 @@
-"""Stage `check_folds`: tiles of all folds -> proof that no image has two roles in a split, or an error."""
+"""Stage `check_folds`: tiles of all folds -> proof that no image and no patient has two roles in a split, or an error."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 _BLOCK_TILES: Final = 64
 """Images in memory at a time: 13 MB."""
 
+_MANY_SIMILAR: Final = 0.1
+_FEWEST_SIMILAR: Final = 3
+"""Near copies, and their share of a fold, from which they stop the run (decision): single ones may be alike by chance."""
+
 _LEAVE_OUT: Final = (
     "Fix: check that the files of each fold are those of that fold (a wrong download is the most common cause), and leave "
     "copies out of all folds but one."
@@ -42,23 +46,24 @@ class Arguments:
 
 @dataclass(frozen=True, slots=True)
 class _Fold:
-    """Digests and ids of the tiles of a fold."""
+    """Digests, ids and patients (empty if unknown) of the tiles of a fold."""
 
     digests: Digests
     tile_id: tuple[str, ...]
+    patient: tuple[str, ...]
 
 
 def run(arguments: Arguments) -> None:
     """Compare the images of every two folds that meet in a split.
 
     Raises:
-        IntegrityError: Identical images have two roles in a split; no file is written.
+        IntegrityError: Identical images, many near copies or a patient have two roles in a split; no file is written.
     """
     check_paired(folds=arguments.folds, tiles=arguments.tiles)
     folds: dict[int, _Fold] = {}
     for fold, path in zip(arguments.folds, arguments.tiles, strict=True):
         with open_tiles(path) as store:
-            folds[fold] = _Fold(digests_of(_images(store)), store.names("tile_id"))
+            folds[fold] = _Fold(digests_of(_images(store)), store.names("tile_id"), store.names("patient"))
         log.info("read fold=%d tiles=%d", fold, len(folds[fold].tile_id))
     pairs = [pair for pair in arguments.settings.meeting if set(pair) <= folds.keys()]
     findings = [finding for pair in pairs for finding in _findings(folds, *pair)]
@@ -81,7 +86,7 @@ def _images(store: Store) -> Iterator[UInt8[np.ndarray, "256 256 3"]]:
 
 
 def _findings(folds: Mapping[int, _Fold], first: int, second: int) -> Iterator[Finding]:
-    """Copies between two folds: identical ones stop, near ones warn."""
+    """Copies between two folds, and their common patients: identical images and patients stop, a few near copies warn."""
     copies = copies_between(folds[first].digests, folds[second].digests)
     where = f"folds {first} and {second}, which have different roles in a split"
     if identical := [copy for copy in copies if copy.identical]:
@@ -95,7 +100,14 @@ def _findings(folds: Mapping[int, _Fold], first: int, second: int) -> Iterator[F
             f"{len(near)} images of fold {second} look like flipped, turned or compressed copies of images of fold {first}: "
             f"{where}. Fix: look at them. If they are copies, leave them out of all folds but one."
         )
-        yield Finding("similar_images", message, _named(folds[first], folds[second], near), stops=False)
+        many = len(near) >= max(_FEWEST_SIMILAR, _MANY_SIMILAR * len(folds[second].tile_id))
+        yield Finding("similar_images", message, _named(folds[first], folds[second], near), stops=many)
+    if patients := sorted({*folds[first].patient} & {*folds[second].patient} - {""}):
+        message = (
+            f"{len(patients)} patients have tiles in {where}. Results on patients that were trained on look better than they are. "
+            "Fix: move all tiles of a patient into one fold; if these are different patients, give them different names."
+        )
+        yield Finding("shared_patients", message, tuple(patients), stops=True)
 
 
 def _named(first: _Fold, second: _Fold, copies: list[Copy]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from cellvit.config.steps import PrepareFoldSettings
 from cellvit.data.findings import settle
 from cellvit.data.image_checks import ImageChecks
 from cellvit.data.pannuke import FoldFiles, RawBlock, check_fold, read_blocks, read_names, read_types
+from cellvit.data.plausibility import overlap_findings
 from cellvit.errors import ContractError
 from cellvit.formats.dataset import PANNUKE, SIMULATED
 from cellvit.formats.digests import sha256_of
@@ -91,7 +92,8 @@ def run(arguments: Arguments) -> None:
             append_tiles(writer, _painted(block, fold, arguments.masks))
         sums = {"mismatch_px": fold.mismatch_px, "nuclear_px": fold.nuclear_px, "brightest": fold.brightest}
         check_fold(files, n=n, **sums)
-        findings = fold.checks.findings()
+        overlaps = overlap_findings(fold.nuclei.total(), fold.lost, fold.lost_in)
+        findings = (*fold.checks.findings(), *overlaps)
         settle(str(files.images.parents[2]), findings, accepted=arguments.settings.accepted_findings)
     if fold.lost:
         log.warning("nuclei painted over by later channels: lost=%d tiles=%s", fold.lost, " ".join(fold.lost_in))

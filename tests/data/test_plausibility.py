@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from cellvit.data.findings import Finding, settle
-from cellvit.data.plausibility import image_fault, image_findings, likely_factor, measured_nuclei, nuclei_findings
+from cellvit.data.plausibility import (
+    image_fault,
+    image_findings,
+    likely_factor,
+    measured_nuclei,
+    nuclei_findings,
+    overlap_findings,
+)
 from cellvit.errors import IntegrityError
 from cellvit.formats.dataset import NOT_ANNOTATED
 
@@ -41,10 +48,31 @@ def with_last_rows(level: int, n: int) -> np.ndarray:
     return image
 
 
+def with_part(part: tuple[slice, ...] | slice, colour: object) -> np.ndarray:
+    image = tissue()
+    image[part] = colour
+    return image
+
+
+def with_frame(level: int) -> np.ndarray:
+    image = np.full((256, 256, 3), level, np.uint8)
+    image[20:-20, 20:-20] = tissue()[20:-20, 20:-20]
+    return image
+
+
 @pytest.mark.parametrize(
     ("image", "fault"),
     [
         pytest.param(tissue(), "", id="tissue"),
+        pytest.param(with_frame(0), "cut_off_image", id="black_frame"),
+        pytest.param(with_frame(114), "cut_off_image", id="grey_frame"),
+        pytest.param(with_frame(243), "", id="frame_of_background"),
+        pytest.param(with_part(slice(100, 180), 0), "cut_off_image", id="hole_in_the_file"),
+        pytest.param(with_part(slice(None, None, 2), 0), "cut_off_image", id="every_second_row"),
+        pytest.param(with_part(slice(0, 40), (255, 0, 255)), "cut_off_image", id="magenta_rows"),
+        pytest.param(with_part((slice(None), slice(None), 2), 255), "constant_image", id="blue_is_255"),
+        pytest.param(np.ascontiguousarray(tissue()[..., [0, 0, 2]]), "constant_image", id="red_in_place_of_green"),
+        pytest.param(np.ascontiguousarray(tissue()[..., [1, 1, 1]]), "", id="grey_image"),
         pytest.param(np.zeros((256, 256, 3), np.uint8), "constant_image", id="black"),
         pytest.param(np.full((256, 256, 3), 255, np.uint8), "constant_image", id="white"),
         pytest.param(np.full((64, 90, 3), (200, 10, 30), np.uint8), "constant_image", id="one_colour"),
@@ -127,6 +155,25 @@ def test_stray_pixels_do_not_make_a_mask_binary():
         instances[y - 3, x] = label
 
     assert findings_of(instances) == ()
+
+
+def test_outlines_of_nuclei_stop():
+    instances = nuclei_map()
+    for y, x in ((y, x) for y in range(8, 220, 30) for x in range(8, 220, 30)):
+        instances[y + 2 : y + 18, x + 2 : x + 18] = 0
+
+    (finding,) = findings_of(instances)
+
+    assert (finding.kind, finding.stops) == ("hollow_masks", True)
+    assert "The masks seem to be the outlines of nuclei. Fix: fill the outlines" in finding.message
+
+
+def test_many_covered_nuclei_stop_and_a_few_do_not():
+    (finding,) = overlap_findings(90, 10, ["f1-00002"])
+
+    assert (finding.kind, finding.stops, finding.places) == ("overlapping_classes", True, ("f1-00002",))
+    assert "10 of 100 nuclei are covered by nuclei of another class channel" in finding.message
+    assert overlap_findings(91, 9, ["f1-00002"]) == overlap_findings(1000, 100, ["f1-00002"]) == ()
 
 
 def test_parts_that_touch_by_a_corner_are_one():

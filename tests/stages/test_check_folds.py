@@ -1,7 +1,9 @@
 """One image in two roles of a split stops a run; a turned copy is warned of."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -30,13 +32,18 @@ def blots(n: int, *, seed: int) -> np.ndarray:
 def check(tmp_path):
     """Write the folds with these images, and run the step; the path of its output."""
 
-    def checked(images: dict[int, np.ndarray], *, meeting: tuple[tuple[int, int], ...] = ALL_MEET) -> Path:
+    def checked(
+        images: dict[int, np.ndarray],
+        *,
+        meeting: tuple[tuple[int, int], ...] = ALL_MEET,
+        patients: Mapping[int, tuple[str, ...]] = MappingProxyType({}),
+    ) -> Path:
         paths = tuple(tmp_path / "tiles" / f"fold{fold}.h5" for fold in images)
         for path, (fold, of_fold) in zip(paths, images.items(), strict=True):
             n = len(of_fold)
             empty = np.zeros((n, 256, 256), np.int32)
             ids = tuple(f"f{fold}-{row:05d}" for row in range(n))
-            batch = TileBatch(of_fold, empty, empty.astype(np.uint8), ("Colon",) * n, ids)
+            batch = TileBatch(of_fold, empty, empty.astype(np.uint8), ("Colon",) * n, ids, patients.get(fold, ()))
             with writing(path, TILES, n, {}, Provenance(simulated=True)) as writer:
                 append_tiles(writer, batch)
         settings, output = CheckFoldsSettings(meeting=meeting), tmp_path / "tiles" / "folds_check.json"
@@ -93,6 +100,27 @@ def test_turned_copies_are_warned_of_and_named(check, caplog):
     assert warning.startswith("similar_images: 1 images of fold 2 look like flipped")
     assert "f2-00000 of f1-00001" in warning
     assert warning in caplog.text
+
+
+def test_a_fold_of_turned_and_brighter_copies_stops(check):
+    first = blots(12, seed=1)
+    copies = [cv2.convertScaleAbs(np.rot90(image), alpha=0.9, beta=10) for image in first[:3]]
+
+    with pytest.raises(
+        IntegrityError, match="similar_images: 3 images of fold 2 look like flipped, turned or compressed"
+    ):
+        check({1: first, 2: np.concatenate([copies, blots(9, seed=2)]), 3: blots(2, seed=3)})
+
+
+def test_a_patient_in_a_training_and_a_test_fold_stops_and_is_named(check):
+    images = {fold: blots(2, seed=fold) for fold in (1, 2, 3)}
+    patients = {1: ("P1", "P2"), 2: ("P3", ""), 3: ("P2", "")}
+
+    with pytest.raises(IntegrityError, match=r"shared_patients: 1 patients have tiles in folds 1 and 3, .* In: P2\."):
+        check(images, patients=patients)
+
+    found = read_document(check(images, patients=patients, meeting=((1, 2), (2, 3))), FoldsCheck)
+    assert found.warnings == ()
 
 
 def test_folds_meet_where_a_split_gives_them_different_roles():

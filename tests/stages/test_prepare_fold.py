@@ -127,6 +127,24 @@ def test_sources_are_stored_with_their_tiles_and_counted(tmp_path, write_raw_fol
     assert "tiles without a source: tiles=1 of 4" in caplog.text
 
 
+def test_class_channels_that_are_copies_of_each_other_stop(tmp_path, write_raw_fold, prepare):
+    root = write_raw_fold(tmp_path / "raw", 1, ["Colon"] * 12)
+    masks = np.load(fold_files(root, 1).masks)
+    masks[..., 3] = masks[..., 0]
+    np.save(fold_files(root, 1).masks, masks)
+
+    with pytest.raises(IntegrityError, match="overlapping_classes: 12 of 48 nuclei are covered"):
+        prepare(root)
+
+
+def test_images_of_half_the_range_are_refused(tmp_path, write_raw_fold, prepare):
+    root = write_raw_fold(tmp_path / "raw", 1, ["Colon"])
+    np.save(fold_files(root, 1).images, np.load(fold_files(root, 1).images) // 2)
+
+    with pytest.raises(ContractError, match=r"found 124 as the largest of the fold: the images are scaled to 0\.\.124"):
+        prepare(root)
+
+
 def fractional_id(masks: np.ndarray) -> np.ndarray:
     masks[1, 60, 64, 0] = 7.5
     return masks
