@@ -10,7 +10,7 @@ from typing import Final
 
 from cellvit.errors import MissingInputError
 from cellvit.formats.atomic import write_text
-from cellvit.formats.cells import safe_cell
+from cellvit.formats.cells import cell_text, safe_cell
 from cellvit.formats.csv_lines import listed, read_lines, refuse_faults
 from cellvit.formats.tiles import NAME_BYTES, ORIGIN_BYTES
 
@@ -23,6 +23,7 @@ COLUMNS: Final = REQUIRED + OPTIONAL
 
 _PATHS: Final = REQUIRED
 _NAMES: Final = ("organ", "patient", "source")
+_TEXTS: Final = (*_NAMES, "member")
 _NUMBERS: Final = ("mpp", "x", "y")
 _WHOLE: Final = ("organ", "fold", "x", "y")
 """Columns that are filled in for all images or for none."""
@@ -97,9 +98,11 @@ def write_own_tiles(path: Path, tiles: Sequence[OwnTile]) -> None:
 
 
 def _written(column: str, value: object) -> str:
-    """A cell; a path that a spreadsheet would take for a formula begins with ./, which is the same path."""
+    """A cell that no spreadsheet takes for a formula: a path then begins with ./, which is the same path, a text with an apostrophe."""
     if column in _PATHS and safe_cell(str(value)) != value:
         return f"./{value}"
+    if column in _TEXTS:
+        return safe_cell(str(value))
     return "" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
@@ -155,15 +158,16 @@ def _number_fault(column: str, text: str) -> str:
 
 
 def _tile(line: int, row: Mapping[str, str]) -> OwnTile:
+    organ, patient, source, member = (cell_text(row.get(name, "")) for name in _TEXTS)
     return OwnTile(
         image=_plain(row["image"]),
         annotation=_plain(row["annotation"]),
-        organ=row.get("organ", ""),
-        patient=row.get("patient", ""),
+        organ=organ,
+        patient=patient,
         fold=int(row["fold"]) if row.get("fold") else None,
         mpp=float(row["mpp"]) if row.get("mpp") else None,
-        source=row.get("source", ""),
-        member=row.get("member", ""),
+        source=source,
+        member=member,
         x=float(row.get("x") or 0),
         y=float(row.get("y") or 0),
         line=line,

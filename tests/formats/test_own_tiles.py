@@ -1,5 +1,6 @@
 """`tiles.csv`: what it accepts, what it refuses, and in which words."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,19 @@ def test_a_fault_is_refused_by_name(tmp_path: Path, text: str, expected: str) ->
 
     assert expected in message
     assert str(tmp_path / "tiles.csv") in message
+
+
+def test_no_text_of_a_table_is_a_formula_to_a_spreadsheet(tmp_path: Path) -> None:
+    (tmp_path / "=a.png").touch()
+    (tmp_path / "a.json").touch()
+    formula = "=HYPERLINK(1)"
+    tile = OwnTile("=a.png", "a.json", "@organ", formula, source="+1", member="-x", line=2)
+
+    write_own_tiles(tmp_path / "tiles.csv", [tile])
+
+    (_, cells) = csv.reader((tmp_path / "tiles.csv").read_text().splitlines())
+    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
+    assert read_own_tiles(tmp_path / "tiles.csv") == (tile,)
 
 
 def test_one_annotation_serves_several_images_at_different_places(tmp_path: Path) -> None:
