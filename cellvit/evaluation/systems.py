@@ -15,9 +15,11 @@ from cellvit.evaluation.values import (
     values_by_organ,
 )
 from cellvit.formats.checkpoints import CheckpointHeader, read_header
+from cellvit.formats.content import content_of
 from cellvit.formats.digests import remake
 from cellvit.formats.documents import Values, read_document
 from cellvit.formats.evaluations import FamilyEvaluation
+from cellvit.formats.provenance import Provenance
 from cellvit.formats.tile_table import TileScores
 from cellvit.formats.watershed import WatershedChoice
 from cellvit.hover.decode import Watershed, watershed_of_method
@@ -50,12 +52,13 @@ def read_decoder(checkpoint: Path, watershed: Path, *, split: str, family: str, 
     """The decoder of a family, trained or absent.
 
     Raises:
-        StaleFileError: A file belongs to another split or family.
+        StaleFileError: A file belongs to another split or family, or the watershed to another decoder.
         IntegrityError: The decoder has seen a test fold.
     """
     header = read_unseen(checkpoint, split=split, family=family, test_folds=test_folds)
     decoder = Decoder(checkpoint, header, read_document(watershed, WatershedChoice))
     check_belongs(watershed, decoder.choice, split, family)
+    check_made_from(watershed, decoder.choice.provenance, checkpoint)
     return decoder
 
 
@@ -119,5 +122,18 @@ def check_belongs(
         raise StaleFileError(
             f"{path}: the file belongs to another split or family.\n"
             f"  split, family: file has {found.split}, {found.family}, run asks for {split}, {family}\n"
+            f"Fix: {remake(path)}"
+        )
+
+
+def check_made_from(path: Path, provenance: Provenance, checkpoint: Path) -> None:
+    """Refuse a file that was made with another decoder, as one of another run of the same split and family.
+
+    Raises:
+        StaleFileError: The checkpoint is not what the file was made from.
+    """
+    if (digest := content_of(checkpoint).digest) not in provenance.made_from.values():
+        raise StaleFileError(
+            f"{path}: expected a file that was made with {checkpoint} ({digest[:12]}), found one of another decoder. "
             f"Fix: {remake(path)}"
         )

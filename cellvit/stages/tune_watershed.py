@@ -15,7 +15,7 @@ from cellvit.config.data import FINAL_SPLIT
 from cellvit.config.evaluation import SelectBy
 from cellvit.config.steps import TuneWatershedSettings
 from cellvit.evaluation.selection import ImageOfTile, MapsOfTile, values_of_image, values_of_maps
-from cellvit.evaluation.systems import check_belongs
+from cellvit.evaluation.systems import check_belongs, check_made_from
 from cellvit.evaluation.tuning import CLASSICAL, CLASSICAL_FINALISTS, SEARCHED, Trial, Trials, Tried, spaces_of, tuned
 from cellvit.formats.checkpoints import read_header
 from cellvit.formats.content import provenance_of
@@ -96,6 +96,7 @@ def _open_maps(arguments: Arguments, tiles: Rows, *, final: bool) -> Iterator[Ma
         return
     (path,) = arguments.maps
     with open_maps(path, tiles, np.arange(len(tiles)), average_views=average_views) as maps:
+        check_made_from(path, maps.provenance, arguments.checkpoint)
         yield MapsOfTiles(maps, tiles)
 
 

@@ -122,6 +122,7 @@ def test_a_family_without_test_tiles_is_absent(run, caplog) -> None:
 
 def test_a_family_without_a_decoder_is_absent_with_the_reason_of_its_checkpoint(run) -> None:
     run.write_decoder("digestive", status="absent")
+    run.tune("digestive")
 
     evaluation = run.evaluate("digestive")
 
@@ -132,6 +133,7 @@ def test_a_family_without_a_decoder_is_absent_with_the_reason_of_its_checkpoint(
 
 def test_a_shared_decoder_that_could_not_be_trained_is_left_out(run) -> None:
     run.write_decoder("all", status="absent")
+    run.tune("all")
 
     assert "shared" not in run.evaluate("digestive", shared=True).systems
 
@@ -147,6 +149,7 @@ def test_a_decoder_that_has_seen_a_test_image_in_another_run_is_refused(run) -> 
     with open_tiles(*run.tiles(3)) as tiles:
         seen = image_digests(tiles, np.array([1]))
     run.write_decoder("digestive", seen=seen)
+    run.tune("digestive")
 
     with pytest.raises(
         IntegrityError, match=r"have seen 1 of 3 test tiles .*\(f3-00001 .*Fix: set training.start_from"
@@ -158,4 +161,13 @@ def test_a_decoder_of_another_family_is_refused(run) -> None:
     run.write_decoder("epidermal", file="digestive")
 
     with pytest.raises(StaleFileError, match="file has 1, epidermal, run asks for 1, digestive"):
+        run.evaluate("digestive")
+
+
+def test_a_watershed_that_was_tuned_for_a_decoder_of_another_run_is_refused(run) -> None:
+    run.write_decoder("digestive", seed=1)
+
+    with pytest.raises(
+        StaleFileError, match=r"digestive\.json: expected a file that was made with .*found one of another decoder"
+    ):
         run.evaluate("digestive")

@@ -116,6 +116,17 @@ def test_maps_of_other_tiles_are_refused(run, monkeypatch) -> None:
         run.tune("digestive")
 
 
+def test_maps_of_a_decoder_of_another_run_are_refused(run, monkeypatch) -> None:
+    path = run.maps("digestive")
+    run.write_decoder("digestive", seed=1)
+    monkeypatch.setattr(type(run), "maps", lambda *_: path)
+
+    with pytest.raises(
+        StaleFileError, match=r"digestive\.h5: expected a file that was made with .*found one of another decoder"
+    ):
+        run.tune("digestive")
+
+
 def test_the_step_loads_no_torch() -> None:
     code = "import sys, cellvit.stages.tune_watershed; sys.exit('torch' in sys.modules)"
 
