@@ -35,6 +35,13 @@ _OLDEST: Final = 7.5
 """Compute capability from which the builds of torch for CUDA 13 have kernels; older cards come last."""
 
 
+_ANSWER_S: Final = 60
+"""Time that nvidia-smi has: it wakes up sleeping devices, which takes some seconds each. With a broken driver it may never end."""
+
+_NO_PROGRAM: Final = 127
+"""Exit code of a program that is not installed, as shells say it."""
+
+
 class Gpu(NamedTuple):
     """A device that one process can have for itself: a card, or one MIG part of a card."""
 
@@ -47,12 +54,21 @@ class Gpu(NamedTuple):
         return f"{self.number} {self.model} {self.uuid}"
 
 
+class Answer(NamedTuple):
+    """What nvidia-smi answered: its standard output, what went wrong, and its exit code."""
+
+    text: str
+    fault: str
+    code: int
+
+
 class _Card(NamedTuple):
     """What nvidia-smi says of a card."""
 
     total_mb: float
     free_mb: float
     capability: float
+    divided: bool  # in MIG mode, in which only its parts compute
 
 
 def assign_gpu(step: str) -> None:
@@ -83,12 +99,13 @@ def assign_gpu(step: str) -> None:
 def lock_folder() -> Path | None:
     """Folder of the locks, the same for all users; None where a scheduler assigns the devices, as SLURM does.
 
-    SLURM assigns devices to a job. Where it has several, the steps of a Snakemake inside of this job share them out.
+    SLURM assigns devices to a job that asks for them (--gres, --gpus). Where it has several, the steps of a Snakemake inside
+    of this job share them out; where it assigns none, all jobs of the node see all cards and need the locks.
     """
     default, job = "/tmp/cellvit-gpus", os.environ.get("SLURM_JOB_ID")  # TMPDIR can differ between users
-    if job is not None:
-        several = "," in os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        default = f"{default}-job{job}" if several else "none"
+    assigned = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if job is not None and assigned is not None:
+        default = f"{default}-job{job}" if "," in assigned else "none"
     named = os.environ.get("CELLVIT_GPU_LOCKS") or default
     return None if named == "none" else Path(named)
 
@@ -122,16 +139,27 @@ def usage(gpus: Sequence[Gpu], folder: Path) -> list[str]:
     return [f"{gpu}: {_holder(_lock_path(gpu, folder))}" for gpu in gpus]
 
 
-def _listed_gpus() -> tuple[Gpu, ...]:
-    try:  # 120 s, because nvidia-smi wakes up sleeping devices, which takes some seconds each
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=120, check=False)
+def nvidia_smi(*arguments: str) -> Answer:
+    """What nvidia-smi answers; a code other than 0, and why, where it is missing, fails or does not end."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", *arguments], capture_output=True, text=True, errors="replace", timeout=_ANSWER_S, check=False
+        )
+    except FileNotFoundError:
+        return Answer("", "", _NO_PROGRAM)
     except (OSError, subprocess.TimeoutExpired) as error:
-        log.info("nvidia-smi cannot list GPUs: %s", error)
-        return ()
-    if done.returncode:  # for example because of one damaged card beside others that work
-        log.warning("nvidia-smi -L failed code=%d output=%s", done.returncode, done.stdout + done.stderr)
+        return Answer("", str(error), 1)
+    return Answer(
+        done.stdout, " ".join(f"{done.stdout} {done.stderr}".split()) if done.returncode else "", done.returncode
+    )
+
+
+def _listed_gpus() -> tuple[Gpu, ...]:
+    answer = nvidia_smi("-L")
+    if answer.fault:  # for example because of one damaged card beside others that work
+        log.warning("nvidia-smi -L failed code=%d output=%s", answer.code, answer.fault)
     gpus: list[Gpu] = []
-    for number, model, card, parts in _CARD.findall(done.stdout):
+    for number, model, card, parts in _CARD.findall(answer.text):
         divided = [Gpu(number, f"{model} {size}", card, uuid) for size, uuid in _PART.findall(parts)]
         gpus += divided or [Gpu(number, model, card, card)]
     return tuple(gpus)
@@ -139,29 +167,29 @@ def _listed_gpus() -> tuple[Gpu, ...]:
 
 def _preferred(gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
     """The cards that are worth computing on, best first; in their order where nvidia-smi does not know their memory."""
-    cards = _cards()
+    cards = _cards() if gpus else {}
     largest = max((card.total_mb for card in cards.values()), default=0.0)
-    unknown = _Card(largest, 0.0, _OLDEST)
+    unknown = _Card(largest, 0.0, _OLDEST, divided=False)
     found = {gpu: cards.get(gpu.card, unknown) for gpu in gpus}
-    chosen = [gpu for gpu, card in found.items() if card.total_mb >= _SMALL_SHARE * largest]
+    large = [gpu for gpu, card in found.items() if card.total_mb >= _SMALL_SHARE * largest]
+    chosen = [gpu for gpu in large if gpu.uuid != gpu.card or not found[gpu].divided] or large
     for gpu in found.keys() - set(chosen):
-        log.info("left alone, because it has little memory; CUDA_VISIBLE_DEVICES may name it gpu=%s", gpu)
+        reason = "it is in MIG mode and has no part that computes" if gpu in large else "it has little memory"
+        log.info("left alone, because %s; CUDA_VISIBLE_DEVICES may name it gpu=%s", reason, gpu)
     return tuple(sorted(chosen, key=lambda gpu: (found[gpu].capability < _OLDEST, -found[gpu].free_mb)))
 
 
 def _cards() -> dict[str, _Card]:
     """Memory and compute capability of every card by its UUID, as far as nvidia-smi knows them."""
-    query = ["nvidia-smi", "--query-gpu=uuid,memory.total,memory.free,compute_cap", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=120, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
+    answer = nvidia_smi(
+        "--query-gpu=uuid,memory.total,memory.free,compute_cap,mig.mode.current", "--format=csv,noheader,nounits"
+    )
     cards = {}
-    for line in done.stdout.splitlines():
-        with suppress(ValueError):  # "[N/A]" where a card does not say
-            uuid, *numbers = map(str.strip, line.split(","))
-            cards[uuid] = _Card(*map(float, numbers))
-    return cards if done.returncode == 0 else {}
+    for line in answer.text.splitlines() if answer.code == 0 else ():
+        with suppress(ValueError):  # "[N/A]" where a card does not say, or another number of values
+            uuid, total, free, capability, mig = map(str.strip, line.split(","))
+            cards[uuid] = _Card(float(total), float(free), float(capability), mig == "Enabled")
+    return cards
 
 
 def _locked_gpu(gpus: Sequence[Gpu], folder: Path, step: str) -> Gpu:

@@ -158,6 +158,7 @@ def test_nothing_is_locked_or_changed(tmp_path: Path, started, listing: str, var
         ({"TMPDIR": "/scratch/ann"}, "/tmp/cellvit-gpus"),
         ({"SLURM_JOB_ID": "7", "CELLVIT_GPU_LOCKS": "/job"}, "/job"),
         ({"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0,1"}, "/tmp/cellvit-gpus-job7"),
+        ({"SLURM_JOB_ID": "7"}, "/tmp/cellvit-gpus"),  # SLURM assigns none: all jobs of the node see all cards
     ],
 )
 def test_all_users_share_one_folder_unless_another_is_named(machine, variables: dict[str, str], folder: str) -> None:
@@ -196,10 +197,15 @@ def test_cuda_visible_devices_narrows_the_list(machine, wanted: str | None, expe
         pytest.param([(24564, 2000, 8.9), (24564, 24000, 8.9)], None, [SECOND, FIRST], id="most_free_memory_first"),
         pytest.param([(24564, 24000, 6.0), (24564, 20000, 8.9)], None, [SECOND, FIRST], id="old_card_last"),
         pytest.param([("[N/A]", "[N/A]", "[N/A]")] * 2, None, [FIRST, SECOND], id="unknown"),
+        pytest.param(
+            [(40960, 40000, 8.0, "Enabled"), (40960, 900, 8.0)], None, [SECOND], id="mig_without_parts_beside"
+        ),
+        pytest.param([(40960, 40000, 8.0, "Enabled")] * 2, None, [FIRST, SECOND], id="mig_without_parts_alone"),
     ],
 )
 def test_cards_are_chosen_by_memory_and_capability(machine, cards, wanted, expected: list[str]) -> None:
-    lines = [", ".join(map(str, (uuid, *card))) for uuid, card in zip((FIRST, SECOND), cards, strict=True)]
+    answers = [(*card, "[N/A]")[:4] for card in cards]  # MIG mode, where a card has none
+    lines = [", ".join(map(str, (uuid, *card))) for uuid, card in zip((FIRST, SECOND), answers, strict=True)]
     answer = "".join(f"{line}\n" for line in lines)
     machine(cards=answer, **({} if wanted is None else {"CUDA_VISIBLE_DEVICES": wanted}))
 
@@ -214,6 +220,27 @@ def test_an_unknown_device_is_an_error_that_lists_the_known_ones(machine, wanted
         allowed_gpus()
 
     assert f"  1 Pretend P1 {SECOND}\nFix: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        pytest.param("No devices were found\n", id="no_device"),
+        pytest.param("NVIDIA-SMI has failed, because it could not communicate with the driver\n", id="no_driver"),
+        pytest.param(f"{FIRST}, 100\n{SECOND}, 1, 2, 3, 4, 5\n\n", id="other_columns"),
+        pytest.param("", id="silent"),
+    ],
+)
+def test_messages_in_place_of_the_memory_are_no_cards(machine, cards: str) -> None:
+    machine(cards=cards)
+
+    assert [gpu.uuid for gpu in allowed_gpus()] == [FIRST, SECOND]
+
+
+def test_a_list_that_fails_is_no_gpu(machine) -> None:
+    machine("NVIDIA-SMI has failed\n", code=9, cards="NVIDIA-SMI has failed\n")
+
+    assert allowed_gpus() == ()
 
 
 def test_a_damaged_card_does_not_hide_the_others(machine, caplog: pytest.LogCaptureFixture) -> None:
