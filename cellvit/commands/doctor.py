@@ -25,6 +25,7 @@ from cellvit.commands.checks.machine import (
 from cellvit.config.files import add_settings_arguments, given_settings
 from cellvit.config.settings import Settings
 from cellvit.errors import MissingInputError
+from cellvit.workflow.failures import failure_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,9 +42,11 @@ def run(args: argparse.Namespace) -> None:
     """
     settings = given_settings(args)
     with _quiet():
-        checks = [check(settings) for check in _CHECKS]
-        sys.stdout.write("".join(f"{check}\n" for check in checks))
-        sys.stdout.flush()
+        checks = []
+        for check in _CHECKS:  # each is printed at once: some wait for a network, a driver or a scheduler
+            checks.append(_result(check, settings))
+            sys.stdout.write(f"{checks[-1]}\n")
+            sys.stdout.flush()
         estimate = "" if args.no_estimate else "".join(f"{line}\n" for line in duration_lines(settings))
     faults = [check.topic for check in checks if check.state == "fault"]
     if faults:
@@ -52,6 +55,15 @@ def run(args: argparse.Namespace) -> None:
             f"a run would stop because of: {', '.join(faults)}. Apply the fixes above and try again."
         )
     sys.stdout.write(f"ready: snakemake --cores all\n{estimate}")
+
+
+def _result(check: Callable[[Settings], Check], settings: Settings) -> Check:
+    """What a check found; an error of the operating system is a fault, and the other checks follow."""
+    try:
+        return check(settings)
+    except OSError as error:
+        message = failure_of(error).message.removeprefix("error: ")
+        return Check(check.__name__.removeprefix("check_"), "fault", message)
 
 
 @contextmanager

@@ -23,6 +23,9 @@ from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS, TILE_PX
 SIMULATED_MARK: Final = "SIMULATED.json"
 """File in the folder of a fold that marks it as made by `simulate_pannuke`."""
 
+_SHOWN: Final = 8
+"""Names that an error message lists at most."""
+
 _LARGEST_PIXEL: Final = 255
 _LARGEST_OF_HALF: Final = 128
 """No fold is so dark: the background of a slide is nearly white, and tissue is light between its nuclei."""
@@ -211,9 +214,12 @@ def _check_present(files: FoldFiles) -> None:
     missing = [path for path in files.by_name.values() if not path.is_file()]
     if missing:
         shown = "\n  ".join(map(str, missing))
+        root = files.images.parents[3]
+        there = ", ".join(sorted(path.name for path in root.iterdir())[:_SHOWN]) if root.is_dir() else "no such folder"
         raise MissingInputError(
-            f"fold {files.fold}: these files do not exist:\n  {shown}\nFix: set data.root to the folder with "
-            f'"Fold {files.fold}"; the official layout is {_LAYOUT}.'
+            f"fold {files.fold}: these files do not exist:\n  {shown}\nFound in {root}: {there or 'nothing'}\n"
+            f'Fix: set data.root to the folder with "Fold {files.fold}", written like that; unpack the downloads there. The '
+            f"official layout is {_LAYOUT}."
         )
 
 

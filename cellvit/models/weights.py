@@ -16,7 +16,7 @@ from cellvit.config.presets import EncoderPreset
 from cellvit.errors import ContractError, IntegrityError, MissingInputError, SettingsError
 from cellvit.formats.digests import sha256_of
 from cellvit.models.timm_import import import_timm
-from cellvit.models.weights_file import read_weights
+from cellvit.models.weights_file import described_weights, read_weights
 
 _HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
 """Names of weight files in a repository of the hub, in timm's order of preference."""
@@ -58,8 +58,20 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
         case path:
             file = weights_file(Path(path))
     model = create_model(settings.spec.architecture, settings.spec)
-    _load_strictly(model, read_weights(file), file, by_order=settings.spec.by_order)
+    model.load_state_dict(_fitting(model, read_weights(file), file, by_order=settings.spec.by_order), strict=True)
     return LoadedModel(model, file)
+
+
+def check_fit(settings: EncoderSettings, file: Path) -> int:
+    """Number of tensors in a file of weights that fits the encoder; of safetensors, no values are read.
+
+    Raises:
+        ContractError: The file holds no weights, or those of another encoder.
+        SettingsError: timm has no such architecture or argument.
+    """
+    with torch.device("meta"):
+        model = create_model(settings.spec.architecture, settings.spec)
+    return len(_fitting(model, described_weights(file), file, by_order=settings.spec.by_order))
 
 
 def create_model(name: str, spec: EncoderPreset, **more: object) -> nn.Module:
@@ -186,7 +198,8 @@ def weights_file(path: Path) -> Path:
     return (preferred or found)[0]
 
 
-def _load_strictly(model: nn.Module, weights: Mapping[str, Tensor], file: Path, *, by_order: bool) -> None:
+def _fitting(model: nn.Module, weights: Mapping[str, Tensor], file: Path, *, by_order: bool) -> Mapping[str, Tensor]:
+    """The weights under the names of the model's tensors, if they are those of this architecture."""
     expected = model.state_dict()
     if by_order and not expected.keys() & weights.keys():
         weights = _renamed(weights, expected, file)
@@ -210,7 +223,7 @@ def _load_strictly(model: nn.Module, weights: Mapping[str, Tensor], file: Path, 
             f"encoder.weights: {file} does not fit the encoder.\n" + "\n".join(found) + "\n"
             "Fix: choose the preset of the file, or encoder.custom with its architecture and arguments."
         )
-    model.load_state_dict(weights, strict=True)
+    return weights
 
 
 def _renamed(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:

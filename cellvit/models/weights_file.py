@@ -49,12 +49,14 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             if file.suffix == ".safetensors"
             else torch.load(file, map_location="cpu", weights_only=True)
         )
-    except pickle.UnpicklingError as error:  # torch's message advises to execute the file
-        raise ContractError(
-            f"encoder.weights: {file}: expected tensors alone, found a damaged file, or one with other Python objects, which "
-            f"are never loaded. {_SAVE_TENSORS}"
-        ) from error
     except Exception as error:  # readers of damaged files raise nearly anything
+        if isinstance(error, pickle.UnpicklingError) or "weights_only" in str(
+            error
+        ):  # torch advises to execute the file
+            raise ContractError(
+                f"encoder.weights: {file}: expected tensors alone, found a damaged file, or one with other Python objects, "
+                f"which are never loaded. {_SAVE_TENSORS}"
+            ) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ContractError(
             f"encoder.weights: {file}: expected tensors by name, but the file cannot be read as weights: {reason}. "
@@ -90,18 +92,22 @@ def _is_usual(value: Tensor) -> bool:
     return is_dense and is_number and bool(value.isfinite().all())
 
 
-def tensor_names(file: Path) -> tuple[str, ...]:
-    """Names of the tensors in a file of weights, of which safetensors are not read.
+def described_weights(file: Path) -> dict[str, Tensor]:
+    """Tensors by name with their shapes; of safetensors, without values (device meta), each type as float32 or int64.
 
     Raises:
         ContractError: The file holds no weights.
     """
     if file.suffix != ".safetensors":
-        return tuple(read_weights(file))
+        return read_weights(file)
     check_weights_file(file)
     try:
         with safe_open(file, framework="numpy") as opened:
-            return tuple(opened.keys())
+            parts = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  # not a dict
+            types = {name: torch.float32 if "F" in part.get_dtype() else torch.int64 for name, part in parts.items()}
+            return {
+                name: torch.empty(part.get_shape(), dtype=types[name], device="meta") for name, part in parts.items()
+            }
     except (SafetensorError, OSError) as error:
         raise ContractError(
             f"encoder.weights: {file}: expected safetensors, but the file cannot be read: {error}. Fix: download it again"

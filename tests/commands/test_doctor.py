@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from pretend_gpus import FIRST, HOLD, SECOND, environment, first_line, start
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 
 from cellvit.__main__ import main
 from cellvit.commands.checks.speed import Speed
+from cellvit.config.encoders import EncoderSettings
+from cellvit.models.weights import load_model
 
 SMALL = {"encoder": {"preset": "tiny-vit", "weights": "random"}, "data": {"root": "nowhere"}, "device": "cpu"}
 
@@ -168,7 +172,7 @@ def holder_pid(tmp_path: Path, monkeypatch) -> Iterator[int]:
 
 
 def test_devices_are_listed_with_the_process_that_holds_them(doctor: Doctor, holder_pid: int) -> None:
-    _, printed = doctor(**SMALL)
+    _, printed = doctor(**SMALL | {"device": "auto"})
 
     assert f"0 Pretend P1 {FIRST}: held by pid {holder_pid}, train_hovernet, since " in printed
     assert f"1 Pretend P1 {SECOND}: free" in printed
@@ -180,7 +184,11 @@ def test_devices_are_listed_with_the_process_that_holds_them(doctor: Doctor, hol
     [
         pytest.param({"CUDA_VISIBLE_DEVICES": "1"}, f"ok    devices  1 Pretend P1 {SECOND}: free\nok ", id="allowed"),
         pytest.param({"CUDA_VISIBLE_DEVICES": "5"}, "no device is named '5'", id="unknown"),
-        pytest.param({"CELLVIT_GPU_LOCKS": "", "SLURM_JOB_ID": "7"}, "assigned by the scheduler", id="slurm"),
+        pytest.param(
+            {"CELLVIT_GPU_LOCKS": "", "SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0"},
+            "assigned by the scheduler",
+            id="slurm",
+        ),
     ],
 )
 def test_only_devices_that_a_run_may_use_are_listed(
@@ -189,7 +197,34 @@ def test_only_devices_that_a_run_may_use_are_listed(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    assert expected in doctor(**SMALL)[1]
+    assert expected in doctor(**SMALL | {"device": "auto"})[1]
+
+
+@pytest.fixture
+def broken_driver(tmp_path: Path, monkeypatch) -> None:
+    """A machine where nvidia-smi says on its standard output that it has failed."""
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    broken = environment(tmp_path, "NVIDIA-SMI has failed\n", code=9, cards="No devices were found\n")
+    for name, value in broken.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("broken_driver")
+def test_a_driver_that_does_not_work_is_told_in_the_words_of_nvidia_smi(doctor: Doctor) -> None:
+    _, printed = doctor(**SMALL | {"device": "auto"})
+
+    assert re.search(r"^note +devices .*nvidia-smi fails: NVIDIA-SMI has failed", printed, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("holder_pid")
+def test_no_gpu_matters_where_the_setting_is_the_cpu(doctor: Doctor, monkeypatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+
+    _, printed = doctor(**SMALL)
+
+    assert "ok    devices  no NVIDIA GPU is used, because the setting is device: cpu" in printed
+    assert "gpu      the setting is device: cpu" in printed
 
 
 def test_every_fold_that_is_missing_or_empty_is_named(doctor: Doctor, tmp_path: Path, write_raw_fold) -> None:
@@ -209,7 +244,7 @@ def test_every_fold_that_is_missing_or_empty_is_named(doctor: Doctor, tmp_path: 
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
         (b"<html>Log in</html>", "a web page"),
         (b"", "an empty file"),
-        (b"\x08\0\0\0\0\0\0\0{}      ", "0 tensors"),
+        (b"\x08\0\0\0\0\0\0\0{}      ", "does not fit the encoder"),
     ],
     ids=["git_lfs", "web_page", "empty", "safetensors"],
 )
@@ -219,6 +254,63 @@ def test_weights_are_opened(doctor: Doctor, raw: str, tmp_path: Path, content: b
     _, printed = doctor(data={"root": raw}, encoder={"weights": str(tmp_path / "model.safetensors")})
 
     assert expected in printed
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_weights_of_another_architecture_are_a_fault_before_the_run(
+    doctor: Doctor, raw: str, tmp_path: Path, suffix: str
+) -> None:
+    file = tmp_path / f"model{suffix}"
+    tensors = load_model(EncoderSettings(preset="tiny-vit", weights="random")).model.state_dict()
+    save = torch.save if suffix == ".pth" else save_tensors
+    codes = []
+    for other in ({}, {"cls_token": torch.zeros(1, 1, 7)}):
+        save(tensors | other, file)
+        code, printed = doctor(data={"root": raw}, encoder={"preset": "tiny-vit", "weights": str(file)}, device="cpu")
+        codes.append(code)
+
+    assert codes == [0, 3]
+    assert "1 of another shape: cls_token (1, 1, 7) instead of (1, 1, 96)" in printed
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        pytest.param({"HF_TOKEN": '"hf_quoted"'}, "has quotes, spaces or letters that no token has", id="quotes"),
+        pytest.param({"HF_TOKEN": "hf_schl\u00fcssel"}, "has quotes, spaces or letters", id="not_ascii"),
+        pytest.param({"HF_HUB_CACHE": "link/hub"}, "found a link to nothing", id="link_to_nothing"),
+        pytest.param({"HF_HUB_CACHE": "mine.yaml/hub"}, "found a file", id="file"),
+    ],
+)
+def test_a_token_or_cache_that_cannot_be_used_is_a_fault_before_the_hub_is_asked(
+    doctor: Doctor, raw: str, tmp_path: Path, monkeypatch, variables: dict[str, str], expected: str
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", variables.pop("HF_HUB_CACHE", str(tmp_path / "hub")))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    code, printed = doctor(data={"root": raw})
+
+    assert code == 3
+    assert expected in printed
+
+
+def test_an_error_of_the_operating_system_in_one_check_does_not_end_the_others(doctor: Doctor) -> None:
+    code, printed = doctor(**{**SMALL, "data": {"root": "a" * 300}})
+
+    assert code == 3
+    assert re.search(r"^fault data .*File name too long", printed, re.MULTILINE)
+    assert re.search(r"^ok +locks", printed, re.MULTILINE)
+
+
+def test_what_lies_in_the_folder_of_the_data_is_named(doctor: Doctor, tmp_path: Path) -> None:
+    (tmp_path / "raw" / "fold 1").mkdir(parents=True)
+    (tmp_path / "raw" / "fold_2.zip").touch()
+
+    _, printed = doctor(**{**SMALL, "data": {"root": str(tmp_path / "raw")}})
+
+    assert f"Found in {tmp_path / 'raw'}: fold 1, fold_2.zip" in printed
 
 
 def test_a_hub_that_cannot_be_asked_is_no_promise(doctor: Doctor, raw: str, monkeypatch) -> None:

@@ -28,7 +28,7 @@ from cellvit.data.own_data import read_own_data
 from cellvit.data.pannuke import fold_files, read_blocks, read_names, read_types
 from cellvit.data.slides.opening import open_slide
 from cellvit.models.weights import load_model
-from cellvit.models.weights_file import tensor_names
+from cellvit.models.weights_file import described_weights
 
 SHAPE = (40, 60)
 IDS = np.zeros(SHAPE, np.uint16)
@@ -213,7 +213,7 @@ def weights(suffix: str) -> Format:
         return folder / f"a.{suffix}"
 
     def read(path: Path) -> object:
-        tensor_names(path)
+        described_weights(path)
         loaded = load_model(EncoderSettings(preset="tiny-vit", weights=str(path)))
         return {name: tensor.numpy() for name, tensor in loaded.model.state_dict().items()}
 

@@ -186,6 +186,15 @@ def test_a_program_in_place_of_weights_is_refused_without_the_hint_to_run_it(tmp
     assert "weights_only" not in str(caught.value)
 
 
+def test_zeros_in_place_of_weights_are_refused_without_the_hint_to_run_them(tmp_path: Path) -> None:
+    (tmp_path / "model.pth").write_bytes(bytes(5000))  # torch takes them for an archive of tar
+
+    with pytest.raises(ContractError, match="found a damaged file") as caught:
+        load_model(local(tmp_path / "model.pth"))
+
+    assert "weights_only" not in str(caught.value)
+
+
 def test_whole_numbers_in_place_of_weights_are_refused(tmp_path: Path) -> None:
     weights = load_model(local("random")).model.state_dict()
     torch.save({name: values.to(torch.int8) for name, values in weights.items()}, tmp_path / "model.pth")

@@ -1,5 +1,6 @@
 """What a run reads: families, data, weights of the encoder, and checkpoints that trainings start from."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -78,7 +79,7 @@ def check_weights(settings: Settings) -> Check:
         return Check("weights", "note", "random: the encoder is untrained, and every result says so")
     if encoder.weights == PUBLISHED:
         return _package_weights(encoder) if encoder.spec.package else _hub_weights(encoder)
-    return _local_weights(Path(encoder.weights))
+    return _local_weights(encoder)
 
 
 def check_start(settings: Settings) -> Check:
@@ -109,16 +110,27 @@ def _package_weights(encoder: EncoderSettings) -> Check:
     return Check("weights", "ok", f"{file.name} of the package {encoder.spec.package}{mark}")
 
 
-def _local_weights(path: Path, name: str = "") -> Check:
-    from cellvit.models.weights import weights_file
-    from cellvit.models.weights_file import tensor_names
+def _local_weights(encoder: EncoderSettings) -> Check:
+    from cellvit.models.weights import check_fit, weights_file
 
     try:
-        file = weights_file(path)
-        names = tensor_names(file)
+        file = weights_file(Path(encoder.weights))
+        n_tensors = check_fit(encoder, file)
     except CellvitError as error:  # its message has the fix
         return Check("weights", "fault", str(error))
-    return Check("weights", "ok", f"{name or file}: {len(names)} tensors, {file.stat().st_size / 1e9:.2f} GB")
+    return Check("weights", "ok", f"{file}: {n_tensors} tensors, {file.stat().st_size / 1e9:.2f} GB")
+
+
+def _cached_weights(file: Path, name: str) -> Check:
+    """Weights in the cache of the hub, whose names timm may translate; so they are only opened."""
+    from cellvit.models.weights_file import described_weights
+
+    try:
+        n_tensors = len(described_weights(file))
+    except CellvitError as error:  # its message has the fix
+        return Check("weights", "fault", str(error))
+    found = f"{name} in the cache of the Hugging Face hub: {n_tensors} tensors, {file.stat().st_size / 1e9:.2f} GB"
+    return Check("weights", "ok", found)
 
 
 def _hub_weights(encoder: EncoderSettings) -> Check:
@@ -127,14 +139,20 @@ def _hub_weights(encoder: EncoderSettings) -> Check:
     name, licence = encoder.spec.name.removeprefix("hf-hub:"), encoder.spec.licence
     for file in ("model.safetensors", "pytorch_model.bin"):
         if isinstance(path := try_to_load_from_cache(name, file), str):
-            return _local_weights(Path(path), f"{name} in the cache of the Hugging Face hub")
+            return _cached_weights(Path(path), name)
     if constants.HF_HUB_OFFLINE:
         found = f"{name} is not in the cache of the Hugging Face hub, and HF_HUB_OFFLINE is set"
         return Check("weights", "fault", found, "unset HF_HUB_OFFLINE, or set encoder.weights to a local file")
     access = f"ask for access at {encoder.spec.page}, then run `hf auth login` or set HF_TOKEN"
     fix = f"{access}; or set encoder.weights to a local file"
-    if not get_token() and encoder.spec.page is not None:
+    if fault := _cache_fault(Path(constants.HF_HUB_CACHE)):
+        return Check("weights", "fault", fault, "set HF_HOME to a folder in which you may write")
+    token = get_token() or ""
+    if not token and encoder.spec.page is not None:
         return Check("weights", "fault", f"no token of the Hugging Face hub to download {name}", fix)
+    if not token.isascii() or any(sign in token for sign in " '\""):
+        found = "the token of the Hugging Face hub has quotes, spaces or letters that no token has"
+        return Check("weights", "fault", found, "set HF_TOKEN again, without quotes, or run `hf auth login`")
     answer = _answer_of_hub(name)
     if answer is None:
         found = f"{name} will be downloaded; the hub could not be asked whether the token suffices"
@@ -144,6 +162,18 @@ def _hub_weights(encoder: EncoderSettings) -> Check:
     if answer:
         return Check("weights", "fault", f"the Hugging Face hub refuses {name}: {answer}", fix)
     return Check("weights", "ok", f"{name} will be downloaded; the hub grants access (licence: {licence})")
+
+
+def _cache_fault(folder: Path) -> str:
+    """Why the hub cannot store a download there; empty if it can."""
+    expected = f"{folder}: expected a folder in which the Hugging Face hub may store its downloads (HF_HOME)"
+    while not folder.exists():
+        if folder.is_symlink():
+            return f"{expected}, found a link to nothing: {folder}"
+        folder = folder.parent
+    if not folder.is_dir():
+        return f"{expected}, found a file: {folder}"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"{expected}, found that {folder} cannot be written"
 
 
 def _answer_of_hub(name: str) -> str | None:

@@ -19,7 +19,7 @@ from cellvit.errors import CellvitError, SettingsError
 from cellvit.formats.locks import NO_LOCKS
 from cellvit.namesake import namesake
 from cellvit.taxonomy import TILE_PX
-from cellvit.workflow.gpu import allowed_gpus, lock_folder, usage
+from cellvit.workflow.gpu import allowed_gpus, lock_folder, nvidia_smi, usage
 from cellvit.workflow.resources import TILES_OF_IMAGE, memory_mb, weights_mb
 
 _TOKEN_BYTES: Final = 2
@@ -58,6 +58,10 @@ def check_gpu(settings: Settings) -> Check:
         if fault := mps_fault():
             return Check("gpu", "fault", f"the setting is device: mps, but {fault}", "set device: auto or cpu")
         return Check("gpu", "ok", "the GPU of this Mac (mps)")
+    giant = settings.encoder.spec.depth >= 24  # blocks of the giant encoders
+    hint = "; a giant encoder takes seconds per tile there" if giant else ""
+    if settings.device == "cpu":
+        return Check("gpu", "note", f"the setting is device: cpu: everything is computed on the CPU{hint}")
     if not (fault := gpu_fault()):
         memory = torch.cuda.get_device_properties(0).total_memory / 1e9
         major, minor = torch.cuda.get_device_capability(0)
@@ -68,10 +72,8 @@ def check_gpu(settings: Settings) -> Check:
     if settings.device == "cuda":
         fix = "install the build of torch for your driver and card, or set device: auto"
         return Check("gpu", "fault", f"the setting is device: cuda, but {fault} (driver {_driver()})", fix)
-    giant = settings.encoder.spec.depth >= 24  # blocks of the giant encoders
-    hint = "; a giant encoder takes seconds per tile there" if giant else ""
     found = f"none that torch can use ({fault}): everything is computed on the CPU{hint}"
-    if settings.device == "auto" and _has_card():
+    if _has_card():
         fix = "install the build of torch for your driver and card, or set device: cpu"
         return Check("gpu", "fault", f"{found}, although nvidia-smi lists a card (driver {_driver()})", fix)
     return Check("gpu", "note", found, "set device: cpu if that is meant, or run on a machine with an NVIDIA GPU")
@@ -79,12 +81,8 @@ def check_gpu(settings: Settings) -> Check:
 
 def _driver() -> str:
     """Version of the NVIDIA driver, as nvidia-smi says it."""
-    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=120, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return next(iter(done.stdout.split()), "unknown") if done.returncode == 0 else "unknown"
+    answer = nvidia_smi("--query-gpu=driver_version", "--format=csv,noheader")
+    return next(iter(answer.text.split()), "unknown") if answer.code == 0 else "unknown"
 
 
 def _has_card() -> bool:
@@ -94,8 +92,10 @@ def _has_card() -> bool:
         return False
 
 
-def check_devices(_: Settings) -> Check:
+def check_devices(settings: Settings) -> Check:
     """The GPUs that the steps of this run may use, and who uses them now."""
+    if settings.device in {"cpu", "mps"}:
+        return Check("devices", "ok", f"no NVIDIA GPU is used, because the setting is device: {settings.device}")
     folder = lock_folder()
     if folder is None:
         return Check("devices", "ok", "assigned by the scheduler")
@@ -104,11 +104,17 @@ def check_devices(_: Settings) -> Check:
     except SettingsError as error:  # its message has the fix
         return Check("devices", "fault", str(error))
     if not gpus:
-        return Check("devices", "note", "none that nvidia-smi lists and CUDA_VISIBLE_DEVICES allows")
+        return Check("devices", "note", f"none that nvidia-smi lists and CUDA_VISIBLE_DEVICES allows{_silence()}")
     lines = usage(gpus, folder)
     if len(gpus) > 1:
         lines.append("Each step uses one. To use several: snakemake --workflow-profile profiles/workstation")
     return Check("devices", "ok", "\n".join(lines))
+
+
+def _silence() -> str:
+    """What nvidia-smi says where it is installed and fails, as it does without a driver that works."""
+    answer = nvidia_smi("-L")
+    return f"; nvidia-smi fails: {answer.fault[:200]}" if answer.fault else ""
 
 
 def check_memory(settings: Settings) -> Check:
