@@ -5,6 +5,7 @@ Example: cellvit corrections slide.svs corrected.geojson --model bundles/final -
 
 import argparse
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -208,5 +209,5 @@ def _lines(
     if corrections.counts:
         yield "left out or changed while reading: " + ", ".join(f"{n} {name}" for name, n in corrections.counts.items())
     yield f"{options.out}: {len(rows) + n_others} images, {n_others} of them of other slides"
-    yield f"Look at the annotations:  python -m cellvit show {options.out}"
-    yield f"Then fine-tune:  snakemake --cores all --configfile {options.out / FINETUNING}"
+    yield f"Look at the annotations:  python -m cellvit show {shlex.quote(str(options.out))}"
+    yield f"Then fine-tune:  snakemake --cores all --configfile {shlex.quote(str(options.out / FINETUNING))}"

@@ -5,6 +5,7 @@ Example: cellvit doctor --configfile mine.yaml
 
 import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,7 +55,9 @@ def run(args: argparse.Namespace) -> None:
         raise MissingInputError(
             f"a run would stop because of: {', '.join(faults)}. Apply the fixes above and try again."
         )
-    sys.stdout.write(f"ready: snakemake --cores all\n{estimate}")
+    files = ["--configfile", *map(str, args.configfile)] if args.configfile else []
+    values = ["--config", *args.config] if args.config else []
+    sys.stdout.write(f"ready: {shlex.join(['snakemake', '--cores', 'all', *files, *values])}\n{estimate}")
 
 
 def _result(check: Callable[[Settings], Check], settings: Settings) -> Check:

@@ -5,6 +5,7 @@ Example: cellvit init_dataset my_tiles
 
 import argparse
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,7 +91,7 @@ def _check(folder: Path, *, force: bool) -> None:
     if existing and not force:
         raise ContractError(
             f"{' and '.join(existing)} exist already, and were not changed. Fix: edit them, or replace both by drafts:  "
-            f"python -m cellvit init_dataset {folder} --force"
+            f"python -m cellvit init_dataset {shlex.quote(str(folder))} --force"
         )
 
 
@@ -211,4 +212,4 @@ def _next_lines(folder: Path, draft: Draft) -> Iterator[str]:
     yield f"Now fill in what is open in {folder / DESCRIPTION}: {', '.join(draft.open_fields)}."
     yield f"Check the classes there; write the patient of each image (and its organ) into {folder / TABLE} if you know it:"
     yield "images of one patient must not be in training and test."
-    yield f"Then look at the annotations:  python -m cellvit show {folder}"
+    yield f"Then look at the annotations:  python -m cellvit show {shlex.quote(str(folder))}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -89,12 +90,13 @@ def check_table(path: Path, tables: Mapping[str, str], name: str) -> None:
 
 def missing(path: Path) -> MissingInputError:
     """The error for a product that does not exist."""
-    return MissingInputError(f"{path}: the file does not exist. Fix: snakemake -- {path}")
+    return MissingInputError(f"{path}: the file does not exist. Fix: snakemake -- {shlex.quote(str(path))}")
 
 
 def remake(path: Path) -> str:
-    """The command that makes a product again."""
-    return f"rm {path} && snakemake -- {path}"
+    """The command that makes a product again, as a shell takes it."""
+    name = shlex.quote(str(path))
+    return f"rm {name} && snakemake -- {name}"
 
 
 def differences(before: Mapping[str, object], now: Mapping[str, object]) -> str:

@@ -1,5 +1,6 @@
 """Feature stores: frozen features of the tiles of one fold, in memory and on disk, and the check of a store."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -77,7 +78,7 @@ def check_extracted_from(tiles: Store, features: Store) -> None:
     if tiles.digest not in features.provenance.made_from.values():
         raise StaleFileError(
             f"{features.path} was extracted from other tiles than {tiles.path} holds.\n"
-            f"Fix: snakemake --forcerun extract_features -- {features.path}"
+            f"Fix: snakemake --forcerun extract_features -- {shlex.quote(str(features.path))}"
         )
 
 

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import logging
 import os
+import shlex
 import socket
 import time
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ def _lock_by_mark(path: Path, what: str) -> IO[str]:
         mark.hardlink_to(own)
     except FileExistsError:
         found = mark.read_text(errors="replace")
-        raise _busy(path, what, found, f" If it does not run any more: rm {mark}") from None
+        raise _busy(path, what, found, f" If it does not run any more: rm {shlex.quote(str(mark))}") from None
     finally:
         own.unlink(missing_ok=True)
     return path.open("a+")

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -110,7 +111,7 @@ def _cells(path: Path) -> list[tuple[int, Mapping[str, str]]]:
     """Line number and cells by column, all text, of every line with content."""
     if not path.is_file():
         raise MissingInputError(
-            f"{path}: the table of the images does not exist. Fix:  python -m cellvit init_dataset {path.parent}"
+            f"{path}: the table of the images does not exist. Fix:  python -m cellvit init_dataset {shlex.quote(str(path.parent))}"
         )
     return read_lines(path, columns=COLUMNS, required=REQUIRED, fix=_FIX, pair=("x", "y"))
 

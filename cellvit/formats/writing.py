@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import resource
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -196,7 +197,7 @@ def _naming(path: Path) -> Iterator[None]:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise IntegrityError(
             f"{path}: expected a store to which rows can be added, found damaged data ({error}). "
-            f"Fix: rm {path}, then run the step again"
+            f"Fix: rm {shlex.quote(str(path))}, then run the step again"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def _check_intact(archive: Path) -> None:
             raise IntegrityError(
                 f"{path}: the file was changed after it was archived, and archives are never overwritten.\n"
                 f"  sha256: expected {sha256}, found {found}\n"
-                f"Fix: mv {archive} {archive}_changed && snakemake archive"
+                f"Fix: mv {shlex.quote(str(archive))} {shlex.quote(f'{archive}_changed')} && snakemake archive"
             )
 
 

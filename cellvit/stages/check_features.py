@@ -1,6 +1,7 @@
 """Stage `check_features`: features of one fold -> proof that they are those of the encoder, or an error."""
 
 import logging
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -101,7 +102,7 @@ def _check_origin(features: Store, tiles: Store, settings: ExtractFeaturesSettin
 
 def _again(features: Store) -> str:
     """The command that really extracts again: the result cache would serve the same features."""
-    return f"snakemake --forcerun extract_features --config 'cache={{\"enabled\": false}}' -- {features.path}"
+    return f"snakemake --forcerun extract_features --config 'cache={{\"enabled\": false}}' -- {shlex.quote(str(features.path))}"
 
 
 def _recomputed(features: Store, tiles: Store, encoder: Encoder, asked: FeaturesSettings) -> list[CheckResult]:

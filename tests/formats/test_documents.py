@@ -1,5 +1,7 @@
 """Documents: read as written, refused where they were changed or are something else."""
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,23 @@ def test_a_document_without_a_digest_is_refused(path: Path) -> None:
 
     with pytest.raises(IntegrityError, match="expected one, but the file records none"):
         read_document(path, FeatureCheck)
+
+
+@pytest.mark.parametrize("name", ["my results", "it's $HOME", "(1) `a`;b", "tile*\t#é"])
+def test_the_fix_of_a_damaged_document_removes_this_file_alone_in_any_shell(tmp_path: Path, name: str) -> None:
+    damaged, beside = tmp_path / name / "check.json", tmp_path / name.split()[0]
+    damaged.parent.mkdir()
+    damaged.write_text("{")
+    beside.exists() or beside.write_text("of somebody else")
+
+    with pytest.raises(ContractError) as caught:
+        read_document(damaged, FeatureCheck)
+    command, _, again = str(caught.value).partition("Fix: ")[2].partition(" && ")
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+
+    assert not damaged.exists()
+    assert beside.exists()
+    assert shlex.split(again) == ["snakemake", "--", str(damaged)]
 
 
 def test_content_leaves_provenance_out_but_for_its_marks(path: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a run reads: families, data, weights of the encoder, and checkpoints that trainings start from."""
 
 import os
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -69,7 +70,7 @@ def _own_data(root: Path) -> Check:
         return Check("data", "fault", str(error))
     classes = ", ".join(entry.name for entry in own.description.classes)
     found = f"{own.description.name}: {len(own.rows)} images, classes {classes}"
-    return Check("data", "ok", f"{found}\nTo look at them:  python -m cellvit show {root}")
+    return Check("data", "ok", f"{found}\nTo look at them:  python -m cellvit show {shlex.quote(str(root))}")
 
 
 def check_weights(settings: Settings) -> Check:
