@@ -160,8 +160,8 @@ onstart:
     # Snakemake's own lock does not see a run that was started in another folder.
     try:
         RUN.append(lock(RUN_LOCK, "runs snakemake on this output folder"))
-    except BusyFolderError as error:
-        print(fill(f"error: {error}", COLUMNS), file=sys.stderr)
+    except (BusyFolderError, OSError) as error:
+        print(fill(failure_of(error).message, COLUMNS), file=sys.stderr)
         sys.exit(failure_of(error).code)
     PROGRESS.start(logger, f"{RESULTS}/logs")
 

@@ -25,7 +25,7 @@ from cellvit.commands.checks.machine import (
 )
 from cellvit.config.files import add_settings_arguments, given_settings
 from cellvit.config.settings import Settings
-from cellvit.errors import MissingInputError
+from cellvit.errors import CellvitError, MissingInputError
 from cellvit.workflow.failures import failure_of
 
 
@@ -61,10 +61,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _result(check: Callable[[Settings], Check], settings: Settings) -> Check:
-    """What a check found; an error of the operating system is a fault, and the other checks follow."""
+    """What a check found; an error that it raises is a fault, and the other checks follow."""
     try:
         return check(settings)
-    except OSError as error:
+    except (CellvitError, OSError) as error:
         message = failure_of(error).message.removeprefix("error: ")
         return Check(check.__name__.removeprefix("check_"), "fault", message)
 

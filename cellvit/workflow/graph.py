@@ -1,7 +1,6 @@
 """Lookups of the rules: settings and code of a step, folds of a split, raw files, memory and time that a step asks for."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from cellvit.formats.dataset import PANNUKE, DataSet
 from cellvit.taxonomy import SHARED_FAMILY, base_family
 from cellvit.workflow.cache import FOLDER
 from cellvit.workflow.data_set import own_data_of, settings_for
+from cellvit.workflow.output_folder import writable_folder
 from cellvit.workflow.resources import PANNUKE_FOLD_TILES, TILES_OF_IMAGE, memory_mb, runtime_min, weights_mb
 from cellvit.workflow.start_file import start_file
 
@@ -49,8 +49,8 @@ class Graph:
     def __post_init__(self) -> None:
         object.__setattr__(self, "own", own_data_of(self.settings))
         object.__setattr__(self, "settings", settings_for(self.settings, self.dataset))
+        writable_folder(Path(self.settings.results))
         results = Path(self.settings.results).resolve()
-        _check_folder(results)
         for family in self.trained:
             start = self.start_file(family)
             if start and Path(start).resolve().is_relative_to(results):
@@ -270,24 +270,6 @@ class Graph:
             return int(fields["n_tiles"]) if organs is None else sum(int(counts.get(organ, 0)) for organ in organs)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return PANNUKE_FOLD_TILES  # damaged: the steps that read it name it, and a graph needs only an estimate
-
-
-def _check_folder(results: Path) -> None:
-    """Refuse an output folder in which nothing can be written, before any step finds out.
-
-    Raises:
-        SettingsError: It is a file, or it or the folder in which it would be made is not writable.
-    """
-    existing = results
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise SettingsError(f"results: expected a folder, found a file: {existing}. Fix: set results to another folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise SettingsError(
-            f"results: expected a folder in which this user may write, found {existing} without that permission. "
-            "Fix: change the permission, or set results to another folder"
-        )
 
 
 def is_archived(product: str) -> bool:

@@ -308,6 +308,15 @@ def test_an_error_of_the_operating_system_in_one_check_does_not_end_the_others(d
     assert re.search(r"^ok +locks", printed, re.MULTILINE)
 
 
+def test_results_behind_a_link_to_nothing_are_a_fault(doctor: Doctor, raw: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+
+    code, printed = doctor(**SMALL | {"data": {"root": raw}, "results": str(tmp_path / "link")})
+
+    assert code == 3
+    assert re.search(r"^fault locks .*found a link to nothing", printed, re.MULTILINE)
+
+
 def test_what_lies_in_the_folder_of_the_data_is_named(doctor: Doctor, tmp_path: Path) -> None:
     (tmp_path / "raw" / "fold 1").mkdir(parents=True)
     (tmp_path / "raw" / "fold_2.zip").touch()

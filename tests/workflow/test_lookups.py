@@ -173,6 +173,16 @@ def test_an_output_folder_in_which_nothing_can_be_written_is_refused(tmp_path: P
         Graph(load_settings({"results": str(tmp_path / "results")}))
 
 
+@pytest.mark.parametrize("target", ["nowhere", "link"], ids=["dangling", "circle"])
+def test_an_output_folder_behind_a_link_to_nothing_is_refused_by_name(tmp_path: Path, target: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / target)
+
+    with pytest.raises(
+        SettingsError, match=rf"found a link to nothing: {tmp_path}/link -> {tmp_path}/{target}\. Fix: "
+    ):
+        Graph(load_settings({"results": str(tmp_path / "link/results")}))
+
+
 def test_a_job_of_all_decoders_reads_the_members_of_each_family_in_all_folds_of_a_split():
     others = [organ for organ in PANNUKE.organs if organ != "Colon"]
     graph = Graph(load_settings({"families": {"digestive": ["Colon"], "other": others}}))

@@ -20,6 +20,7 @@ from cellvit.formats.locks import NO_LOCKS
 from cellvit.namesake import namesake
 from cellvit.taxonomy import TILE_PX
 from cellvit.workflow.gpu import allowed_gpus, lock_folder, nvidia_smi, usage
+from cellvit.workflow.output_folder import writable_folder
 from cellvit.workflow.resources import TILES_OF_IMAGE, memory_mb, weights_mb
 
 _TOKEN_BYTES: Final = 2
@@ -133,9 +134,7 @@ def check_memory(settings: Settings) -> Check:
 def check_disk(settings: Settings) -> Check:
     """Space on the disk of the results for the products of this run."""
     needed = _needed_bytes(settings) / 1e9
-    folder = Path(settings.results).absolute()
-    while not folder.exists():
-        folder = folder.parent
+    folder = writable_folder(Path(settings.results))
     free = shutil.disk_usage(folder).free / 1e9
     found = f"{free:.0f} GB free, about {needed:.1f} GB needed in {settings.results}"
     if free > needed:
@@ -150,9 +149,7 @@ def check_disk(settings: Settings) -> Check:
 
 def check_locks(settings: Settings) -> Check:
     """Whether the disk of the results has locks, with which a second run on one folder is refused."""
-    folder = Path(settings.results).absolute()
-    while not folder.exists():
-        folder = folder.parent
+    folder = writable_folder(Path(settings.results))
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".cellvit_doctor") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
