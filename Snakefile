@@ -156,7 +156,10 @@ include: "rules/archive.smk"
 
 onstart:
     # SIGTERM ends a run like Ctrl-C. Snakemake's own handler waits for a lock that its scheduler may hold: the run then hangs.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # So does SIGHUP, which would leave the steps running; not under nohup, which ignores it.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     # Snakemake's own lock does not see a run that was started in another folder.
     try:
         RUN.append(lock(RUN_LOCK, "runs snakemake on this output folder"))

@@ -80,10 +80,13 @@ def test_a_run_that_is_killed_again_and_again_ends_equal_to_one_that_was_not(
     assert comparable(interrupted.results) == comparable(finished.results)
 
 
-def test_sigterm_ends_a_head_whose_scheduler_holds_its_lock(repository: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_head_whose_scheduler_holds_its_lock(repository: Path, tmp_path: Path, number: int) -> None:
     """The scheduler holds its lock while it computes the checksum of a large output; the handler of 9.27.1 then hangs."""
     onstart = re.search(
-        r"^onstart:\n(?: {4}#.*\n)+ {4}signal\..*\n", (repository / "Snakefile").read_text(), re.MULTILINE
+        r"^onstart:\n(?: {4}#.*\n)+ {4}for number .*\n(?: {8}.*\n)+",
+        (repository / "Snakefile").read_text(),
+        re.MULTILINE,
     )
     assert onstart is not None
     (tmp_path / "Snakefile").write_text(
@@ -100,7 +103,7 @@ def test_sigterm_ends_a_head_whose_scheduler_holds_its_lock(repository: Path, tm
             time.sleep(0.02)
         time.sleep(1)
         assert head.poll() is None
-        head.send_signal(signal.SIGTERM)
+        head.send_signal(number)
         head.wait(60)
     finally:
         if head.poll() is None:
