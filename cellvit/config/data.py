@@ -41,14 +41,14 @@ SPLIT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_]*"
 """Names of splits become parts of paths and shell lines."""
 
 
-def _name(what: str, pattern: str, reserved: Mapping[str, str]) -> AfterValidator:
+def _name(what: str, pattern: str, words: str, reserved: Mapping[str, str]) -> AfterValidator:
     """Validator of the name of a family or split."""
 
     def checked(name: str) -> str:
         if name in reserved:
             raise ValueError(f"the {what} name {name!r} is reserved for {reserved[name]}; choose another name")
         if not re.fullmatch(pattern, name):
-            raise ValueError(f"{what} name {name!r} does not match {pattern} (it becomes part of file names)")
+            raise ValueError(f"the {what} name {name!r} must be {words}, because it becomes part of file names")
         return name
 
     return AfterValidator(checked)
@@ -70,8 +70,10 @@ def named_without_nulls(value: object) -> object:
 Organ = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """Name of an organ as the data set spells it; `cellvit.workflow.data_set` compares it with those of the data set."""
 
-FamilyName = Annotated[str, _name("family", FAMILY_PATTERN, RESERVED_FAMILIES)]
-SplitName = Annotated[str, _name("split", SPLIT_PATTERN, RESERVED_SPLITS)]
+FamilyName = Annotated[
+    str, _name("family", FAMILY_PATTERN, "small letters, digits and _, a letter first", RESERVED_FAMILIES)
+]
+SplitName = Annotated[str, _name("split", SPLIT_PATTERN, "letters, digits and _", RESERVED_SPLITS)]
 _AS_LIST = BeforeValidator(lambda value: [value] if isinstance(value, int) else value)
 Folds = Annotated[tuple[PositiveInt, ...], _AS_LIST, AfterValidator(_distinct), Field(min_length=1)]
 

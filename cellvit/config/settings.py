@@ -1,9 +1,9 @@
 """All settings of a run."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, PositiveFloat, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, ValidationError, model_validator
 
 from cellvit.config.base import PathText, Section, override
 from cellvit.config.data import OFFICIAL_SPLITS, DataSettings, Splits
@@ -20,6 +20,19 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
+_SHELL_SIGNS: Final = "'\"`;&|<>*?"
+"""Signs that a shell reads as more than a letter; `PathText` refuses others."""
+
+
+def _shell_safe(path: str) -> str:
+    if found := [sign for sign in path if sign.isspace() or sign in _SHELL_SIGNS]:
+        raise ValueError(
+            f"must be a path without spaces and without {' '.join(_SHELL_SIGNS)}, because it becomes part of commands, found "
+            f"{found[0]!r} in {path!r}"
+        )
+    return path
+
+
 class CacheSettings(Section):
     """The result cache: results of earlier runs, which a step reuses where its inputs, settings and code are the same."""
 
@@ -31,9 +44,7 @@ class Settings(Section):
     """Settings of a run: the content of config.yaml."""
 
     data: DataSettings = Field(default_factory=DataSettings, description="where the folds come from")
-    results: Annotated[PathText, StringConstraints(pattern=r"^[^\s{}'\"$`;&|<>*?]+$")] = Field(
-        default="results", description="output folder"
-    )
+    results: Annotated[PathText, AfterValidator(_shell_safe)] = Field(default="results", description="output folder")
     families: Families | None = Field(
         default=dict(DEFAULT_FAMILIES),  # type: ignore[assignment]  # validated into FamilySettings by validate_default
         description="families: sets of organs that share a decoder. training, decoder and watershed beside organs override "
