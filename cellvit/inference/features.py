@@ -21,7 +21,7 @@ from cellvit.data.views import View, seen, views_of
 from cellvit.errors import IntegrityError
 from cellvit.formats.features import FeatureBatch
 from cellvit.formats.hdf5 import Rows
-from cellvit.inference.lanes import in_lanes, shared_out
+from cellvit.inference.lanes import in_lanes
 from cellvit.inference.passes import Passes, block_size
 from cellvit.inference.progress import reported
 from cellvit.inference.transfer import Landing, Transfer
@@ -47,12 +47,11 @@ class Extraction:
     """Features of one tile store by the given settings.
 
     Args:
-        threads: Threads of the processor that compute; on a CPU, each computes a block of its own.
+        lanes: Blocks that are computed at a time (`cellvit.inference.lanes`).
     """
 
-    def __init__(self, encoder: Encoder, tiles: Rows, features: FeaturesSettings, *, threads: int = 1) -> None:
-        self._lanes = shared_out(encoder.device, threads)
-        self._encoder, self._tiles, self._settings = encoder, tiles, features
+    def __init__(self, encoder: Encoder, tiles: Rows, features: FeaturesSettings, *, lanes: int = 1) -> None:
+        self._encoder, self._tiles, self._settings, self._lanes = encoder, tiles, features, lanes
         self._views = views_of(features)
         given = None if features.batch_size == "auto" else features.batch_size
         self.block_size = block_size(encoder, len(self._views), given)

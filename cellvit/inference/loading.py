@@ -11,7 +11,6 @@ from torch import nn
 from cellvit.errors import ContractError
 from cellvit.formats.checkpoints import CheckpointHeader, read_checkpoint
 from cellvit.formats.digests import remake
-from cellvit.inference.lanes import shared_out
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -31,14 +30,14 @@ class Loaded(Generic[AnyModule]):
 
 
 def load_module(
-    path: Path, kind: str, build: Callable[..., AnyModule], device: torch.device, *, threads: int = 1
+    path: Path, kind: str, build: Callable[..., AnyModule], device: torch.device, *, lanes: int = 1
 ) -> Loaded[AnyModule]:
     """The model of a checkpoint, with all its weights.
 
     Args:
         kind: Kind of model that the checkpoint must hold.
         build: Makes the module from the header's architecture.
-        threads: Threads of the processor that compute.
+        lanes: Batches that it is to compute at a time (`cellvit.inference.lanes`).
 
     Raises:
         MissingInputError: The file does not exist.
@@ -55,4 +54,4 @@ def load_module(
         raise ContractError(
             f"{path}: the weights do not fit the architecture in the header ({error}). Fix: {remake(path)}"
         ) from error
-    return Loaded(module.to(device).eval(), header, device, shared_out(device, threads))
+    return Loaded(module.to(device).eval(), header, device, lanes)

@@ -12,6 +12,7 @@ from cellvit.formats.family import FamilyData
 from cellvit.formats.hdf5 import ROW_SHA256
 from cellvit.formats.maps import MAPS, append_maps
 from cellvit.formats.writing import writing
+from cellvit.inference.lanes import shared_out
 from cellvit.inference.maps import load_decoder, predict_maps
 
 
@@ -36,7 +37,7 @@ def store_maps(
     with writing(path, MAPS, len(rows), {}, provenance_of(path, [checkpoint], {})) as writer:
         if not len(rows):
             return
-        decoder = load_decoder(checkpoint, device, threads=threads)
+        decoder = load_decoder(checkpoint, device, lanes=shared_out(device, threads))
         batches = predict_maps(decoder, data.features, data.tiles, rows, average_views=average_views)
         end = 0
         for batch in batches:

@@ -37,9 +37,9 @@ _OtherTokens = Mapping[int, Float16[np.ndarray, "b blocks g g dim"]]
 """Tokens of the tiles of a batch in other flips and rotations, by geometry."""
 
 
-def load_decoder(path: Path, device: torch.device, *, threads: int = 1) -> Loaded[HoVerNetDecoder]:
+def load_decoder(path: Path, device: torch.device, *, lanes: int = 1) -> Loaded[HoVerNetDecoder]:
     """The decoder of a checkpoint; raises as `load_module`."""
-    return load_module(path, "hovernet", HoVerNetDecoder, device, threads=threads)
+    return load_module(path, "hovernet", HoVerNetDecoder, device, lanes=lanes)
 
 
 def tiles_per_pass(device: torch.device) -> int:

@@ -13,9 +13,9 @@ from cellvit.inference.loading import Loaded, load_module
 from cellvit.models.organ_head import OrganHead
 
 
-def load_organ_head(path: Path, device: torch.device, *, threads: int = 1) -> Loaded[OrganHead]:
+def load_organ_head(path: Path, device: torch.device) -> Loaded[OrganHead]:
     """The OrganHead of a checkpoint; raises as `load_module`."""
-    return load_module(path, "organ_head", OrganHead, device, threads=threads)
+    return load_module(path, "organ_head", OrganHead, device)
 
 
 @torch.inference_mode()

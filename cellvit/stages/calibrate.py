@@ -32,6 +32,7 @@ from cellvit.formats.novelty import NoveltyHeader, Role, write_absent_novelty, w
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.seen import check_unseen
 from cellvit.inference.blocks import encoder_record
+from cellvit.inference.lanes import shared_out
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.parallel import Workers, workers
 from cellvit.inference.predictions import MapBatch, Segmentation
@@ -168,7 +169,8 @@ def _found(arguments: Arguments, decoder: Decoder, data: FamilyData, rows: RowNu
     names = {name: data.tiles.names(name, rows) for name in ("tile_id", "patient")}
     found: tuple[TileFindings, ...] = ()
     if len(rows):
-        loaded = load_decoder(decoder.path, resolve_device(arguments.device), threads=arguments.threads)
+        device = resolve_device(arguments.device)
+        loaded = load_decoder(decoder.path, device, lanes=shared_out(device, arguments.threads))
         averages = decoder.choice.average_views
         maps = predict_maps(loaded, data.features, data.tiles, rows, average_views=averages)
         batches = reported(maps, f"decoded family={decoder.header.family}", len(rows))

@@ -22,6 +22,7 @@ from cellvit.formats.features import WEIGHTS, FeatureCheck, check_extracted_from
 from cellvit.formats.hdf5 import Store
 from cellvit.formats.tiles import open_tiles
 from cellvit.inference.features import Extraction
+from cellvit.inference.lanes import shared_out
 from cellvit.inference.progress import reported
 from cellvit.models.device import resolve_device
 from cellvit.models.encoder import Encoder, load_encoder
@@ -57,7 +58,9 @@ def run(arguments: Arguments) -> None:
     settings = arguments.settings
     with open_tiles(arguments.tiles) as tiles, open_features(arguments.features) as features:
         _check_origin(features, tiles, settings)
-        encoder = load_encoder(settings.encoder, settings.features, resolve_device(arguments.device))
+        device = resolve_device(arguments.device)
+        shared_out(device, arguments.threads)  # as in the extraction
+        encoder = load_encoder(settings.encoder, settings.features, device)
         weights = sha256_of(encoder.weights) if encoder.weights else ""
         if weights and weights not in features.provenance.made_from.values():
             raise StaleFileError(

@@ -27,12 +27,15 @@ from cellvit.formats.provenance import Provenance
 from cellvit.formats.seen import check_unseen
 from cellvit.formats.tile_table import TileScores, write_tile_scores
 from cellvit.formats.tiles import TileBatch, groups_of, read_tiles
+from cellvit.inference.lanes import shared_out
+from cellvit.inference.loading import Loaded
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.parallel import workers
 from cellvit.inference.predictions import MapBatch
 from cellvit.inference.progress import reported
 from cellvit.metrics.maps import MapSums
 from cellvit.models.device import resolve_device
+from cellvit.models.hovernet import HoVerNetDecoder
 from cellvit.taxonomy import SHARED_FAMILY, base_family
 from cellvit.workflow.arguments import Code, DeviceChoice, Input, Output, Setting, Threads, Through, check_paired
 
@@ -79,16 +82,20 @@ class _Test:
     data: FamilyData
     rows: np.ndarray
 
+    def _loaded(self, decoder: Decoder) -> Loaded[HoVerNetDecoder]:
+        device = resolve_device(self.arguments.device)
+        return load_decoder(decoder.path, device, lanes=shared_out(device, self.arguments.threads))
+
     def maps(self, decoder: Decoder, rows: np.ndarray, what: str) -> Iterator[MapBatch]:
         """Maps of the tiles at `rows`."""
-        loaded = load_decoder(decoder.path, resolve_device(self.arguments.device), threads=self.arguments.threads)
+        loaded = self._loaded(decoder)
         averages = decoder.choice.average_views
         maps = predict_maps(loaded, self.data.features, self.data.tiles, rows, average_views=averages)
         yield from reported(maps, what, len(rows))
 
     def sums(self, decoder: Decoder, rows: np.ndarray, what: str) -> MapSums:
         """Sums of the maps of the tiles at `rows`."""
-        loaded = load_decoder(decoder.path, resolve_device(self.arguments.device), threads=self.arguments.threads)
+        loaded = self._loaded(decoder)
         averages = decoder.choice.average_views
         sums = predicted_sums(loaded, self.data.features, self.data.tiles, rows, average_views=averages)
         none = MapSums.empty(self.data.tiles.dataset.n_classes)

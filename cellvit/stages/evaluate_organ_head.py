@@ -14,6 +14,7 @@ from cellvit.formats.documents import write_document
 from cellvit.formats.evaluations import OrganHeadEvaluation
 from cellvit.formats.tiles import groups_of, n_patients
 from cellvit.inference.folds import FoldData, open_folds
+from cellvit.inference.lanes import shared_out
 from cellvit.inference.organs import load_organ_head, predict_organs
 from cellvit.models.device import resolve_device
 from cellvit.workflow.arguments import Code, DeviceChoice, Input, Output, Setting, Threads, Through, check_paired
@@ -63,7 +64,9 @@ def run(arguments: Arguments) -> None:
 
 
 def _evaluated(arguments: Arguments, data: FoldData, evaluation: OrganHeadEvaluation) -> OrganHeadEvaluation:
-    head = load_organ_head(arguments.organ_head, resolve_device(arguments.device), threads=arguments.threads)
+    device = resolve_device(arguments.device)
+    shared_out(device, arguments.threads)
+    head = load_organ_head(arguments.organ_head, device)
     probabilities = predict_organs(head, data.features, data.rows)
     organs, patients = data.tiles.names("organ"), data.tiles.names("patient")
     unseen = Counter(organ for organ in organs if organ not in head.header.trained_organs)

@@ -39,6 +39,7 @@ from cellvit.formats.seen import check_unseen
 from cellvit.formats.tile_table import TileScores, read_tile_scores, write_tile_scores
 from cellvit.formats.tiles import groups_of, open_tiles
 from cellvit.inference.folds import FoldData, open_folds
+from cellvit.inference.lanes import shared_out
 from cellvit.inference.maps import load_decoder, predict_maps
 from cellvit.inference.organs import load_organ_head, predict_organs
 from cellvit.inference.parallel import workers
@@ -218,7 +219,9 @@ def _evaluated(  # five arguments: what is evaluated, and where its values go
 
 def _probabilities(arguments: Arguments, data: FoldData) -> Float64[np.ndarray, "n k"]:
     """Probability of every organ for every test tile."""
-    head = load_organ_head(arguments.organ_head, resolve_device(arguments.device), threads=arguments.threads)
+    device = resolve_device(arguments.device)
+    shared_out(device, arguments.threads)
+    head = load_organ_head(arguments.organ_head, device)
     blocks = [predict_organs(head, data.features, rows) for rows in data.features.blocks(_CLS_BLOCK)]
     return in_organ_order(np.concatenate(blocks), head.header.organs, names=data.tiles.dataset.organs)
 
@@ -236,13 +239,14 @@ def _routed(
     scores = TileScores.none(scored.columns)
     for family, tiles in scored.decoders.items():
         scores += tiles.where(np.array([chosen.get(tile) == family for tile in tiles.text("tile_id")], bool))
-    done = set(scores.text("tile_id"))
+    done, device = set(scores.text("tile_id")), resolve_device(arguments.device)
+    lanes = shared_out(device, arguments.threads)
     with workers(arguments.threads, sum(map(bool, routes.decoder)) - len(done)) as pool:
         for family, decoder in decoders.items():
             rows = [row for row, tile in enumerate(tile_ids) if routes.decoder[row] == family and tile not in done]
             log.info("decoder=%s tiles=%d not_scored_yet=%d", family, routes.decoder.count(family), len(rows))
             if rows:
-                loaded = load_decoder(decoder.path, resolve_device(arguments.device), threads=arguments.threads)
+                loaded = load_decoder(decoder.path, device, lanes=lanes)
                 averages = decoder.choice.average_views
                 maps = predict_maps(loaded, data.features, data.tiles, np.array(rows), average_views=averages)
                 maps = reported(maps, f"scored system={ORGAN_PREDICTED} decoder={family}", len(rows))

@@ -18,6 +18,7 @@ from cellvit.formats.tiles import open_tiles
 from cellvit.formats.writing import StoreWriter, resumable_writing
 from cellvit.inference.background import Background
 from cellvit.inference.features import Extraction
+from cellvit.inference.lanes import shared_out
 from cellvit.models.device import resolve_device
 from cellvit.models.encoder import Encoder, load_encoder
 from cellvit.workflow.arguments import Code, DeviceChoice, How, Input, Output, Setting, Threads, Through
@@ -46,10 +47,11 @@ def run(arguments: Arguments) -> None:
     Extraction continues where an earlier run of the same settings, weights, tiles and code was stopped.
     """
     settings = arguments.settings
-    encoder = load_encoder(settings.encoder, settings.features, resolve_device(arguments.device))
+    device = resolve_device(arguments.device)
+    lanes, encoder = shared_out(device, arguments.threads), load_encoder(settings.encoder, settings.features, device)
     features = settings.features.model_copy(update={"batch_size": arguments.batch_size})
     with open_tiles(arguments.tiles) as tiles:
-        extraction = Extraction(encoder, tiles, features, threads=arguments.threads)
+        extraction = Extraction(encoder, tiles, features, lanes=lanes)
         origin = _provenance(arguments, encoder)
         sizes = {"views": features.n_views, "blocks": len(encoder.blocks), "g": encoder.grid, "dim": encoder.dim}
         made_by = _made_by(arguments, encoder, tiles, extraction.block_size)

@@ -16,6 +16,7 @@ from cellvit.formats.features import FeatureBatch
 from cellvit.formats.hdf5 import Store
 from cellvit.formats.tiles import open_tiles
 from cellvit.inference.features import Extraction
+from cellvit.inference.lanes import shared_out
 from cellvit.models.encoder import Encoder, load_encoder
 
 TilesOf = Callable[[int], Store]
@@ -62,7 +63,10 @@ def test_features_do_not_depend_on_the_number_of_cores(encoder: Encoder, tiles_o
     try:
         with tiles_of(5) as tiles:
             one, three = (
-                joined(list(Extraction(encoder, tiles, asked, threads=threads).blocks(range(5)))) for threads in (1, 3)
+                joined(
+                    list(Extraction(encoder, tiles, asked, lanes=shared_out(encoder.device, threads)).blocks(range(5)))
+                )
+                for threads in (1, 3)
             )
     finally:
         torch.set_num_threads(before)
