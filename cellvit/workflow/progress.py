@@ -27,10 +27,13 @@ _SHORT_S: Final = 10
 """Times left that are not shown: below, too little is known."""
 
 _UNKNOWN: Final = 0.25
-"""Share of jobs of steps of which none is done, above which no time left is shown."""
+"""Share of jobs of steps of which none is done, above which the time left is a lower limit."""
+
+_WORTH_SAYING: Final = 0.5
+"""Share of the time so far below which a lower limit is not shown: a short one before a long training would mislead."""
 
 _BEAT_S: Final = 120.0
-"""Seconds between two looks at the logs of what runs."""
+"""Seconds between two looks at the logs of steps that have run as long."""
 
 _LOGGED: Final = re.compile(rb"^\d\d:\d\d:\d\d (?:INFO|WARNING) (.+)$", re.MULTILINE)
 """A line of the log of a step, and its message."""
@@ -131,11 +134,13 @@ class Progress(logging.Handler):
                 self._fail(event["jobid"])
 
     def left(self) -> str:
-        """The time left in words, from the jobs that are done; empty where they say too little."""
+        """The time left in words, from the jobs that are done; empty where they say too little.
+
+        It is a lower limit as long as many of the jobs are of steps of which none is done.
+        """
         means = {rule: fmean(seconds) for rule, seconds in self._seconds.items()}
         to_do = self._planned - Counter({rule: len(seconds) for rule, seconds in self._seconds.items()})
-        unknown = sum(count for rule, count in to_do.items() if rule not in means)
-        if not means or unknown > _UNKNOWN * to_do.total():
+        if not means:
             return ""
         now = self._now()
         running = [(means.get(job.rule, 0.0), now - job.started) for job in self._running.values()]
@@ -144,15 +149,21 @@ class Progress(logging.Handler):
         busy = sum(map(sum, self._seconds.values())) + sum(seconds for _, seconds in running)
         at_once = max(busy / max(self.elapsed_s, 1e-9), 1.0)
         seconds = work / at_once
-        return "" if seconds < _SHORT_S else f"about {duration(seconds)} left"
+        unknown = sum(count for rule, count in to_do.items() if rule not in means)
+        is_limit = unknown > _UNKNOWN * to_do.total()
+        if seconds < (max(_SHORT_S, _WORTH_SAYING * self.elapsed_s) if is_limit else _SHORT_S):
+            return ""
+        return f"{'over' if is_limit else 'about'} {duration(seconds)} left"
 
     def show_running(self) -> None:
-        """Print how far each running step is, by the last line of its log, if this line is new."""
+        """Print how far each long step is, by the last line of its log, if this line is new."""
         for job in list(self._running.values()):
-            if job.log and job.rule not in self._hidden and (message := _last_message(job.log)):
-                if self._said.get(job) != message:
-                    self._print(f"{job.title}: {message}")
-                self._said[job] = message
+            if job.log is None or job.rule in self._hidden or self._now() - job.started < _BEAT_S:
+                continue
+            message = _last_message(job.log)
+            if message and self._said.get(job) != message:
+                self._print(f"{job.title}: {message}")
+            self._said[job] = message
 
     def _beat(self) -> None:
         while True:

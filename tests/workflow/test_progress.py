@@ -68,7 +68,7 @@ def test_a_line_says_how_many_steps_are_done_and_what_starts(run: Run) -> None:
     assert "results/logs" in run.lines[1]
 
 
-def test_the_time_left_is_shown_once_the_time_of_most_jobs_is_known(run: Run) -> None:
+def test_the_time_left_is_a_lower_limit_while_the_time_of_many_jobs_is_unknown(run: Run) -> None:
     run.starts(1, "train", "first")
     run.clock.seconds = 600
     run.ends(1, 1, 4)
@@ -77,8 +77,19 @@ def test_the_time_left_is_shown_once_the_time_of_most_jobs_is_known(run: Run) ->
     run.ends(2, 2, 4)
     run.starts(3, "train", "third")
 
-    assert run.lines[-2].endswith("second")
+    assert run.lines[-2].endswith("second (over 20 min left)")
     assert run.lines[-1].endswith("third (about 20 min left)")
+
+
+def test_a_short_lower_limit_is_not_shown_because_a_long_step_may_follow(run: Run) -> None:
+    run.says(LogEvent.RUN_INFO, stats={"prepare": 3, "train": 2, "total": 5})
+    run.clock.seconds = 100
+    run.starts(1, "prepare", "first")
+    run.clock.seconds = 120
+    run.ends(1, 1, 5)
+    run.starts(2, "prepare", "second")
+
+    assert run.lines[-1].endswith("second"), "at least 40 s are left, of 120 s so far"
 
 
 def test_jobs_that_run_at_the_same_time_share_the_time_left(run: Run) -> None:
@@ -100,8 +111,8 @@ def test_a_long_step_says_how_far_it_is_and_says_it_once(run: Run, tmp_path: Pat
     before = len(run.lines)
     log.write_text("12:00:00 INFO step=100/600 epochs=2\n12:01:00 INFO step=200/600 epochs=4\nnot a line of the log\n")
 
-    run.progress.show_running()
-    run.progress.show_running()
+    for run.clock.seconds in (60, 120, 240):
+        run.progress.show_running()
     run.ends(1, 1, 4)
     run.progress.show_running()
 
