@@ -4,6 +4,7 @@ import argparse
 import ast
 import importlib
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,6 +14,10 @@ from typing import Final
 
 import cellvit
 from cellvit.namesake import namesake
+
+# numpy, which is not loaded yet, multiplies matrices in one thread: more would add numbers in another order, and the files of a
+# step must not depend on the number of cores.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 _PACKAGE: Final = Path(__file__).parent
 
