@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     folders = _finished(args.folder)
     if not folders:
         raise MissingInputError(
-            f"{args.folder}: there is no finished prediction here. Fix: cellvit predict IMAGE --out {shlex.quote(str(args.folder))}"
+            f"{args.folder}: this folder holds no finished prediction. Fix: cellvit predict IMAGE --out {shlex.quote(str(args.folder))}"
         )
     for folder in folders:
         sys.stdout.write(f"{export_anndata(folder)}\n")

@@ -161,9 +161,9 @@ class TrainingSettings(Section):
     cpu_threads: PositiveInt = Field(
         default=4,
         le=256,
-        description="threads of torch in a training on a CPU, without effect on a GPU. It is a setting because more threads add "
-        "numbers in another order, and a run must not depend on the cores of its machine; the step then has as many cores by "
-        "--set-threads train_hovernet=4",
+        description="threads that a training on a CPU computes with; no effect on a GPU. It is a setting because the result depends on it: "
+        "more threads add numbers in another order. Snakemake reserves 4 cores for the step; if you change this number, reserve as many: "
+        "--set-threads train_hovernet=8",
     )
     max_norm: PositiveFloat = Field(default=1.0, description="gradients are clipped to this norm")
     ema: float = Field(

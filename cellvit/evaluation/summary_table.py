@@ -121,7 +121,7 @@ def _verdict(rows: Mapping[str, SummaryRow], of_splits: Sequence[Mapping[str, Su
 def _comparison(difference: float, name: str, of_splits: Sequence[SummaryRow]) -> str:
     """A difference in words: better or worse where the interval of every split is on one side of zero.
 
-    The range of two or three splits, which share tiles, is no interval.
+    The smallest and the largest value of two or three splits are no confidence interval, because the splits share tiles.
     """
     better, worse = all(row.low > 0 for row in of_splits), all(row.high < 0 for row in of_splits)
     word = "better than" if better else "worse than" if worse else "not clearly better than"

@@ -50,9 +50,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             else torch.load(file, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # readers of damaged files raise nearly anything
-        if isinstance(error, pickle.UnpicklingError) or "weights_only" in str(
-            error
-        ):  # torch advises to execute the file
+        # torch's own message advises to execute the file
+        if isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
             raise ContractError(
                 f"encoder.weights: {file}: expected tensors alone, found a damaged file, or one with other Python objects, "
                 f"which are never loaded. {_SAVE_TENSORS}"

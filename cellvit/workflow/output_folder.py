@@ -10,7 +10,7 @@ def writable_folder(results: Path) -> Path:
     """The output folder, or the one in which it will be made; whether it can be written is known before any step finds out.
 
     Raises:
-        SettingsError: A file or a link to nothing stands there, or the folder is not writable.
+        SettingsError: There is a file or a link to nothing in its place, or the folder is not writable.
     """
     existing = results.absolute()
     while not existing.exists():
