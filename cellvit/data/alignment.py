@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
-from scipy.signal import fftconvolve
 from skimage.color import rgb2hed
 
 from cellvit.data.findings import Finding
@@ -136,6 +135,8 @@ def _moved(
     density: Float32[np.ndarray, "h w"], tile: Annotated, mpp: float
 ) -> Iterator[tuple[str, Int32[np.ndarray, "h w"]]]:
     """The annotation in every orientation, and shifted to where it fits best."""
+    from scipy.signal import fftconvolve  # here, because it takes a second, and few data sets need it
+
     instances = tile.instances
     for name, turn in _TURNS.items():
         turned = turn(instances)

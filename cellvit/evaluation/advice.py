@@ -144,8 +144,10 @@ def _more_training(_: Rows, record: TrainingRecord) -> Iterator[Remedy]:
     training, more = record.training, (Change("training.steps", 1),)
     if 0 < record.steps < FEW_STEPS:
         from_scratch = training["start_from"] == "scratch" and not record.is_shared
+        from_shared = training["start_from"] == "shared" and not record.is_shared
+        after = " after those of the shared decoder" if from_shared else ""
         shared = ", or start from the shared decoder (training.start_from: shared)" if from_scratch else ""
-        text = f"only {record.steps} steps were taken: train longer (training.steps: {2 * FEW_STEPS}){shared}"
+        text = f"only {record.steps} steps were taken{after}: train longer (training.steps: {2 * FEW_STEPS}){shared}"
         yield Remedy(text, more)
     if record.clipped > _MOSTLY:
         norm = training["max_norm"]

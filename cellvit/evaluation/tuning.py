@@ -60,7 +60,7 @@ FINALISTS: Final = 4
 """Points that are compared on all tiles: with fewer, the noise of a part of the tiles decides."""
 
 CLASSICAL_FINALISTS: Final = 2
-"""Of the classical baseline, which takes five times as long for a point (15 ms per tile)."""
+"""Of the classical baseline, which takes three times as long for a point (10 ms per tile)."""
 
 
 def spaces_of(settings: WatershedSettings) -> tuple[Space[Watershed], ...]:

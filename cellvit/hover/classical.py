@@ -9,11 +9,11 @@ import math
 from collections.abc import Callable
 from functools import cache
 
+import cv2
 import numpy as np
-from jaxtyping import Bool, Float64, Int32, UInt8
+from jaxtyping import Bool, Float32, Float64, Int32, UInt8
 from scipy import ndimage
 from skimage.color import rgb2hed
-from skimage.feature import peak_local_max
 from skimage.filters import gaussian, threshold_otsu
 from skimage.morphology import disk
 from skimage.segmentation import watershed
@@ -22,6 +22,8 @@ from cellvit.hover.parameters import Classical
 from cellvit.hover.relabel import Labels, relabel
 
 Density = Float64[np.ndarray, "h w"]
+Distance = Float32[np.ndarray, "h w"]
+Mask = Bool[np.ndarray, "h w"]
 
 
 def segment_classical(
@@ -61,29 +63,62 @@ def classical_decoder(
         decisive = density(smoothing_px)[counts]
         return float(threshold_otsu(decisive)) if decisive.size else math.inf
 
+    @cache
+    def opened(smoothing_px: float, otsu_factor: float, opening_px: int) -> Mask:
+        dense = density(smoothing_px) > otsu_factor * otsu(smoothing_px)
+        # What lies outside the tile opens nothing: it counts as background when the mask shrinks.
+        framed = cv2.erode(dense.view(np.uint8), disk(opening_px), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        shrunk_and_grown: Mask = cv2.dilate(framed, disk(opening_px)).astype(bool)
+        return shrunk_and_grown
+
+    @cache
+    def depth(smoothing_px: float, otsu_factor: float, opening_px: int, min_object_px: int) -> tuple[Mask, Distance]:
+        mask = _without_small(opened(smoothing_px, otsu_factor, opening_px), min_object_px)
+        mask = ~_without_small(~mask, min_object_px)
+        to_edge = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        return mask, gaussian(to_edge, smoothing_px)
+
     def decode(chosen: Classical) -> Labels:
-        smoothing_px = chosen.smoothing_px
-        dense = density(smoothing_px) > chosen.otsu_factor * otsu(smoothing_px)
-        opened = ndimage.binary_opening(dense, disk(chosen.opening_px))
-        mask = ~_without_small(~_without_small(opened, chosen.min_object_px), chosen.min_object_px)
-        distance = gaussian(ndimage.distance_transform_edt(mask), smoothing_px)
+        mask, distance = depth(chosen.smoothing_px, chosen.otsu_factor, chosen.opening_px, chosen.min_object_px)
         return relabel(watershed(-distance, _seeds(distance, mask, chosen.min_distance_px), mask=mask))
 
     return decode
 
 
-def _without_small(mask: Bool[np.ndarray, "h w"], min_px: int) -> Bool[np.ndarray, "h w"]:
-    pieces, _ = ndimage.label(mask)
-    large: Bool[np.ndarray, "h w"] = mask & (np.bincount(pieces.ravel()) >= min_px)[pieces]
+def _without_small(mask: Mask, min_px: int) -> Mask:
+    pieces = _pieces(mask)
+    large: Mask = mask & (np.bincount(pieces.ravel()) >= min_px)[pieces]
     return large
 
 
-def _seeds(
-    distance: Float64[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"], min_distance_px: int
-) -> Int32[np.ndarray, "h w"]:
-    """One label at each peak of the distance to the edge; every piece of the mask has at least one."""
-    pieces, _ = ndimage.label(mask)
-    peaks = peak_local_max(distance, min_distance=min_distance_px, labels=pieces, exclude_border=False)
+def _pieces(mask: Mask) -> Int32[np.ndarray, "h w"]:
+    """A label for each piece that is connected over the sides of pixels."""
+    pieces: Int32[np.ndarray, "h w"] = cv2.connectedComponents(mask.view(np.uint8), connectivity=4)[1]
+    return pieces
+
+
+def _seeds(distance: Distance, mask: Mask, min_distance_px: int) -> Int32[np.ndarray, "h w"]:
+    """One label at each peak of the distance to the edge; every piece of the mask has at least one.
+
+    A peak is the largest value of its piece in the square window around it. Of equal peaks in one window (a plateau) the
+    first in reading order is taken.
+    """
+    pieces = _pieces(mask)
     seeds = np.zeros(mask.shape, np.int32)
-    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    window = np.ones((2 * min_distance_px + 1,) * 2, np.uint8)
+    n_seeds = 0
+    for label, box in enumerate(ndimage.find_objects(pieces), start=1):
+        # 1. Peaks of the piece alone: what lies in the window but in another piece decides nothing.
+        own = np.where(pieces[box] == label, distance[box], -1)
+        peaks = np.argwhere((own >= 0) & (own == cv2.dilate(own, window)))
+        # 2. One peak of each plateau: a peak marks its window, and the later ones in it are left out.
+        taken = np.zeros(own.shape, bool)
+        for y, x in peaks:
+            if not taken[y, x]:
+                n_seeds += 1
+                seeds[box][y, x] = n_seeds
+                taken[
+                    max(0, y - min_distance_px) : y + min_distance_px + 1,
+                    max(0, x - min_distance_px) : x + min_distance_px + 1,
+                ] = True
     return seeds

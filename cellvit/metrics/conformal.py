@@ -12,7 +12,6 @@ import math
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy.stats import betabinom
 
 _ROUNDING = 1e-9
 """Less than 1 / n of any n that occurs: (n + 1) * level may lie above a whole number by a rounding error."""
@@ -70,6 +69,8 @@ def expected_covered(n_units: int, n_test: int, level: float) -> tuple[int, int]
         >>> expected_covered(9, 20, 0.9)
         (12, 20)
     """
+    from scipy.stats import betabinom  # here, because it takes half a second, and most steps do not need it
+
     rank = bound_rank(n_units, level)
     if rank > n_units:
         raise ValueError(f"{n_units} units are too few for the coverage {level}")

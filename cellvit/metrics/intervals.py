@@ -22,8 +22,7 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Shaped
-from scipy.special import expit, logit
-from scipy.stats import t as student
+from scipy.special import expit, logit, stdtr, stdtrit
 
 from cellvit.errors import ContractError
 from cellvit.metrics.ratio import ratio
@@ -173,7 +172,7 @@ def p_value(difference: float, low: float, high: float, units: int) -> float:
     if not high > low:
         return float("nan")
     error = (high - low) / 2 / _quantile(units - 1)
-    return float(2 * student.sf(abs(difference) / error, units - 1))
+    return float(2 * stdtr(units - 1, -abs(difference) / error))
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -228,7 +227,7 @@ def _error(interval: Interval, scale: Scale) -> float:
 
 def _quantile(freedom: float) -> float:
     """Quantile of Student's t by its degrees of freedom."""
-    return float(student.ppf((1 + LEVEL) / 2, freedom))
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
 def _mean_of_ratios(sums: Float64[np.ndarray, "r 2*o"]) -> Float64[np.ndarray, " r"]:

@@ -31,29 +31,10 @@ def success_lines(results: Path, *, since: float, n_steps: int, seconds: float) 
     """
     lines = [
         f"Finished: {n_steps} step{'s' * (n_steps != 1)} in {duration(seconds)}",
-        *conclusion_lines(results, since=since),
+        *_conclusion_lines(results, since=since),
     ]
-    return at_most(lines)
-
-
-def at_most(lines: list[str]) -> list[str]:
-    """The lines; without that of the models, which users need least at once, if there are more than `LINES`."""
+    # The models are what users need least at once.
     return lines if len(lines) <= LINES else [line for line in lines if not line.startswith(_MODELS)]
-
-
-def conclusion_lines(results: Path, *, since: float = 0) -> list[str]:
-    """Where the values, the page and the models of a run are, and the first paragraph of summary.txt."""
-    summary, pages = results / "summary.txt", [results / "report/index.html", results / "report/final.html"]
-    bundles = [path.parent for path in sorted(results.glob(f"bundles/[!.]*/{BUNDLE}")) if _is_new(path, since)]
-    lines = [f"Page:     {path}" for path in pages if _is_new(path, since)]
-    lines += [f"{_MODELS}   {path}" for path in bundles[:1]]
-    if not _is_new(summary, since):
-        return lines
-    return [
-        f"Values:   {summary}",
-        *lines,
-        *summary.read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines(),
-    ]
 
 
 def failure_lines(failed: Sequence[tuple[str, Path | None]], *, n_done: int, n_steps: int, seconds: float) -> list[str]:
@@ -104,6 +85,23 @@ def duration(seconds: float) -> str:
 def _wrapped(lines: Iterable[str]) -> list[str]:
     found = [part for line in lines for part in wrap(line, COLUMNS - 24, break_on_hyphens=False)]
     return found if len(found) <= _ERROR_LINES else [*found[: _ERROR_LINES - 1], "..."]
+
+
+def _conclusion_lines(results: Path, *, since: float) -> list[str]:
+    """Where the values, the page, the models and the nuclei of a run are, and the first paragraph of summary.txt."""
+    summary, pages = results / "summary.txt", [results / "report/index.html", results / "report/final.html"]
+    nuclei = results / "predictions/index.html"
+    bundles = [path.parent for path in sorted(results.glob(f"bundles/[!.]*/{BUNDLE}")) if _is_new(path, since)]
+    lines = [f"Page:     {path}" for path in pages if _is_new(path, since)]
+    lines += [f"{_MODELS}   {path}" for path in bundles[:1]]
+    lines += [f"Nuclei:   {nuclei}"] if _is_new(nuclei, since) else []
+    if not _is_new(summary, since):
+        return lines
+    return [
+        f"Values:   {summary}",
+        *lines,
+        *summary.read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines(),
+    ]
 
 
 def _is_new(path: Path, since: float) -> bool:

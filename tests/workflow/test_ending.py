@@ -8,11 +8,13 @@ from bundles import small_bundle
 from cellvit.workflow.ending import error_in, failure_lines, success_lines
 
 
-def test_a_run_ends_with_where_its_page_its_models_and_its_values_are(tmp_path: Path) -> None:
+def test_a_run_ends_with_where_its_page_its_models_its_nuclei_and_its_values_are(tmp_path: Path) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report/index.html").write_text("page")
     (tmp_path / "summary.txt").write_text("Verdict: better\nNext: train longer.\n\nsplit 1 ...\n")
     bundle = small_bundle(tmp_path)
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predictions/index.html").write_text("page")
 
     lines = success_lines(tmp_path, since=0, n_steps=61, seconds=351)
 
@@ -21,6 +23,7 @@ def test_a_run_ends_with_where_its_page_its_models_and_its_values_are(tmp_path: 
         f"Values:   {tmp_path}/summary.txt",
         f"Page:     {tmp_path}/report/index.html",
         f"Models:   {bundle}",
+        f"Nuclei:   {tmp_path}/predictions/index.html",
         "Verdict: better",
         "Next: train longer.",
     ]
