@@ -2,9 +2,10 @@
 
     python benchmarks/by_source.py results/real_tiles_by_source results/random --splits both consep monuseg
 
-Every row has the tiles of one split and source, decoded by the decoder `--family` of each run: AJI (mean over tiles) and bPQ (mean
-over tiles, then organs) of both runs, their difference (first minus second) paired by tile with its 95 % interval over patients,
-and the NT accuracy on nuclei. Seen or unseen: whether the decoder of the first run was trained on tiles of the source.
+Every row has the tiles of one split and source, decoded by the decoder `--family` of each run: AJI (mean over tiles), bPQ (mean
+over tiles, then organs) and the NT accuracy on nuclei of both runs, each with the difference (first minus second), paired by
+tile, with its 95 % interval over patients. Seen or unseen: whether the decoder of the first run was trained on tiles of the
+source.
 """
 
 import argparse
@@ -14,13 +15,14 @@ from pathlib import Path
 import numpy as np
 from trainings import difference_cell, segmentation_means
 
+from cellvit.evaluation.comparison import measured
 from cellvit.evaluation.scoring import COLUMNS
-from cellvit.evaluation.values import differences, map_sums_of, paired
+from cellvit.evaluation.values import differences, paired
 from cellvit.formats.documents import read_document
 from cellvit.formats.evaluations import FamilyEvaluation
 from cellvit.formats.tile_table import TileScores, read_tile_scores
 
-COLUMN_NAMES = ("split", "tested on", "tiles", "AJI", "difference", "bPQ", "difference", "NT accuracy")
+COLUMN_NAMES = ("split", "tested on", "tiles", "AJI", "difference", "bPQ", "difference", "NT accuracy", "difference")
 
 
 def main() -> None:
@@ -54,7 +56,9 @@ def cells_of(first: TileScores, second: TileScores) -> Iterator[str]:
     for metric in ("aji", "bpq"):
         yield " and ".join(f"{of_run[metric]:.3f}" for of_run in means)
         yield difference_cell(change[f"{metric}_minus_second"])
-    yield " and ".join(f"{map_sums_of(one).value('nt_accuracy'):.3f}" for one in (first, second))
+    typing = measured(second, first)["nt_accuracy"]
+    yield f"{typing.b:.3f} and {typing.a:.3f}"
+    yield difference_cell(typing.difference)
 
 
 if __name__ == "__main__":

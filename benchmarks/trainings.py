@@ -30,6 +30,7 @@ from cellvit.inference.blocks import encoder_record
 from cellvit.inference.loading import Loaded
 from cellvit.inference.maps import predict_maps
 from cellvit.inference.parallel import workers
+from cellvit.metrics.intervals import Interval
 from cellvit.metrics.pannuke import mean_over_organs
 from cellvit.models.device import resolve_device
 from cellvit.models.hovernet import HoVerNetDecoder
@@ -135,7 +136,7 @@ def mean_and_range(values: Sequence[float], *, digits: int = 3) -> str:
     return f"{np.mean(values):.{digits}f}{ends}"
 
 
-def difference_cell(difference: Value) -> str:
+def difference_cell(difference: Value | Interval) -> str:
     """A paired difference with its interval where there is one."""
     ends = "" if np.isnan(difference.low) else f" ({difference.low:+.3f} to {difference.high:+.3f})"
     return f"{difference.value:+.3f}{ends}"
