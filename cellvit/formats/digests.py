@@ -67,7 +67,7 @@ def check_unchanged(path: Path, digests: OwnDigest) -> None:
     if digests.recorded != digests.actual:
         raise IntegrityError(
             f"{path}: the file was changed after it was written.\n"
-            f"  sha256: expected {digests.recorded or 'one, but the file records none'}, found {digests.actual}\n"
+            f"  sha256: expected {digests.recorded[:12] or 'one, but the file records none'}, found {digests.actual[:12]}\n"
             f"Fix: {remake(path)}"
         )
 
@@ -83,7 +83,7 @@ def check_table(path: Path, tables: Mapping[str, str], name: str) -> None:
     if recorded != actual:
         raise IntegrityError(
             f"{path}: the table was changed after it was written, or belongs to another document.\n"
-            f"  sha256: expected {recorded or 'one, but the document records none'}, found {actual}\n"
+            f"  sha256: expected {recorded[:12] or 'one, but the document records none'}, found {actual[:12]}\n"
             f"Fix: {remake(path)}"
         )
 
@@ -94,9 +94,8 @@ def missing(path: Path) -> MissingInputError:
 
 
 def remake(path: Path) -> str:
-    """The command that makes a product again, as a shell takes it."""
-    name = shlex.quote(str(path))
-    return f"rm {name} && snakemake -- {name}"
+    """How a product is made again, as a shell takes it: as a target of its own, it would be made with the settings of config.yaml."""
+    return f"rm {shlex.quote(str(path))}  # then run snakemake again with the same settings"
 
 
 def differences(before: Mapping[str, object], now: Mapping[str, object]) -> str:

@@ -55,7 +55,7 @@ def failure_lines(failed: Sequence[tuple[str, Path | None]], *, n_done: int, n_s
 
 
 def error_in(log: Path | None) -> list[str]:
-    """The error message at the end of a log, at most five lines; empty if there is no log."""
+    """The error message at the end of a log, with its fix, in at most five lines; empty if there is no log."""
     try:
         text = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace") if log else ""
     except OSError:
@@ -84,7 +84,11 @@ def duration(seconds: float) -> str:
 
 def _wrapped(lines: Iterable[str]) -> list[str]:
     found = [part for line in lines for part in wrap(line, COLUMNS - 24, break_on_hyphens=False)]
-    return found if len(found) <= _ERROR_LINES else [*found[: _ERROR_LINES - 1], "..."]
+    if len(found) <= _ERROR_LINES:
+        return found
+    fix = [number for number, part in enumerate(found) if "Fix:" in part]
+    end = found[fix[-1] :][: _ERROR_LINES - 2] if fix else []
+    return [*found[: _ERROR_LINES - 1 - len(end)], "...", *end]
 
 
 def _conclusion_lines(results: Path, *, since: float) -> list[str]:

@@ -1,6 +1,5 @@
 """Documents: read as written, refused where they were changed or are something else."""
 
-import shlex
 import subprocess
 from pathlib import Path
 
@@ -66,12 +65,11 @@ def test_the_fix_of_a_damaged_document_removes_this_file_alone_in_any_shell(tmp_
 
     with pytest.raises(ContractError) as caught:
         read_document(damaged, FeatureCheck)
-    command, _, again = str(caught.value).partition("Fix: ")[2].partition(" && ")
+    command = str(caught.value).partition("Fix: ")[2]
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)
 
     assert not damaged.exists()
     assert beside.exists()
-    assert shlex.split(again) == ["snakemake", "--", str(damaged)]
 
 
 def test_content_leaves_provenance_out_but_for_its_marks(path: Path, tmp_path: Path) -> None:
@@ -87,5 +85,8 @@ def test_content_leaves_provenance_out_but_for_its_marks(path: Path, tmp_path: P
 def test_what_is_not_a_document_is_refused_with_the_fix(path: Path, text: str) -> None:
     path.write_text(text)
 
-    with pytest.raises(ContractError, match=rf"this is not a FeatureCheck(.|\n)*Fix: rm {path} && snakemake -- {path}"):
+    with pytest.raises(
+        ContractError,
+        match=rf"this is not a FeatureCheck(.|\n)*Fix: rm {path}  # then run snakemake",
+    ):
         read_document(path, FeatureCheck)

@@ -96,7 +96,7 @@ def test_a_store_that_breaks_its_format_is_refused_with_the_fix(tmp_path, damage
     with pytest.raises(ContractError, match=message) as caught:
         open_features(path)
 
-    assert f"Fix: rm {path} && snakemake -- {path}" in str(caught.value)
+    assert f"Fix: rm {path}  # then run snakemake again with the same settings" in str(caught.value)
 
 
 def test_a_truncated_store_is_refused_and_a_missing_one_says_how_to_make_it(tmp_path):

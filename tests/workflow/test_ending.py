@@ -104,6 +104,17 @@ def test_the_error_is_the_last_one_of_the_log(tmp_path: Path, text: str, found: 
     assert [line.strip() for line in error_in(log)] == found
 
 
+def test_of_a_long_error_the_fix_is_kept(tmp_path: Path) -> None:
+    log = tmp_path / "step.log"
+    log.write_text("error: a.json: " + "a long sentence " * 40 + "\nFix: rm a.json, then run it again\n")
+
+    lines = error_in(log)
+
+    assert len(lines) == 5
+    assert lines[0].startswith("error: a.json: a long sentence")
+    assert lines[-2:] == ["...", "Fix: rm a.json, then run it again"]
+
+
 def test_a_log_that_is_missing_has_no_error(tmp_path: Path) -> None:
     assert error_in(tmp_path / "none.log") == []
     assert error_in(None) == []
