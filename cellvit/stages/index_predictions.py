@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from cellvit.formats.documents import read_document
+from cellvit.formats.prediction import SlideRun
 from cellvit.prediction.outputs.index import write_index
 from cellvit.workflow.arguments import Code, Input, Output
 
@@ -18,5 +20,11 @@ class Arguments:
 
 
 def run(arguments: Arguments) -> None:
-    """Write the page and the table."""
+    """Write the page and the table.
+
+    Raises:
+        IntegrityError: The record of an image was changed after it was written; the index of a run leaves no image out.
+    """
+    for path in arguments.runs:
+        read_document(path, SlideRun)
     write_index(arguments.page.parent)

@@ -22,6 +22,7 @@ from cellvit.formats.hdf5 import ROW_SHA256
 from cellvit.formats.hdf5_header import open_hdf5, read_store_header, undamaged
 from cellvit.formats.novelty import novelty_digest, read_novelty_header
 from cellvit.formats.page import page_digest, read_page_provenance
+from cellvit.formats.prediction import RUN
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.writing import row_sha256
 
@@ -67,6 +68,7 @@ def products(results: Path) -> list[Path]:
     found = [path for path in found if path.suffix in _SUFFIXES and not path.name.startswith(".")]
     found = [path for path in found if ".partial" not in path.parts]
     single = [results / "summary.json", *sorted((results / "bundles").glob(f"[!.]*/{BUNDLE}"))]
+    single += sorted((results / "predictions").glob(f"[!.]*/{RUN}"))
     return found + [path for path in single if path.exists()]
 
 
@@ -108,7 +110,8 @@ def faults_of(path: Path) -> list[str]:
             case ".json":
                 if path.name == BUNDLE:
                     read_bundle(path.parent)
-                digests, tables = document_digest(path), json.loads(path.read_text(encoding="utf-8")).get("tables", {})
+                fields = json.loads(path.read_text(encoding="utf-8"))
+                digests, tables = document_digest(path), fields.get("files" if path.name == RUN else "tables", {})
             case ".safetensors" if path.name == NOVELTY_NAME:
                 digests, tables = novelty_digest(path), {}
             case ".safetensors":

@@ -13,6 +13,10 @@ import pytest
 from predictions import features_of, results, run_of, write_png
 from small_bundle import discs
 
+from cellvit.errors import IntegrityError
+from cellvit.stages import index_predictions
+from cellvit.workflow.verification import faults_of, products
+
 WriteDiscs = Callable[..., Path]
 Predict = Callable[..., int]
 
@@ -124,6 +128,35 @@ def test_a_finished_image_is_skipped_until_something_changes(
 
     assert skipped
     assert first == second < third < fourth
+
+
+@pytest.mark.parametrize("name", ["nuclei.csv", "counts.csv", "nuclei.geojson", "run.json"])
+def test_verify_names_a_file_of_a_prediction_that_was_changed(
+    tmp_path: Path, write_discs: WriteDiscs, predict: Predict, name: str
+) -> None:
+    predict(write_discs(256, 256), out=tmp_path / "predictions")
+    (run,) = products(tmp_path)
+    intact = faults_of(run)
+    changed = run.with_name(name)
+
+    changed.write_bytes(changed.read_bytes().replace(b"1", b"2", 1))
+
+    assert intact == []
+    assert [fault.partition(":")[0] for fault in faults_of(run)] == [str(changed)]
+
+
+def test_the_index_of_a_run_leaves_no_image_out_whose_record_was_changed(
+    tmp_path: Path, write_discs: WriteDiscs, predict: Predict
+) -> None:
+    predict(write_discs(256, 256), out=tmp_path / "predictions")
+    record, page = tmp_path / "predictions" / "discs" / "run.json", tmp_path / "predictions" / "index.html"
+    page.unlink()
+    record.write_text(record.read_text().replace('"n_nuclei": ', '"n_nuclei": 9', 1))
+
+    with pytest.raises(IntegrityError, match="the file was changed after it was written"):
+        index_predictions.run(index_predictions.Arguments(runs=(record,), page=page))
+
+    assert not page.exists()
 
 
 @pytest.mark.slow
