@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from io import FileIO
 from pathlib import Path
@@ -32,7 +32,8 @@ _SMALL_SHARE: Final = 0.5
 as a card for the display beside one for computing (decision)."""
 
 _OLDEST: Final = 7.5
-"""Compute capability from which the builds of torch for CUDA 13 have kernels; older cards come last."""
+"""Compute capability from which the builds of torch for CUDA 13 have kernels. Older cards beside such a card are left alone: a
+second step would take one, and compute on the CPU."""
 
 
 _ANSWER_S: Final = 60
@@ -114,7 +115,7 @@ def allowed_gpus() -> tuple[Gpu, ...]:
     """The devices that nvidia-smi lists and CUDA_VISIBLE_DEVICES allows, in the order of that variable.
 
     It names them as for CUDA: number, UUID or start of a UUID, up to the first -1. A divided card means all its parts.
-    Without it, the card with most free memory comes first, and small cards beside large ones are left alone.
+    Without it, the card with most free memory comes first, and old or small cards beside better ones are left alone.
     """
     gpus, wanted = _listed_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None or not gpus:
@@ -168,15 +169,22 @@ def _listed_gpus() -> tuple[Gpu, ...]:
 def _preferred(gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
     """The cards that are worth computing on, best first; in their order where nvidia-smi does not know their memory."""
     cards = _cards() if gpus else {}
-    largest = max((card.total_mb for card in cards.values()), default=0.0)
-    unknown = _Card(largest, 0.0, _OLDEST, divided=False)
+    unknown = _Card(max((card.total_mb for card in cards.values()), default=0.0), 0.0, _OLDEST, divided=False)
     found = {gpu: cards.get(gpu.card, unknown) for gpu in gpus}
-    large = [gpu for gpu, card in found.items() if card.total_mb >= _SMALL_SHARE * largest]
-    chosen = [gpu for gpu in large if gpu.uuid != gpu.card or not found[gpu].divided] or large
-    for gpu in found.keys() - set(chosen):
-        reason = "it is in MIG mode and has no part that computes" if gpu in large else "it has little memory"
+    chosen = _unless_all(gpus, lambda gpu: found[gpu].capability < _OLDEST, "it is too old for some builds of torch")
+    is_empty = "it is in MIG mode and has no part that computes"
+    chosen = _unless_all(chosen, lambda gpu: gpu.uuid == gpu.card and found[gpu].divided, is_empty)
+    least = _SMALL_SHARE * max((found[gpu].total_mb for gpu in chosen), default=0.0)
+    chosen = _unless_all(chosen, lambda gpu: found[gpu].total_mb < least, "it has little memory")
+    return tuple(sorted(chosen, key=lambda gpu: -found[gpu].free_mb))
+
+
+def _unless_all(gpus: Sequence[Gpu], is_poor: Callable[[Gpu], bool], reason: str) -> Sequence[Gpu]:
+    """The devices without poor ones, which the log names; all where none is better."""
+    better = [gpu for gpu in gpus if not is_poor(gpu)] or gpus
+    for gpu in set(gpus) - set(better):
         log.info("left alone, because %s; CUDA_VISIBLE_DEVICES may name it gpu=%s", reason, gpu)
-    return tuple(sorted(chosen, key=lambda gpu: (found[gpu].capability < _OLDEST, -found[gpu].free_mb)))
+    return better
 
 
 def _cards() -> dict[str, _Card]:
@@ -185,8 +193,8 @@ def _cards() -> dict[str, _Card]:
         "--query-gpu=uuid,memory.total,memory.free,compute_cap,mig.mode.current", "--format=csv,noheader,nounits"
     )
     cards = {}
-    for line in answer.text.splitlines() if answer.code == 0 else ():
-        with suppress(ValueError):  # "[N/A]" where a card does not say, or another number of values
+    for line in answer.text.splitlines():
+        with suppress(ValueError):  # a message; "[N/A]" where a card does not say; another number of values
             uuid, total, free, capability, mig = map(str.strip, line.split(","))
             cards[uuid] = _Card(float(total), float(free), float(capability), mig == "Enabled")
     return cards

@@ -36,7 +36,7 @@ def environment(folder: Path, listing: str = TWO, *, code: int = 0, cards: str =
     """
     tool = folder / "tools" / "nvidia-smi"
     tool.parent.mkdir(parents=True, exist_ok=True)
-    query = f'case "$1" in --query-gpu=*) cat <<EOF\n{cards}EOF\n exit;; esac\n'
+    query = f'case "$1" in --query-gpu=*) cat <<EOF\n{cards}EOF\n exit {code};; esac\n'
     tool.write_text(f'#!/bin/sh\n{query}[ "$1" = -L ] || exit 2\ncat <<EOF\n{listing}EOF\nexit {code}\n')
     tool.chmod(0o755)
     without = {"CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID"}

@@ -195,7 +195,10 @@ def test_cuda_visible_devices_narrows_the_list(machine, wanted: str | None, expe
         pytest.param([(2048, 1900, 6.1), (49140, 48000, 8.6)], None, [SECOND], id="display_card_in_slot_0"),
         pytest.param([(2048, 1900, 6.1), (49140, 48000, 8.6)], "0", [FIRST], id="display_card_by_name"),
         pytest.param([(24564, 2000, 8.9), (24564, 24000, 8.9)], None, [SECOND, FIRST], id="most_free_memory_first"),
-        pytest.param([(24564, 24000, 6.0), (24564, 20000, 8.9)], None, [SECOND, FIRST], id="old_card_last"),
+        pytest.param([(24564, 24000, 6.0), (24564, 20000, 8.9)], None, [SECOND], id="old_card_beside"),
+        pytest.param([(24564, 24000, 6.0), (8192, 8000, 8.9)], None, [SECOND], id="old_card_with_more_memory"),
+        pytest.param([(24564, 20000, 6.0), (24564, 24000, 7.0)], None, [SECOND, FIRST], id="old_cards_alone"),
+        pytest.param([(24564, 24000, 6.0), (24564, 20000, 8.9)], "0,1", [FIRST, SECOND], id="old_card_by_name"),
         pytest.param([("[N/A]", "[N/A]", "[N/A]")] * 2, None, [FIRST, SECOND], id="unknown"),
         pytest.param(
             [(40960, 40000, 8.0, "Enabled"), (40960, 900, 8.0)], None, [SECOND], id="mig_without_parts_beside"
@@ -248,6 +251,13 @@ def test_a_damaged_card_does_not_hide_the_others(machine, caplog: pytest.LogCapt
 
     assert str(allowed_gpus()[1]) == f"0 NVIDIA A100-SXM4-40GB MIG 1g.5gb {OLD_PART}"
     assert "code=15 output=GPU0 is lost" in caplog.text
+
+
+def test_a_lost_card_does_not_hide_the_memory_of_the_others(machine) -> None:
+    lost = "Unable to determine the device handle for GPU0: 0000:01:00.0: Unknown Error\n"
+    machine(code=15, cards=f"{lost}{FIRST}, 2048, 1900, 8.6, [N/A]\n{SECOND}, 49140, 48000, 8.6, [N/A]\n")
+
+    assert [gpu.uuid for gpu in allowed_gpus()] == [SECOND]
 
 
 def test_a_file_system_without_locks_is_a_warning(tmp_path: Path, started) -> None:
