@@ -101,7 +101,8 @@ def _overview() -> str:
     )
     return (
         "cellvit-optimus: nuclei models on the features of a frozen foundation model.\n"
-        "`snakemake --cores all` runs the whole graph with the settings of config.yaml.\n\n"
+        "`snakemake --cores all` runs the whole graph with the settings of config.yaml; outside of the\n"
+        'repository: snakemake --snakefile "$(cellvit snakefile)" --cores all\n\n'
         f"commands:\n{commands}\n"
         "`cellvit COMMAND --help` shows the options of a command and an example; --debug shows the traceback\n"
         f"of an error.\n\nsteps of the graph, which Snakemake calls:\n{steps}\n"

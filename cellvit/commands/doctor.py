@@ -23,7 +23,7 @@ from cellvit.commands.checks.machine import (
     check_packages,
     check_slurm,
 )
-from cellvit.config.files import add_settings_arguments, given_settings
+from cellvit.config.files import add_settings_arguments, given_settings, snakemake_call
 from cellvit.config.settings import Settings
 from cellvit.errors import CellvitError, MissingInputError
 from cellvit.workflow.failures import failure_of
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
         )
     files = ["--configfile", *map(str, args.configfile)] if args.configfile else []
     values = ["--config", *args.config] if args.config else []
-    sys.stdout.write(f"ready: {shlex.join(['snakemake', '--cores', 'all', *files, *values])}\n{estimate}")
+    sys.stdout.write(f"ready: {shlex.join([*snakemake_call(), *files, *values])}\n{estimate}")
 
 
 def _result(check: Callable[[Settings], Check], settings: Settings) -> Check:

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _check(folder: Path, *, force: bool) -> None:
     if not folder.is_dir():
-        raise MissingInputError(f"{folder}: the folder does not exist.")
+        raise MissingInputError(f"{folder}: the folder does not exist. Fix: correct its name")
     existing = [str(folder / name) for name in (DESCRIPTION, TABLE) if (folder / name).exists()]
     if existing and not force:
         raise ContractError(

@@ -4,10 +4,11 @@ Example: cellvit verify --configfile mine.yaml
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
-from cellvit.config.files import add_settings_arguments, given_settings
+from cellvit.config.files import add_settings_arguments, given_settings, snakemake_call
 from cellvit.data.pannuke import fold_files
 from cellvit.errors import IntegrityError, MissingInputError
 from cellvit.inference.progress import reported
@@ -31,7 +32,9 @@ def run(args: argparse.Namespace) -> None:
     settings = given_settings(args)
     paths = products(Path(settings.results))
     if not paths:
-        raise MissingInputError(f"{settings.results}: there are no results. Fix: snakemake --cores all")
+        raise MissingInputError(
+            f"{settings.results}: there are no results. Fix: {shlex.join(snakemake_call())}, with the settings of the run"
+        )
     verification, graph = Verification(), Graph(settings, dataset=data_set_of(settings))
     for path in reported(paths, "verified", len(paths), unit="files", size=lambda _: 1):
         verify(path, verification, _outside(graph, path), features_removed=graph.features_removed)

@@ -19,6 +19,12 @@ def workflow_folder() -> Path:
     return (Path(cellvit.__file__).parent / "workflow" / "snakemake" / "Snakefile").resolve().parent
 
 
+def snakemake_call() -> list[str]:
+    """How Snakemake is called in this folder: outside of the checkout, the Snakefile must be named."""
+    named = [] if Path("Snakefile").exists() else ["--snakefile", str(workflow_folder() / "Snakefile")]
+    return ["snakemake", *named, "--cores", "all"]
+
+
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options for the settings of a run, which are those of Snakemake."""
     files = "settings files that override config.yaml, the last first"

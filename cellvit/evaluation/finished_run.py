@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from cellvit.config.base import flattened
 from cellvit.config.settings import Settings, load_settings
-from cellvit.errors import StaleFileError
+from cellvit.errors import MissingInputError, StaleFileError
 from cellvit.evaluation.scoring import columns_of
 from cellvit.formats.content import content_of
 from cellvit.formats.digests import check_table, check_unchanged
@@ -87,6 +87,11 @@ def read_run(folder: Path) -> FinishedRun:
         SettingsError: Its settings are those of another version of this software.
     """
     page = _page(folder)
+    if not page.exists():
+        raise MissingInputError(
+            f"{folder}: expected the output folder of a finished run, which holds report/index.html, found "
+            f"{'none' if folder.is_dir() else 'no such folder'}. Fix: correct its name, or finish the run that writes it"
+        )
     provenance = read_page_provenance(page)
     check_unchanged(page, page_digest(page))
     return FinishedRun(folder, load_settings(provenance.settings["settings"]), provenance)

@@ -1,5 +1,6 @@
 """`dataset.yaml`: what a person says of a folder of annotated images; fields that are still open are refused by name."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -13,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from cellvit.config.base import Section
 from cellvit.config.messages import fault_lines
-from cellvit.errors import ContractError
+from cellvit.errors import ContractError, MissingInputError
 from cellvit.formats.atomic import write_text
 from cellvit.formats.dataset import NOT_ANNOTATED, DataSet, NuclearClass
 from cellvit.formats.own_fields import AnnotationFiles, Name, OwnClass
@@ -120,6 +121,11 @@ def read_description(path: Path, *, kinds: Sequence[str]) -> OwnDescription:
         MissingInputError: The file does not exist.
         ContractError: It is not YAML; or fields are open, unknown, missing or wrong: all of them are named.
     """
+    if not path.parent.is_dir():
+        raise MissingInputError(f"{path.parent}: the folder does not exist. Fix: correct its name")
+    if not path.exists():
+        draft = f"cellvit init_dataset {shlex.quote(str(path.parent))}"
+        raise MissingInputError(f"{path}: the file does not exist. Fix: {draft}")
     content = read_yaml(path)
     lines = [_open_line(place) for place in _open_places(content)]
     description = None

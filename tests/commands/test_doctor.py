@@ -79,7 +79,7 @@ def test_a_start_that_is_missing_or_no_checkpoint_is_a_fault(doctor: Doctor, raw
     assert "Fix: set training.start_from to a checkpoint of this version" in printed
 
 
-def test_a_run_that_can_start_is_ready(doctor: Doctor, raw: str) -> None:
+def test_a_run_that_can_start_is_ready(doctor: Doctor, raw: str, repository: Path) -> None:
     before = logging.getLogger("cellvit").level
 
     code, printed = doctor(**{**SMALL, "data": {"root": raw}})
@@ -89,8 +89,8 @@ def test_a_run_that_can_start_is_ready(doctor: Doctor, raw: str) -> None:
     assert "fold 1: 1 tiles, fold 2: 2 tiles, fold 3: 3 tiles" in printed
     assert "untrained" in printed
     assert shlex.split(printed.splitlines()[-1]) == shlex.split(
-        f"ready: snakemake --cores all --configfile '{raw.removesuffix('raw')}mine.yaml'"
-    )  # the settings that were checked
+        f"ready: snakemake --snakefile '{repository}/Snakefile' --cores all --configfile '{raw.removesuffix('raw')}mine.yaml'"
+    )  # the settings that were checked, and the Snakefile that this folder does not have
 
 
 def test_weights_in_a_package_are_found_and_say_what_they_were_trained_on(doctor: Doctor, raw: str) -> None:

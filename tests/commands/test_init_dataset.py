@@ -184,7 +184,10 @@ def test_existing_files_are_not_changed(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [pytest.param("absent", "the folder does not exist", id="absent"), pytest.param("", "no image with", id="empty")],
+    [
+        pytest.param("absent", "the folder does not exist. Fix: correct its name", id="absent"),
+        pytest.param("", "no image with", id="empty"),
+    ],
 )
 def test_a_folder_without_images_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, expected: str

@@ -145,3 +145,10 @@ def test_the_same_data_give_the_same_page(tmp_path: Path) -> None:
     root = described_folder(tmp_path / "brain")
 
     assert page_of(root) == page_of(root)
+
+
+def test_a_folder_without_a_description_names_the_command_that_drafts_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", str(tmp_path)]) == 3
+    assert f"dataset.yaml: the file does not exist. Fix: cellvit init_dataset {tmp_path}" in capsys.readouterr().err

@@ -74,7 +74,7 @@ def test_a_command_shows_a_traceback_with_debug_alone(tmp_path: Path, options: l
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 3
-    assert done.stderr.endswith("dataset.yaml: the file does not exist. Fix: name a text file.\n")
+    assert done.stderr.endswith("nothing: the folder does not exist. Fix: correct its name\n")
     assert ("Traceback" in done.stderr) == bool(options)
 
 
