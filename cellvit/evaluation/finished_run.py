@@ -10,6 +10,7 @@ from cellvit.config.base import flattened
 from cellvit.config.settings import Settings, load_settings
 from cellvit.errors import MissingInputError, StaleFileError
 from cellvit.evaluation.scoring import columns_of
+from cellvit.evaluation.systems import check_belongs
 from cellvit.formats.content import content_of
 from cellvit.formats.digests import check_table, check_unchanged
 from cellvit.formats.documents import AnyDocument, read_document
@@ -124,7 +125,10 @@ def _page(folder: Path) -> Path:
 
 
 def _evaluation(run: FinishedRun, split: str, family: str) -> FamilyEvaluation:
-    return run.document(f"evaluation/split{split}/{family}.json", FamilyEvaluation)
+    name = f"evaluation/split{split}/{family}.json"
+    evaluation = run.document(name, FamilyEvaluation)
+    check_belongs(run.folder / name, evaluation, split, family)
+    return evaluation
 
 
 def _test_tiles(run: FinishedRun, split: str, evaluation: FamilyEvaluation) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Stage `build_report`: documents, tables, histories and galleries of a run -> report/index.html, which opens offline."""
 
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +10,14 @@ from typing import Annotated
 import pandas as pd
 
 from cellvit.config.steps import BuildReportSettings
+from cellvit.errors import StaleFileError
 from cellvit.evaluation.scoring import columns_of
 from cellvit.evaluation.summary import with_plain_name
 from cellvit.formats.calibration import DecoderCalibration
 from cellvit.formats.checkpoints import CheckpointHeader, read_header
 from cellvit.formats.content import provenance_of
 from cellvit.formats.dataset import DataSet
-from cellvit.formats.digests import check_table
+from cellvit.formats.digests import check_table, remake
 from cellvit.formats.documents import AnyDocument, read_document
 from cellvit.formats.evaluations import FamilyEvaluation, OrganHeadEvaluation, RoutedEvaluation
 from cellvit.formats.features import FeatureCheck
@@ -73,11 +75,13 @@ def run(arguments: Arguments) -> None:
     Raises:
         SettingsError: Tables and their documents are not in pairs.
         IntegrityError: A document or table was changed after it was written.
+        StaleFileError: The summary was made from another version of a file.
     """
     check_paired(evaluations=arguments.evaluations, tables=arguments.tables)
     check_paired(checkpoints=arguments.checkpoints, histories=arguments.histories)
     settings = arguments.settings.model_dump(mode="json", by_alias=True)  # `cellvit compare` loads them again
     provenance = provenance_of(arguments.page, _inputs(arguments), settings)
+    _check_summary(arguments, provenance.made_from)
     data = _read(arguments, provenance.dataset, provenance.marks)
     for organ, count in data.left_out.items():
         log.warning("left out organ=%s tiles=%d of all folds (left_out_organs)", organ, count)
@@ -102,9 +106,23 @@ def _inputs(arguments: Arguments) -> Paths:
     return (*tables, *evaluations, *checks, *arguments.checkpoints, *arguments.watersheds, *doubt, *finals)
 
 
+def _check_summary(arguments: Arguments, made_from: Mapping[str, str]) -> None:
+    """Refuse files of another run than that of the summary, such as a decoder with its history: the page would show both."""
+    origin = read_document(arguments.summary_origin, SummaryOrigin)
+    check_table(arguments.summary, origin.tables, "summary.csv")
+    present = {os.path.normpath(arguments.page.parent / name): digest for name, digest in made_from.items()}
+    for name, digest in origin.provenance.made_from.items():
+        path = os.path.normpath(arguments.summary_origin.parent / name)
+        if present.get(path, digest) != digest:
+            raise StaleFileError(
+                f"{path}: the summary was made from another version of this file.\n"
+                f"  digest: {arguments.summary_origin} names {digest[:12]}, the file has {present[path][:12]}\n"
+                f"Fix: {remake(Path(path))}"
+            )
+
+
 def _read(arguments: Arguments, data_set: DataSet, marks: tuple[str, ...]) -> ReportData:
     settings = arguments.settings.settings
-    check_table(arguments.summary, read_document(arguments.summary_origin, SummaryOrigin).tables, "summary.csv")
     return ReportData(
         settings=settings,
         dataset=data_set,

@@ -1,6 +1,7 @@
 """Paired differences of two runs, what counts as clear, and the spread between seeds."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from finished_runs import scores, write_run
 
 from cellvit.errors import ContractError, IntegrityError, MissingInputError, StaleFileError
 from cellvit.evaluation.comparison import Measured, compare, measured, outcomes_of
-from cellvit.evaluation.finished_run import read_run
+from cellvit.evaluation.finished_run import read_run, scores_of
+from cellvit.formats.content import content_of
 from cellvit.formats.documents import read_document, write_document
 from cellvit.formats.evaluations import FamilyEvaluation
 from cellvit.metrics.intervals import Interval, interval_of_mean
@@ -151,6 +153,20 @@ def test_a_file_of_another_run_than_the_report_is_refused(tmp_path: Path) -> Non
 
     with pytest.raises(StaleFileError, match="the report of this run was built from another version of this file"):
         compare(read_run(a), read_run(b))
+
+
+def test_the_evaluation_of_another_family_is_refused(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "a", FIRST))
+    path = run.folder / "evaluation/split1/digestive.json"
+    document = read_document(path, FamilyEvaluation).model_copy(update={"family": "glandular"})
+    write_document(path, document)
+    name = "../evaluation/split1/digestive.json"
+    exchanged = run.provenance.model_copy(
+        update={"made_from": {**run.provenance.made_from, name: content_of(path).digest}}
+    )
+
+    with pytest.raises(StaleFileError, match="the file belongs to another split or family"):
+        scores_of(replace(run, provenance=exchanged))
 
 
 def test_a_changed_table_and_a_missing_report_are_refused(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import run_documents as documents
 
 from cellvit.config.settings import load_settings
 from cellvit.config.steps import BuildReportSettings
-from cellvit.errors import IntegrityError, SettingsError
+from cellvit.errors import IntegrityError, SettingsError, StaleFileError
 from cellvit.evaluation.scoring import COLUMNS
 from cellvit.formats.checkpoints import write_checkpoint
 from cellvit.formats.content import content_of
 from cellvit.formats.digests import check_unchanged, sha256_of
-from cellvit.formats.documents import Document, write_document
+from cellvit.formats.documents import Document, read_document, write_document
 from cellvit.formats.novelty import write_absent_novelty
 from cellvit.formats.page import page_digest, read_page_provenance
 from cellvit.formats.summary import SummaryOrigin, write_summary
@@ -153,6 +153,19 @@ def test_no_page_is_made_of_a_file_that_was_changed_after_it_was_written(argumen
     path.write_bytes(path.read_bytes().replace(*SMALLEST_CHANGE[path.suffix], 1))
 
     with pytest.raises(IntegrityError, match=rf"{path}: the \w+ was changed after it was written"):
+        run(arguments)
+
+    assert not arguments.page.exists()
+
+
+def test_no_page_mixes_a_summary_with_the_training_of_another_run(arguments: Arguments) -> None:
+    history = arguments.histories[0]
+    name = str(history.relative_to(arguments.summary_origin.parent))
+    origin = read_document(arguments.summary_origin, SummaryOrigin)
+    provenance = origin.provenance.model_copy(update={"made_from": {name: "0" * 64}})
+    write_document(arguments.summary_origin, origin.model_copy(update={"provenance": provenance}))
+
+    with pytest.raises(StaleFileError, match=f"{history}: the summary was made from another version of this file"):
         run(arguments)
 
     assert not arguments.page.exists()
