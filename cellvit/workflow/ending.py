@@ -1,5 +1,6 @@
 """The last lines of a run, at most 12 of at most 100 columns: the page, a verdict, values and what to do next, or what failed."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -18,6 +19,14 @@ _TAIL_BYTES: Final = 20_000
 """End of a log in which the error is looked for."""
 
 _MODELS: Final = "Models:"
+
+_LOGGED: Final = re.compile(r"\d\d:\d\d:\d\d (INFO|WARNING) ")
+"""Begin of a line that a step logs while it computes."""
+
+_KILLED: Final = (
+    "The log has no error: something ended the step from outside. If nobody did, the memory or the time that the system "
+    "or the scheduler grants did not suffice. Last line of the log:"
+)
 
 _ERROR: Final = "error: "
 """Begin of the message with which a step ends (cellvit/workflow/failures.py)."""
@@ -62,6 +71,8 @@ def error_in(log: Path | None) -> list[str]:
         return []
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     begins = [number for number, line in enumerate(lines) if line.startswith(_ERROR) or f": {_ERROR}" in line[:60]]
+    if not begins and lines and _LOGGED.match(lines[-1]):
+        return _wrapped([_KILLED, lines[-1]])
     return _wrapped(lines[begins[-1] :] if begins else lines[-1:])
 
 

@@ -104,6 +104,17 @@ def test_the_error_is_the_last_one_of_the_log(tmp_path: Path, text: str, found: 
     assert [line.strip() for line in error_in(log)] == found
 
 
+def test_a_step_that_was_killed_says_so_before_its_last_line(tmp_path: Path) -> None:
+    log = tmp_path / "step.log"
+    log.write_text("12:00:00 INFO step=extract_features\n12:00:05 INFO computing on the CPU\n")
+
+    lines = error_in(log)
+
+    assert lines[0].startswith("The log has no error: something ended the step from outside.")
+    assert lines[-1] == "12:00:05 INFO computing on the CPU"
+    assert len(lines) <= 5
+
+
 def test_of_a_long_error_the_fix_is_kept(tmp_path: Path) -> None:
     log = tmp_path / "step.log"
     log.write_text("error: a.json: " + "a long sentence " * 40 + "\nFix: rm a.json, then run it again\n")
