@@ -336,11 +336,12 @@ def test_a_hub_that_cannot_be_asked_is_no_promise(doctor: Doctor, raw: str, monk
     assert "the hub could not be asked whether the token suffices" in printed
 
 
-def test_locks_of_the_disk_are_tried(doctor: Doctor, raw: str, monkeypatch) -> None:
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOLCK])
+def test_locks_of_the_disk_are_tried(doctor: Doctor, raw: str, monkeypatch, number: int) -> None:
     _, with_locks = doctor(**{**SMALL, "data": {"root": raw}})
 
     def unsupported(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise OSError(number, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
     _, without = doctor(**{**SMALL, "data": {"root": raw}})

@@ -1,5 +1,7 @@
 import errno
 import fcntl
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +19,7 @@ HOLD = (
     "from cellvit.formats.locks import locked\n"
     "with locked(pathlib.Path(sys.argv[1]), 'uses this folder'): print(flush=True); sys.stdin.read()"
 )
-WITHOUT_LOCKS = [errno.EDEADLK, errno.ENOLCK, errno.EBADFD, errno.EOPNOTSUPP, 524]
+WITHOUT_LOCKS = [errno.EAGAIN, errno.EACCES, errno.EDEADLK, errno.ENOLCK, errno.EBADFD, errno.EOPNOTSUPP, 524]
 
 
 def holder(path: Path, kind: str = "flock", number: int = 0) -> subprocess.Popen[bytes]:
@@ -61,7 +63,9 @@ def test_a_lock_is_held_by_one_process_and_free_after_its_end(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("no_locks", WITHOUT_LOCKS, indirect=True)
-def test_where_the_disk_has_no_locks_a_file_holds_the_place_of_a_living_process(tmp_path: Path, no_locks: int) -> None:
+def test_where_the_disk_has_no_locks_a_file_holds_the_place_of_a_living_process(
+    tmp_path: Path, no_locks: int, caplog: pytest.LogCaptureFixture
+) -> None:
     other = holder(tmp_path / "run.lock", "without", no_locks)
 
     with (
@@ -73,7 +77,8 @@ def test_where_the_disk_has_no_locks_a_file_holds_the_place_of_a_living_process(
 
     with locked(tmp_path / "run.lock", "uses this folder"):  # the mark of a process that has ended does not count
         pass
-    assert not (tmp_path / "run.lock.held").exists()
+    assert f"removed the mark of process {other.pid} of this host, which was killed" in caplog.text
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("no_locks", [errno.ENOLCK], indirect=True)
@@ -90,12 +95,60 @@ def test_the_mark_of_another_host_is_never_removed(tmp_path: Path, no_locks: int
     assert mark.exists()
 
 
+@pytest.mark.parametrize("no_locks", [errno.ENOLCK], indirect=True)
+def test_the_mark_of_a_living_process_of_another_user_holds(
+    tmp_path: Path, no_locks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.lock.held").write_text(f"host {socket.gethostname()} process 1")
+
+    def of_another_user(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", of_another_user)
+
+    with (
+        pytest.raises(BusyFolderError, match=r"another process uses this folder: host \S+ process 1"),
+        locked(tmp_path / "run.lock", "uses this folder"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("no_locks", [errno.ENOLCK], indirect=True)
+@pytest.mark.parametrize("text", ["", "rubbish", "host {} process", f"host {{}} process {10**30}", "host {} process x"])
+def test_a_mark_that_names_no_process_is_refused_with_the_command_that_removes_it(
+    tmp_path: Path, no_locks: int, text: str
+) -> None:
+    mark = tmp_path / "run.lock.held"
+    mark.write_text(text.format(socket.gethostname()))
+
+    with pytest.raises(BusyFolderError, match=f": rm {mark}"), locked(tmp_path / "run.lock", "uses this folder"):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["flock", "without"])
+def test_a_disk_on_which_no_lock_can_be_written_is_an_error_with_the_name_of_the_lock(
+    tmp_path: Path, kind: str
+) -> None:
+    lock = tmp_path / "folder" / "run.lock"
+    words = [sys.executable, "-c", HOLD, str(lock), kind, str(errno.ENOLCK)]
+
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 0; exec "$@"', "_", *words], capture_output=True, text=True, check=False
+    )
+
+    assert f"OSError: [Errno {errno.EFBIG}] File too large: '{lock}'" in done.stderr
+    assert [path for path in lock.parent.iterdir() if path != lock] == []
+
+
 def test_another_error_of_the_disk_is_not_taken_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(fcntl, "flock", broken)
 
-    with pytest.raises(OSError, match="Input/output error"), locked(tmp_path / "run.lock", "uses this folder"):
+    with (
+        pytest.raises(OSError, match=r"Input/output error: '.*run\.lock'"),
+        locked(tmp_path / "run.lock", "uses this folder"),
+    ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["run.lock"]

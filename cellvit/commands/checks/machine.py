@@ -1,10 +1,8 @@
 """The machine that a run computes on: GPU, who uses it, memory and disk."""
 
-import fcntl
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +14,7 @@ from cellvit.data import npy
 from cellvit.data.own_data import is_own_data, read_own_data
 from cellvit.data.pannuke import fold_files
 from cellvit.errors import CellvitError, SettingsError
-from cellvit.formats.locks import NO_LOCKS
+from cellvit.formats.locks import grants_locks
 from cellvit.namesake import namesake
 from cellvit.taxonomy import TILE_PX
 from cellvit.workflow.gpu import allowed_gpus, lock_folder, nvidia_smi, usage
@@ -151,14 +149,13 @@ def check_locks(settings: Settings) -> Check:
     """Whether the disk of the results has locks, with which a second run on one folder is refused."""
     folder = writable_folder(Path(settings.results))
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".cellvit_doctor") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        granted = grants_locks(folder)
     except OSError as error:
-        if error.errno in NO_LOCKS:
-            return Check("locks", "note", f"the disk of {folder} has none; files mark the processes instead")
         return Check(
             "locks", "fault", f"{folder}: cannot be written: {error.strerror}", "set results to a folder of yours"
         )
+    if not granted:
+        return Check("locks", "note", f"the disk of {folder} has none; files mark the processes instead")
     return Check("locks", "ok", f"the disk of {folder} has them")
 
 
