@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from cellvit.config.prediction import PredictionSettings
 from cellvit.config.settings import Device
 from cellvit.data.slides.listing import ImageJob, images_of
-from cellvit.errors import CellvitError, MissingInputError, SettingsError
+from cellvit.errors import CellvitError, SettingsError
 from cellvit.formats.bundle import Bundle, read_bundle
 from cellvit.formats.bundle_hub import bundle_folder
-from cellvit.prediction.images import Prediction
+from cellvit.prediction.images import Prediction, reason_of
 from cellvit.prediction.outputs.index import write_index
 from cellvit.prediction.request import Request
 from cellvit.systems import usable_processors
@@ -64,35 +64,28 @@ def run(args: argparse.Namespace) -> None:
     """Predict the images and write the index.
 
     Raises:
-        CellvitError: The models cannot be used, or some images failed; the message lists them.
+        CellvitError: The models cannot be used, or some of several images failed; the message lists them.
     """
     jobs = images_of(args.images)
     bundles = tuple(bundle_named(name) for name in args.model)
     requests = [_request(job, args) for job in jobs]
-    _make(args.out)
+    args.out.mkdir(parents=True, exist_ok=True)
     if args.device in {"auto", "cuda"}:
         assign_gpu("predict")
     prediction = Prediction(bundles, args.device, args.encoder_weights, threads=args.threads, force=args.force)
     failed = prediction.images(requests, lambda request: args.out / request.name)
     write_index(args.out)
     sys.stdout.write(f"{len(jobs) - len(failed)} of {len(jobs)} images: {args.out / 'index.html'}\n")
+    if len(jobs) == 1 and failed:
+        raise next(iter(failed.values()))  # with the exit code of its kind
     if failed:
-        lines = "".join(f"\n{path}: {reason}" for path, reason in failed.items())
+        lines = "".join(f"\n{path}: {reason_of(error)}" for path, error in failed.items())
         raise CellvitError(f"{len(failed)} of {len(jobs)} images could not be predicted:{lines}")
 
 
 def bundle_named(name: str) -> Bundle:
     """The bundle in a folder, or on the Hugging Face hub; raises as `read_bundle` and `pull_bundle`."""
     return read_bundle(bundle_folder(name))
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MissingInputError(
-            f"{folder}: expected a folder that can be written, found: {error.strerror}. Fix: --out with another folder"
-        ) from error
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

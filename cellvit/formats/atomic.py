@@ -15,7 +15,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it there on success, remove it on failure.
 
     Raises:
-        OSError: Something could not be written, as on a full disk; it names `path` if it would name nothing.
+        OSError: Something could not be written, as on a full disk; it names `path` and not the temporary path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(_TEMPORARY.format(name=path.name, writer=os.getpid()))
@@ -25,7 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
-        if error.errno is None or error.filename is not None:
+        if error.errno is None or error.filename not in {None, str(temporary)}:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error  # a full disk does not name the file
     finally:

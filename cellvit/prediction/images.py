@@ -13,8 +13,9 @@ import torch
 from cellvit.config.settings import Device
 from cellvit.errors import CellvitError
 from cellvit.formats.bundle import Bundle
+from cellvit.formats.locks import locked
 from cellvit.inference.lanes import shared_out
-from cellvit.inference.parallel import WORTH_A_POOL, workers
+from cellvit.inference.parallel import WORTH_A_POOL, Workers, workers
 from cellvit.models.device import resolve_device
 from cellvit.prediction.models import Ensemble, check_together, load_ensemble
 from cellvit.prediction.predict import WORK, Machine, predict_image
@@ -53,44 +54,47 @@ class Prediction:
         """Batches that are predicted at a time."""
         return shared_out(resolve_device(self.device), self.threads)
 
-    def images(self, requests: Sequence[Request], folder_of: Callable[[Request], Path]) -> dict[str, str]:
+    def images(self, requests: Sequence[Request], folder_of: Callable[[Request], Path]) -> dict[str, Exception]:
         """Predict every image that is not finished, and return what is wrong with those that failed, by their path.
 
         Raises:
             CellvitError: The models cannot be used.
         """
         check_together(self.bundles)
-        failed: dict[str, str] = {}
+        failed: dict[str, Exception] = {}
         with workers(self.threads, WORTH_A_POOL) as pool:  # its processes start when the first window is decoded
             for request in requests:
                 try:
-                    if (key := self._unfinished(request, folder_of(request))) is None:
-                        continue
+                    self._image(request, folder_of(request), pool, always_parallel=len(requests) > 1)
                 except _FAULTS as error:
-                    failed[str(request.path)] = _failed(request, error)
-                    continue
-                several = len(requests) > 1
-                machine = Machine(ensemble=self.ensemble, pool=pool, lanes=self.lanes, always_parallel=several)
-                try:
-                    predict_image(request, machine, folder_of(request), key=key)
-                except _FAULTS as error:
-                    failed[str(request.path)] = _failed(request, error)
+                    log.error("%s: failed: %s", request.name, reason_of(error))
+                    failed[str(request.path)] = error
         return failed
 
-    def _unfinished(self, request: Request, folder: Path) -> str | None:
-        """Key of a request; None if the folder has its finished prediction."""
-        key = request_key(request, self.bundles)
-        if self.force or not is_finished(folder, key):
-            if self.force:
-                shutil.rmtree(folder / WORK, ignore_errors=True)
-            return key
-        shutil.rmtree(folder / WORK, ignore_errors=True)  # of a prediction that was killed at its very end
-        log.info("%s: finished already, skipped; --force predicts it again", request.name)
-        return None
+    def _image(self, request: Request, folder: Path, pool: Workers, *, always_parallel: bool) -> None:
+        """Predict an image that is not finished; meanwhile no other process can write its folder.
+
+        Raises:
+            BusyFolderError: Another process predicts into this folder.
+        """
+        key, work = request_key(request, self.bundles), folder / WORK
+        lock = folder.resolve().with_name(f".{folder.resolve().name}.lock")  # the same one by whatever path
+        if self._is_finished(folder, key) and not work.exists():
+            log.info("%s: finished already, skipped; --force predicts it again", request.name)
+            return
+        with locked(lock, f"predicts {request.name}"):
+            is_finished_now = self._is_finished(folder, key)
+            if self.force or is_finished_now:  # what is left is of a prediction that was killed at its very end
+                shutil.rmtree(work, ignore_errors=True)
+            if not is_finished_now:
+                ensemble, lanes = self.ensemble, self.lanes
+                machine = Machine(ensemble=ensemble, pool=pool, lanes=lanes, always_parallel=always_parallel)
+                predict_image(request, machine, folder, key=key)
+
+    def _is_finished(self, folder: Path, key: str) -> bool:
+        return not self.force and is_finished(folder, key)
 
 
-def _failed(request: Request, error: BaseException) -> str:
-    """Log why an image failed, and return it."""
-    reason = failure_of(error).message.removeprefix("error: ")
-    log.error("%s: failed: %s", request.name, reason)
-    return reason
+def reason_of(error: Exception) -> str:
+    """Why an image failed, in the words of the command line."""
+    return failure_of(error).message.removeprefix("error: ")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 from cellvit.config.prediction import PredictionSettings
-from cellvit.errors import CellvitError
 from cellvit.formats.bundle import read_bundle
 from cellvit.formats.bundle_hub import bundle_folder
 from cellvit.prediction.images import Prediction
@@ -51,5 +50,5 @@ def run(arguments: Arguments) -> None:
         threads=arguments.threads,
     )
     failed = prediction.images([request], lambda _: arguments.run.parent)
-    if failed:
-        raise CellvitError(f"{arguments.image}: the image could not be predicted.\n{failed[str(arguments.image)]}")
+    for error in failed.values():
+        raise error

@@ -33,10 +33,10 @@ FAULT: Final = 70
 
 _SYSTEM: Final = MappingProxyType(
     {
-        errno.ENOSPC: (6, "Fix: free some space on this disk, or set results to a folder on another one."),
-        errno.EDQUOT: (6, "Fix: remove files of yours until the quota suffices, or set results to another disk."),
+        errno.ENOSPC: (6, "Fix: free some space on this disk, or write to a folder on another one."),
+        errno.EDQUOT: (6, "Fix: remove files of yours until the quota suffices, or write to another disk."),
         errno.EFBIG: (6, "Fix: raise the limit of the size of files (ulimit -f unlimited)."),
-        errno.EROFS: (7, "Fix: this disk is mounted for reading only; set results to another one."),
+        errno.EROFS: (7, "Fix: this disk is mounted for reading only; write to another one."),
         errno.EACCES: (7, "Fix: change the permissions, or choose a folder in which you may write."),
         errno.EPERM: (7, "Fix: change the permissions, or choose a folder in which you may write."),
         errno.ENOENT: (3, "Fix: correct the name, or make the file again."),

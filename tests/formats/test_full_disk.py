@@ -44,6 +44,20 @@ def test_an_error_of_the_disk_names_the_file_and_leaves_the_earlier_one(tmp_path
     assert path.read_text() == what
 
 
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_file_that_cannot_be_created_is_named_and_not_its_temporary_path(tmp_path: Path, number: int) -> None:
+    path = tmp_path / "a.json"
+
+    def refused() -> None:
+        with replacing(path) as temporary:
+            raise OSError(number, os.strerror(number), str(temporary))  # as `open` does on a disk that is read-only
+
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        refused()
+
+    assert (caught.value.errno, caught.value.filename) == (number, str(path))
+
+
 def test_a_limit_of_the_size_of_files_ends_a_writer_with_the_file_by_name_and_a_second_try_succeeds(
     tmp_path: Path,
 ) -> None:

@@ -1,7 +1,10 @@
 """The command `cellvit predict` from images to files."""
 
+import errno
+import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +17,9 @@ from predictions import features_of, results, run_of, write_png
 from small_bundle import discs
 
 from cellvit.errors import IntegrityError
+from cellvit.formats.locks import locked
+from cellvit.formats.prediction import RUN
+from cellvit.prediction.predict import WORK
 from cellvit.stages import index_predictions
 from cellvit.workflow.verification import faults_of, products
 
@@ -202,8 +208,84 @@ def test_an_organ_with_a_wrong_name_is_refused_with_the_nearest(
 ) -> None:
     code = predict(write_discs(256, 256), out=tmp_path / "out", options=("--organ", "collon"))
 
-    assert code == 1
+    assert code == 2
     assert "Fix: write Colon" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [(), ("--force",)])
+def test_a_second_prediction_into_one_folder_is_refused_by_host_and_process(
+    tmp_path: Path,
+    write_discs: WriteDiscs,
+    predict: Predict,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+) -> None:
+    image, out = write_discs(256, 256), tmp_path / "out"
+    (tmp_path / "link").symlink_to(out)
+    shard = out / "discs" / WORK / "r00000_c00000.npz"
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(b"of the first prediction")
+
+    with locked(out / ".discs.lock", "predicts discs"):
+        code = predict(image, out=tmp_path / "link", options=options)
+
+    assert code == 5
+    assert (
+        f"another process predicts discs: host {socket.gethostname()} process {os.getpid()}" in capsys.readouterr().err
+    )
+    assert shard.read_bytes() == b"of the first prediction"
+    assert predict(image, out=out, options=options) == 0
+    assert not list(out.glob(".*"))
+
+
+def test_a_finished_prediction_on_a_disk_without_locks_is_not_predicted_again(
+    tmp_path: Path, write_discs: WriteDiscs, predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, out = write_discs(256, 256), tmp_path / "out"
+
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    first, written = predict(image, out=out), (out / "discs" / RUN).stat().st_mtime_ns
+    second = predict(image, out=out)
+
+    assert (first, second) == (0, 0)
+    assert (out / "discs" / RUN).stat().st_mtime_ns == written
+
+
+def test_an_output_folder_that_is_a_file_ends_with_the_code_of_a_wrong_path(
+    tmp_path: Path, write_discs: WriteDiscs, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("a file")
+
+    codes = [predict(write_discs(256, 256), out=out) for out in (tmp_path / "out", tmp_path / "out" / "inner")]
+
+    assert codes == [3, 3]
+    assert f"error: {tmp_path / 'out'}: File exists. Fix: a file, or a link to nothing" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+def test_a_full_disk_ends_a_prediction_with_its_own_code_and_the_file_by_name(
+    tmp_path: Path, write_discs: WriteDiscs, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this user cannot mount a small disk")
+    try:
+        code = predict(write_discs(256, 256), out=disk / "out")
+        left = [path.name for path in disk.rglob("*") if path.is_file()]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+    assert code == 6
+    assert f"error: {disk}/out/" in (said := capsys.readouterr().err)
+    assert "No space left on device. Fix: free some space" in said
+    assert set(left) <= {"index.csv", "index.html"}  # nothing of the image
 
 
 def test_views_are_averaged_if_that_is_asked_for(tmp_path: Path, write_discs: WriteDiscs, predict: Predict) -> None:

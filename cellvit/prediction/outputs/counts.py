@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from cellvit.formats.atomic import replacing
 from cellvit.formats.calibration import CountBound
 from cellvit.formats.cells import safe_cell
 from cellvit.formats.prediction import ClassCount, SlideRun
-from cellvit.prediction.outputs.files import writing_to
 from cellvit.prediction.outputs.measured import licence_word
 
 ALL: Final = "all"
@@ -57,13 +57,13 @@ def write_counts(path: Path, run: SlideRun) -> None:
     """Write counts.csv: a row for all nuclei, then one for each class; undefined numbers are empty cells.
 
     Raises:
-        MissingInputError: The file cannot be written.
+        OSError: The file cannot be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(_cells(count, run) for count in run.counts)
-    with writing_to(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
 

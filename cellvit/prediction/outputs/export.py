@@ -14,11 +14,11 @@ from typing import Any, Final
 import pandas as pd
 
 from cellvit.errors import IntegrityError, MissingInputError
+from cellvit.formats.atomic import replacing
 from cellvit.formats.cells import cell_text
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import read_document
 from cellvit.formats.prediction import ANNDATA, RUN, TABLE, SlideRun
-from cellvit.prediction.outputs.files import writing_to
 from cellvit.prediction.outputs.geojson import description_of
 from cellvit.prediction.outputs.measured import columns_of
 from cellvit.prediction.outputs.table import require_parquet
@@ -32,14 +32,14 @@ def export_anndata(folder: Path) -> Path:
     """Write nuclei.h5ad beside the table of nuclei of an image, and return its path.
 
     Raises:
-        MissingInputError: The folder has no finished prediction, a package is missing, or the file cannot be written.
+        MissingInputError: The folder has no finished prediction, or a package is missing.
         IntegrityError: The table was changed after it was written.
     """
     anndata = _anndata()
     run = read_document(folder / RUN, SlideRun)
     nuclei = read_nuclei(folder, run)
     path = folder / ANNDATA
-    with writing_to(path) as temporary:
+    with replacing(path) as temporary:
         _as_anndata(nuclei, run, anndata).write_h5ad(temporary)
     return path
 

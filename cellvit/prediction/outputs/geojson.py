@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from cellvit.formats.atomic import replacing
 from cellvit.formats.dataset import DataSet
 from cellvit.formats.prediction import SlideRun
-from cellvit.prediction.outputs.files import writing_to
 from cellvit.prediction.outputs.measured import probability_column
 
 _MEASUREMENTS: Final = {
@@ -93,9 +93,9 @@ def geojson_writer(path: Path, run: SlideRun) -> Iterator[GeoJsonWriter]:
     """Yield a writer; the file appears, whole, when the block ends without an error. A name with .gz is compressed.
 
     Raises:
-        MissingInputError: The file cannot be written.
+        OSError: The file cannot be written.
     """
-    with writing_to(path) as temporary, ExitStack() as stack:
+    with replacing(path) as temporary, ExitStack() as stack:
         file: IO[bytes] | gzip.GzipFile = stack.enter_context(temporary.open("wb"))
         if path.name.endswith(_GZIP):
             # Neither a name nor a time in the header, so that equal nuclei give equal bytes.

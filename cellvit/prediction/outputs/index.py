@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from cellvit.errors import CellvitError
+from cellvit.formats.atomic import replacing
 from cellvit.formats.cells import safe_cell
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import read_document
 from cellvit.formats.page import write_page
 from cellvit.formats.prediction import OVERLAY, RUN, ClassCount, SlideRun
 from cellvit.formats.provenance import Provenance
-from cellvit.prediction.outputs.files import writing_to
 from cellvit.prediction.outputs.measured import licence_word
 from cellvit.prediction.outputs.shown import without_legend
 from cellvit.report.cohort import IndexedImage, class_names, render_cohort
@@ -35,14 +35,14 @@ def write_index(folder: Path) -> None:
     A folder without a finished prediction is named on the page; one that has nothing of a prediction is left out.
 
     Raises:
-        MissingInputError: A file cannot be written.
+        OSError: A file cannot be written.
     """
     images, unfinished = _images(folder)
     for line in unfinished:
         log.warning("not in the index folder=%s", line)
-    with writing_to(folder / TABLE) as temporary:
+    with replacing(folder / TABLE) as temporary:
         temporary.write_text(_table(images), encoding="utf-8")
-    with writing_to(folder / PAGE) as temporary:
+    with replacing(folder / PAGE) as temporary:
         write_page(temporary, render_cohort(images, unfinished), _provenance(folder, images))
 
 

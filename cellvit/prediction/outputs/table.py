@@ -11,9 +11,9 @@ from typing import IO, Any, Final, Literal, Protocol
 import pandas as pd
 
 from cellvit.errors import MissingInputError
+from cellvit.formats.atomic import replacing
 from cellvit.formats.cells import safe_cell
 from cellvit.formats.prediction import SlideRun
-from cellvit.prediction.outputs.files import writing_to
 from cellvit.prediction.outputs.geojson import description_of
 from cellvit.prediction.outputs.measured import columns_of
 
@@ -37,13 +37,14 @@ def table_writer(path: Path, run: SlideRun) -> Iterator[TableWriter]:
     """Yield a writer of CSV or, by the suffix, of Parquet; the file appears, whole, when the block ends without an error.
 
     Raises:
-        MissingInputError: The file cannot be written, or pyarrow is not installed.
+        OSError: The file cannot be written.
+        MissingInputError: pyarrow is not installed.
     """
     if path.suffix == ".parquet":
         with _parquet_writer(path, run) as parquet:
             yield parquet
         return
-    with writing_to(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(columns_of(run.dataset)) + "\n")
         yield _CsvWriter(file)
 
@@ -119,7 +120,7 @@ def _parquet_writer(path: Path, run: SlideRun) -> Iterator[_ParquetWriter]:
     kinds = dict.fromkeys(_TEXTS, arrow.string()) | {"unlike_training": arrow.bool_()}
     fields = [arrow.field(name, kinds.get(name, arrow.float64())) for name in columns_of(run.dataset)]
     schema = arrow.schema(fields, metadata={"cellvit": json.dumps(description_of(run))})
-    with writing_to(path) as temporary, arrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with replacing(path) as temporary, arrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
         waiting = _ParquetWriter(writer, schema, arrow)
         yield waiting
         waiting.flush()

@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from cellvit.data.slides.area import write_area
-from cellvit.errors import MissingInputError
+from cellvit.formats.atomic import replacing
 from cellvit.formats.digests import sha256_of
 from cellvit.formats.documents import write_document
 from cellvit.formats.nuclei import NucleiTable
@@ -20,7 +20,6 @@ from cellvit.prediction.outlines import polygons
 from cellvit.prediction.outputs.counts import write_counts
 from cellvit.prediction.outputs.density import Density, cell_text, density_map, density_of
 from cellvit.prediction.outputs.details import DetailPictures, Details
-from cellvit.prediction.outputs.files import writing_to
 from cellvit.prediction.outputs.geojson import geojson_writer
 from cellvit.prediction.outputs.measured import measured
 from cellvit.prediction.outputs.overlay import Overlay, Picture
@@ -56,12 +55,14 @@ def write_outputs(
         compress: Write nuclei.geojson.gz in place of nuclei.geojson.
 
     Raises:
-        MissingInputError: A file cannot be written, as on a full disk, or pyarrow is needed and is not installed.
+        OSError: A file cannot be written, as on a full disk.
+        MissingInputError: pyarrow is needed and is not installed.
         ContractError: The image is damaged where a detail is shown.
     """
     if table == "parquet":
         require_parquet()
-    _start(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RUN).unlink(missing_ok=True)
     survey = survey_of(image.nuclei(), mpp=image.model_mpp)
     _check_counts(survey, image)
     density = density_of(survey, image)
@@ -79,7 +80,7 @@ def write_outputs(
     written_files = [nuclei, rows, *_write_summaries(folder, image, density, overlay.picture(), details)]
     _remove_others(folder, written_files)
     run = image.run.model_copy(update={"files": {path.name: sha256_of(path) for path in written_files}})
-    with writing_to(folder / RUN) as temporary:
+    with replacing(folder / RUN) as temporary:
         write_document(temporary, run)
     log.info("written image=%s nuclei=%d folder=%s", run.image.name, len(survey), folder)
     return run
@@ -88,16 +89,6 @@ def write_outputs(
 def density_name(image: PredictedImage, number: int | None) -> str:
     """File of the density map of a class by its number, or of all nuclei; no class can have the key of all."""
     return "density.png" if number is None else f"density_{image.data_set.class_keys[number - 1]}.png"
-
-
-def _start(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RUN).unlink(missing_ok=True)
-    except OSError as error:
-        raise MissingInputError(
-            f"{folder}: expected a folder that can be written, found: {error.strerror}. Fix: choose another folder"
-        ) from error
 
 
 def _check_counts(survey: Survey, image: PredictedImage) -> None:
@@ -123,7 +114,7 @@ def _write_summaries(
 ) -> list[Path]:
     """Write counts, area, pictures and the page; their paths."""
     write_counts(folder / COUNTS, image.run)
-    with writing_to(folder / AREA) as temporary:
+    with replacing(folder / AREA) as temporary:
         write_area(temporary, image.area)
     _write_png(folder / OVERLAY, picture.sheet, size=(picture.width, picture.height))
     maps = {number: density_map(density, image, number) for number in (None, *range(1, image.data_set.n_classes + 1))}
@@ -141,7 +132,7 @@ def _write_summaries(
         details=[_shown(detail) for detail in details.pictures()],
     )
     page = render_slide(image.run, shown, _purposes(folder))
-    with writing_to(folder / PAGE) as temporary:
+    with replacing(folder / PAGE) as temporary:
         write_page(temporary, page, image.run.provenance)
     pictures = (folder / density_name(image, number) for number in maps)
     return [folder / COUNTS, folder / AREA, folder / OVERLAY, *pictures, folder / PAGE]
@@ -166,7 +157,7 @@ def _write_png(path: Path, sheet: Image.Image, *, size: tuple[int, int] | None =
     described = PngInfo()
     if size is not None:
         described.add_text(IMAGE_SIZE, f"{size[0]} {size[1]}")
-    with writing_to(path) as temporary:
+    with replacing(path) as temporary:
         sheet.save(temporary, "PNG", pnginfo=described)
 
 
