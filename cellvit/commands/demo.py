@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from cellvit.config.files import workflow_folder
-from cellvit.errors import CellvitError
+from cellvit.errors import BusyFolderError, CellvitError
+from cellvit.workflow.failures import failure_of
 
 _SLIDE: Final = "data/demo_slide.ome.tif"
 """Where profiles/demo looks for the image to predict."""
@@ -34,6 +35,7 @@ def run(args: argparse.Namespace) -> None:
     """Simulate a slide, and run the workflow to its report and the nuclei of the slide, in the folder where the user is.
 
     Raises:
+        BusyFolderError: Another run uses the output folder.
         CellvitError: One of the commands failed.
     """
     if args.dry_run:
@@ -52,7 +54,9 @@ def _snakemake(*targets: str) -> list[str]:
     folder = workflow_folder()
     profile = folder / "profiles" / "demo"
     snakemake = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(folder / "Snakefile")]
-    return [*snakemake, "--workflow-profile", str(profile), "--configfile", str(profile / "settings.yaml")]
+    # Snakemake's own lock outlives a killed run, and only --unlock of Snakemake removes it. The lock of the output folder, which
+    # ends with its process, refuses a second run as well (Snakefile).
+    return [*snakemake, "--nolock", "--workflow-profile", str(profile), "--configfile", str(profile / "settings.yaml")]
 
 
 def _call(command: Sequence[str]) -> None:
@@ -64,6 +68,11 @@ def _call(command: Sequence[str]) -> None:
         code = process.wait()
     except KeyboardInterrupt:
         code = process.wait()  # Ctrl-C reaches it too, and it stops its steps before it ends
+    if code == failure_of(BusyFolderError()).code:
+        raise BusyFolderError(
+            "cellvit demo: expected that no other run uses its output folder, found the one that the message above names. "
+            "Fix: wait for it, or end it; then cellvit demo, which continues where it stopped"
+        )
     if code:
         raise CellvitError(
             f"cellvit demo: expected that this command succeeds: {shlex.join(command)}; it ended with the code {code}, and its "

@@ -1,12 +1,18 @@
-"""The command `demo` waits for the program that it called when it is stopped."""
+"""The command `demo` waits for the program that it called, and runs once at a time in a folder."""
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from cellvit.data.simulate.slide import write_slide
+from cellvit.formats.locks import locked
 
 CHILD = """\
 import pathlib, signal, sys, time
@@ -42,3 +48,39 @@ def test_a_stopped_demo_ends_after_the_program_that_it_called(tmp_path: Path, nu
 
     assert (tmp_path / "stopped").exists()
     assert "it ended with the code 1" in said
+
+
+@pytest.mark.workflow
+def test_a_second_demo_in_one_folder_is_refused_and_one_after_a_kill_is_not(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write_slide(tmp_path / "data" / "demo_slide.ome.tif", "Colon", 0, width=300, height=260)
+    words = [sys.executable, "-m", "cellvit", "demo"]
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    demo: dict[str, Any] = {"cwd": tmp_path, "env": environment, "stderr": subprocess.PIPE, "text": True}
+
+    with locked(tmp_path / "results" / "demo" / ".cellvit_run.lock", "runs snakemake on this output folder"):
+        second = subprocess.run(words, check=False, **demo)
+    killed, after = (first_step_of(words, demo) for _ in range(2))
+
+    said = " ".join(second.stderr.split())
+    assert second.returncode == 5
+    assert f"runs snakemake on this output folder: host {socket.gethostname()} process {os.getpid()}" in said
+    assert "Fix: wait for it, or end it; then cellvit demo" in said
+    assert "unlock" not in second.stderr
+    assert "Simulate fold" in killed
+    assert re.search(r"Simulate fold|Prepare fold", after)
+
+
+def first_step_of(words: list[str], demo: dict[str, Any]) -> str:
+    """What a demo says until its first step begins, and is killed with everything that it started."""
+    process = subprocess.Popen(words, start_new_session=True, **demo)
+    said = ""
+    try:
+        for line in process.stderr:
+            said += line
+            if re.search(r"Simulate fold|Prepare fold", line):
+                break
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    return said
