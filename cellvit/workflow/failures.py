@@ -31,11 +31,14 @@ OTHER: Final = 1
 FAULT: Final = 70
 """Exit code of a fault of this program (EX_SOFTWARE of sysexits.h)."""
 
+_CANNOT_GROW: Final = 6
+"""Exit code where a file cannot grow: the disk is full, or a quota or limit was reached."""
+
 _SYSTEM: Final = MappingProxyType(
     {
-        errno.ENOSPC: (6, "Fix: free some space on this disk, or write to a folder on another one."),
-        errno.EDQUOT: (6, "Fix: remove files of yours until the quota suffices, or write to another disk."),
-        errno.EFBIG: (6, "Fix: raise the limit of the size of files (ulimit -f unlimited)."),
+        errno.ENOSPC: (_CANNOT_GROW, "Fix: free some space on this disk, or write to a folder on another one."),
+        errno.EDQUOT: (_CANNOT_GROW, "Fix: remove files of yours until the quota suffices, or write to another disk."),
+        errno.EFBIG: (_CANNOT_GROW, "Fix: raise the limit of the size of files (ulimit -f unlimited)."),
         errno.EROFS: (7, "Fix: this disk is mounted for reading only; write to another one."),
         errno.EACCES: (7, "Fix: change the permissions, or choose a folder in which you may write."),
         errno.EPERM: (7, "Fix: change the permissions, or choose a folder in which you may write."),
@@ -82,7 +85,9 @@ def failure_of(error: BaseException) -> Failure:
 
 def _of_system(error: OSError, notes: str) -> Failure:
     code, fix = _SYSTEM.get(error.errno or 0, (OTHER, ""))
-    where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+    written = error.filename2 if code == _CANNOT_GROW else None  # of a copy, whose source is the first name
+    name = error.filename if written is None else written
+    where = f"{os.fsdecode(name)}: " if name is not None else ""
     return Failure(f"error: {where}{error.strerror or error}.{notes} {fix}".rstrip(), code)
 
 

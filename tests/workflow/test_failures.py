@@ -48,6 +48,13 @@ def test_an_error_of_the_system_names_the_file_and_the_fix(number: int, code: in
     assert failure.code == code
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_copy_onto_a_full_disk_names_the_file_that_does_not_fit_and_not_its_source(number: int) -> None:
+    error = OSError(number, os.strerror(number), "models/a.safetensors", None, "bundles/a.safetensors")
+
+    assert failure_of(error).message.startswith(f"error: bundles/a.safetensors: {os.strerror(number)}. Fix: ")
+
+
 def test_notes_of_an_error_are_shown() -> None:
     error = ContractError("tokens are not finite")
     error.add_note("in fold1.h5, rows 0 to 1")
