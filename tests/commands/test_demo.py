@@ -74,6 +74,7 @@ def test_a_second_demo_in_one_folder_is_refused_and_one_after_a_kill_is_not(tmp_
 def first_step_of(words: list[str], demo: dict[str, Any]) -> str:
     """What a demo says until its first step begins, and is killed with everything that it started."""
     process = subprocess.Popen(words, start_new_session=True, **demo)
+    assert process.stderr is not None
     said = ""
     try:
         for line in process.stderr:

@@ -7,10 +7,12 @@ References:
     The format: https://anndata.readthedocs.io/en/stable/fileformat-prose.html
 """
 
+import io
 import json
 from pathlib import Path
 from typing import Any, Final
 
+import h5py
 import pandas as pd
 
 from cellvit.errors import IntegrityError, MissingInputError
@@ -39,8 +41,13 @@ def export_anndata(folder: Path) -> Path:
     run = read_document(folder / RUN, SlideRun)
     nuclei = read_nuclei(folder, run)
     path = folder / ANNDATA
+    written = (
+        io.BytesIO()
+    )  # HDF5 on a disk that is full, or at a limit of the size of files, would end the process (SIGSEGV)
+    with h5py.File(written, "w") as file:
+        anndata.io.write_elem(file, "/", _as_anndata(nuclei, run, anndata))
     with replacing(path) as temporary:
-        _as_anndata(nuclei, run, anndata).write_h5ad(temporary)
+        temporary.write_bytes(written.getbuffer())
     return path
 
 
@@ -93,6 +100,7 @@ def _as_anndata(nuclei: pd.DataFrame, run: SlideRun, anndata: Any) -> Any:
 def _anndata() -> Any:
     try:
         import anndata
+        import anndata.io
     except ImportError as error:
         raise MissingInputError(
             "export: AnnData needs the package anndata, which is not installed. Fix: pip install cellvit-optimus[export]"

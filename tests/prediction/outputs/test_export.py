@@ -1,6 +1,8 @@
 """The command `export`: nuclei as AnnData."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,19 @@ def test_a_table_that_was_changed_is_refused(tmp_path: Path, capsys: pytest.Capt
 
     assert "was changed after it was written" in capsys.readouterr().err
     assert not (tmp_path / "nuclei.h5ad").exists()
+
+
+def test_a_limit_of_the_size_of_files_is_an_error_by_name_and_leaves_nothing(tmp_path: Path) -> None:
+    write_outputs(tmp_path, predicted([square_nuclei(PLACES, [1, 2, 4])], PIXELS))
+    words = [sys.executable, "-m", "cellvit", "export", str(tmp_path), "--to", "anndata"]
+
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 20; exec "$@"', "_", *words], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 6, done.stderr
+    assert f"error: {tmp_path / 'nuclei.h5ad'}: File too large. Fix: raise the limit" in done.stderr
+    assert not list(tmp_path.glob("*nuclei.h5ad*"))
 
 
 def test_a_folder_without_predictions_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
