@@ -27,6 +27,7 @@ from cellvit.errors import ContractError
 from cellvit.formats.atomic import replacing, write_text
 from cellvit.formats.bundle import BundleDocument, read_bundle
 from cellvit.formats.bundle_hub import bundle_folder
+from cellvit.formats.locks import locked
 from cellvit.formats.own_description import DESCRIPTION, OwnDescription, read_description, write_description
 from cellvit.formats.own_draft import PALETTE
 from cellvit.formats.own_fields import AnnotationFiles, OwnClass
@@ -40,6 +41,7 @@ outlines that nobody has looked at."""
 _IMAGES: Final = Path("images")
 _ANNOTATIONS: Final = Path("annotations")
 _KIND: Final = "geojson"
+_LOCK: Final = ".corrections.lock"
 _UM_PER_INCH: Final = 25_400
 
 _EPILOG: Final = """\
@@ -112,6 +114,7 @@ def run(args: argparse.Namespace) -> None:
         MissingInputError: A file does not exist.
         ContractError: A file is not what it must be, no region was checked, or a nucleus in a region has no class.
         SettingsError: The resolution of the slide is not known.
+        BusyFolderError: Another process adds a slide to the folder.
     """
     given = {one.name: getattr(args, one.name) for one in fields(_Options)}
     options = _Options(**given | {"new_classes": tuple(args.new_classes)})
@@ -120,13 +123,14 @@ def run(args: argparse.Namespace) -> None:
     corrections = read_corrections(options.corrected, options.checked)
     check_classes(corrections, description.class_numbers)
     [job] = images_of((options.slide,))
-    others, earlier = _earlier_rows(options, job.name)
-    rows, n_by_class = _write_regions(options, job.name, corrections, description, bundle.document.dataset.mpp)
-    write_description(options.out / DESCRIPTION, description)
-    write_own_tiles(options.out / TABLE, [*others, *rows])
-    write_text(options.out / FINETUNING, finetuning_yaml(bundle, options.out, options.organ))
-    for name in _files(earlier) - _files(rows):
-        (options.out / name).unlink(missing_ok=True)
+    with locked(options.out / _LOCK, "adds corrections to this data set"):
+        others, earlier = _earlier_rows(options, job.name)
+        rows, n_by_class = _write_regions(options, job.name, corrections, description, bundle.document.dataset.mpp)
+        write_description(options.out / DESCRIPTION, description)
+        write_own_tiles(options.out / TABLE, [*others, *rows])
+        write_text(options.out / FINETUNING, finetuning_yaml(bundle, options.out, options.organ))
+        for name in _files(earlier) - _files(rows):
+            (options.out / name).unlink(missing_ok=True)
     sys.stdout.writelines(f"{line}\n" for line in _lines(options, corrections, rows, n_by_class, len(others)))
 
 

@@ -1,6 +1,7 @@
 """The command `corrections`: a slide and its corrected nuclei become a data set that a run reads without a question."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cellvit.data.own_images import read_own_image
 from cellvit.data.pannuke import SIMULATED_MARK
 from cellvit.data.simulate.slide import write_slide
 from cellvit.formats.dataset import PANNUKE
+from cellvit.formats.locks import locked
 
 DISKS = ((60, 60, 12, "Neoplastic"), (100, 70, 9, "Dead"), (180, 180, 8, "Connective"))
 
@@ -100,6 +102,21 @@ def test_a_second_slide_is_added_and_the_same_one_is_replaced_by_force_alone(tmp
     assert [Path(row.image).stem for row in rows] == ["x30_y30", "x40_y30"]
     assert len({row.patient for row in rows}) == 2
     assert len(list((out / "images").glob("*/*.png"))) == 2
+
+
+def test_a_second_call_on_one_folder_is_refused_and_no_line_is_lost(tmp_path, slide, bundle, capsys):
+    out, other = tmp_path / "mine", write_pyramid(tmp_path / "case 2.tif", tissue(DISKS, 256, seed=1), 0.25)
+    file = corrected(tmp_path / "c.geojson", (30, 30, 140, 110))
+    called(slide, file, bundle, out)
+    before = (out / "tiles.csv").read_bytes()
+
+    with locked(out / ".corrections.lock", "adds corrections to this data set"):
+        code = called(other, file, bundle, out)
+
+    assert code == 5
+    assert f"another process adds corrections to this data set: host {socket.gethostname()}" in capsys.readouterr().err
+    assert (out / "tiles.csv").read_bytes() == before
+    assert not list(out.glob(".*"))
 
 
 def test_a_class_that_the_model_does_not_have_is_added_on_request_alone(tmp_path, slide, bundle, capsys):
