@@ -41,9 +41,8 @@ def export_anndata(folder: Path) -> Path:
     run = read_document(folder / RUN, SlideRun)
     nuclei = read_nuclei(folder, run)
     path = folder / ANNDATA
-    written = (
-        io.BytesIO()
-    )  # HDF5 on a disk that is full, or at a limit of the size of files, would end the process (SIGSEGV)
+    # In memory: at the limit of the size of files (ulimit -f), HDF5 would end the process with SIGSEGV.
+    written = io.BytesIO()
     with h5py.File(written, "w") as file:
         anndata.io.write_elem(file, "/", _as_anndata(nuclei, run, anndata))
     with replacing(path) as temporary:
