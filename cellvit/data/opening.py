@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from cellvit.errors import CellvitError, ContractError, MissingInputError
+from cellvit.formats.places import what_lies_at
 
 _SHOWN: Final = 16
 """Bytes of a file that an error shows: enough to recognise a web page, text or another format."""
@@ -18,12 +19,13 @@ def check_file(path: Path, expected: str) -> bytes:
 
     Raises:
         MissingInputError: The file does not exist.
-        ContractError: It is empty or a folder, or cannot be opened.
+        ContractError: It is empty, a folder or another thing that is no file, or cannot be opened.
     """
-    if not path.exists():
+    found = what_lies_at(path)
+    if found == "nothing":
         raise MissingInputError(f"{path}: the file does not exist. Expected {expected}. Fix: correct its name.")
-    if not path.is_file():
-        raise ContractError(f"{path}: expected {expected}, found a folder. Fix: name the file itself.")
+    if found:
+        raise ContractError(f"{path}: expected {expected}, found {found}. Fix: name the file itself.")
     with readable(path, expected), path.open("rb") as file:
         start = file.read(_SHOWN)
     if not start:

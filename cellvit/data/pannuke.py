@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Num, UInt8
 
 from cellvit.errors import ContractError, MissingInputError
+from cellvit.formats.places import what_lies_at
 from cellvit.formats.tiles import NAME_BYTES
 from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS, TILE_PX
 
@@ -75,7 +76,7 @@ class FoldFiles:
     def names(self) -> dict[str, Path]:
         """The files with `Names` of the tiles that exist."""
         given = {"patients": self.patients, "sources": self.sources}
-        return {name: path for name, path in given.items() if path is not None and path.exists()}
+        return {name: path for name, path in given.items() if path is not None and what_lies_at(path) != "nothing"}
 
     @property
     def inputs(self) -> dict[str, Path]:
@@ -151,6 +152,8 @@ def read_names(files: FoldFiles, kind: Names, n: int) -> tuple[str, ...]:
     path, fix = files.names.get(kind), _NAME_TILES + _WITHOUT_FILE[kind]
     if path is None:
         return ("",) * n
+    if found := what_lies_at(path):
+        raise ContractError(f"{path}: expected a file with the names of {kind}, found {found}. {fix}")
     names = _load(path, mapped=False, fix=fix)
     if names.dtype.kind not in "US" or names.shape != (n,):
         raise ContractError(
@@ -211,9 +214,11 @@ def _decoded(names: np.ndarray) -> tuple[str, ...]:
 
 
 def _check_present(files: FoldFiles) -> None:
-    missing = [path for path in files.by_name.values() if not path.is_file()]
+    missing = {path: found for path in files.by_name.values() if (found := what_lies_at(path))}
     if missing:
-        shown = "\n  ".join(map(str, missing))
+        shown = "\n  ".join(
+            str(path) if found == "nothing" else f"{path} (found {found})" for path, found in missing.items()
+        )
         root = files.images.parents[3]
         there = ", ".join(sorted(path.name for path in root.iterdir())[:_SHOWN]) if root.is_dir() else "no such folder"
         raise MissingInputError(
@@ -262,7 +267,7 @@ def _check_organs(path: Path, names: tuple[str, ...]) -> None:
             near = difflib.get_close_matches(name, ORGANS, n=1, cutoff=0.75)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise ContractError(
-                f"{path}: row {row} is {json.dumps(name)}, which is not one of PanNuke's 19 organs: {', '.join(ORGANS)}.{hint} "
+                f"{path}: row {row} is {json.dumps(name[: 2 * NAME_BYTES])}, which is not one of PanNuke's 19 organs: {', '.join(ORGANS)}.{hint} "
                 f"Fix: correct the name, or describe a data set of your own (docs/own_data.md)."
             )
 

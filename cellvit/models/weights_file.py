@@ -10,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cellvit.errors import ContractError
+from cellvit.errors import ContractError, MissingInputError
+from cellvit.formats.places import what_lies_at
 
 _SAVE_TENSORS: Final = "Fix: save model.state_dict() alone, preferably with safetensors.torch.save_file"
 
@@ -117,8 +118,13 @@ def check_weights_file(file: Path) -> None:
     """Refuse what a download leaves in place of weights: an empty file, a pointer of Git LFS, a web page.
 
     Raises:
+        MissingInputError: There is no file, as in a cache of the hub whose links lead to files that were removed.
         ContractError: The file is one of these.
     """
+    if what := what_lies_at(file):
+        raise MissingInputError(
+            f"encoder.weights: {file}: expected a file, found {what}. Fix: download it again, or name another file"
+        )
     with file.open("rb") as opened:
         start = opened.read(_START).lstrip().lower()
     found = next(

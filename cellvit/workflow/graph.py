@@ -1,6 +1,7 @@
 """Lookups of the rules: settings and code of a step, folds of a split, raw files, memory and time that a step asks for."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,8 +154,8 @@ class Graph:
         return lambda wildcards: [file for of_family in found for file in of_family(wildcards)]
 
     def where_present(self, path: str) -> ForJob:
-        """`path` where the file exists; for `input`."""
-        return lambda wildcards: [found] if Path(found := path.format(**dict(wildcards.items()))).exists() else []
+        """`path` where the file, or a link to a file that was removed, exists; for `input`."""
+        return lambda wildcards: [found] if os.path.lexists(found := path.format(**dict(wildcards.items()))) else []
 
     def memory(self, name: str) -> ForAttempt:
         """Memory that a step asks for, by its tiles and the attempt, in MB; for `resources`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from cellvit.errors import ContractError, MissingInputError
+from cellvit.formats.places import what_lies_at
 
 LARGEST_BYTES: Final = 2**30
 """Largest content of a file: outlines of some 500,000 nuclei as GeoJSON."""
@@ -25,8 +26,10 @@ def read_bytes(path: Path) -> bytes:
         MissingInputError: The file does not exist.
         ContractError: It cannot be read, or is larger than `LARGEST_BYTES`.
     """
-    if not path.exists():
-        raise MissingInputError(f"{path}: this annotation file does not exist. Fix: correct its name in tiles.csv.")
+    if (found := what_lies_at(path)) == "nothing":
+        raise MissingInputError(f"{path}: this annotation file does not exist. Fix: correct its name.")
+    if found:
+        raise ContractError(f"{path}: expected an annotation file, found {found}. Fix: export it again.")
     try:
         size = path.stat().st_size
         if path.suffix.lower() != ".gz":

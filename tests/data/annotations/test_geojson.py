@@ -213,5 +213,5 @@ def test_compressed_files_that_are_damaged_or_too_large_are_refused(tmp_path, co
 def test_missing_files_and_folders_are_refused(tmp_path):
     with pytest.raises(MissingInputError, match="does not exist"):
         read_geojson(tmp_path / "none.geojson", SHAPE, Options(), Place())
-    with pytest.raises(ContractError, match="cannot be read"):
+    with pytest.raises(ContractError, match="found a folder"):
         read_geojson(tmp_path, SHAPE, Options(), Place())
