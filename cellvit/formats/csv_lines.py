@@ -76,8 +76,10 @@ def listed(faults: Sequence[str]) -> str:
 
 
 def _header_faults(header: Sequence[str], columns: Sequence[str], required: Sequence[str]) -> Iterator[str]:
-    for name in header:
-        if name not in columns:
+    for number, name in enumerate(name for name in header if name not in columns):
+        if number >= _SHOWN:  # is counted, not shown, and comparing a million of them would take minutes
+            yield f"unknown column {name!r}"
+        else:
             near = get_close_matches(name.lower(), columns, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; the columns are {', '.join(columns)}"
             yield f"unknown column {name!r}{hint}"

@@ -150,6 +150,15 @@ def test_many_faults_are_counted_and_ten_are_listed(tmp_path: Path) -> None:
     assert "  and 4 more\n" in message
 
 
+def test_a_million_columns_are_refused_in_seconds(tmp_path: Path) -> None:
+    header = ",".join(f"column {number}" for number in range(10**6))
+
+    message = refusal(tmp_path, f"image,annotation,{header}\na.png,a.geojson\n")
+
+    assert "unknown column 'column 0'" in message
+    assert "  and 999990 more\n" in message
+
+
 def test_files_that_do_not_exist_are_listed_and_counted(tmp_path: Path) -> None:
     lines = "".join(f"{number}.png,{number}.geojson\n" for number in range(6))
     path = table(tmp_path, f"image,annotation\na.png,a.geojson\n{lines}")
