@@ -64,8 +64,10 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         ) from error
     named = isinstance(weights, dict) and all(isinstance(name, str) for name in weights)
     if not named or not all(isinstance(value, Tensor) for value in weights.values()):
+        others = [repr(name) for name, value in weights.items() if not isinstance(value, Tensor)] if named else []
+        content = f" with other things: {', '.join(others[:_SHOWN])}" if others else ""
         raise ContractError(
-            f"encoder.weights: {file} must contain a state dict (tensors by name), found {type(weights).__name__}. "
+            f"encoder.weights: {file} must contain a state dict (tensors by name), found {type(weights).__name__}{content}. "
             f"{_SAVE_TENSORS}"
         )
     if odd := [name for name, value in weights.items() if not _is_usual(value)]:
@@ -127,8 +129,10 @@ def check_weights_file(file: Path) -> None:
         )
     with file.open("rb") as opened:
         start = opened.read(_START).lstrip().lower()
+    is_text = b"\0" not in start  # safetensors begin with a length, which may begin with any byte, and end with zeros
     found = next(
-        (what for sign, what in _NO_WEIGHTS.items() if start.startswith(sign)), "" if start else "an empty file"
+        (what for sign, what in _NO_WEIGHTS.items() if is_text and start.startswith(sign)),
+        "" if start else "an empty file",
     )
     if found:
         raise ContractError(

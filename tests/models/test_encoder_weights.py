@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 import warnings
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -19,6 +20,7 @@ from cellvit.config.presets import PRESETS
 from cellvit.errors import ContractError, IntegrityError, MissingInputError, SettingsError
 from cellvit.formats.digests import sha256_of
 from cellvit.models.weights import file_in_package, load_model
+from cellvit.models.weights_file import read_weights
 
 TINY = PRESETS["tiny-vit"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -193,6 +195,26 @@ def test_zeros_in_place_of_weights_are_refused_without_the_hint_to_run_them(tmp_
         load_model(local(tmp_path / "model.pth"))
 
     assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bytes_of_header", [0x3C, 0x133C, 0x3C20], ids=hex)
+def test_safetensors_whose_header_has_the_length_of_a_sign_are_no_web_page(
+    tmp_path: Path, bytes_of_header: int
+) -> None:
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(bytes_of_header)
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+
+    assert read_weights(path)["a"].tolist() == [0]
+
+
+def test_a_checkpoint_of_a_training_is_refused_by_what_else_is_in_it(tmp_path: Path) -> None:
+    torch.save({"model": {"a": torch.zeros(1)}, "epoch": 3}, tmp_path / "a.pth")
+
+    with pytest.raises(
+        ContractError, match=r"found dict with other things: 'model', 'epoch'\. Fix: save model\.state_dict"
+    ):
+        read_weights(tmp_path / "a.pth")
 
 
 def test_whole_numbers_in_place_of_weights_are_refused(tmp_path: Path) -> None:
