@@ -99,8 +99,11 @@ def write_own_tiles(path: Path, tiles: Sequence[OwnTile]) -> None:
 
 
 def _written(column: str, value: object) -> str:
-    """A cell that no spreadsheet takes for a formula: a path then begins with ./, which is the same path, a text with an apostrophe."""
-    if column in _PATHS and safe_cell(str(value)) != value:
+    """A cell that no spreadsheet takes for a formula: a path then begins with ./, which is the same path, a text with an apostrophe.
+
+    So does a path that begins with a blank, which readers of tables leave out.
+    """
+    if column in _PATHS and (safe_cell(str(value)) != value or str(value).startswith(" ")):
         return f"./{value}"
     if column in _TEXTS:
         return safe_cell(str(value))

@@ -75,6 +75,8 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing torch
         fix = "Fix: use smaller batches or fewer threads, or a machine with more memory."
         return Failure(f"error: the memory was full: {_first_line(error)}{notes or f' {fix}'}", OTHER)
+    if isinstance(error, UnicodeEncodeError) and "\udc80" <= error.object[error.start] <= "\udcff":
+        return Failure(_of_name(error), _CODES[errors.ContractError])
     place = traceback.extract_tb(error.__traceback__)[-1]
     return Failure(
         f"error: this is a fault of cellvit-optimus: {type(error).__name__}: {_first_line(error)} ({place.filename}, line "
@@ -89,6 +91,15 @@ def _of_system(error: OSError, notes: str) -> Failure:
     name = error.filename if written is None else written
     where = f"{os.fsdecode(name)}: " if name is not None else ""
     return Failure(f"error: {where}{error.strerror or error}.{notes} {fix}".rstrip(), code)
+
+
+def _of_name(error: UnicodeEncodeError) -> str:
+    """The name of a file in another encoding: Python keeps each byte that is not UTF-8 as such a character (PEP 383)."""
+    line = next(line for line in error.object.splitlines() if any("\udc80" <= sign <= "\udcff" for sign in line))
+    return (
+        f"error: expected names of files and folders in UTF-8, found {os.fsencode(line)!r}. "
+        "Fix: rename the file or folder with letters that the terminal shows."
+    )
 
 
 def _first_line(error: BaseException) -> str:

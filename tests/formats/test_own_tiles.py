@@ -137,6 +137,16 @@ def test_no_text_of_a_table_is_a_formula_to_a_spreadsheet(tmp_path: Path) -> Non
     assert read_own_tiles(tmp_path / "tiles.csv") == (tile,)
 
 
+def test_a_path_that_begins_with_a_blank_is_read_back(tmp_path: Path) -> None:
+    for name in (" a.png", " a.geojson"):
+        (tmp_path / name).touch()
+    write_own_tiles(tmp_path / "tiles.csv", [OwnTile(" a.png", " a.geojson")])
+
+    (found,) = read_own_tiles(tmp_path / "tiles.csv")
+
+    assert (found.image, found.annotation) == (" a.png", " a.geojson")
+
+
 def test_one_annotation_serves_several_images_at_different_places(tmp_path: Path) -> None:
     path = table(tmp_path, "image,annotation,x,y\na.png,a.geojson,0,0\nb.png,a.geojson,512,0\n")
 

@@ -62,6 +62,16 @@ def test_notes_of_an_error_are_shown() -> None:
     assert failure_of(error).message == "error: tokens are not finite\n  in fold1.h5, rows 0 to 1"
 
 
+def test_a_name_in_another_encoding_is_shown_with_its_bytes() -> None:
+    with pytest.raises(UnicodeEncodeError) as caught:
+        f"written: slides/{os.fsdecode(bytes([0x4D, 0xFC]))}.png".encode()
+
+    message, code = failure_of(caught.value)
+
+    assert code == 4
+    assert r"found b'written: slides/M\xfc.png'. Fix: rename the file or folder" in message
+
+
 def test_a_fault_of_the_program_says_where_and_how_to_report_it() -> None:
     try:
         {}["nothing"]
