@@ -143,6 +143,8 @@ def _path_fault(text: str) -> str:
         return "expected printable text"
     if "\\" in text:
         return 'expected "/" between folders'
+    if "{" in text or "}" in text:
+        return "expected a path without { and }, which Snakemake replaces; rename the file or folder"
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts:
         return "expected a path from the folder of this table, without .. in it"

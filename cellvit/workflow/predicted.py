@@ -26,7 +26,7 @@ class Predicted:
         """The images by name; looked for only if a job needs them.
 
         Raises:
-            SettingsError: The settings name no images.
+            SettingsError: The settings name no images, or one with braces in its path.
             MissingInputError: They do not exist.
         """
         if self.settings.prediction.images is None:
@@ -34,7 +34,14 @@ class Predicted:
                 "prediction.images: expected a file, a folder or a CSV of images, found none. "
                 "Fix: snakemake predict --config prediction='{images: slides/}'"
             )
-        return {job.name: job for job in images_of([Path(self.settings.prediction.images)])}
+        jobs = images_of([Path(self.settings.prediction.images)])
+        paths = [path for job in jobs for path in (job.path, job.regions) if path and {"{", "}"} & {*str(path)}]
+        if paths:
+            raise SettingsError(
+                f"prediction.images: {paths[0]}: expected a path without {{ and }}, which Snakemake replaces, found {len(paths)} with "
+                "them. Fix: rename these files, or predict them with `cellvit predict`"
+            )
+        return {job.name: job for job in jobs}
 
     def image(self, wildcards: Any) -> str:
         """The file of a job; for `input`."""

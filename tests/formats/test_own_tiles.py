@@ -106,6 +106,11 @@ def test_a_table_that_was_written_is_read_back(tmp_path: Path) -> None:
             id="two_spellings",
         ),
         pytest.param(
+            "image,annotation\n{fold}.png,a.geojson\n",
+            "line 2, image: expected a path without { and }, which Snakemake replaces; rename the file or folder, found '{fold}.png'",
+            id="braces",
+        ),
+        pytest.param(
             "image,annotation\na.png,a.geojson\n./a.png,b.geojson\n",
             "line 3: the image 'a.png' is already in line 2",
             id="image_twice",

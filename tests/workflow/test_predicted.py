@@ -44,3 +44,12 @@ def test_an_image_of_a_table_has_its_own_organ_and_resolution(tmp_path: Path) ->
 def test_a_prediction_without_images_says_what_to_set() -> None:
     with pytest.raises(SettingsError, match=r"prediction.images: expected .* Fix: snakemake predict"):
         _ = Predicted(settings()).jobs
+
+
+def test_an_image_with_braces_in_its_name_is_refused_by_name(tmp_path: Path) -> None:
+    write_png(tmp_path / "{fold}.png", np.zeros((8, 8, 3), np.uint8))
+
+    with pytest.raises(
+        SettingsError, match=r"prediction\.images: .*\{fold\}\.png: expected a path without .* Fix: rename"
+    ):
+        _ = Predicted(settings(images=str(tmp_path))).jobs
