@@ -12,6 +12,7 @@ from cellvit.errors import CellvitError, MissingInputError
 from cellvit.formats.bundle import Bundle
 from cellvit.formats.digests import combined, sha256_of
 from cellvit.formats.documents import read_document
+from cellvit.formats.places import what_lies_at
 from cellvit.formats.prediction import RUN, SlideRun
 from cellvit.workflow.fingerprint import modules_fingerprint
 
@@ -57,8 +58,13 @@ def request_key(request: Request, bundles: Sequence[Bundle]) -> str:
     """Digest of image, models, settings and code; computed without loading a model.
 
     Raises:
-        MissingInputError: The image or the file of its regions does not exist.
+        MissingInputError: The image or the file of its regions does not exist, or is a pipe, a socket or a device.
     """
+    for path in filter(None, (request.path, request.regions)):
+        if (found := what_lies_at(path)) not in ("", "a folder"):
+            raise MissingInputError(
+                f"{path}: expected a file, found {found}. Fix: correct its name, or save it as a file"
+            )
     return combined(
         {
             "image": _image_identity(request.path),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cellvit.config.prediction import PredictionSettings
 from cellvit.data.annotations.bounded import read_json
 from cellvit.data.opening import check_file
 from cellvit.data.pannuke import fold_files, read_names, read_types
@@ -13,6 +14,7 @@ from cellvit.data.slides.listing import images_of
 from cellvit.errors import CellvitError
 from cellvit.models.weights import weights_file
 from cellvit.models.weights_file import described_weights, read_weights
+from cellvit.prediction.request import Request, request_key
 
 PLACES: dict[str, Callable[[Path], None]] = {
     "a pipe, a socket or a device": os.mkfifo,
@@ -57,3 +59,15 @@ def test_a_pipe_is_no_table_of_images(tmp_path: Path) -> None:
 
     with pytest.raises(CellvitError, match=r"slides\.csv: expected a CSV table, found a pipe.*Fix:"):
         images_of([tmp_path / "slides.csv"])
+
+
+@pytest.mark.parametrize("name", ["image", "regions"])
+def test_a_pipe_is_neither_an_image_to_predict_nor_its_regions(tmp_path: Path, name: str) -> None:
+    (tmp_path / "image").touch()
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    regions = tmp_path / "regions" if name == "regions" else None
+    request = Request(path=tmp_path / "image", name="a", settings=PredictionSettings(), regions=regions)
+
+    with pytest.raises(CellvitError, match=f"{name}: expected a file, found a pipe, a socket or a device. Fix:"):
+        request_key(request, ())
