@@ -56,9 +56,9 @@ def cells_of(first: TileScores, second: TileScores) -> Iterator[str]:
     for metric in ("aji", "bpq"):
         yield " and ".join(f"{of_run[metric]:.3f}" for of_run in means)
         yield difference_cell(change[f"{metric}_minus_second"])
-    typing = measured(second, first)["nt_accuracy"]
-    yield f"{typing.b:.3f} and {typing.a:.3f}"
-    yield difference_cell(typing.difference)
+    typing = measured(second, first).get("nt_accuracy")  # none without scores of maps
+    yield f"{typing.b:.3f} and {typing.a:.3f}" if typing else ""
+    yield difference_cell(typing.difference) if typing else ""
 
 
 if __name__ == "__main__":

@@ -70,13 +70,14 @@ def test_table_and_page_hold_every_row(runs: tuple[str, str], tmp_path: Path) ->
     }
 
 
-@pytest.mark.parametrize(("name", "found"), [("absent", "no such folder"), ("", "none")])
+@pytest.mark.parametrize(("name", "found"), [("absent", "no such folder"), ("", "nothing")])
 def test_a_folder_without_a_finished_run_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, found: str
 ) -> None:
     assert main(["compare", str(tmp_path / name), str(tmp_path)]) == 3
-    assert f"{tmp_path / name}: expected the output folder of a finished run" in (error := capsys.readouterr().err)
-    assert f"found {found}. Fix: correct its name" in error
+    page = tmp_path / name / "report/index.html"
+    message = f"{page}: expected the page of a finished run, found {found}. Fix: correct the name of the folder"
+    assert message in capsys.readouterr().err
 
 
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
