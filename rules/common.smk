@@ -6,6 +6,7 @@ from cellvit.config.strict import check_settings_files, given_values
 from cellvit.workflow.data_set import data_set_of
 from cellvit.workflow.fingerprint import code_fingerprint as code
 from cellvit.workflow.graph import Graph, is_archived
+from cellvit.workflow.output_folder import writable_folder
 
 check_settings_files(workflow.configfiles)
 override(config, given_values(workflow.config_settings.config_args))  # with the types that Snakemake dropped
@@ -19,6 +20,7 @@ def percent(name):
 
 
 GIVEN = load_settings(config)
+writable_folder(Path(GIVEN.results))
 graph = Graph(GIVEN, percent("memory_percent"), percent("runtime_percent"), dataset=data_set_of(GIVEN))
 SETTINGS = graph.settings  # as they hold for the data set
 settings, folds, of_folds, of_shared_decoder = graph.step, graph.folds, graph.of_folds, graph.of_shared_decoder

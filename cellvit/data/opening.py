@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from cellvit.errors import CellvitError, ContractError, MissingInputError
-from cellvit.formats.places import what_lies_at
+from cellvit.formats.not_a_file import not_a_file
 
 _SHOWN: Final = 16
 """Bytes of a file that an error shows: enough to recognise a web page, text or another format."""
@@ -19,9 +19,9 @@ def check_file(path: Path, expected: str) -> bytes:
 
     Raises:
         MissingInputError: The file does not exist.
-        ContractError: It is empty, a folder or another thing that is no file, or cannot be opened.
+        ContractError: It is not a file, is empty, or cannot be opened.
     """
-    found = what_lies_at(path)
+    found = not_a_file(path)
     if found == "nothing":
         raise MissingInputError(f"{path}: the file does not exist. Expected {expected}. Fix: correct its name.")
     if found:

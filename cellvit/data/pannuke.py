@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Num, UInt8
 
 from cellvit.errors import ContractError, MissingInputError
-from cellvit.formats.places import what_lies_at
+from cellvit.formats.not_a_file import not_a_file
 from cellvit.formats.tiles import NAME_BYTES
 from cellvit.taxonomy import BACKGROUND_CHANNEL, ORGANS, TILE_PX
 
@@ -76,7 +76,7 @@ class FoldFiles:
     def names(self) -> dict[str, Path]:
         """The files with `Names` of the tiles that exist."""
         given = {"patients": self.patients, "sources": self.sources}
-        return {name: path for name, path in given.items() if path is not None and what_lies_at(path) != "nothing"}
+        return {name: path for name, path in given.items() if path is not None and not_a_file(path) != "nothing"}
 
     @property
     def inputs(self) -> dict[str, Path]:
@@ -152,7 +152,7 @@ def read_names(files: FoldFiles, kind: Names, n: int) -> tuple[str, ...]:
     path, fix = files.names.get(kind), _NAME_TILES + _WITHOUT_FILE[kind]
     if path is None:
         return ("",) * n
-    if found := what_lies_at(path):
+    if found := not_a_file(path):
         raise ContractError(f"{path}: expected a file with the names of {kind}, found {found}. {fix}")
     names = _load(path, mapped=False, fix=fix)
     if names.dtype.kind not in "US" or names.shape != (n,):
@@ -214,7 +214,7 @@ def _decoded(names: np.ndarray) -> tuple[str, ...]:
 
 
 def _check_present(files: FoldFiles) -> None:
-    missing = {path: found for path in files.by_name.values() if (found := what_lies_at(path))}
+    missing = {path: found for path in files.by_name.values() if (found := not_a_file(path))}
     if missing:
         shown = "\n  ".join(
             str(path) if found == "nothing" else f"{path} (found {found})" for path, found in missing.items()

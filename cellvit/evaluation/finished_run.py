@@ -15,8 +15,8 @@ from cellvit.formats.content import content_of
 from cellvit.formats.digests import check_table, check_unchanged
 from cellvit.formats.documents import AnyDocument, read_document
 from cellvit.formats.evaluations import ORGAN_GIVEN, ORGAN_PREDICTED, FamilyEvaluation, RoutedEvaluation
+from cellvit.formats.not_a_file import not_a_file
 from cellvit.formats.page import page_digest, read_page_provenance
-from cellvit.formats.places import what_lies_at
 from cellvit.formats.provenance import Provenance
 from cellvit.formats.tile_table import TileScores, read_tile_scores
 
@@ -90,7 +90,7 @@ def read_run(folder: Path) -> FinishedRun:
     """
     page = _page(folder)
     if not page.exists():
-        found = what_lies_at(page) if folder.is_dir() else "no such folder"
+        found = not_a_file(page) if folder.is_dir() else "no such folder"
         raise MissingInputError(
             f"{page}: expected the page of a finished run, found {found}. "
             "Fix: correct the name of the folder, or finish the run that writes it"

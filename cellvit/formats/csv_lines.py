@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from cellvit.errors import ContractError
-from cellvit.formats.places import what_lies_at
+from cellvit.formats.not_a_file import not_a_file
 
 _SHOWN: Final = 10
 """Faults of a file that a message lists; the others are counted."""
@@ -29,7 +29,7 @@ def read_lines(
     Raises:
         ContractError: The file is not a CSV table, columns are unknown, missing or repeated, or a line has too few cells.
     """
-    if found := what_lies_at(path):
+    if found := not_a_file(path):
         raise ContractError(
             f"{path}: expected a CSV table, found {found}. Fix: save the table as a file, and name that."
         )

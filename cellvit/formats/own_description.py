@@ -155,7 +155,11 @@ def write_description(path: Path, description: OwnDescription) -> None:
 
 
 def field_help(place: Sequence[str | int]) -> tuple[str, str]:
-    """Meaning and example of a field, by its place in the file; empty for a field that does not exist."""
+    """What a field means, and an example of its value; two empty texts if there is no such field.
+
+    Args:
+        place: Names and numbers that lead to the field, from the top of the file.
+    """
     section: object = OwnDescription
     field = None
     for part in place:

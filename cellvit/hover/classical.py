@@ -66,10 +66,11 @@ def classical_decoder(
     @cache
     def opened(smoothing_px: float, otsu_factor: float, opening_px: int) -> Mask:
         dense = density(smoothing_px) > otsu_factor * otsu(smoothing_px)
-        # What lies outside the tile opens nothing: it counts as background when the mask shrinks.
-        framed = cv2.erode(dense.view(np.uint8), disk(opening_px), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        shrunk_and_grown: Mask = cv2.dilate(framed, disk(opening_px)).astype(bool)
-        return shrunk_and_grown
+        element = disk(opening_px)
+        # Beyond the border of the tile is background, so that a nucleus at the border shrinks there too.
+        shrunk = cv2.erode(dense.view(np.uint8), element, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        grown: Mask = cv2.dilate(shrunk, element).astype(bool)
+        return grown
 
     @cache
     def depth(smoothing_px: float, otsu_factor: float, opening_px: int, min_object_px: int) -> tuple[Mask, Distance]:

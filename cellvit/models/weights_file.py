@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cellvit.errors import ContractError, MissingInputError
-from cellvit.formats.places import what_lies_at
+from cellvit.formats.not_a_file import not_a_file
 
 _SAVE_TENSORS: Final = "Fix: save model.state_dict() alone, preferably with safetensors.torch.save_file"
 
@@ -120,10 +120,10 @@ def check_weights_file(file: Path) -> None:
     """Refuse what a download leaves in place of weights: an empty file, a pointer of Git LFS, a web page.
 
     Raises:
-        MissingInputError: There is no file, as in a cache of the hub whose links lead to files that were removed.
+        MissingInputError: The file does not exist, or is a link to a removed file, as in an incomplete cache of the hub.
         ContractError: The file is one of these.
     """
-    if what := what_lies_at(file):
+    if what := not_a_file(file):
         raise MissingInputError(
             f"encoder.weights: {file}: expected a file, found {what}. Fix: download it again, or name another file"
         )

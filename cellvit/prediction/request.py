@@ -12,7 +12,7 @@ from cellvit.errors import CellvitError, MissingInputError
 from cellvit.formats.bundle import Bundle
 from cellvit.formats.digests import combined, sha256_of
 from cellvit.formats.documents import read_document
-from cellvit.formats.places import what_lies_at
+from cellvit.formats.not_a_file import not_a_file
 from cellvit.formats.prediction import RUN, SlideRun
 from cellvit.workflow.fingerprint import modules_fingerprint
 
@@ -28,7 +28,7 @@ class Request:
     """One image and how it is predicted.
 
     Attributes:
-        settings: Those of the image: its own resolution and organ stand in them, where it has such.
+        settings: Settings of this image; a table of images may give its resolution and organ.
         region: Rectangle "x,y,width,height" in px of level 0; empty for none.
         regions: GeoJSON of regions; None for none.
         batch_size: Tiles that are predicted together; None chooses by the device.
@@ -61,7 +61,7 @@ def request_key(request: Request, bundles: Sequence[Bundle]) -> str:
         MissingInputError: The image or the file of its regions does not exist, or is a pipe, a socket or a device.
     """
     for path in filter(None, (request.path, request.regions)):
-        if (found := what_lies_at(path)) not in ("", "a folder"):
+        if (found := not_a_file(path)) not in ("", "a folder"):
             raise MissingInputError(
                 f"{path}: expected a file, found {found}. Fix: correct its name, or save it as a file"
             )

@@ -64,7 +64,7 @@ def failure_lines(failed: Sequence[tuple[str, Path | None]], *, n_done: int, n_s
 
 
 def error_in(log: Path | None) -> list[str]:
-    """The error message at the end of a log, with its fix, in at most five lines; empty if there is no log."""
+    """The last error message of a log, cut to five lines that include its fix; an empty list if the log does not exist."""
     try:
         text = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace") if log else ""
     except OSError:

@@ -19,7 +19,6 @@ from cellvit.formats.dataset import PANNUKE, DataSet
 from cellvit.taxonomy import SHARED_FAMILY, base_family
 from cellvit.workflow.cache import FOLDER
 from cellvit.workflow.data_set import own_data_of, settings_for
-from cellvit.workflow.output_folder import writable_folder
 from cellvit.workflow.resources import PANNUKE_FOLD_TILES, TILES_OF_IMAGE, memory_mb, runtime_min, weights_mb
 from cellvit.workflow.start_file import start_file
 
@@ -50,7 +49,6 @@ class Graph:
     def __post_init__(self) -> None:
         object.__setattr__(self, "own", own_data_of(self.settings))
         object.__setattr__(self, "settings", settings_for(self.settings, self.dataset))
-        writable_folder(Path(self.settings.results))
         results = Path(self.settings.results).resolve()
         for family in self.trained:
             start = self.start_file(family)

@@ -1,5 +1,4 @@
 import errno
-import fcntl
 import logging
 import os
 import re
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from disks import refuse_locks
 from pretend_gpus import FIRST, HOLD, SECOND, environment, first_line, start
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
@@ -339,11 +339,7 @@ def test_a_hub_that_cannot_be_asked_is_no_promise(doctor: Doctor, raw: str, monk
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOLCK])
 def test_locks_of_the_disk_are_tried(doctor: Doctor, raw: str, monkeypatch, number: int) -> None:
     _, with_locks = doctor(**{**SMALL, "data": {"root": raw}})
-
-    def unsupported(*_: object) -> None:
-        raise OSError(number, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", unsupported)
+    refuse_locks(monkeypatch, number)
     _, without = doctor(**{**SMALL, "data": {"root": raw}})
 
     assert re.search(r"ok +locks +the disk of .* has them", with_locks)

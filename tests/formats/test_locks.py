@@ -1,5 +1,4 @@
 import errno
-import fcntl
 import os
 import socket
 import subprocess
@@ -7,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from disks import refuse_locks
 
 from cellvit.errors import BusyFolderError
 from cellvit.formats.locks import locked
@@ -39,11 +39,7 @@ def ended(process: subprocess.Popen[bytes]) -> None:
 @pytest.fixture
 def no_locks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
     """A file system that answers every request for a lock with this error."""
-
-    def unsupported(*_: object) -> None:
-        raise OSError(request.param, "no locks")
-
-    monkeypatch.setattr(fcntl, "flock", unsupported)
+    refuse_locks(monkeypatch, request.param)
     return request.param
 
 
@@ -141,10 +137,7 @@ def test_a_disk_on_which_no_lock_can_be_written_is_an_error_with_the_name_of_the
 
 
 def test_another_error_of_the_disk_is_not_taken_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(fcntl, "flock", broken)
+    refuse_locks(monkeypatch, errno.EIO)
 
     with (
         pytest.raises(OSError, match=r"Input/output error: '.*run\.lock'"),

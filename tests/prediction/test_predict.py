@@ -1,7 +1,6 @@
 """The command `cellvit predict` from images to files."""
 
 import errno
-import fcntl
 import os
 import signal
 import socket
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from disks import refuse_locks, small_disk
 from predictions import features_of, results, run_of, write_png
 from small_bundle import discs
 
@@ -242,11 +242,8 @@ def test_a_finished_prediction_on_a_disk_without_locks_is_not_predicted_again(
     tmp_path: Path, write_discs: WriteDiscs, predict: Predict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image, out = write_discs(256, 256), tmp_path / "out"
+    refuse_locks(monkeypatch, errno.ENOLCK)
 
-    def unsupported(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", unsupported)
     first, written = predict(image, out=out), (out / "discs" / RUN).stat().st_mtime_ns
     second = predict(image, out=out)
 
@@ -269,18 +266,9 @@ def test_an_output_folder_that_is_a_file_ends_with_the_code_of_a_wrong_path(
 def test_a_full_disk_ends_a_prediction_with_its_own_code_and_the_file_by_name(
     tmp_path: Path, write_discs: WriteDiscs, predict: Predict, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("this user cannot mount a small disk")
-    try:
+    with small_disk(tmp_path / "disk", "16k") as disk:
         code = predict(write_discs(256, 256), out=disk / "out")
         left = [path.name for path in disk.rglob("*") if path.is_file()]
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
     assert code == 6
     assert f"error: {disk}/out/" in (said := capsys.readouterr().err)

@@ -12,6 +12,7 @@ from cellvit.config.settings import load_settings
 from cellvit.errors import SettingsError
 from cellvit.formats.dataset import PANNUKE
 from cellvit.workflow.graph import Graph
+from cellvit.workflow.output_folder import writable_folder
 from cellvit.workflow.resources import runtime_min
 
 CHECKPOINT = "checkpoints/split{split}/hovernet_{family}.safetensors"
@@ -167,10 +168,10 @@ def test_an_output_folder_in_which_nothing_can_be_written_is_refused(tmp_path: P
     (tmp_path / "file").touch()
 
     with pytest.raises(SettingsError, match=rf"results: expected a folder, found a file: {tmp_path}/file"):
-        Graph(load_settings({"results": str(tmp_path / "file/results")}))
+        writable_folder(tmp_path / "file/results")
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(SettingsError, match=rf"results: .* found {tmp_path} without that permission"):
-        Graph(load_settings({"results": str(tmp_path / "results")}))
+        writable_folder(tmp_path / "results")
 
 
 @pytest.mark.parametrize("target", ["nowhere", "link"], ids=["dangling", "circle"])
@@ -180,7 +181,7 @@ def test_an_output_folder_behind_a_link_to_nothing_is_refused_by_name(tmp_path: 
     with pytest.raises(
         SettingsError, match=rf"found a link to nothing: {tmp_path}/link -> {tmp_path}/{target}\. Fix: "
     ):
-        Graph(load_settings({"results": str(tmp_path / "link/results")}))
+        writable_folder(tmp_path / "link/results")
 
 
 def test_a_job_of_all_decoders_reads_the_members_of_each_family_in_all_folds_of_a_split():

@@ -7,6 +7,7 @@ import re
 import h5py
 import numpy as np
 import pytest
+from disks import read_only
 
 from cellvit.formats.checkpoints import read_checkpoint, read_header
 from cellvit.formats.documents import read_document
@@ -189,6 +190,17 @@ def test_the_results_are_intact_and_a_change_is_named(finished):
     assert "intact:" in intact.stdout
     assert changed.returncode == 4
     assert "digestive_tiles.csv: the table was changed after it was written" in changed.stdout
+
+
+def test_results_on_a_disk_for_reading_only_are_verified_and_no_run_starts_there(finished):
+    with read_only(finished.results):
+        verified = finished.cellvit("verify", "--configfile", "small.yaml")
+        planned = finished.snakemake("-n")
+
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "intact:" in verified.stdout
+    assert planned.returncode != 0
+    assert "results: expected a folder in which this user may write" in planned.stdout + planned.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from cellvit.errors import ContractError, MissingInputError
-from cellvit.formats.places import what_lies_at
+from cellvit.formats.not_a_file import not_a_file
 
 LARGEST_BYTES: Final = 2**30
 """Largest content of a file: outlines of some 500,000 nuclei as GeoJSON."""
@@ -26,7 +26,7 @@ def read_bytes(path: Path) -> bytes:
         MissingInputError: The file does not exist.
         ContractError: It cannot be read, or is larger than `LARGEST_BYTES`.
     """
-    if (found := what_lies_at(path)) == "nothing":
+    if (found := not_a_file(path)) == "nothing":
         raise MissingInputError(f"{path}: this annotation file does not exist. Fix: correct its name.")
     if found:
         raise ContractError(f"{path}: expected an annotation file, found {found}. Fix: export it again.")

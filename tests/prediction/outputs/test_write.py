@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import resource
-import subprocess
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from disks import small_disk
 from predicted import predicted, square_nuclei
 
 from cellvit.formats.dataset import PANNUKE
@@ -183,19 +183,11 @@ def test_wherever_writing_fails_there_is_no_run_and_no_half_file(tmp_path: Path,
 
 
 def test_a_full_disk_is_an_error_by_name(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("this user cannot mount a small disk")
-    try:
+    with small_disk(tmp_path / "disk", "64k") as disk:
         with pytest.raises(OSError, match=r"No space left on device: '.*/slide/\w"):
             write_outputs(disk / "slide", image_of())
+
         assert not list((disk / "slide").iterdir())
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")

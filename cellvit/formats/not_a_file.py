@@ -1,13 +1,13 @@
-"""What lies under the name of a file, if it is no file: opening a pipe would wait for good."""
+"""What a path is if it is not a file, for errors; a pipe must not be opened, because reading it would never end."""
 
 from pathlib import Path
 
 
-def what_lies_at(path: Path) -> str:
-    """What lies at the path in place of a file, for errors; empty if it is a file.
+def not_a_file(path: Path) -> str:
+    """What the path is, in words; empty if it is a file or a link to a file.
 
     Examples:
-        >>> what_lies_at(Path("/dev/null")), what_lies_at(Path("/")), what_lies_at(Path("/no such folder"))
+        >>> not_a_file(Path("/dev/null")), not_a_file(Path("/")), not_a_file(Path("/no such folder"))
         ('a pipe, a socket or a device', 'a folder', 'nothing')
     """
     if path.is_file():
