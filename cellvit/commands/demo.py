@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
         _call([*_snakemake("report", "bundle"), "--dry-run"])  # a prediction can be planned only if its slide is there
         return
     if not Path(_SLIDE).exists():
-        simulate = ["simulate_slide", _SLIDE, "--organ", "Colon", "--seed", "1"]
+        simulate = ["simulate_slide", _SLIDE, "--organ", "Colon", "--seed", "1", "--width", "1280", "--height", "1024"]
         _call([sys.executable, "-m", "cellvit", *simulate])
     started = time.time()
     _call(_snakemake("report", "predict"))
