@@ -71,6 +71,7 @@ def variants(base: DecoderSettings) -> dict[str, Changes]:
         "narrow_projection": {"widths": [max(2, base.widths[0] // 4), *base.widths[1:]]},
         "wide_stem": wider,
         "wide_residual_stem": wider | {"image_stem": "rgb_residual"},
+        "tile_colours": {"image_norm": "tile"},
         "full_2": full_2,
         "full_4": full_4,
         "full_2_wide_stem": full_2 | wider,

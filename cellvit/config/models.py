@@ -16,6 +16,7 @@ from cellvit.config.base import PathText, Section
 
 TokenNorm = Literal["none", "layer"]
 ImageStem = Literal["none", "rgb", "rgb_residual"]
+ImageNorm = Literal["fixed", "tile"]
 Trunk = Literal["shared", "branches"]
 Upsampling = Literal["bilinear", "pixel_shuffle"]
 Precision = Literal["auto", "fastest", "float32", "bfloat16"]
@@ -77,6 +78,11 @@ class DecoderSettings(Section):
         default="rgb",
         description="rgb: features of the image join the upsampling path (the tokens of a frozen ViT alone do not show "
         "where borders are); rgb_residual: the same from residual blocks; none: the decoder of the original system",
+    )
+    image_norm: ImageNorm = Field(
+        default="fixed",
+        description="what the colours of the image are scaled by. fixed: mean and standard deviation of H&E, the same for every "
+        "tile; tile: those of the tile itself, so that stains and scanners of other laboratories look alike (docs/decoder.md)",
     )
     stem_widths: tuple[PositiveInt, ...] = Field(
         default=(16, 32, 64, 64),

@@ -10,12 +10,16 @@ import torch.nn.functional as F
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
-from cellvit.config.models import DecoderSettings, TokenNorm, Upsampling
+from cellvit.config.models import DecoderSettings, ImageNorm, TokenNorm, Upsampling
 
 _IMAGE_MEAN: Final = (0.707223, 0.578729, 0.703617)
 _IMAGE_STD: Final = (0.211883, 0.230117, 0.177517)
 """Mean and standard deviation of H&E on a scale of 0 to 1, from the model card of H-optimus-0. They are the same for
 every encoder, because trained weights depend on them."""
+
+_LEAST_STD: Final = 0.05 * 255
+"""Smallest standard deviation that a tile's own colours are divided by. Stained tissue has 0.1 to 0.2 on a scale of 0 to 1; without
+the limit, the noise of an empty tile would look like tissue."""
 
 
 class TokenProjection(nn.Module):
@@ -68,6 +72,9 @@ class ImagePyramid(nn.Module):
     With `residual`, the input of such a level, averaged over 2 x 2 pixels and passed through a 1x1 convolution, is added to
     its output (He et al. 2019, Bag of Tricks, arXiv 1812.01187, ResNet-D).
 
+    The colours are scaled by the mean and standard deviation of H&E, or with ``norm="tile"`` by those of the pixels of the tile,
+    for each channel. Then a stain or a scanner that makes a channel darker, paler or weaker throughout changes nothing.
+
     Shapes:
         image: (b, 3, 256, 256), RGB in 0..255.
         returns: Maps (b, width, px, px) by their side px: 256, 128, 64, 32.
@@ -76,8 +83,9 @@ class ImagePyramid(nn.Module):
     mean: Float[Tensor, "1 3 1 1"]
     std: Float[Tensor, "1 3 1 1"]
 
-    def __init__(self, widths: Sequence[int], *, residual: bool = False) -> None:
+    def __init__(self, widths: Sequence[int], *, residual: bool = False, norm: ImageNorm = "fixed") -> None:
         super().__init__()
+        self.norm: ImageNorm = norm
         self.register_buffer("mean", 255 * torch.tensor(_IMAGE_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(_IMAGE_STD).view(1, 3, 1, 1), persistent=False)
         self.full = convolution(3, widths[0])
@@ -86,12 +94,19 @@ class ImagePyramid(nn.Module):
 
     def forward(self, image: Num[Tensor, "b 3 256 256"]) -> dict[int, Float[Tensor, "b c px px"]]:
         """Features by the side of their map in pixels."""
-        x = self.full((image.to(self.mean.dtype) - self.mean) / self.std)
+        x = self.full(self._scaled(image.to(self.mean.dtype)))
         features = {x.shape[-1]: x}
         for level in self.coarser:
             x = level(x)
             features[x.shape[-1]] = x
         return features
+
+    def _scaled(self, image: Float[Tensor, "b 3 256 256"]) -> Float[Tensor, "b 3 256 256"]:
+        mean, std = self.mean, self.std
+        if self.norm == "tile":
+            variance, mean = torch.var_mean(image, dim=(2, 3), keepdim=True, correction=0)
+            std = variance.sqrt().clamp(min=_LEAST_STD)
+        return (image - mean) / std
 
 
 class UpsamplingStage(nn.Module):

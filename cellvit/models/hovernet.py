@@ -151,8 +151,8 @@ def _stages(settings: DecoderSettings, first: int, end: int) -> UpsamplingPath:
 
 
 def _stem(settings: DecoderSettings) -> ImagePyramid | None:
-    widths = _stem_widths(settings)
-    return ImagePyramid(widths, residual=settings.image_stem == "rgb_residual") if widths else None
+    widths, residual = _stem_widths(settings), settings.image_stem == "rgb_residual"
+    return ImagePyramid(widths, residual=residual, norm=settings.image_norm) if widths else None
 
 
 def _stem_widths(settings: DecoderSettings) -> tuple[int, ...]:

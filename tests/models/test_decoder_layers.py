@@ -107,3 +107,43 @@ def test_a_residual_level_adds_its_input_to_two_convolutions():
     _, convolution, norm = level.shortcut
     shortcut = F.conv2d(F.avg_pool2d(features[256], 2), convolution.weight) / (1 + norm.eps) ** 0.5
     torch.testing.assert_close(features[128], F.relu(shortcut))
+
+
+def stained_tile(*, seed: int = 0) -> torch.Tensor:
+    """(1, 3, 256, 256) RGB in 0..255, with the spread of stained tissue."""
+    noise = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(seed))
+    return (150 + 40 * noise).clamp(0, 255)
+
+
+@pytest.mark.parametrize("norm", ["fixed", "tile"])
+def test_colours_of_the_tile_itself_make_stains_and_scanners_look_alike(norm):
+    torch.manual_seed(0)
+    pyramid, tile = ImagePyramid((4, 6), norm=norm).eval(), stained_tile()
+    gain, offset = torch.tensor([0.6, 0.8, 0.7]).view(1, 3, 1, 1), torch.tensor([60.0, 10.0, 30.0]).view(1, 3, 1, 1)
+
+    found, paler = pyramid(tile), pyramid(gain * tile + offset)
+
+    for px in (256, 128):
+        assert torch.allclose(found[px], paler[px], atol=1e-4) == (norm == "tile")
+
+
+def test_scaled_by_its_own_colours_a_tile_does_not_depend_on_the_others_of_its_batch():
+    torch.manual_seed(0)
+    pyramid, tiles = ImagePyramid((4, 6), norm="tile").eval(), [stained_tile(seed=seed) for seed in (0, 1)]
+
+    together, alone = pyramid(torch.cat([tiles[0], 0.5 * tiles[1]])), pyramid(tiles[0])
+
+    torch.testing.assert_close(together[128][:1], alone[128])
+
+
+def test_the_noise_of_an_empty_tile_does_not_look_like_tissue():
+    torch.manual_seed(0)
+    pyramid = ImagePyramid((4, 6), norm="tile").eval()
+    noise = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    read: list[torch.Tensor] = []
+    pyramid.full.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+
+    pyramid(243 + noise)  # the glass of a slide: noise of one grey value
+
+    assert read[0].std() < 0.1
+    assert read[0].mean().abs() < 1e-3

@@ -25,6 +25,7 @@ VARIANTS = {
     "original": {"image_stem": "none"},
     "four_blocks": {"blocks": 4},
     "regularised_tokens": {"token_norm": "layer", "token_dropout": 0.3},
+    "tile_colours": {"image_norm": "tile"},
     "residual_stem": {"image_stem": "rgb_residual", "stem_widths": (4, 6, 8, 10)},
     "narrow_at_full_resolution": {"widths": (8, 8, 8, 4, 2)},
     "branches": {"trunk": "branches"},

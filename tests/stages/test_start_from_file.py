@@ -148,6 +148,16 @@ def test_a_dropout_may_differ(small_run, old):
     assert read_header(given.checkpoint).start is not None
 
 
+def test_a_file_from_before_the_setting_of_colours_is_one_of_fixed_colours(small_run, old):
+    earlier = read_header(old).model_dump()
+    del earlier["architecture"]["image_norm"]
+    given = arguments(small_run, "new", 3, 4, start=rewritten(old, **earlier))
+
+    run(given)
+
+    assert read_header(given.checkpoint).start is not None
+
+
 @pytest.mark.parametrize(
     ("place", "value", "named"),
     [
@@ -161,6 +171,7 @@ def test_a_dropout_may_differ(small_run, old):
         ),
         pytest.param("encoder.blocks", [1], r"decoder.blocks: expected \[3\], found \[1\]", id="blocks"),
         pytest.param("architecture.trunk", "branches", "decoder.trunk: expected shared, found branches", id="variant"),
+        pytest.param("architecture.image_norm", "tile", "decoder.image_norm: expected fixed, found tile", id="colours"),
         pytest.param("architecture.grid", 32, "decoder.grid: expected 16, found 32", id="grid"),
     ],
 )

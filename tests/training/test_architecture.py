@@ -16,7 +16,7 @@ SMALL = {"widths": [8, 8, 8, 4, 2], "stem_widths": [4, 6, 8]}
     [
         {},
         {"image_stem": "none"},
-        {"image_stem": "rgb_residual", "trunk": "branches"},
+        {"image_stem": "rgb_residual", "trunk": "branches", "image_norm": "tile"},
         {"upsampling": "pixel_shuffle", "token_norm": "layer", "token_dropout": 0.25, "dropout": 0.5},
     ],
     ids=["default", "no_image", "residual_branches", "pixel_shuffle_regularised"],
