@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 
 from cellvit.config.base import flattened
-from cellvit.config.models import DecoderSettings
 from cellvit.config.steps import ExtractFeaturesSettings
 from cellvit.errors import AbsentModelError, CellvitError, StaleFileError
 from cellvit.formats.checkpoints import CheckpointHeader, StartWeights, read_checkpoint
@@ -29,8 +28,8 @@ _FREE: Final = ("dropout", "token_dropout", "blocks", "n_classes")
 """Entries of an architecture that need not be equal: two hold for the training alone, the number of blocks follows from their
 list, which is compared, and the head of other classes starts new."""
 
-_DEFAULTS: Final = DecoderSettings().model_dump(mode="json", include={"image_norm"})
-"""Entries that files of earlier versions lack, with the value that their decoders have."""
+_BEFORE: Final = {"image_norm": "fixed"}
+"""Entries that files of earlier versions lack, with the value that their decoders have, whatever the default is now."""
 
 _CLASS_HEAD: Final = "nt"
 """Part of the decoder with an output for each class; the other parts fit whatever the classes are."""
@@ -129,7 +128,7 @@ def _check_fits(path: Path, found: CheckpointHeader, planned: CheckpointHeader) 
 
 def _geometry(header: CheckpointHeader) -> dict[str, Any]:
     """Everything that must be equal for weights to mean the same: encoder, blocks, architecture, size and resolution."""
-    architecture = _DEFAULTS | {name: value for name, value in header.architecture.items() if name not in _FREE}
+    architecture = _BEFORE | {name: value for name, value in header.architecture.items() if name not in _FREE}
     settings = {name: header.encoder[name] for name in ENCODER_SECTIONS if name in header.encoder}
     named: dict[str, Any] = {"kind": header.kind, "mpp": header.mpp, "decoder.blocks": header.encoder.get("blocks")}
     if len(settings) == len(ENCODER_SECTIONS):
