@@ -2,14 +2,16 @@
 
     python benchmarks/by_source.py results/real_tiles_by_source results/random --splits both consep monuseg
 
-Every row has the tiles of one split and source, decoded by the decoder `--family` of each run: AJI (mean over tiles), bPQ (mean
-over tiles, then organs) and the NT accuracy on nuclei of both runs, each with the difference (first minus second), paired by
-tile, with its 95 % interval over patients. Seen or unseen: whether the decoder of the first run was trained on tiles of the
-source.
+Every row has the test tiles of one split and source, decoded by the decoder `--family` of each run: AJI (mean over tiles), bPQ
+(mean over tiles, then organs) and the NT accuracy on nuclei of both runs, each with the difference (first minus second), paired
+by tile, with its 95 % interval over patients. Splits that are joined by a plus sign (consep+consep_2+consep_3) are one row: they
+must test different tiles. Seen or unseen: whether the decoder of the first run was trained on tiles of the source.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -33,20 +35,27 @@ def main() -> None:
     parser.add_argument("--family", default="all", help="decoder to compare; default: the shared decoder")
     args = parser.parse_args()
     print(f"| {' | '.join(COLUMN_NAMES)} |\n{'|---' * len(COLUMN_NAMES)}|")
-    for split in args.splits:
-        of_sources = read_document(args.first / f"evaluation/split{split}/{args.family}.json", FamilyEvaluation).sources
-        known = of_sources["decoder"].trained_on if "decoder" in of_sources else {}
-        first, second = paired(*(scores_of(run, split, args.family) for run in (args.first, args.second)))
+    for row in args.splits:
+        splits = row.split("+")
+        first, second = paired(*(scores_of(run, splits, args.family) for run in (args.first, args.second)))
         sources = np.array(first.text("source"), np.str_)
         for source in np.unique(sources):
-            tested_on = f"{source}, {known[source]}" if source in known else "tiles without a source"
+            states = sorted({state_of(args.first, split, args.family, source) for split in splits})
+            tested_on = f"{source}, {' or '.join(states)}" if source else "tiles without a source"
             cells = cells_of(first.where(sources == source), second.where(sources == source))
-            print(f"| {' | '.join((split, tested_on, *cells))} |")
+            print(f"| {' | '.join((row, tested_on, *cells))} |")
 
 
-def scores_of(run: Path, split: str, family: str) -> TileScores:
-    """Scores of the test tiles by the decoder of a family."""
-    return read_tile_scores(run / f"evaluation/split{split}/{family}_tiles.csv", COLUMNS)["decoder"]
+def state_of(run: Path, split: str, family: str, source: str) -> str:
+    """Whether the decoder was trained on tiles of a source: seen, unseen or unknown."""
+    evaluation = read_document(run / f"evaluation/split{split}/{family}.json", FamilyEvaluation)
+    return evaluation.sources["decoder"].trained_on[source] if "decoder" in evaluation.sources else "unknown"
+
+
+def scores_of(run: Path, splits: Sequence[str], family: str) -> TileScores:
+    """Scores of the test tiles of these splits by the decoders of a family, each of its split."""
+    tables = (run / f"evaluation/split{split}/{family}_tiles.csv" for split in splits)
+    return reduce(add, (read_tile_scores(table, COLUMNS)["decoder"] for table in tables))
 
 
 def cells_of(first: TileScores, second: TileScores) -> Iterator[str]:

@@ -163,11 +163,9 @@ def settings_of(args: argparse.Namespace, epochs: int) -> TrainHovernetSettings:
 
 def bare_step_s(data: FamilyData, settings: TrainHovernetSettings, device: torch.device) -> float:
     """Median time of forward pass, backward pass and optimizer on random tensors."""
-    decoder = (
-        HoVerNetDecoder(**architecture_of(settings.decoder, data.features, data.tiles.dataset.n_classes))
-        .to(device)
-        .train()
-    )
+    # A checkout from before data sets of other classes than those of PanNuke takes no number of classes.
+    classes = (data.tiles.dataset.n_classes,) if hasattr(data.tiles, "dataset") else ()
+    decoder = HoVerNetDecoder(**architecture_of(settings.decoder, data.features, *classes)).to(device).train()
     optimizer, b = adamw((decoder,), learning_rate=1e-4, weight_decay=1e-2), settings.training.batch_size
     tokens = torch.randn(b, *decoder.token_shape, device=device).half()
     image = torch.rand(b, 256, 256, 3, device=device).permute(0, 3, 1, 2)

@@ -136,9 +136,11 @@ class UpsamplingStage(nn.Module):
     def forward(self, x: Float[Tensor, "b i s s"], of_image: Mapping[int, Tensor]) -> Float[Tensor, "b o px px"]:
         """The upsampled map."""
         x = self.upsampled(x)
-        stage: Float[Tensor, "b o px px"] = self.convolutions(
-            torch.cat((x, of_image[self.px]), dim=1) if self.px in of_image else x
-        )
+        if self.px in of_image:
+            if x.requires_grad:
+                x.register_hook(_without_gaps)
+            x = torch.cat((x, of_image[self.px]), dim=1)
+        stage: Float[Tensor, "b o px px"] = self.convolutions(x)
         return stage
 
     def upsampled(self, x: Float[Tensor, "b i s s"]) -> Float[Tensor, "b c px px"]:
@@ -189,6 +191,15 @@ class _Residual(nn.Module):
 def _plain(inside: int, outside: int) -> nn.Sequential:
     """Half the resolution: two 3x3 convolutions."""
     return nn.Sequential(convolution(inside, outside, stride=2), convolution(outside, outside))
+
+
+def _without_gaps(gradient: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """The same values, channels last without gaps.
+
+    The gradient of a part of `torch.cat` is a view with gaps, for which torch 2.13 goes back through a bilinear upsampling
+    six times as slowly (CPU).
+    """
+    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 def convolution(inside: int, outside: int, *, stride: int = 1) -> nn.Sequential:

@@ -96,6 +96,21 @@ def test_bilinear_upsampling_is_that_of_torch_at_any_size():
     assert torch.equal(stage.upsampled(x), F.interpolate(x, size=(16, 16), mode="bilinear"))
 
 
+def test_the_gradient_of_an_upsampled_map_has_no_gaps_in_memory(monkeypatch):
+    stage = UpsamplingStage(16, 6, 4, 5, upsampling="bilinear").to(memory_format=torch.channels_last)
+    x, of_image = torch.randn(2, 6, 8, 8, requires_grad=True), {16: torch.randn(2, 4, 16, 16)}
+    upsampled = stage.upsampled(x)
+    monkeypatch.setattr(stage, "upsampled", lambda _: upsampled)
+
+    maps = stage(x, of_image)
+    gradients: list[torch.Tensor] = []
+    upsampled.register_hook(gradients.append)  # after that of the stage
+    maps.square().sum().backward()
+
+    (gradient,) = gradients
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_a_residual_level_adds_its_input_to_two_convolutions():
     pyramid = ImagePyramid((4, 6), residual=True).eval()
     (level,) = pyramid.coarser
