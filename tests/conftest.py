@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cellvit.data.pannuke import fold_files
 from cellvit.formats.dataset import PANNUKE
@@ -14,6 +15,10 @@ from cellvit.formats.writing import writing
 
 REPOSITORY = Path(__file__).parents[1]
 REAL_TILES = REPOSITORY.parent / "shared" / "real_tiles"
+
+# A test must not fail because other programs use the machine: Hypothesis allows 200 ms for an example by default.
+settings.register_profile("without_time_limit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("without_time_limit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -253,7 +253,7 @@ def annotated_images(draw):
     return image_of(height, width, seed=int(rng.integers(1000))), instances, classes
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(annotated_images())
 def test_every_pixel_and_every_nucleus_counts_exactly_once(given_image):
     image, instances, classes = given_image

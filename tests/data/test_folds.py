@@ -107,7 +107,7 @@ def test_fewer_patients_than_folds_are_refused_with_the_way_out():
         folds_of(["a", "b", "a"], [""] * 3, np.ones((3, 1), int), k=3, seed=0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(3, 6), st.integers(0, 20), st.integers(0, 10_000))
 def test_no_fold_is_empty(k, more, seed):
     groups, organs, counts = cohort(k + more, seed=seed)

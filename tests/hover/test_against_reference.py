@@ -15,7 +15,7 @@ from cellvit.hover.upper_bound import perfect_maps
 
 every_kind = pytest.mark.parametrize("kind", instance_maps.KINDS)
 
-unshrunk = settings(deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+unshrunk = settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])
 """The tiles come from a seed, so that shrinking it gives no simpler tile."""
 
 LEVELS = 64

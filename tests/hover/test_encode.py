@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
@@ -58,7 +58,6 @@ def test_each_side_of_the_centre_reaches_one() -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: f"{90 * view[0]}{'_flipped' if view[1] else ''}")
-@settings(deadline=None)
 @given(hnp.arrays(np.int32, (2, 9, 9), elements=st.integers(0, 5)))
 @example(large_map())
 def test_flips_and_rotations_commute_with_encoding_bit_for_bit(view: tuple[int, bool], instances: np.ndarray) -> None:
@@ -82,7 +81,6 @@ def test_tiles_of_a_batch_do_not_mix(instances: np.ndarray) -> None:
     assert np.array_equal(encoded(instances), np.stack([encoded(tile) for tile in instances]))
 
 
-@settings(deadline=None)
 @given(hnp.arrays(np.int64, (2, 6, 5), elements=st.integers(0, 3)), st.sampled_from([2, 251, 40_001, 2**40]))
 def test_values_and_types_of_the_ids_and_the_device_do_not_matter(instances: np.ndarray, spread: int) -> None:
     expected = encoded(instances)
@@ -117,7 +115,6 @@ def test_tables_of_a_device_give_the_bits_of_numpy_for_tiles_of_a_store(largest_
     assert np.array_equal(found.numpy(), hv_maps(tiles))
 
 
-@settings(deadline=None)
 @given(hnp.arrays(np.int32, (2, 9, 9), elements=st.integers(0, 5)), st.integers(5, 90))
 @example(large_map(), 2)
 def test_tables_of_a_device_give_the_bits_of_numpy_whatever_the_largest_id(

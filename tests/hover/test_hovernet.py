@@ -15,7 +15,7 @@ def test_marker_parameters_drop_nuclei_whose_marker_is_too_small(pair: PerfectMa
     assert segment(*pair, opening_px=41).max() == 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     seed=st.integers(0, 2**32 - 1),
     levels=st.sampled_from([2, 5, 50, 10**6]),

@@ -29,7 +29,7 @@ Tile = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 every_kind = pytest.mark.parametrize("kind", instance_maps.KINDS)
 """Nothing, full, 300 nuclei, touching, nested, cut by the border, single pixels; ids with gaps, 16-bit and larger."""
 
-unshrunk = settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+unshrunk = settings(max_examples=8, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 """The tiles come from a seed, so that shrinking it gives no simpler tile and takes minutes."""
 
 
@@ -132,7 +132,7 @@ def test_detections_are_pairs_of_least_total_distance(kind: str, data: st.DataOb
         assert all(map(same, class_scores(table, c), reference.class_scores(table.tolist(), c)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tile=instance_maps.small_tiles())
 def test_metrics_of_a_few_nuclei_equal_the_reference(tile: Tile) -> None:
     truth, _, predicted, _ = tile
@@ -141,7 +141,7 @@ def test_metrics_of_a_few_nuclei_equal_the_reference(tile: Tile) -> None:
     assert_equal_tile_scores(tile)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(several=st.lists(st.tuples(instance_maps.small_tiles(), st.sampled_from(["Breast", "Colon"])), min_size=1))
 def test_means_over_organs_and_pooled_mpq_equal_the_reference(several: list[tuple[Tile, str]]) -> None:
     scores = [tile_scores(*tile) for tile, _ in several]
@@ -159,7 +159,7 @@ def test_means_over_organs_and_pooled_mpq_equal_the_reference(several: list[tupl
         assert value == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 3), coverage=st.sampled_from([0.0, 0.3, 1.0]))
 def test_map_metrics_equal_the_reference(seed: int, n: int, coverage: float) -> None:
     rng = np.random.default_rng(seed)
@@ -176,7 +176,7 @@ def test_map_metrics_equal_the_reference(seed: int, n: int, coverage: float) -> 
         assert sums.value(name) == pytest.approx(value, abs=1e-12, nan_ok=True), name
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(0, 30), k=st.integers(1, 5), bins=st.integers(1, 15))
 def test_calibration_error_equals_the_reference(seed: int, n: int, k: int, bins: int) -> None:
     rng = np.random.default_rng(seed)
@@ -209,13 +209,13 @@ def test_outline_distances_and_tolerant_pq_equal_the_reference(kind: str, data: 
     assert_equal_outlines(truth, predicted)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tile=instance_maps.small_tiles())
 def test_outlines_of_a_few_nuclei_equal_the_reference(tile: Tile) -> None:
     assert_equal_outlines(tile[0], tile[2])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(0, 6), m=st.integers(0, 6), side_px=st.integers(10, 60))
 def test_near_pairs_are_as_many_as_possible_and_of_least_total_distance(
     seed: int, n: int, m: int, side_px: int
@@ -232,7 +232,7 @@ def test_near_pairs_are_as_many_as_possible_and_of_least_total_distance(
     assert (len(rows), float(distance_px.sum())) == (count, pytest.approx(total, abs=1e-9))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(counts=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=20))
 def test_agreement_of_counts_equals_the_reference(counts: list[tuple[int, int]]) -> None:
     true, predicted = np.array(counts, np.float64).reshape(-1, 2).T

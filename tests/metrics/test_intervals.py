@@ -32,7 +32,7 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(3, 40))
 def test_the_interval_of_a_mean_is_that_of_students_t_widened_by_the_number_of_tiles(seed: int, n: int) -> None:
     values = rng(seed).normal(0, 1, n)
@@ -45,7 +45,7 @@ def test_the_interval_of_a_mean_is_that_of_students_t_widened_by_the_number_of_t
     assert (found.value, found.n, found.units) == (pytest.approx(values.mean()), n, n)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), n_patients=st.integers(3, 12))
 def test_the_interval_equals_one_that_leaves_out_patients_in_a_loop(seed: int, n_patients: int) -> None:
     patients = np.concatenate([np.arange(n_patients), rng(seed).integers(0, n_patients, 20)])
@@ -197,7 +197,7 @@ def test_rows_that_are_not_finite_and_groups_of_another_length_are_refused() -> 
         interval_of_mean(np.ones(3), groups=np.zeros(2))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(3, 40))
 def test_the_p_value_of_a_difference_is_that_of_students_test_with_the_wider_error(seed: int, n: int) -> None:
     values = rng(seed).normal(0.1, 1, n)
@@ -219,7 +219,7 @@ def test_holm_multiplies_the_smallest_by_all_and_never_decreases() -> None:
     assert defined == pytest.approx(0.02)  # a comparison without interval counts as one
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(3, 20), m=st.integers(3, 20))
 def test_the_interval_of_a_difference_is_that_of_welch_on_the_errors_of_both_means(seed: int, n: int, m: int) -> None:
     first, second = rng(seed).normal(0, 1, n), rng(seed + 1).normal(0, 3, m)

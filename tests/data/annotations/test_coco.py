@@ -69,7 +69,7 @@ def test_polygons_and_runs_give_the_same_pixels(path, segmentation):
     assert found.counts == {}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32), st.booleans())
 def test_runs_are_decoded_as_pycocotools_does_it(height, width, seed, compressed):
     mask = np.random.default_rng(seed).random((height, width)) < 0.4
@@ -185,7 +185,7 @@ def test_files_that_are_no_annotations_are_refused_by_name(path, document, expec
         read(path, document)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=30))
 def test_no_text_of_runs_crashes(counts):
     try:

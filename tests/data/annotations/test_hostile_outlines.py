@@ -78,7 +78,7 @@ def result(read, path: Path, content: bytes) -> str:
     return str(path)
 
 
-often = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+often = settings(max_examples=400, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_a_zip_with_a_password_is_refused(path):
         read(path, bytes(flags))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.sampled_from([ROI, SHORT, composite(SQUARE).tobytes()]), st.integers(0, 400), st.binary(min_size=1, max_size=6)
 )

@@ -50,7 +50,7 @@ coordinate = st.floats(-3, 14, allow_nan=False).map(lambda value: round(value, 3
 triangle = st.lists(st.tuples(coordinate, coordinate), min_size=3, max_size=3)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(triangle)
 def test_pixels_are_those_whose_centres_lie_inside(corners):
     polygon = shapely.Polygon(corners)
@@ -65,7 +65,7 @@ def test_pixels_are_those_whose_centres_lie_inside(corners):
 half = st.integers(-2, 24).map(lambda value: value / 2)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(half, half), min_size=4, max_size=4, unique=True))
 def test_two_parts_of_a_polygon_share_no_pixel_and_leave_none_out(corners):
     whole = shapely.MultiPoint(corners).convex_hull
@@ -79,7 +79,7 @@ def test_two_parts_of_a_polygon_share_no_pixel_and_leave_none_out(corners):
     assert together.tolist() == painted(pixels_inside(whole, SHAPE)).tolist()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.booleans(), min_size=99, max_size=99), st.integers(-4, 4), st.integers(-4, 4))
 def test_pixels_of_a_mask_are_those_of_the_mask_moved_and_cut(bits, top, left):
     mask = np.array(bits).reshape(SHAPE)

@@ -117,7 +117,7 @@ WRITERS: dict[str, tuple[Kind, object, Options]] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(image=annotated_images())
 def test_random_nuclei_are_read_back_as_they_were_written(tmp_path_factory, name, image):
     instances, classes = image

@@ -151,7 +151,7 @@ def check(write, read, path: Path, truth: Truth) -> None:
     assert set(found.counts) <= {"holes", "several_parts", "points", "repaired"}
 
 
-often = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+often = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize(

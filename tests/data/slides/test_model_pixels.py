@@ -14,7 +14,7 @@ from cellvit.data.slides.opening import open_slide
 from cellvit.data.slides.resampling import best_level, reduced
 from cellvit.data.slides.tile_cache import CACHE_BYTES, TileCache
 
-MANY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("kind", ["tiff", "ome", "aperio"])
