@@ -134,6 +134,7 @@ def measured(args: argparse.Namespace) -> Measured:
     with tempfile.TemporaryDirectory() as name, open_family(*write_family(Path(name), {TRAIN: n, VALIDATE: n})) as data:
         rows = RowsByRole(data.rows_of_folds([TRAIN]), data.rows_of_folds([VALIDATE]))
         settings = settings_of(args, args.epochs)
+        torch.optim.AdamW([torch.zeros(1)])  # the first optimizer of a process loads parts of torch, for seconds
         started = time.perf_counter(), time.process_time()
         fit_decoder(data, rows, settings, device=device)
         wall_s, processor_s = time.perf_counter() - started[0], time.process_time() - started[1]
