@@ -117,6 +117,12 @@ def shown(point: Watershed) -> str:
 
 def decoder_maps(results: Path, split: str, family: str) -> tuple[list[MapsOfTile], list[str]]:
     """Maps of the validation tiles of a family, and their organs."""
+    tiles, organs, _ = validation_maps(results, split, family)
+    return tiles, organs
+
+
+def validation_maps(results: Path, split: str, family: str) -> tuple[list[MapsOfTile], list[str], list[str]]:
+    """Maps of the validation tiles of a family, their organs and their patients."""
     checkpoint = results / f"checkpoints/split{split}/hovernet_{family}.safetensors"
     folds = read_header(checkpoint).folds["validate"]
     decoder = load_decoder(checkpoint, torch.device("cpu"))
@@ -125,13 +131,21 @@ def decoder_maps(results: Path, split: str, family: str) -> tuple[list[MapsOfTil
     )
     tiles: list[MapsOfTile] = []
     organs: list[str] = []
+    patients: list[str] = []
     with open_family(*files) as data:
         for batch in predict_maps(decoder, data.features, data.tiles, data.rows_of_folds(folds)):
             truths = map(Segmentation, batch.tiles.instances, batch.tiles.classes)
             nt_class = batch.nt_prob.argmax(axis=1).astype(np.uint8)
-            tiles += map(partial(MapsOfTile, points=()), truths, batch.np_prob, batch.hv, nt_class)
+            tiles += map(
+                partial(MapsOfTile, points=(), n_classes=data.tiles.dataset.n_classes),
+                truths,
+                batch.np_prob,
+                batch.hv,
+                nt_class,
+            )
             organs += batch.tiles.organ
-    return tiles, organs
+            patients += batch.tiles.patient
+    return tiles, organs, patients
 
 
 def degraded_maps(results: Path, noise: float, every: int) -> tuple[list[MapsOfTile], list[str]]:

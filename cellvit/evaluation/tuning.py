@@ -3,7 +3,8 @@
 Each method is searched on its own. The search starts at the listed values that are nearest to the defaults and moves to
 better neighbours: first by whole steps of the lists on a sixteenth of the tiles, then by half steps on a sixth; a method
 that is far behind after the first stage is left there. The best points are then compared on all tiles. Tiles are taken
-evenly from each organ.
+evenly from each organ. On the tiles of one patient nothing is searched: what fits one patient best is worse for others than
+the start (benchmarks/tuning_patients.py).
 """
 
 import math
@@ -97,6 +98,11 @@ class Trials(Generic[Point]):
     _done: dict[Point, Shaped[np.ndarray, " n"]] = field(default_factory=dict)
 
     @property
+    def of_one_patient(self) -> bool:
+        """Whether all tiles are of one group, or there is one tile: nothing then shows whether a point is better for others."""
+        return len(self.organs) < 2 if self.groups is None else len(np.unique(self.groups)) < 2
+
+    @property
     def points(self) -> tuple[Point, ...]:
         """Every point that was tried, in order."""
         return tuple(self._values)
@@ -153,10 +159,25 @@ def tuned(
 ) -> tuple[Tried[Point], ...]:
     """Every point that was tried: those on all tiles first, best first; then the others in the order in which they were tried.
 
+    With tiles of one patient, the start of each space is all that is tried.
+
     Args:
         finalists: Points that are compared on all tiles.
     """
     places = [Place(space, space.start) for space in spaces]
+    everything = np.arange(len(trials.organs))
+    found = [place.space.at(place.position) for place in places]
+    if not trials.of_one_patient:
+        found = _best_on_parts(places, trials)[:finalists]
+    trials.means(found, everything)
+    complete = [point for point in trials.points if trials.covers(point, everything)]
+    ranked = _best_first(complete, trials.means(complete, everything))
+    others = [point for point in trials.points if point not in complete]
+    return tuple(Tried(point, trials.value(point)) for point in (*ranked, *others))
+
+
+def _best_on_parts(places: list[Place[Point]], trials: Trials[Point]) -> list[Point]:
+    """Points that were tried on the largest part of the tiles, best first: the search before the comparison on all tiles."""
     rows = np.arange(len(trials.organs))
     for step, share, least in _STAGES:
         rows = part_of_each_organ(trials.organs, share, least=least)
@@ -164,12 +185,7 @@ def tuned(
         places = [Place(space, climb(space, position, step, score)) for space, position in places]
         places = _contenders(places, score([place.space.at(place.position) for place in places]))
     known = [point for point in trials.points if trials.covers(point, rows)]
-    everything = np.arange(len(trials.organs))
-    trials.means(_best_first(known, trials.means(known, rows))[:finalists], everything)
-    complete = [point for point in trials.points if trials.covers(point, everything)]
-    ranked = _best_first(complete, trials.means(complete, everything))
-    others = [point for point in trials.points if point not in complete]
-    return tuple(Tried(point, trials.value(point)) for point in (*ranked, *others))
+    return _best_first(known, trials.means(known, rows))
 
 
 def part_of_each_organ(organs: Shaped[np.ndarray, " n"], share: float, *, least: int) -> Rows:

@@ -33,7 +33,8 @@ class WatershedChoice(Document):
     """Watershed parameters of a family.
 
     Attributes:
-        status: tuned on validation tiles; default (the default parameters) without validation tiles; absent without a decoder.
+        status: tuned on validation tiles; default (the parameters from which the search starts) without validation tiles or with
+            those of one patient; absent without a decoder.
         reason: Why the status is not tuned.
         select_by: Metric by which the points were compared: bpq, mpq or aji.
         average_views: Whether the maps were averaged over all stored flips and rotations of a tile. The method and its
@@ -41,11 +42,11 @@ class WatershedChoice(Document):
         method: hovernet or hv_flow.
         parameters: All parameters of the method.
         tried: Every point that was tried, with the parameters that the search varied: those that were tried on all
-            validation tiles first, best first; empty unless tuned.
-        validation: Every validation tile, from which decoders are compared tile by tile; empty unless tuned, and for a
-            final model, for whose decoding a tile may count in several splits.
+            validation tiles first, best first; empty without validation tiles.
+        validation: Every validation tile, from which decoders are compared tile by tile; empty without any,
+            and for a final model, for whose decoding a tile may count in several splits.
         classical: All parameters of the classical baseline, chosen by the same metric on the same tiles; its defaults
-            unless tuned.
+            without validation tiles.
         classical_value: Its value with them.
     """
 

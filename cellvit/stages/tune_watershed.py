@@ -36,6 +36,11 @@ log = logging.getLogger(__name__)
 _BLOCK_TILES: Final = 64
 """Tiles whose class maps are in memory at the same time: 4 MB."""
 
+_ONE_PATIENT: Final = (
+    "all validation tiles are of one patient, and parameters that are searched on one patient do not fit others (docs/decoding.md): "
+    "{method} is used with the listed parameters that are nearest to its defaults"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
@@ -54,7 +59,7 @@ class Arguments:
 
 
 def run(arguments: Arguments) -> None:
-    """Write the choice: tuned; the first method's defaults without validation tiles; absent without a decoder.
+    """Write the choice: tuned; defaults without validation tiles or with those of one patient; absent without a decoder.
 
     A final model has no validation tiles of its own. Its decoding is tuned on the validation tiles of all splits together,
     with the maps of the decoder of each split, which was not trained on them.
@@ -112,8 +117,10 @@ def _best(arguments: Arguments, maps: Rows, tiles: Rows) -> dict[str, Any]:
     best, value = tried[0]
     if not value.n:
         return _default(arguments, f"{settings.select_by} is not defined on any validation tile")
+    reason = "" if not trials.of_one_patient else _ONE_PATIENT.format(method=method_of(best))
     return {
-        "status": "tuned",
+        "status": "default" if reason else "tuned",
+        "reason": reason,
         "method": method_of(best),
         "parameters": asdict(best),
         "tried": tuple(_recorded(one) for one in tried),

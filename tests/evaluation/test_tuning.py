@@ -87,6 +87,20 @@ def test_the_search_finds_the_peak_to_half_a_step_and_ranks_what_was_tried_on_al
     assert {HoverNetWatershed} < {type(one.point) for one in found}
 
 
+@pytest.mark.parametrize("groups", [np.zeros(40, np.int64), np.array([7] * 40)])
+def test_on_the_tiles_of_one_patient_the_starts_alone_are_compared(groups: np.ndarray) -> None:
+    found = tuned(spaces_of(WatershedSettings()), trials(peak(0.65, 9), groups=groups))
+
+    assert [one.point for one in found] == [HvFlow(), HoverNetWatershed()]
+    assert [one.value.n for one in found] == [40, 40]
+
+
+def test_two_patients_are_searched() -> None:
+    found = tuned(spaces_of(WatershedSettings()), trials(peak(0.65, 9), groups=np.arange(40) // 20))
+
+    assert found[0].point.np_threshold == pytest.approx(0.65)
+
+
 def test_no_point_is_computed_twice_on_a_tile() -> None:
     seen = []
 

@@ -1,6 +1,7 @@
 """From the patients of a fold to the intervals of every document."""
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from cellvit.evaluation.scoring import COLUMNS
 from cellvit.formats.documents import read_document
 from cellvit.formats.tile_table import read_tile_scores
 from cellvit.formats.tiles import TargetCheck
+from cellvit.hover.decode import METHODS
+from cellvit.hover.parameters import Classical
 from cellvit.metrics.intervals import interval_of_mean
 from cellvit.stages import check_targets
 
@@ -75,6 +78,18 @@ def test_without_patients_values_are_the_same_and_intervals_are_over_tiles(with_
 def ends(values) -> list[tuple[float, float]]:
     """Ends of the intervals that are defined."""
     return [(value.low, value.high) for value in values.values() if not math.isnan(value.low)]
+
+
+def test_the_decoding_is_not_searched_on_the_tiles_of_one_patient(evaluated) -> None:
+    _, choice, *_ = evaluated(ONE_PATIENT)
+
+    assert choice.status == "default"
+    assert choice.reason.startswith("all validation tiles are of one patient, and parameters")
+    assert f"{choice.method} is used" in choice.reason
+    assert choice.parameters == asdict(METHODS[choice.method]())
+    assert choice.classical == asdict(Classical())
+    assert len(choice.tried) == 1, "the start of the one method of this test"
+    assert [tile.patient for tile in choice.validation] == ONE_PATIENT[2]
 
 
 def test_a_single_patient_gives_values_without_intervals_everywhere(evaluated) -> None:
