@@ -1,11 +1,14 @@
 """Which nuclei change if the grid of tiles is moved: pixels are cropped off the left and top of an image.
 
-    python benchmarks/borders.py IMAGE --model BUNDLE [--moves 128 64 37] [--overlaps 128 64]
+    python benchmarks/borders.py IMAGE --model BUNDLE [--moves 128 64 37] [--overlaps 128 64] [--glass 1088]
 
 The whole image and the cropped one are predicted. In the interior that both have (128 px and more from every border of the
 cropped image), each nucleus of one is compared with the nuclei of the other: it is unchanged if another one has the same
 class and an IoU of at least 0.9, moved if it has the same class and an IoU above 0.5, of another class if an IoU above 0.5
 alone, and else it is in one of the two images only. All that are not unchanged or moved count as changed, and are listed.
+
+With --glass, everything from this column on is replaced by empty glass, and the nuclei that lie 16 to 256 px left of it are compared
+with those of the whole image: so much does an empty part of a tile change the nuclei beside it.
 """
 
 import argparse
@@ -25,6 +28,8 @@ from cellvit.prediction.images import Prediction
 from cellvit.prediction.request import Request
 
 MARGIN_PX = 128
+BESIDE_GLASS_PX = (256, 16)
+GLASS = 240
 SAME_IOU, MATCH_IOU = 0.9, 0.5
 
 
@@ -33,8 +38,11 @@ def main() -> None:
     parser.add_argument("image", type=Path, help="image at the resolution of the models")
     parser.add_argument("--model", type=Path, required=True, help="folder of a bundle")
     parser.add_argument("--organ", help="organ of the image (default: predicted, for the whole image)")
-    parser.add_argument("--moves", type=int, nargs="+", default=[128, 64, 37], help="px that are cropped")
+    parser.add_argument("--moves", type=int, nargs="*", default=[128, 64, 37], help="px that are cropped")
     parser.add_argument("--overlaps", type=int, nargs="+", default=[128, 64], help="px of overlap")
+    parser.add_argument(
+        "--glass", type=int, metavar="PX", help="column from which on there is glass (default: no glass)"
+    )
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     bundle = read_bundle(args.model)
@@ -45,11 +53,19 @@ def main() -> None:
             mpp=bundle.document.dataset.mpp, organ=args.organ, overlap_px=overlap_px, area="whole"
         )
         whole = predicted(pixels, prediction, settings)
+        height, width = pixels.shape[:2]
+        if args.glass is not None:
+            with_glass = pixels.copy()
+            with_glass[:, args.glass :] = GLASS
+            left, right = (args.glass - px for px in BESIDE_GLASS_PX)
+            beside = shapely.box(left, MARGIN_PX, right, height - MARGIN_PX)
+            what = f"overlap {overlap_px} px, beside glass"
+            report(whole, predicted(with_glass, prediction, settings), beside, what, names=("whole", "other"))
         for move in args.moves:
             cropped = predicted(pixels[move:, move:], prediction, settings)
-            height, width = pixels.shape[:2]
             inner = shapely.box(move + MARGIN_PX, move + MARGIN_PX, width - MARGIN_PX, height - MARGIN_PX)
-            report(whole, moved(cropped, move), inner, f"overlap {overlap_px} px, moved by {move} px")
+            what = f"overlap {overlap_px} px, moved by {move} px"
+            report(whole, moved(cropped, move), inner, what, names=("whole", "cropped"))
 
 
 def predicted(
@@ -71,12 +87,17 @@ def moved(nuclei: tuple[np.ndarray, np.ndarray], px: int) -> tuple[np.ndarray, n
 
 
 def report(
-    one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], inner: shapely.Geometry, what: str
+    one: tuple[np.ndarray, np.ndarray],
+    other: tuple[np.ndarray, np.ndarray],
+    inner: shapely.Geometry,
+    what: str,
+    *,
+    names: tuple[str, str],
 ) -> None:
     """Print how the nuclei of two predictions differ, and where."""
     kinds: Counter[str] = Counter()
     lines = []
-    for (polygons, classes), against, name in ((one, other, "whole"), (other, one, "cropped")):
+    for (polygons, classes), against, name in ((one, other, names[0]), (other, one, names[1])):
         centroids = shapely.centroid(polygons)
         inside = np.flatnonzero(shapely.contains(inner, centroids))
         tree = shapely.STRtree(against[0])
@@ -87,7 +108,7 @@ def report(
                 at = centroids[number]
                 lines.append(f"    {kind}, {name} image: {classes[number]} at {at.x:.0f}, {at.y:.0f}")
     n = sum(kinds.values()) / 2
-    only = kinds["only in whole"] + kinds["only in cropped"]
+    only = sum(kinds[f"only in {name}"] for name in names)
     changed = only + kinds["other class"] / 2
     print(f"{what}: {n:.0f} nuclei; changed {changed:.0f} ({changed / n:.2%}): " + ", ".join(
         f"{kind} {count}" for kind, count in sorted(kinds.items())
