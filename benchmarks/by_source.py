@@ -5,7 +5,8 @@
 Every row has the test tiles of one split and source, decoded by the decoder `--family` of each run: AJI (mean over tiles), bPQ
 (mean over tiles, then organs) and the NT accuracy on nuclei of both runs, each with the difference (first minus second), paired
 by tile, with its 95 % interval over patients. Splits that are joined by a plus sign (consep+consep_2+consep_3) are one row: they
-must test different tiles. Seen or unseen: whether the decoder of the first run was trained on tiles of the source.
+must test different tiles. Runs that are joined by a plus sign (results/seed0+results/seed1) are one: their scores are averaged on each
+tile, so that less of a difference is the chance of one training. Seen or unseen: whether the decoder of the first run was trained on tiles of the source.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from trainings import difference_cell, segmentation_means
 
+from cellvit.errors import ContractError
 from cellvit.evaluation.comparison import measured
 from cellvit.evaluation.scoring import COLUMNS
 from cellvit.evaluation.values import differences, paired
@@ -29,21 +31,27 @@ COLUMN_NAMES = ("split", "tested on", "tiles", "AJI", "difference", "bPQ", "diff
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("first", type=Path, help="output folder of a run")
-    parser.add_argument("second", type=Path, help="output folder of a run on the same tiles")
+    parser.add_argument("first", type=runs_of, help="output folder of a run, or of several, joined by +")
+    parser.add_argument("second", type=runs_of, help="the same of a run on the same tiles")
     parser.add_argument("--splits", nargs="+", default=["1"], help="splits that both runs have")
     parser.add_argument("--family", default="all", help="decoder to compare; default: the shared decoder")
     args = parser.parse_args()
     print(f"| {' | '.join(COLUMN_NAMES)} |\n{'|---' * len(COLUMN_NAMES)}|")
     for row in args.splits:
         splits = row.split("+")
-        first, second = paired(*(scores_of(run, splits, args.family) for run in (args.first, args.second)))
+        sides = ([scores_of(run, splits, args.family) for run in runs] for runs in (args.first, args.second))
+        first, second = paired(*(mean_scores(side) for side in sides))
         sources = np.array(first.text("source"), np.str_)
         for source in np.unique(sources):
-            states = sorted({state_of(args.first, split, args.family, source) for split in splits})
+            states = sorted({state_of(args.first[0], split, args.family, source) for split in splits})
             tested_on = f"{source}, {' or '.join(states)}" if source else "tiles without a source"
             cells = cells_of(first.where(sources == source), second.where(sources == source))
             print(f"| {' | '.join((row, tested_on, *cells))} |")
+
+
+def runs_of(argument: str) -> list[Path]:
+    """Output folders that are joined by a plus sign."""
+    return [Path(run) for run in argument.split("+")]
 
 
 def state_of(run: Path, split: str, family: str, source: str) -> str:
@@ -56,6 +64,18 @@ def scores_of(run: Path, splits: Sequence[str], family: str) -> TileScores:
     """Scores of the test tiles of these splits by the decoders of a family, each of its split."""
     tables = (run / f"evaluation/split{split}/{family}_tiles.csv" for split in splits)
     return reduce(add, (read_tile_scores(table, COLUMNS)["decoder"] for table in tables))
+
+
+def mean_scores(of_runs: Sequence[TileScores]) -> TileScores:
+    """The mean of every score of a tile over runs that test the same tiles."""
+    first, *others = of_runs
+    for other in others:
+        if other.text("tile_id") != first.text("tile_id"):
+            raise ContractError("runs that are averaged: expected the same test tiles in all of them, found others")
+    columns = list(first.columns)
+    table = first.table.copy()
+    table[columns] = sum(one.table[columns].to_numpy() for one in of_runs) / len(of_runs)
+    return TileScores(table)
 
 
 def cells_of(first: TileScores, second: TileScores) -> Iterator[str]:

@@ -32,6 +32,26 @@ def test_splits_joined_by_a_plus_sign_are_one_row_of_all_their_tiles(repository,
     assert cells[4].startswith("+0.150 (")
 
 
+def test_runs_joined_by_a_plus_sign_are_averaged_on_each_tile(repository, tmp_path):
+    runs = [
+        write_run(tmp_path / name, {"decoder": scores(["a", "b", "c"], aji=aji, bpq=aji)})
+        for name, aji in (("a", [0.5, 0.6, 0.7]), ("b", [0.7, 0.8, 0.9]), ("c", [0.5, 0.5, 0.5]))
+    ]
+
+    first, second = f"{runs[0]}+{runs[1]}", str(runs[2])
+
+    assert cells_of(repository, first, second)[2:4] == ["3", "0.700 and 0.500"]
+    assert cells_of(repository, second, first)[2:4] == ["3", "0.500 and 0.700"]
+
+
+def test_averaged_runs_must_test_the_same_tiles(repository, tmp_path):
+    three = write_run(tmp_path / "a", {"decoder": scores(["a", "b", "c"], aji=[0.5, 0.6, 0.7])})
+    two = write_run(tmp_path / "b", {"decoder": scores(["a", "b"], aji=[0.5, 0.6])})
+
+    with pytest.raises(AssertionError, match="expected the same test tiles"):
+        cells_of(repository, f"{three}+{two}", str(three))
+
+
 def test_joined_splits_must_test_different_tiles(repository, tmp_path):
     run = write_run(tmp_path / "a", {"decoder": scores(["a", "b", "c"], aji=[0.5, 0.6, 0.7])})
 
@@ -50,7 +70,7 @@ def write_splits(run: Path, aji_of_split: dict[str, list[float]]) -> Path:
     return run
 
 
-def cells_of(repository: Path, first: Path, second: Path, *arguments: str) -> list[str]:
+def cells_of(repository: Path, first: Path | str, second: Path | str, *arguments: str) -> list[str]:
     """The cells of the last row of the table."""
     command = [
         sys.executable,
