@@ -13,6 +13,9 @@ from cellvit.formats.not_a_file import not_a_file
 LARGEST_BYTES: Final = 2**30
 """Largest content of a file: outlines of some 500,000 nuclei as GeoJSON."""
 
+_SHOWN: Final = 300
+"""Characters of a value that a message quotes."""
+
 _CHUNK: Final = 2**20
 _UNSUSPICIOUS_BYTES: Final = 2**24
 _LARGEST_RATIO: Final = 200
@@ -79,4 +82,5 @@ def read_json(path: Path) -> object:
 
 def shown(value: object) -> str:
     """The beginning of a value from a file, for messages."""
-    return reprlib.repr(value)
+    text = reprlib.repr(value)  # bounds each part, but parts within parts add up
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -81,6 +81,14 @@ def result(read, path: Path, content: bytes) -> str:
 often = settings(max_examples=400, suppress_health_check=list(HealthCheck))
 
 
+def test_a_message_quotes_the_beginning_of_a_document_only(tmp_path):
+    said = result(read_geojson, tmp_path / "a.json", json.dumps({**GEOJSON, "type": 10**40}).encode())
+
+    assert "expected a FeatureCollection, a list of features or one Feature, found {'features': [{" in said
+    assert said.endswith("in QuPath by File > Export objects as GeoJSON.")
+    assert len(said) < len(str(tmp_path)) + 500
+
+
 @pytest.mark.parametrize(
     ("read", "document"),
     [
