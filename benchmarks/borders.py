@@ -60,12 +60,12 @@ def main() -> None:
             left, right = (args.glass - px for px in BESIDE_GLASS_PX)
             beside = shapely.box(left, MARGIN_PX, right, height - MARGIN_PX)
             what = f"overlap {overlap_px} px, beside glass"
-            report(whole, predicted(with_glass, prediction, settings), beside, what, names=("whole", "other"))
+            report(whole, predicted(with_glass, prediction, settings), beside, what)
         for move in args.moves:
             cropped = predicted(pixels[move:, move:], prediction, settings)
             inner = shapely.box(move + MARGIN_PX, move + MARGIN_PX, width - MARGIN_PX, height - MARGIN_PX)
             what = f"overlap {overlap_px} px, moved by {move} px"
-            report(whole, moved(cropped, move), inner, what, names=("whole", "cropped"))
+            report(whole, moved(cropped, move), inner, what)
 
 
 def predicted(
@@ -87,17 +87,12 @@ def moved(nuclei: tuple[np.ndarray, np.ndarray], px: int) -> tuple[np.ndarray, n
 
 
 def report(
-    one: tuple[np.ndarray, np.ndarray],
-    other: tuple[np.ndarray, np.ndarray],
-    inner: shapely.Geometry,
-    what: str,
-    *,
-    names: tuple[str, str],
+    whole: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], inner: shapely.Geometry, what: str
 ) -> None:
-    """Print how the nuclei of two predictions differ, and where."""
+    """Print how the nuclei of the whole image and of another prediction differ, and where."""
     kinds: Counter[str] = Counter()
     lines = []
-    for (polygons, classes), against, name in ((one, other, names[0]), (other, one, names[1])):
+    for (polygons, classes), against, name in ((whole, other, "whole"), (other, whole, "other")):
         centroids = shapely.centroid(polygons)
         inside = np.flatnonzero(shapely.contains(inner, centroids))
         tree = shapely.STRtree(against[0])
@@ -108,7 +103,7 @@ def report(
                 at = centroids[number]
                 lines.append(f"    {kind}, {name} image: {classes[number]} at {at.x:.0f}, {at.y:.0f}")
     n = sum(kinds.values()) / 2
-    only = sum(kinds[f"only in {name}"] for name in names)
+    only = kinds["only in whole"] + kinds["only in other"]
     changed = only + kinds["other class"] / 2
     print(f"{what}: {n:.0f} nuclei; changed {changed:.0f} ({changed / n:.2%}): " + ", ".join(
         f"{kind} {count}" for kind, count in sorted(kinds.items())

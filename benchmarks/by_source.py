@@ -6,7 +6,8 @@ Every row has the test tiles of one split and source, decoded by the decoder `--
 (mean over tiles, then organs) and the NT accuracy on nuclei of both runs, each with the difference (first minus second), paired
 by tile, with its 95 % interval over patients. Splits that are joined by a plus sign (consep+consep_2+consep_3) are one row: they
 must test different tiles. Runs that are joined by a plus sign (results/seed0+results/seed1) are one: their scores are averaged on each
-tile, so that less of a difference is the chance of one training. Seen or unseen: whether the decoder of the first run was trained on tiles of the source.
+tile, so that less of a difference is the chance of one training. Seen or unseen: whether the decoder of the first run was
+trained on tiles of the source.
 """
 
 import argparse

@@ -75,7 +75,8 @@ def main() -> None:
     print(f"{HEADER}\n{'|---' * 10}|", flush=True)
     for select_by in args.select_by:
         for family in args.families:
-            compare(family, Tiles(*decoder_maps(args.results, args.split, family), select_by))
+            maps, organs, _ = validation_maps(args.results, args.split, family)
+            compare(family, Tiles(maps, organs, select_by))
         for noise in args.noises:
             compare(f"perfect, noise {noise:g}", Tiles(*degraded_maps(args.results, noise, args.every), select_by))
 
@@ -113,12 +114,6 @@ def compare(name: str, tiles: Tiles) -> None:
 def shown(point: Watershed) -> str:
     method = method_of(point)
     return f"{method} " + " ".join(f"{getattr(point, name):g}" for name in SEARCHED[method])
-
-
-def decoder_maps(results: Path, split: str, family: str) -> tuple[list[MapsOfTile], list[str]]:
-    """Maps of the validation tiles of a family, and their organs."""
-    tiles, organs, _ = validation_maps(results, split, family)
-    return tiles, organs
 
 
 def validation_maps(results: Path, split: str, family: str) -> tuple[list[MapsOfTile], list[str], list[str]]:

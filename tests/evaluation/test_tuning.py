@@ -87,12 +87,14 @@ def test_the_search_finds_the_peak_to_half_a_step_and_ranks_what_was_tried_on_al
     assert {HoverNetWatershed} < {type(one.point) for one in found}
 
 
-@pytest.mark.parametrize("groups", [np.zeros(40, np.int64), np.array([7] * 40)])
-def test_on_the_tiles_of_one_patient_the_starts_alone_are_compared(groups: np.ndarray) -> None:
-    found = tuned(spaces_of(WatershedSettings()), trials(peak(0.65, 9), groups=groups))
+@pytest.mark.parametrize(
+    ("organs", "groups"), [(ORGANS, np.zeros(40, np.int64)), (ORGANS[:1], None)], ids=["one patient", "one tile"]
+)
+def test_on_the_tiles_of_one_patient_the_starts_alone_are_compared(organs: np.ndarray, groups: np.ndarray) -> None:
+    found = tuned(spaces_of(WatershedSettings()), trials(peak(0.65, 9), organs=organs, groups=groups))
 
     assert [one.point for one in found] == [HvFlow(), HoverNetWatershed()]
-    assert [one.value.n for one in found] == [40, 40]
+    assert [one.value.n for one in found] == [len(organs)] * 2
 
 
 def test_two_patients_are_searched() -> None:
